@@ -1,0 +1,52 @@
+# Each target works from a bare checkout; PYTHON is any Python of 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: setup serve test check schema format playground lock clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml hatch_build.py $(filter-out %/node_modules,$(wildcard playground/*))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "RecallQL needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python hatch_build.py
+	RECALLQL_SKIP_PLAYGROUND_BUILD=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+serve: setup
+	$(BIN)/recallql serve
+
+test: setup
+	$(BIN)/pytest -n auto --dist loadgroup
+
+# What CI runs. The tests come last, so that their closing lines are the last thing printed.
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/recallql schema | diff -u schema.graphql -
+	$(BIN)/pytest -n auto --dist loadgroup
+
+schema: setup
+	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+playground: setup
+	$(BIN)/python hatch_build.py
+
+# The newest versions that pyproject.toml admits, written down for everybody.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	RECALLQL_SKIP_PLAYGROUND_BUILD=1 build/lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	build/lock/bin/pip uninstall --quiet --yes recallql
+	build/lock/bin/pip freeze > requirements.lock
+
+clean:
+	rm -rf .venv build dist recallql/_playground playground/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

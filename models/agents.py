@@ -1,0 +1,39 @@
+"""Statements on agents."""
+
+from sqlalchemy import bindparam, update
+
+from models.database import Reader, Transaction
+from models.keys import agent_key
+from models.keyset import Listing, fetch_by_key
+from models.scope import Scope
+from models.statements import AgentRow, Parents, Record, Statement, by_key, in_project
+from models.tables import agents, sessions
+
+AGENTS = Listing(
+    name="agents",
+    table=agents,
+    row=AgentRow,
+    always=in_project,
+    nested=False,
+    orders={"created_at": ("created_at", "agent_id")},
+)
+
+_by_key = by_key(agents, AgentRow)
+_release = Statement(
+    update(sessions)
+    .where(sessions.c.agent_key == bindparam("agent"), in_project(sessions))
+    .values(agent_key=bindparam("none"))
+)
+
+
+async def agents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+
+
+async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> Record | None:
+    return (await agents_by_key(read, scope, [agent_key(scope.project, agent_id)]))[0]
+
+
+async def release_sessions(write: Transaction, scope: Scope, agent: bytes) -> None:
+    """Leaves the agent's sessions without an agent."""
+    await write.execute(_release, {**scope.values, "agent": agent, "none": None}, slowly=True)

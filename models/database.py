@@ -1,0 +1,276 @@
+"""The database: how it is opened, read and written.
+
+Reads have connections of their own. All writes of a process go through one writer: the operations that wait are carried out
+together, each in a savepoint of its own, and answered after the one commit that makes all of them durable.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+import structlog
+
+from models.containment import json_contains
+from models.errors import DatabaseProblem, Unavailable
+from models.statements import Record, Statement
+
+T = TypeVar("T")
+log = structlog.get_logger("recallql.database")
+
+BATCH = 256
+"""Operations that share a commit, at most: what waits longer than this many is answered by the next one."""
+
+LOCK_PATIENCE = 30.0
+"""Seconds that a write waits for another process's."""
+
+_busy = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
+
+
+def path_of(url: str) -> Path:
+    """The file of a `sqlite:///file` URL (`sqlite:////absolute/file` for an absolute one)."""
+    scheme, separator, path = url.partition(":///")
+    if not separator or scheme not in ("sqlite", "sqlite+aiosqlite"):
+        raise DatabaseProblem(
+            f"The database URL {url.split('@')[-1]!r} is not one of this version's: give sqlite:///file "
+            "(sqlite:////folder/file for an absolute path)."
+        )
+    if path in ("", ":memory:") or "?" in path:
+        raise DatabaseProblem(
+            f"The database URL {url!r} names no file: RecallQL keeps its data in one, as in sqlite:///recallql.db."
+        )
+    return Path(path)
+
+
+def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection:
+    """A connection as every one here is: WAL, durable commits, foreign keys, deleted bytes overwritten."""
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    connection.create_function("json_contains", 2, json_contains, deterministic=True)
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _explain(error: sqlite3.Error) -> Unavailable:
+    """What a client may know of a database error; the log has the rest."""
+    log.error("the database refused", error=str(error), code=getattr(error, "sqlite_errorname", None))
+    if getattr(error, "sqlite_errorname", "") in _busy:
+        return Unavailable("The database is busy with another process's work; try again.")
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return Unavailable("The disk is full; nothing was kept.")
+    return Unavailable("The database could not do this now; nothing was changed.")
+
+
+class Reader:
+    """Reads. What is short and goes by an index runs at once; what may take long runs in a thread."""
+
+    def __init__(self, connection: sqlite3.Connection, slow: aiosqlite.Connection, database: "Database") -> None:
+        self._connection = connection
+        self._slow = slow
+        self._database = database
+
+    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
+        """All rows of a statement; `slowly` for one that may read more than it returns."""
+        self._database.observe(statement)
+        values = {**statement.defaults, **parameters}
+        try:
+            if not slowly:
+                cursor = self._connection.cursor()
+                cursor.row_factory = statement.row
+                return cursor.execute(statement.text, values).fetchall()
+            async with self._slow.cursor() as cursor:
+                cursor.row_factory = statement.row
+                await cursor.execute(statement.text, values)
+                return list(await cursor.fetchall())  # pyright: ignore[reportReturnType]
+        except sqlite3.OperationalError as error:
+            raise _explain(error) from error
+
+    async def first(self, statement: Statement, parameters: Record) -> Record | None:
+        rows = await self.fetch(statement, parameters)
+        return rows[0] if rows else None
+
+
+class Transaction(Reader):
+    """Reads and writes that become durable together, or not at all."""
+
+    async def execute(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> int:
+        """Carries out a statement; the number of rows it changed."""
+        self._database.observe(statement)
+        values = {**statement.defaults, **parameters}
+        if slowly:
+            return (await self._database.in_writer_thread(self._connection.execute, statement.text, values)).rowcount
+        return self._connection.execute(statement.text, values).rowcount
+
+    async def execute_many(self, statement: Statement, parameters: Iterable[Record]) -> None:
+        self._database.observe(statement)
+        self._connection.executemany(statement.text, [{**statement.defaults, **values} for values in parameters])
+
+    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
+        # The writer's own connection, whatever the statement: only there what was just written can be seen.
+        self._database.observe(statement)
+        cursor = self._connection.cursor()
+        cursor.row_factory = statement.row
+        return cursor.execute(statement.text, {**statement.defaults, **parameters}).fetchall()
+
+
+Operation = Callable[[Transaction], Awaitable[Any]]
+
+
+class Database:
+    """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listener: Callable[[str], None] | None = None
+        self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._woken = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
+        self._closing = False
+
+    @classmethod
+    async def open(cls, path: Path) -> "Database":
+        database = cls(path)
+        reading = connect(path)
+        reading.execute("PRAGMA query_only = ON")
+        database._slow = await aiosqlite.connect(path, timeout=LOCK_PATIENCE, isolation_level=None)
+        await database._slow.create_function("json_contains", 2, json_contains, deterministic=True)
+        for pragma in ("foreign_keys = ON", "query_only = ON", "temp_store = MEMORY"):
+            await database._slow.execute(f"PRAGMA {pragma}")
+        # The loop must not sleep in a lock: the writer waits for one by itself.
+        database._writing = connect(path, timeout=0)
+        database.reader = Reader(reading, database._slow, database)
+        database._reading = reading
+        database._transaction = Transaction(database._writing, database._slow, database)
+        database._writer = asyncio.create_task(database._write_on(), name="writer")
+        return database
+
+    _slow: aiosqlite.Connection
+    _reading: sqlite3.Connection
+    _writing: sqlite3.Connection
+    _transaction: Transaction
+    _writer: asyncio.Task[None]
+    reader: Reader
+
+    async def close(self) -> None:
+        """Carries out what was queued, then lets go of the file."""
+        self._closing = True
+        self._woken.set()
+        await self._writer
+        await self._slow.close()
+        self._reading.close()
+        self._thread.shutdown()
+        self._writing.close()
+
+    def observe(self, statement: Statement) -> None:
+        """Tells who listens of a statement about to run (how tests count them)."""
+        if self.listener is not None:
+            self.listener(statement.text)
+
+    async def in_writer_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Carries out `operation` in a transaction and returns what it returned, once that is durable.
+
+        What it raises undoes it and is raised here. Once queued it is carried out even if the caller goes away.
+        """
+        if self._closing:
+            raise Unavailable("The server is stopping; try again.")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        self._woken.set()
+        return await asyncio.shield(future)
+
+    async def _write_on(self) -> None:
+        while self._waiting or not self._closing:
+            if not self._waiting:
+                self._woken.clear()
+                await self._woken.wait()
+                continue
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+            try:
+                answers = await self._commit_together([operation for operation, _ in batch])
+            except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it and the writer go on
+                self._roll_back()
+                answers = [_explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
+            for (_, future), answer in zip(batch, answers, strict=True):
+                _settle(future, answer)
+
+    async def _commit_together(self, operations: list[Operation]) -> list[Any]:
+        """Carries out operations in one transaction; for each what it returned, or the exception that undid it."""
+        await self._begin()
+        answers: list[Any] = []
+        for operation in operations:
+            self._writing.execute("SAVEPOINT operation")
+            try:
+                answers.append(await operation(self._transaction))
+            except Exception as error:  # noqa: BLE001 - it is the caller's, and raised there
+                # A full disk may end the whole transaction; then nothing of the others is left either.
+                if not self._writing.in_transaction:
+                    raise
+                self._writing.execute("ROLLBACK TO operation")
+                answers.append(_explain(error) if isinstance(error, sqlite3.OperationalError) else error)
+            self._writing.execute("RELEASE operation")
+        # In a thread, since it waits for the disk; meanwhile the loop reads, and the next operations gather.
+        await self.in_writer_thread(self._writing.execute, "COMMIT")
+        return answers
+
+    async def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LOCK_PATIENCE
+        while True:
+            try:
+                self._writing.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorname", "") not in _busy or loop.time() > deadline:
+                    raise
+                await asyncio.sleep(0.002)
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+
+    async def check(self) -> None:
+        """Raises `Unavailable` when the file can't be read, or its lock for writing can't be had."""
+
+        async def nothing(transaction: Transaction) -> None:
+            del transaction
+
+        await self.write(nothing)
+
+    async def truncate_log(self) -> bool:
+        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether that was done."""
+
+        def checkpoint() -> bool:
+            connection = connect(self.path, timeout=1)
+            try:
+                return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            finally:
+                connection.close()
+
+        for _ in range(30):
+            with suppress(sqlite3.OperationalError):
+                if await asyncio.to_thread(checkpoint):
+                    return True
+            await asyncio.sleep(0.05)
+        return False
+
+
+def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+        # A caller that went away does not ask for it; that is no lost error.
+        future.exception()
+    else:
+        future.set_result(answer)

@@ -1,0 +1,40 @@
+"""Statements on documents."""
+
+from sqlalchemy import bindparam, delete
+
+from models.database import Reader, Transaction
+from models.keyset import Listing, contains, fetch_by_key
+from models.scope import Scope
+from models.statements import DocumentRow, Parents, Record, Statement, by_key, in_project, parent_key
+from models.tables import documents
+
+ORDERS = {"created_at": ("created_at", "key")}
+FILTERS = {"metadata": contains()}
+
+DOCUMENTS_OF_USER = Listing(
+    name="documents of a user",
+    table=documents,
+    row=DocumentRow,
+    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows),
+    orders=ORDERS,
+    filters=FILTERS,
+)
+DOCUMENTS_OF_AGENT = Listing(
+    name="documents of an agent",
+    table=documents,
+    row=DocumentRow,
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows),
+    orders=ORDERS,
+    filters=FILTERS,
+)
+
+_by_key = by_key(documents, DocumentRow)
+_delete_of_agent = Statement(delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents)))
+
+
+async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+
+
+async def delete_documents_of_agent(write: Transaction, scope: Scope, agent: bytes) -> None:
+    await write.execute(_delete_of_agent, {**scope.values, "agent": agent}, slowly=True)

@@ -1,0 +1,114 @@
+"""Erasing a user and purging what was deleted: statements that remove for good, and count."""
+
+from sqlalchemy import FromClause, Select, bindparam, delete, func, or_, select
+
+from models.database import Transaction
+from models.memories import forget_sources
+from models.scope import Scope
+from models.statements import CrossJoin, Parents, Record, Row, Statement, in_project, parent_key, parents
+from models.tables import (
+    deleted_messages,
+    documents,
+    erasures,
+    memories,
+    memory_sources,
+    messages,
+    session_deletions,
+    sessions,
+    users,
+)
+from models.writing import delete_row, insert_row
+
+_user = bindparam("user")
+_own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
+_own_memories = or_(memories.c.user_key == _user, memories.c.session_key.in_(_own_sessions))
+
+
+def _count(table: FromClause) -> Select[tuple[int]]:
+    return select(func.count().label("count")).select_from(table)
+
+
+_counts = {
+    "sessions": Statement(_count(sessions).where(sessions.c.user_key == _user)),
+    "messages": Statement(_count(messages).where(messages.c.session_key.in_(_own_sessions))),
+    "memories": Statement(_count(memories).where(_own_memories)),
+    "documents": Statement(_count(documents).where(documents.c.user_key == _user)),
+}
+_keys = Statement(_own_sessions)
+_erase = [
+    Statement(delete(memories).where(_own_memories)),
+    Statement(delete(messages).where(messages.c.session_key.in_(_own_sessions))),
+    Statement(delete(sessions).where(sessions.c.user_key == _user)),
+    Statement(delete(documents).where(documents.c.user_key == _user)),
+]
+_forget_erasure = Statement(delete(erasures).where(erasures.c.key == _user))
+_left_of_user = [
+    Statement(_count(table).where(table.c[column] == _user))
+    for table, column in ((users, "key"), (sessions, "user_key"), (memories, "user_key"), (documents, "user_key"))
+]
+_left_of_sessions = [
+    Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
+    for table in (messages, deleted_messages, session_deletions, memories, memory_sources)
+]
+
+
+async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -> dict[str, int]:
+    """Removes a user and all that is theirs; the number of rows of each kind.
+
+    Raises `RuntimeError` when a look-up afterwards finds something left, which undoes all of it.
+    """
+    values = {**scope.values, "user": user["key"]}
+    counted = {name: (await write.fetch(statement, values))[0]["count"] for name, statement in _counts.items()}
+    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values)])
+    await forget_sources(write, "user", values)
+    for statement in _erase:
+        await write.execute(statement, values, slowly=True)
+    await delete_row(write, users, user)
+    await write.execute(_forget_erasure, values)
+    await insert_row(write, erasures, Row, {"key": user["key"], "erased_at": now})
+    for statements, bound in ((_left_of_user, values), (_left_of_sessions, own_sessions.values)):
+        for statement in statements:
+            if (await write.fetch(statement, bound))[0]["count"]:
+                raise RuntimeError(f"the erasure left rows behind: {statement.text}")
+    return counted
+
+
+_old_deletions = Statement(
+    select(session_deletions, sessions.c.deleted_at.label("session_deleted_at"), sessions.c.deleted_through)
+    .join(sessions, sessions.c.key == session_deletions.c.session_key)
+    .where(session_deletions.c.deleted_at < bindparam("before"), in_project(sessions))
+    .order_by(session_deletions.c.deleted_at)
+)
+_up_to = [
+    Statement(
+        delete(table).where(
+            table.c.session_key == bindparam("session"),
+            table.c.sequence <= bindparam("through"),
+        )
+    )
+    for table in (deleted_messages, messages)
+]
+_old_memories = Statement(delete(memories).where(memories.c.deleted_at < bindparam("before"), in_project(memories)))
+_drop_session = Statement(
+    delete(sessions).where(sessions.c.key == bindparam("session"), sessions.c.deleted_at < bindparam("before"))
+)
+_drop_deletion = Statement(
+    delete(session_deletions).where(
+        session_deletions.c.session_key == bindparam("session"), session_deletions.c.deleted_at < bindparam("before")
+    )
+)
+
+
+async def purge(write: Transaction, scope: Scope, before: str) -> dict[str, int]:
+    """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back."""
+    values = {**scope.values, "before": before}
+    counted = {"sessions": 0, "messages": 0, "memories": await write.execute(_old_memories, values, slowly=True)}
+    for row in await write.fetch(_old_deletions, values):
+        bound = {"session": row["session_key"], "through": row["through_sequence"], "before": before}
+        await forget_sources(write, "session", bound)
+        for statement in _up_to:
+            removed = await write.execute(statement, bound, slowly=True)
+        counted["messages"] += removed  # pyright: ignore[reportPossiblyUnboundVariable]
+        await write.execute(_drop_deletion, bound)
+        counted["sessions"] += await write.execute(_drop_session, bound)
+    return counted

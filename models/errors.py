@@ -1,0 +1,18 @@
+"""What can go wrong with the data.
+
+DataError
+├── DatabaseProblem   the database can't be opened or used; the message is for the operator
+└── Unavailable       a read or a write couldn't be carried out now; nothing of it was kept
+"""
+
+
+class DataError(Exception):
+    """The root of this room's errors."""
+
+
+class DatabaseProblem(DataError):
+    """Says what is wrong with the database and what to do; shown by the command line."""
+
+
+class Unavailable(DataError):
+    """The database could not do this now (disk full, locked, gone). It may be tried again."""

@@ -1,0 +1,44 @@
+"""Keys of rows: 16 bytes derived from the application's own key, so that uniqueness needs no look-up."""
+
+from hashlib import blake2b
+from uuid import uuid4
+
+
+def key_of(kind: str, *parts: str | bytes) -> bytes:
+    """The key of the object of this kind with these parts (project, then owner and the client's own key).
+
+    Each part goes in with its length, so that ("ab", "c") and ("a", "bc") are different objects.
+    """
+    digest = blake2b(digest_size=16, person=kind.encode())
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(4, "big"))
+        digest.update(raw)
+    return digest.digest()
+
+
+def user_key(project: str, user_id: str) -> bytes:
+    return key_of("user", project, user_id)
+
+
+def session_key(project: str, session_id: str) -> bytes:
+    return key_of("session", project, session_id)
+
+
+def agent_key(project: str, agent_id: str) -> bytes:
+    return key_of("agent", project, agent_id)
+
+
+def memory_key(owner: bytes, memory_id: str | None) -> bytes:
+    """`owner` is the key of the session or else of the user; without an id of the client's the key is a new one."""
+    return uuid4().bytes if memory_id is None else key_of("memory", owner, memory_id)
+
+
+def document_key(owner: bytes, document_id: str | None) -> bytes:
+    """`owner` is the key of the user or of the agent; without an id of the client's the key is a new one."""
+    return uuid4().bytes if document_id is None else key_of("document", owner, document_id)
+
+
+def message_id_hash(message_id: str) -> bytes:
+    """What remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
+    return key_of("message-id", message_id)

@@ -1,0 +1,171 @@
+"""One way to page through any list: keyset statements for one list or for many at once.
+
+A page goes by values, never by an offset, so that it costs the same at the start and at the end of a list and rows that come or
+go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the page inside it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+
+from models.database import Reader
+from models.scope import Scope
+from models.statements import CrossJoin, Parents, Record, Row, Statement, each_of, parents
+
+Condition = Callable[[FromClause], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """A list that can be paged: whose rows, which of them, in which orders, by which filters.
+
+    `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
+    with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how.
+    """
+
+    name: str
+    table: Table
+    row: type[Row]
+    always: Condition
+    orders: Mapping[str, tuple[str, ...]]
+    filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
+    nested: bool = True
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which part of a list: its order, its filters (`given` names those that stand in `values`), bounds and size."""
+
+    order: str
+    descending: bool = False
+    given: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    limit: int = 20
+    backwards: bool = False
+    after: tuple[Any, ...] | None = None
+    before: tuple[Any, ...] | None = None
+
+
+@lru_cache(maxsize=1024)
+def _page(
+    listing: Listing, order: str, given: tuple[str, ...], descending: bool, backwards: bool, after: bool, before: bool
+) -> Statement:
+    rows = listing.table.alias("x") if listing.nested else listing.table
+    columns = [rows.c[name] for name in listing.orders[order]]
+    conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
+    for wanted, name, follows in ((after, "after", not descending), (before, "before", descending)):
+        if wanted:
+            bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
+            here = tuple_(*columns)
+            conditions.append(here > bound if follows else here < bound)
+    falling = descending != backwards
+    cut: Select[Any] = (
+        select(rows)
+        .where(and_(*conditions))
+        .order_by(*(column.desc() if falling else column.asc() for column in columns))
+        .limit(bindparam("limit", type_=Integer))
+    )
+    if not listing.nested:
+        return Statement(cut, listing.row)
+    table = listing.table
+    ordering = [table.c[name] for name in listing.orders[order]]
+    clause = (
+        select(parents.c.key.label("parent"), table)
+        .select_from(CrossJoin(parents, table))
+        .where(literal_column(f"{table.name}.rowid").in_(cut.with_only_columns(literal_column("x.rowid")).correlate(parents)))
+        .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
+    )
+    return Statement(clause, listing.row)
+
+
+@lru_cache(maxsize=256)
+def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
+    rows = listing.table.alias("x") if listing.nested else listing.table
+    conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
+    counted = select(func.count()).select_from(rows).where(conditions)
+    if not listing.nested:
+        return Statement(counted.with_only_columns(func.count().label("count")))
+    return Statement(select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count")))
+
+
+async def fetch_pages(
+    read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
+) -> list[list[Record]]:
+    """For each parent (for the list that has none, once) its rows in the list's order; one row more than the limit if there are
+    more. Going backwards that one is the first."""
+    statement = _page(
+        listing, part.order, part.given, part.descending, part.backwards, part.after is not None, part.before is not None
+    )
+    bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
+    for name, position in (("after", part.after), ("before", part.before)):
+        bound.update({f"{name}_{i}": value for i, value in enumerate(position or ())})
+    # A filter may pass over many rows to find few; an order without an index sorts them all.
+    slowly = bool(part.given) or part.order not in ("created_at", "sequence", "position")
+    if of is None:
+        rows = await read.fetch(statement, bound, slowly=slowly)
+        return [rows[::-1] if part.backwards else rows]
+    found: list[list[Record]] = [[] for _ in range(of.count)]
+    for row in await read.fetch(statement, {**bound, **of.values}, slowly=slowly):
+        found[row["parent"]].append(row)
+    return found
+
+
+async def fetch_counts(
+    read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
+) -> list[int]:
+    """For each parent the number of its rows that pass the filters."""
+    bound = {**scope.values, **part.values, **(of.values if of else {})}
+    return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
+
+
+async def fetch_by_key(read: Reader, scope: Scope, statement: Statement, of: Parents) -> list[Record | None]:
+    """For each parent the one row that the statement finds for it, or None."""
+    found: list[Record | None] = [None] * of.count
+    for row in await read.fetch(statement, {**scope.values, **of.values}):
+        found[row["parent"]] = row
+    return found
+
+
+def in_list(column: str, name: str) -> Condition:
+    return lambda rows: rows.c[column].in_(each_of(name))
+
+
+def contains(name: str = "metadata") -> Condition:
+    return lambda rows: func.json_contains(rows.c.metadata, bindparam(name)) == 1
+
+
+def since(column: str, name: str) -> Condition:
+    return lambda rows: rows.c[column] >= bindparam(name)
+
+
+def until(column: str, name: str) -> Condition:
+    return lambda rows: rows.c[column] < bindparam(name)
+
+
+def between(column: str) -> dict[str, Condition]:
+    """The two filters of a time range on this column: `<column>_since` (included) and `<column>_until` (not)."""
+    first, last = f"{column}_since", f"{column}_until"
+    return {first: since(column, first), last: until(column, last)}
+
+
+def is_set(column: str) -> Condition:
+    return lambda rows: rows.c[column].is_not(None)
+
+
+def is_null(column: str) -> Condition:
+    return lambda rows: rows.c[column].is_(None)

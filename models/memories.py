@@ -1,0 +1,187 @@
+"""Statements on memories and on what they rest on."""
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, bindparam, delete, exists, func, not_, or_, select, update
+
+from models.database import Reader, Transaction
+from models.keyset import Condition, Listing, contains, fetch_by_key, in_list, is_null
+from models.scope import Scope
+from models.statements import (
+    CrossJoin,
+    MemoryRow,
+    Parents,
+    Record,
+    Row,
+    Statement,
+    by_key,
+    each_of,
+    in_project,
+    parent_key,
+    parent_number,
+    parents,
+)
+from models.tables import documents, memories, memory_sources, messages, sessions
+
+
+def _as_of(rows: FromClause) -> ColumnElement[bool]:
+    """True of the world at that time: it holds already, still, has not expired, and nothing newer has taken its place."""
+    now = bindparam("as_of")
+    return (
+        (func.coalesce(rows.c.valid_from, rows.c.created_at) <= now)
+        & or_(rows.c.valid_until.is_(None), rows.c.valid_until > now)
+        & or_(rows.c.expires_at.is_(None), rows.c.expires_at > now)
+        & or_(rows.c.superseded_from.is_(None), rows.c.superseded_from > now)
+    )
+
+
+FILTERS: dict[str, Condition] = {
+    "as_of": _as_of,
+    "kinds": in_list("kind", "kinds"),
+    "methods": in_list("method", "methods"),
+    "min_rating": lambda rows: rows.c.rating >= bindparam("min_rating"),
+    "metadata": contains(),
+    "of_no_session": is_null("session_key"),
+    "not_superseded": is_null("superseded_from"),
+}
+
+
+def _listing(name: str, belongs: Condition) -> Listing:
+    return Listing(
+        name=name,
+        table=memories,
+        row=MemoryRow,
+        always=lambda rows: belongs(rows) & rows.c.deleted_at.is_(None) & in_project(rows),
+        orders={"created_at": ("created_at", "key")},
+        filters=FILTERS,
+    )
+
+
+MEMORIES_OF_USER = _listing("memories of a user", lambda rows: rows.c.user_key == parent_key)
+MEMORIES_OF_SESSION = _listing("memories of a session", lambda rows: rows.c.session_key == parent_key)
+MEMORIES_OF_MESSAGE = _listing(
+    "memories of a message",
+    lambda rows: rows.c.key.in_(
+        select(memory_sources.c.memory_key).where(
+            memory_sources.c.session_key == parent_key, memory_sources.c.sequence == parent_number
+        ).correlate(parents)
+    ),
+)
+
+
+def _is_there(rows: FromClause) -> ColumnElement[bool]:
+    """Whether what a source names can be seen: a document, or a message that did not go with its session."""
+    message = (
+        select(messages.c.sequence)
+        .join(sessions, sessions.c.key == messages.c.session_key)
+        .where(
+            messages.c.session_key == rows.c.session_key,
+            messages.c.sequence == rows.c.sequence,
+            messages.c.sequence > sessions.c.deleted_through,
+            sessions.c.deleted_at.is_(None),
+            in_project(sessions),
+        )
+    )
+    document = select(documents.c.key).where(documents.c.key == rows.c.document_key, in_project(documents))
+    return or_(exists(message), exists(document))
+
+
+SOURCES_OF_MEMORY = Listing(
+    name="sources of a memory",
+    table=memory_sources,
+    row=Row,
+    always=lambda rows: (rows.c.memory_key == parent_key) & _is_there(rows),
+    orders={"position": ("position",)},
+)
+
+_live = memories.c.deleted_at.is_(None)
+_by_key = by_key(memories, MemoryRow, where=(_live,))
+_any_by_key = by_key(memories, MemoryRow)
+_superseded = Statement(
+    select(parents.c.key.label("parent"), memories)
+    .select_from(CrossJoin(parents, memories))
+    .where(memories.c.superseded_by == parent_key, _live, in_project(memories))
+    .order_by(parents.c.key, memories.c.created_at.desc(), memories.c.key.desc()),
+    MemoryRow,
+)
+_standing = {
+    of_session: Statement(
+        select(memories).where(
+            memories.c.kind == "SUMMARY",
+            memories.c.superseded_from.is_(None),
+            _live,
+            in_project(memories),
+            *(
+                [memories.c.session_key == bindparam("owner")]
+                if of_session
+                else [memories.c.user_key == bindparam("owner"), memories.c.session_key.is_(None)]
+            ),
+        ),
+        MemoryRow,
+    )
+    for of_session in (True, False)
+}
+
+_unlink = Statement(
+    update(memories).where(memories.c.superseded_by == bindparam("key")).values(superseded_by=bindparam("none"))
+)
+
+WHICH: dict[str, Condition] = {
+    "messages": lambda rows: (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences")),
+    "session": lambda rows: (rows.c.session_key == bindparam("session")) & (rows.c.sequence <= bindparam("through")),
+    "document": lambda rows: rows.c.document_key == bindparam("document"),
+    "documents of agent": lambda rows: rows.c.document_key.in_(
+        select(documents.c.key).where(documents.c.agent_key == bindparam("agent"))
+    ),
+    "user": lambda rows: or_(
+        rows.c.session_key.in_(select(sessions.c.key).where(sessions.c.user_key == bindparam("user"))),
+        rows.c.document_key.in_(select(documents.c.key).where(documents.c.user_key == bindparam("user"))),
+    ),
+}
+
+
+@lru_cache(maxsize=32)
+def _forgetting(which: str, formed_only: bool) -> tuple[Statement, Statement]:
+    gone, other = memory_sources, memory_sources.alias("other")
+    named = WHICH[which](gone)
+    formed = memories.c.method != "DECLARED"
+    rest = exists(select(other.c.position).where(other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))))
+    keys = select(gone.c.memory_key).where(named)
+    sources = delete(gone).where(named)
+    if formed_only:
+        sources = sources.where(gone.c.memory_key.in_(select(memories.c.key).where(formed)))
+    return Statement(delete(memories).where(formed, memories.c.key.in_(keys), not_(rest))), Statement(sources)
+
+
+async def forget_sources(write: Transaction, which: str, values: dict[str, Any], *, formed_only: bool = False) -> None:
+    """Removes the memories that were formed from these alone, and these from the sources of the others.
+
+    With `formed_only` a declared memory keeps them: the message was edited, and is still what the application named.
+    """
+    for statement in _forgetting(which, formed_only):
+        await write.execute(statement, values, slowly=which == "user")
+
+
+async def unlink_newer(write: Transaction, memory: bytes) -> None:
+    """Before a memory is deleted: what it superseded stays superseded, by nothing that can be named."""
+    await write.execute(_unlink, {"key": memory, "none": None})
+
+
+async def memories_by_key(read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False) -> list[Record | None]:
+    """Memories by key; with `deleted` also those that went with their session."""
+    return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, Parents(keys))
+
+
+async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[Record]]:
+    """For each memory those whose place it has taken, newest first."""
+    of = Parents(keys)
+    found: list[list[Record]] = [[] for _ in keys]
+    for row in await read.fetch(_superseded, {**scope.values, **of.values}):
+        found[row["parent"]].append(row)
+    return found
+
+
+async def standing_summaries(read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None) -> list[Record]:
+    """The summaries of a session, or of a user apart from any session, that nothing has superseded."""
+    return await read.fetch(_standing[session is not None], {**scope.values, "owner": session or user})

@@ -1,0 +1,110 @@
+"""Statements on messages. A message is its session's key and its sequence there."""
+
+from sqlalchemy import Integer, bindparam, delete, select
+
+from models.database import Reader, Transaction
+from models.keys import message_id_hash
+from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.scope import Scope
+from models.statements import (
+    CrossJoin,
+    MessageRow,
+    Parents,
+    Record,
+    Statement,
+    each_of,
+    in_project,
+    parent_key,
+    parent_number,
+    parents,
+)
+from models.tables import deleted_messages, messages, sessions
+from models.writing import insert_row
+
+MESSAGES_OF_SESSION = Listing(
+    name="messages of a session",
+    table=messages,
+    row=MessageRow,
+    # A parent's number is its `deleted_through`: the messages up to it went when the session was deleted.
+    always=lambda rows: (rows.c.session_key == parent_key) & (rows.c.sequence > parent_number),
+    orders={"sequence": ("sequence",)},
+    filters={"roles": in_list("role", "roles"), "metadata": contains(), **between("created_at")},
+)
+
+_by_place = Statement(
+    select(parents.c.key.label("parent"), messages)
+    .select_from(CrossJoin(CrossJoin(parents, sessions), messages))
+    .where(
+        sessions.c.key == parent_key,
+        sessions.c.deleted_at.is_(None),
+        in_project(sessions),
+        messages.c.session_key == parent_key,
+        messages.c.sequence == parent_number,
+        messages.c.sequence > sessions.c.deleted_through,
+    ),
+    MessageRow,
+)
+_by_message_id = Statement(
+    select(messages).where(
+        messages.c.session_key == bindparam("session"),
+        messages.c.generation == bindparam("generation"),
+        messages.c.message_id.in_(each_of("message_ids")),
+    ),
+    MessageRow,
+)
+_tombstones = Statement(
+    select(deleted_messages.c.message_id_hash).where(
+        deleted_messages.c.session_key == bindparam("session"),
+        deleted_messages.c.sequence > bindparam("generation"),
+    )
+)
+_range = Statement(
+    select(messages)
+    .where(
+        messages.c.session_key == bindparam("session"),
+        messages.c.sequence >= bindparam("first"),
+        messages.c.sequence <= bindparam("last"),
+    )
+    .order_by(messages.c.sequence)
+    .limit(bindparam("limit", type_=Integer)),
+    MessageRow,
+)
+_delete = Statement(
+    delete(messages).where(
+        messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
+    )
+)
+
+
+async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[Record | None]:
+    """Messages by session key and sequence; None for one that is deleted or not there."""
+    of = Parents([session for session, _ in places], [sequence for _, sequence in places])
+    return await fetch_by_key(read, scope, _by_place, of)
+
+
+async def messages_by_message_id(read: Reader, session: Record, message_ids: str) -> dict[str, Record]:
+    """The session's messages that bear one of the client's own keys (a JSON list), by that key."""
+    values = {"session": session["key"], "generation": session["deleted_through"], "message_ids": message_ids}
+    return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
+
+
+async def deleted_ids(read: Reader, session: Record) -> set[bytes]:
+    """The hashes of the own keys of the session's deleted messages."""
+    values = {"session": session["key"], "generation": session["deleted_through"]}
+    return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
+
+
+async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
+    first = max(first, session["deleted_through"] + 1)
+    return await read.fetch(_range, {"session": session["key"], "first": first, "last": last, "limit": limit})
+
+
+async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:
+    """Deletes messages for good; of one with an own key its hash stays."""
+    sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
+    await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=len(rows) > 100)
+    for row in rows:
+        if row["message_id"] is not None:
+            stone = {"session_key": session, "sequence": row["sequence"]}
+            stone["message_id_hash"] = message_id_hash(row["message_id"])
+            await insert_row(write, deleted_messages, MessageRow, stone)

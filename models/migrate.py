@@ -1,0 +1,89 @@
+"""Brings a database file to the tables of this version, after a backup copy."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import NullPool
+
+from models.database import connect
+from models.errors import DatabaseProblem
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
+    """Opens or makes the file and applies what is missing, in one transaction.
+
+    `DatabaseProblem` when it can't be opened or written, is no SQLite database, is another application's, or was written by
+    a newer version.
+    """
+    try:
+        with closing(connect(path)) as connection:
+            _upgrade(connection, path, migrations)
+    except sqlite3.Error as error:
+        raise DatabaseProblem(_explanation(error, path)) from error
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
+    # The driver would begin too late, and two processes that start together must not both migrate.
+    event.listen(engine, "begin", lambda bound: bound.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.begin() as bound:
+        current = MigrationContext.configure(bound).get_current_revision()
+        if current == scripts.get_current_head():
+            return
+        if current is None:
+            if bound.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
+                raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
+        else:
+            _refuse_newer(scripts, current, path)
+            _back_up(path, current)
+        config.attributes["connection"] = bound
+        command.upgrade(config, "head")
+
+
+def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
+    try:
+        scripts.get_revision(current)
+    except (ResolutionError, CommandError) as error:
+        raise DatabaseProblem(
+            f"{path} was written by a newer version of RecallQL (schema {current}); install that version, or restore a backup."
+        ) from error
+
+
+def backups_of(path: Path) -> list[Path]:
+    """The copies that migrations of this file have left, removed by the purge once they are old enough."""
+    return sorted(path.parent.glob(f"{path.name}.backup-*"))
+
+
+def _back_up(path: Path, revision: str) -> None:
+    target = path.with_name(f"{path.name}.backup-{revision}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+
+
+def _explanation(error: sqlite3.Error, path: Path) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_NOTADB":
+        return f"{path} is not a SQLite database; give another file, or move this one away."
+    if name in ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_DBMOVED"):
+        return f"{path} can't be written; check who owns the file and its folder."
+    if name.startswith("SQLITE_CANTOPEN"):
+        if not path.parent.is_dir():
+            return f"{path} can't be opened: the folder {path.parent} does not exist; create it first."
+        return f"{path} can't be opened or created; check the rights on {path.parent}."
+    if name in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+        return f"{path} is locked by another process; stop it, or wait until it has finished."
+    return f"{path} can't be used: {error}."

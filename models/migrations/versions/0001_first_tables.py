@@ -1,0 +1,193 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+
+Key = sa.LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
+Time = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
+Words = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Json = sa.Text().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def upgrade() -> None:
+    # A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a declared
+    # INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
+    if op.get_bind().dialect.name == "sqlite":
+        primary_key = (
+            sa.Column("number", sa.Integer, primary_key=True),
+            sa.UniqueConstraint("session_key", "sequence", name="pk_messages"),
+        )
+    else:
+        primary_key = (sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_messages"),)
+    op.create_table(
+        "agents",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("agent_id", Words, nullable=False),
+        sa.Column("name", Words, nullable=False),
+        sa.Column("about", Words, nullable=False),
+        sa.Column("instructions", Words, nullable=True),
+        sa.Column("model", Words, nullable=True),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("version", Number, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_agents"),
+    )
+    op.create_index("ix_agents_project_created_at_agent_id", "agents", ["project", "created_at", "agent_id"])
+    op.create_table(
+        "documents",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("document_id", Words, nullable=True),
+        sa.Column("user_key", Key, nullable=True),
+        sa.Column("agent_key", Key, nullable=True),
+        sa.Column("title", Words, nullable=False),
+        sa.Column("content", Words, nullable=False),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("digest", Key, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("version", Number, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_documents"),
+    )
+    op.create_index("ix_documents_agent_key_created_at_key", "documents", ["agent_key", "created_at", "key"])
+    op.create_index("ix_documents_user_key_created_at_key", "documents", ["user_key", "created_at", "key"])
+    op.create_table(
+        "erasures",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("erased_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_erasures"),
+    )
+    op.create_table(
+        "memories",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("memory_id", Words, nullable=True),
+        sa.Column("user_key", Key, nullable=True),
+        sa.Column("session_key", Key, nullable=True),
+        sa.Column("kind", Words, nullable=False),
+        sa.Column("content", Words, nullable=False),
+        sa.Column("method", Words, nullable=False),
+        sa.Column("model", Words, nullable=True),
+        sa.Column("rating", sa.Double(), nullable=True),
+        sa.Column("valid_from", Time, nullable=True),
+        sa.Column("valid_until", Time, nullable=True),
+        sa.Column("expires_at", Time, nullable=True),
+        sa.Column("superseded_by", Key, nullable=True),
+        sa.Column("superseded_from", Time, nullable=True),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("digest", Key, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("deleted_at", Time, nullable=True),
+        sa.Column("version", Number, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_memories"),
+    )
+    op.create_index("ix_memories_deleted_at", "memories", ["deleted_at"])
+    op.create_index("ix_memories_session_key_created_at_key", "memories", ["session_key", "created_at", "key"])
+    op.create_index("ix_memories_superseded_by", "memories", ["superseded_by"])
+    op.create_index("ix_memories_user_key_created_at_key", "memories", ["user_key", "created_at", "key"])
+    op.create_table(
+        "sessions",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("session_id", Words, nullable=False),
+        sa.Column("user_key", Key, nullable=True),
+        sa.Column("agent_key", Key, nullable=True),
+        sa.Column("situation", Words, nullable=True),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("token_budget", Number, nullable=True),
+        sa.Column("context_overflow", Words, nullable=True),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("ended_at", Time, nullable=True),
+        sa.Column("deleted_at", Time, nullable=True),
+        sa.Column("last_activity_at", Time, nullable=False),
+        sa.Column("version", Number, nullable=False),
+        sa.Column("last_sequence", Number, nullable=False),
+        sa.Column("deleted_through", Number, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_sessions"),
+    )
+    op.create_index("ix_sessions_agent_key_created_at_session_id", "sessions", ["agent_key", "created_at", "session_id"])
+    op.create_index("ix_sessions_project_created_at_session_id", "sessions", ["project", "created_at", "session_id"])
+    op.create_index("ix_sessions_project_last_activity_at_session_id", "sessions", ["project", "last_activity_at", "session_id"])
+    op.create_index("ix_sessions_project_session_id", "sessions", ["project", "session_id"])
+    op.create_index("ix_sessions_user_key_created_at_session_id", "sessions", ["user_key", "created_at", "session_id"])
+    op.create_table(
+        "users",
+        sa.Column("key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("user_id", Words, nullable=False),
+        sa.Column("email", Words, nullable=True),
+        sa.Column("email_folded", Words, nullable=True),
+        sa.Column("first_name", Words, nullable=True),
+        sa.Column("last_name", Words, nullable=True),
+        sa.Column("name", Words, nullable=True),
+        sa.Column("about", Words, nullable=False),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("version", Number, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_users"),
+    )
+    op.create_index("ix_users_project_created_at_user_id", "users", ["project", "created_at", "user_id"])
+    op.create_index("ix_users_project_email_folded", "users", ["project", "email_folded"])
+    op.create_index("ix_users_project_user_id", "users", ["project", "user_id"])
+    op.create_table(
+        "deleted_messages",
+        sa.Column("session_key", Key, nullable=False),
+        sa.Column("sequence", Number, nullable=False),
+        sa.Column("message_id_hash", Key, nullable=False),
+        sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_deleted_messages"),
+        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_deleted_messages_sessions", ondelete="CASCADE"),
+    )
+    op.create_index("ix_deleted_messages_session_key_message_id_hash", "deleted_messages", ["session_key", "message_id_hash"])
+    op.create_table(
+        "memory_sources",
+        sa.Column("memory_key", Key, nullable=False),
+        sa.Column("position", Number, nullable=False),
+        sa.Column("session_key", Key, nullable=True),
+        sa.Column("sequence", Number, nullable=True),
+        sa.Column("document_key", Key, nullable=True),
+        sa.PrimaryKeyConstraint("memory_key", "position", name="pk_memory_sources"),
+        sa.ForeignKeyConstraint(["memory_key"], ["memories.key"], name="fk_memory_sources_memories", ondelete="CASCADE"),
+    )
+    op.create_index("ix_memory_sources_document_key", "memory_sources", ["document_key"])
+    op.create_index("ix_memory_sources_session_key_sequence", "memory_sources", ["session_key", "sequence"])
+    op.create_table(
+        "messages",
+        sa.Column("session_key", Key, nullable=False),
+        sa.Column("sequence", Number, nullable=False),
+        sa.Column("generation", Number, nullable=False),
+        sa.Column("message_id", Words, nullable=True),
+        sa.Column("role", Words, nullable=False),
+        sa.Column("name", Words, nullable=True),
+        sa.Column("content", Words, nullable=False),
+        sa.Column("parts", Json, nullable=True),
+        sa.Column("tool_calls", Json, nullable=True),
+        sa.Column("tool_call_id", Words, nullable=True),
+        sa.Column("metadata", Json, nullable=False),
+        sa.Column("token_count", Number, nullable=False),
+        sa.Column("digest", Key, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.Column("version", Number, nullable=False),
+        *primary_key,
+        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_messages_sessions", ondelete="CASCADE"),
+        sa.UniqueConstraint("session_key", "generation", "message_id", name="uq_messages_session_key_generation_message_id"),
+    )
+    op.create_table(
+        "session_deletions",
+        sa.Column("session_key", Key, nullable=False),
+        sa.Column("deleted_at", Time, nullable=False),
+        sa.Column("through_sequence", Number, nullable=False),
+        sa.PrimaryKeyConstraint("session_key", "deleted_at", name="pk_session_deletions"),
+        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_session_deletions_sessions", ondelete="CASCADE"),
+    )
+    op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])

@@ -1,0 +1,147 @@
+"""Statements on sessions."""
+
+from sqlalchemy import FromClause, Integer, bindparam, delete, select, update
+
+from models.database import Reader, Transaction
+from models.keys import session_key
+from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
+from models.scope import Scope
+from models.statements import Parents, Record, SessionRow, Statement, by_key, each_of, in_project, parent_key
+from models.tables import (
+    agents,
+    deleted_messages,
+    memories,
+    messages,
+    session_deletions,
+    sessions,
+    users,
+)
+from models.writing import insert_row, update_row
+
+ORDERS = {
+    "created_at": ("created_at", "session_id"),
+    "updated_at": ("updated_at", "session_id"),
+    "last_activity_at": ("last_activity_at", "session_id"),
+    "session_id": ("session_id",),
+}
+
+
+def _of_users(rows: FromClause):
+    return rows.c.user_key.in_(select(users.c.key).where(in_project(users), users.c.user_id.in_(each_of("user_ids"))))
+
+
+def _of_agents(rows: FromClause):
+    return rows.c.agent_key.in_(select(agents.c.key).where(in_project(agents), agents.c.agent_id.in_(each_of("agent_ids"))))
+
+
+FILTERS = {
+    "live": is_null("deleted_at"),
+    "deleted": is_set("deleted_at"),
+    "ended": is_set("ended_at"),
+    "open": is_null("ended_at"),
+    "owned": is_set("user_key"),
+    "ownerless": is_null("user_key"),
+    "metadata": contains(),
+    "session_ids": in_list("session_id", "session_ids"),
+    "user_ids": _of_users,
+    "agent_ids": _of_agents,
+    **between("created_at"),
+    **between("last_activity_at"),
+}
+
+SESSIONS = Listing(
+    name="sessions", table=sessions, row=SessionRow, always=in_project, nested=False, orders=ORDERS, filters=FILTERS
+)
+SESSIONS_OF_USER = Listing(
+    name="sessions of a user",
+    table=sessions,
+    row=SessionRow,
+    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows),
+    orders=ORDERS,
+    filters=FILTERS,
+)
+SESSIONS_OF_AGENT = Listing(
+    name="sessions of an agent",
+    table=sessions,
+    row=SessionRow,
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows),
+    orders=ORDERS,
+    filters=FILTERS,
+)
+
+_by_key = by_key(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None),))
+_any_by_key = by_key(sessions, SessionRow)
+_memories_follow = Statement(
+    update(memories)
+    .where(memories.c.session_key == bindparam("session"), in_project(memories))
+    .values(user_key=bindparam("owner"))
+)
+_delete_memories = Statement(
+    update(memories)
+    .where(memories.c.session_key == bindparam("session"), memories.c.deleted_at.is_(None), in_project(memories))
+    .values(deleted_at=bindparam("now"))
+)
+_inactive = {
+    of_user: Statement(
+        select(sessions)
+        .where(
+            in_project(sessions),
+            sessions.c.deleted_at.is_(None),
+            sessions.c.last_activity_at < bindparam("inactive_since"),
+            *([sessions.c.user_key == bindparam("user")] if of_user else []),
+        )
+        .order_by(sessions.c.last_activity_at, sessions.c.session_id)
+        .limit(bindparam("limit", type_=Integer)),
+        SessionRow,
+    )
+    for of_user in (False, True)
+}
+_clear = [
+    Statement(delete(table).where(table.c.session_key == bindparam("session")))
+    for table in (memories, deleted_messages, session_deletions, messages)
+]
+_delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), in_project(sessions)))
+
+
+async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+    """Sessions that were not deleted."""
+    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+
+
+async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record | None:
+    """The session under this key, also a deleted one."""
+    key = session_key(scope.project, session_id)
+    return (await fetch_by_key(read, scope, _any_by_key, Parents([key])))[0]
+
+
+async def inactive_sessions(
+    read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
+) -> list[Record]:
+    """Sessions without activity since then, the longest inactive first."""
+    values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit}
+    return await read.fetch(_inactive[user is not None], values, slowly=True)
+
+
+async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
+    """Takes the memories of the session along to its new owner."""
+    await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
+
+
+async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:
+    """The session and all that is in it stop being returned; the messages by moving the mark up to which they are gone."""
+    await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
+    deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
+    await insert_row(write, session_deletions, SessionRow, deletion)
+    changes = {"deleted_at": now, "deleted_through": row["last_sequence"]}
+    return await update_row(write, sessions, row, {**changes, "updated_at": now, "version": row["version"] + 1})
+
+
+async def clear(write: Transaction, session: bytes) -> None:
+    """Removes all that hangs on a session, and leaves its row."""
+    for statement in _clear:
+        await write.execute(statement, {"session": session}, slowly=True)
+
+
+async def delete_hard(write: Transaction, scope: Scope, session: bytes) -> None:
+    await clear(write, session)
+    await write.execute(_delete, {**scope.values, "session": session})

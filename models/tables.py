@@ -1,0 +1,260 @@
+"""The tables, as SQLModel classes that run unchanged on SQLite, PostgreSQL and Citus.
+
+Every primary and unique key contains the table's distribution key: the row's own key, for what hangs on a session the
+session's key, for a memory's sources the memory's. Foreign keys go only along it. `sessions.user_key` has none, so that
+a session can be attached to a user later and users can live on another node.
+
+Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as the times do, and are ready for an answer.
+"""
+
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects import postgresql
+from sqlmodel import Field, SQLModel
+
+Key = LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
+Time = Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
+# PostgreSQL sorts by the locale unless told; cursors and clients count on code points.
+Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Number = BigInteger().with_variant(Integer(), "sqlite")
+Json = Text().with_variant(postgresql.JSONB(), "postgresql")
+
+SQLModel.metadata.naming_convention = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+
+def key_column(*, primary: bool = False, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(Key, primary_key=primary, nullable=nullable))
+
+
+def text_column(*, nullable: bool = True) -> Any:
+    return Field(sa_column=Column(Words, nullable=nullable))
+
+
+def time_column(*, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(Time, nullable=nullable))
+
+
+def json_column(*, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(Json, nullable=nullable))
+
+
+def integer_column(*, nullable: bool = False, primary: bool = False) -> Any:
+    return Field(sa_column=Column(Number, nullable=nullable, primary_key=primary, autoincrement=False))
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "users"
+    __table_args__ = (
+        Index(None, "project", "user_id"),
+        Index(None, "project", "created_at", "user_id"),
+        Index(None, "project", "email_folded"),
+    )
+    key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    user_id: str = text_column(nullable=False)
+    email: str | None = text_column()
+    email_folded: str | None = text_column()
+    first_name: str | None = text_column()
+    last_name: str | None = text_column()
+    name: str | None = text_column()
+    about: str = text_column(nullable=False)
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    version: int = integer_column()
+
+
+class Agent(SQLModel, table=True):
+    __tablename__ = "agents"
+    __table_args__ = (Index(None, "project", "created_at", "agent_id"),)
+    key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    agent_id: str = text_column(nullable=False)
+    name: str = text_column(nullable=False)
+    about: str = text_column(nullable=False)
+    instructions: str | None = text_column()
+    model: str | None = text_column()
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    version: int = integer_column()
+
+
+class Session(SQLModel, table=True):
+    """`last_sequence` is the counter of its messages; those up to `deleted_through` went when the session was deleted."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index(None, "project", "session_id"),
+        Index(None, "project", "created_at", "session_id"),
+        Index(None, "project", "last_activity_at", "session_id"),
+        Index(None, "user_key", "created_at", "session_id"),
+        Index(None, "agent_key", "created_at", "session_id"),
+    )
+    key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    session_id: str = text_column(nullable=False)
+    user_key: bytes | None = key_column(nullable=True)
+    agent_key: bytes | None = key_column(nullable=True)
+    situation: str | None = text_column()
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    token_budget: int | None = integer_column(nullable=True)
+    context_overflow: str | None = text_column()
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    ended_at: str | None = time_column(nullable=True)
+    deleted_at: str | None = time_column(nullable=True)
+    last_activity_at: str = time_column()
+    version: int = integer_column()
+    last_sequence: int = integer_column()
+    deleted_through: int = integer_column()
+
+
+class SessionDeletion(SQLModel, table=True):
+    """When a session was deleted, and through which message: what the purge goes by, also after the session came back."""
+
+    __tablename__ = "session_deletions"
+    __table_args__ = (
+        ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
+        Index(None, "deleted_at"),
+    )
+    session_key: bytes = key_column(primary=True)
+    deleted_at: str = Field(sa_column=Column(Time, primary_key=True))
+    through_sequence: int = integer_column()
+
+
+class Message(SQLModel, table=True):
+    """`generation` is the session's `deleted_through` when it was written: its own key is unique within that.
+
+    `digest` is of what was first sent, for the comparison with a retry. On SQLite the table also has an integer primary key,
+    `number`, which a full-text index needs (see the migration).
+    """
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        Unique("session_key", "generation", "message_id"),
+        ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
+    )
+    session_key: bytes = key_column(primary=True)
+    sequence: int = integer_column(primary=True)
+    generation: int = integer_column()
+    message_id: str | None = text_column()
+    role: str = text_column(nullable=False)
+    name: str | None = text_column()
+    content: str = text_column(nullable=False)
+    parts: str | None = json_column(nullable=True)
+    tool_calls: str | None = json_column(nullable=True)
+    tool_call_id: str | None = text_column()
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    token_count: int = integer_column()
+    digest: bytes = Field(sa_column=Column(Key, nullable=False))
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    version: int = integer_column()
+
+
+class DeletedMessage(SQLModel, table=True):
+    """All that remains of a message that was deleted by itself."""
+
+    __tablename__ = "deleted_messages"
+    __table_args__ = (
+        ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
+        Index(None, "session_key", "message_id_hash"),
+    )
+    session_key: bytes = key_column(primary=True)
+    sequence: int = integer_column(primary=True)
+    message_id_hash: bytes = Field(sa_column=Column(Key, nullable=False))
+
+
+class Memory(SQLModel, table=True):
+    """`superseded_from` is when the newer memory begins to hold; it stays when the newer one is deleted."""
+
+    __tablename__ = "memories"
+    __table_args__ = (
+        Index(None, "user_key", "created_at", "key"),
+        Index(None, "session_key", "created_at", "key"),
+        Index(None, "superseded_by"),
+        Index(None, "deleted_at"),
+    )
+    key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    memory_id: str | None = text_column()
+    user_key: bytes | None = key_column(nullable=True)
+    session_key: bytes | None = key_column(nullable=True)
+    kind: str = text_column(nullable=False)
+    content: str = text_column(nullable=False)
+    method: str = text_column(nullable=False)
+    model: str | None = text_column()
+    rating: float | None = Field(sa_column=Column(Double, nullable=True))
+    valid_from: str | None = time_column(nullable=True)
+    valid_until: str | None = time_column(nullable=True)
+    expires_at: str | None = time_column(nullable=True)
+    superseded_by: bytes | None = key_column(nullable=True)
+    superseded_from: str | None = time_column(nullable=True)
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    digest: bytes = Field(sa_column=Column(Key, nullable=False))
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    deleted_at: str | None = time_column(nullable=True)
+    version: int = integer_column()
+
+
+class MemorySource(SQLModel, table=True):
+    """One thing that a memory rests on: a message (session and sequence) or a document."""
+
+    __tablename__ = "memory_sources"
+    __table_args__ = (
+        ForeignKeyConstraint(["memory_key"], ["memories.key"], ondelete="CASCADE"),
+        Index(None, "session_key", "sequence"),
+        Index(None, "document_key"),
+    )
+    memory_key: bytes = key_column(primary=True)
+    position: int = integer_column(primary=True)
+    session_key: bytes | None = key_column(nullable=True)
+    sequence: int | None = integer_column(nullable=True)
+    document_key: bytes | None = key_column(nullable=True)
+
+
+class Document(SQLModel, table=True):
+    __tablename__ = "documents"
+    __table_args__ = (
+        Index(None, "user_key", "created_at", "key"),
+        Index(None, "agent_key", "created_at", "key"),
+    )
+    key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    document_id: str | None = text_column()
+    user_key: bytes | None = key_column(nullable=True)
+    agent_key: bytes | None = key_column(nullable=True)
+    title: str = text_column(nullable=False)
+    content: str = text_column(nullable=False)
+    metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
+    digest: bytes = Field(sa_column=Column(Key, nullable=False))
+    created_at: str = time_column()
+    updated_at: str = time_column()
+    version: int = integer_column()
+
+
+class Erasure(SQLModel, table=True):
+    """What remains of an erased user: the hash that its key is, and when. A token issued before stays useless."""
+
+    __tablename__ = "erasures"
+    key: bytes = key_column(primary=True)
+    erased_at: str = time_column()
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The table of a class; SQLModel keeps it where a type checker cannot see it."""
+    return cast(Table, vars(model)["__table__"])
+
+
+users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
+session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
+memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)

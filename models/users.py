@@ -1,0 +1,48 @@
+"""Statements on users."""
+
+from sqlalchemy import bindparam, select
+
+from models.database import Reader
+from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.keys import user_key
+from models.scope import Scope
+from models.statements import Parents, Record, Statement, UserRow, by_key, in_project
+from models.tables import users
+
+USERS = Listing(
+    name="users",
+    table=users,
+    row=UserRow,
+    always=in_project,
+    nested=False,
+    orders={
+        "created_at": ("created_at", "user_id"),
+        "updated_at": ("updated_at", "user_id"),
+        "user_id": ("user_id",),
+    },
+    filters={
+        "metadata": contains(),
+        "user_ids": in_list("user_id", "user_ids"),
+        "emails": in_list("email_folded", "emails"),
+        **between("created_at"),
+        **between("updated_at"),
+    },
+)
+
+_by_key = by_key(users, UserRow)
+_by_email = Statement(
+    select(users).where(in_project(users), users.c.email_folded == bindparam("email")).limit(2), UserRow
+)
+
+
+async def users_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+
+
+async def user_by_id(read: Reader, scope: Scope, user_id: str) -> Record | None:
+    return (await users_by_key(read, scope, [user_key(scope.project, user_id)]))[0]
+
+
+async def users_by_email(read: Reader, scope: Scope, email: str) -> list[Record]:
+    """The first two users who bear this address, so that the caller can tell one from several."""
+    return await read.fetch(_by_email, {**scope.values, "email": email.casefold()})

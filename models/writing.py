@@ -1,0 +1,46 @@
+"""The three statements every table needs: insert a row, update its changed columns, delete it."""
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Table, bindparam, delete, insert, update
+
+from models.database import Transaction
+from models.statements import Record, Row, Statement
+
+
+@lru_cache(maxsize=64)
+def insertion(table: Table, row: type[Row] = Row) -> Statement:
+    """Inserts a row with every column given and returns it."""
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    return Statement(insert(table).values(values).returning(*table.columns), row)
+
+
+@lru_cache(maxsize=512)
+def _update(table: Table, row: type[Row], columns: tuple[str, ...]) -> Statement:
+    keys = [column == bindparam(f"the_{column.name}") for column in table.primary_key]
+    return Statement(
+        update(table).where(*keys).values({name: bindparam(name) for name in columns}).returning(*table.columns), row
+    )
+
+
+@lru_cache(maxsize=64)
+def _delete(table: Table) -> Statement:
+    return Statement(delete(table).where(*(column == bindparam(column.name) for column in table.primary_key)))
+
+
+async def insert_row(write: Transaction, table: Table, row: type[Row], values: Record) -> Record:
+    return (await write.fetch(insertion(table, row), values))[0]
+
+
+async def update_row(write: Transaction, table: Table, row: Record, changes: dict[str, Any]) -> Record:
+    """The row with these columns changed; the row as it is if there are none."""
+    if not changes:
+        return row
+    kind = type(row) if isinstance(row, Row) else Row
+    keys = {f"the_{column.name}": row[column.name] for column in table.primary_key}
+    return (await write.fetch(_update(table, kind, tuple(sorted(changes))), {**changes, **keys}))[0]
+
+
+async def delete_row(write: Transaction, table: Table, row: Record) -> None:
+    await write.execute(_delete(table), {column.name: row[column.name] for column in table.primary_key})

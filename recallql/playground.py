@@ -1,0 +1,69 @@
+"""The GraphiQL page for browsers at /graphql, and its files below /playground.
+
+The page is built from playground/ into `_playground/` by hatch_build.py. Nothing of it comes from another origin; the
+policy below has the browser see to that.
+"""
+
+from pathlib import Path
+
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+BUILT = Path(__file__).parent / "_playground"
+
+# Monaco and GraphiQL set styles from JavaScript and carry fonts and icons as data: addresses. Scripts are files only.
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "font-src 'self' data:",
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+PAGE_HEADERS = {
+    "content-security-policy": PAGE_POLICY,
+    "cache-control": "no-cache",
+    "referrer-policy": "no-referrer",
+    "vary": "accept",
+    "x-content-type-options": "nosniff",
+}
+
+NOT_BUILT = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>RecallQL playground</title>
+<link rel="icon" href="data:,">
+<style>body { margin: 3rem auto; max-width: 40rem; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif }</style>
+<h1>The playground is not built</h1>
+<p>The API itself works: send POST requests to this address.</p>
+<p>It is made from npm packages when RecallQL is installed, and they could not be had then. Once the npm registry can be
+reached, run <code>make playground</code> in the checkout, or install RecallQL anew, and load this page again.</p>
+</html>
+"""
+
+
+def playground_page() -> Response:
+    """What a browser that opens /graphql is shown."""
+    page = BUILT / "index.html"
+    return HTMLResponse(page.read_text(encoding="utf-8") if page.is_file() else NOT_BUILT, headers=PAGE_HEADERS)
+
+
+def playground_assets() -> Mount:
+    """The files that the page loads."""
+    return Mount("/playground", app=HashedFiles(directory=BUILT / "assets", check_dir=False), name="playground")
+
+
+class HashedFiles(StaticFiles):
+    """Files whose names carry a hash of their content, so that a browser need never ask for one again."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        response.headers["x-content-type-options"] = "nosniff"
+        return response

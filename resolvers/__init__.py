@@ -1,0 +1,1 @@
+"""What may be asked: operations on users, sessions, messages, memories, documents and agents. No SQL, no GraphQL types, no HTTP."""

@@ -1,0 +1,192 @@
+"""Connections: Relay's pages and cursors over any listing."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error, crc32
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from models.keyset import Listing, Slice, fetch_counts, fetch_pages
+from models.statements import Parents, Record
+from resolvers.context import Context
+from resolvers.errors import BadInput
+from resolvers.filters import Filter
+
+DEFAULT_PAGE = 20
+LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which page: checked arguments of a connection field."""
+
+    limit: int = DEFAULT_PAGE
+    backwards: bool = False
+    after: str | None = None
+    before: str | None = None
+
+
+def paging(first: int | None, after: str | None, last: int | None = None, before: str | None = None) -> Paging:
+    """Checks the four arguments of a connection field; `BadInput` names the wrong one."""
+    if first is not None and last is not None:
+        raise BadInput("Give `first` (the page after a cursor) or `last` (the page before one), not both.")
+    for name, size in (("first", first), ("last", last)):
+        if size is not None and not 0 <= size <= LARGEST_PAGE:
+            raise BadInput(f"`{name}` is {size}; a page has 0 to {LARGEST_PAGE} items.")
+    size = last if first is None else first
+    return Paging(DEFAULT_PAGE if size is None else size, last is not None, after, before)
+
+
+class Cursors:
+    """The cursors of one list, in one order, with one filter.
+
+    A cursor holds a position and a checksum of it that is seeded with the list's identity, so that one of another list and one
+    that was altered are found out. It is no secret: it says where in a list, and what may be seen is decided elsewhere.
+    """
+
+    def __init__(self, listing: Listing, order: str, *, descending: bool, filter: Filter, parent: bytes | None) -> None:
+        self._columns = listing.orders[order]
+        self._types = [listing.table.c[name].type.python_type for name in self._columns]
+        identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
+        self._seed = int.from_bytes(blake2b(identity + (parent or b""), digest_size=4).digest(), "big")
+
+    def of(self, row: Record) -> str:
+        return self._encode(orjson.dumps([row[name] for name in self._columns], default=bytes.hex))
+
+    def _encode(self, position: bytes) -> str:
+        check = crc32(position, self._seed).to_bytes(4, "big")
+        return urlsafe_b64encode(check + position).rstrip(b"=").decode()
+
+    def _typed(self, position: Any) -> tuple[Any, ...]:
+        values = [bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)]
+        if not all(type(value) is kind for value, kind in zip(values, self._types, strict=True)):
+            raise ValueError
+        return tuple(values)
+
+    def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
+        """Where a cursor points; `BadInput` when it is not one of this list's."""
+        try:
+            raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+            if self._encode(raw[4:]) == cursor:
+                return self._typed(orjson.loads(raw[4:]))
+        except (UnicodeEncodeError, Error, ValueError, TypeError):
+            pass
+        raise BadInput(
+            f"The cursor in `{argument}` does not belong to this list with this filter and order; "
+            f"start again without `{argument}`."
+        )
+
+
+@dataclass(frozen=True)
+class Edge:
+    cursor: str
+    node: Any
+
+
+@dataclass(frozen=True)
+class PageInfo:
+    has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
+    end_cursor: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What pages were asked for together, so that they can be counted together."""
+
+    listing: Listing
+    part: Slice
+    parents: Parents | None
+
+
+class Page:
+    """One page of a connection: `rows` in order, and the nodes they stand for (the rows themselves unless said otherwise)."""
+
+    def __init__(
+        self, rows: list[Record], cursors: Cursors, paging: Paging, query: Query, index: int, *, more: bool
+    ) -> None:
+        self.nodes: Sequence[Any] = rows
+        self.rows = rows
+        self.query = query
+        self.index = index
+        self._cursors = cursors
+        self._has_next = paging.before is not None if paging.backwards else more
+        self._has_previous = more if paging.backwards else paging.after is not None
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        return [Edge(self._cursors.of(row), node) for row, node in zip(self.rows, self.nodes, strict=True)]
+
+    @property
+    def page_info(self) -> PageInfo:
+        first = self._cursors.of(self.rows[0]) if self.rows else None
+        last = self._cursors.of(self.rows[-1]) if self.rows else None
+        return PageInfo(self._has_next, self._has_previous, first, last)
+
+
+async def connect(
+    context: Context,
+    listing: Listing,
+    paging: Paging,
+    parents: Sequence[bytes] | None,
+    *,
+    numbers: Sequence[int] | None = None,
+    order: str = "created_at",
+    descending: bool = True,
+    filter: Filter = Filter(),  # noqa: B008 - it is frozen
+) -> list[Page | BadInput]:
+    """For each parent its page, or what is wrong with its cursor; one statement however many parents there are.
+
+    Without parents (None) the list is one of the project's own, and there is one page.
+    """
+    part = Slice(
+        order=order,
+        descending=descending,
+        given=filter.given,
+        values=filter.values,
+        limit=paging.limit,
+        backwards=paging.backwards,
+    )
+    pages: list[Page | BadInput | None] = [None] * (1 if parents is None else len(parents))
+    all_cursors = [
+        Cursors(listing, order, descending=descending, filter=filter, parent=parent)
+        for parent in ([None] if parents is None else parents)
+    ]
+    good: list[int] = []
+    for index, cursors in enumerate(all_cursors):
+        try:
+            # A cursor is one list's: with one, at most a single parent gets past this.
+            for name in ("after", "before"):
+                if (cursor := getattr(paging, name)) is not None:
+                    part = replace(part, **{name: cursors.position(cursor, name)})
+            good.append(index)
+        except BadInput as problem:
+            pages[index] = problem
+    if good:
+        of = (
+            None
+            if parents is None
+            else Parents([parents[i] for i in good], None if numbers is None else [numbers[i] for i in good])
+        )
+        query = Query(listing, part, of)
+        for position, rows in enumerate(await fetch_pages(context.read, context.scope, listing, part, of)):
+            more = len(rows) > paging.limit
+            if more:
+                rows = rows[1:] if paging.backwards else rows[:-1]
+            index = good[position]
+            pages[index] = Page(rows, all_cursors[index], paging, query, position, more=more)
+    return [page for page in pages if page is not None]
+
+
+async def total_counts(context: Context, pages: Sequence[Page]) -> list[int]:
+    """For each page the size of its whole list: one statement for all that were fetched together."""
+    counts = {
+        query: await fetch_counts(context.read, context.scope, query.listing, query.part, query.parents)
+        for query in dict.fromkeys(page.query for page in pages)
+    }
+    return [counts[page.query][page.index] for page in pages]

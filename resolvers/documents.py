@@ -1,0 +1,177 @@
+"""Documents: texts that belong to a user or to an agent."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from models.agents import agent_by_id
+from models.database import Transaction
+from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, documents_by_key
+from models.keys import document_key
+from models.memories import forget_sources
+from models.statements import DocumentRow, Record
+from models.tables import documents
+from models.users import user_by_id, users_by_email
+from models.writing import delete_row, insert_row
+from resolvers.connections import Page, Paging, connect
+from resolvers.context import Context
+from resolvers.errors import BadInput, Fault, refuse
+from resolvers.filters import FilterBuilder, Given
+from resolvers.ids import global_id, parse_id
+from resolvers.inputs import (
+    CONTENT_BYTES,
+    DOCUMENTS_AT_ONCE,
+    TEXT_BYTES,
+    Rule,
+    Values,
+    check,
+    check_version,
+    created,
+    faults_of,
+    key_rule,
+    metadata_rule,
+    required_text,
+)
+from resolvers.json_values import json_text
+from resolvers.updates import given_of, revise, wanted_metadata
+
+DOCUMENT_RULES: dict[str, Rule] = {
+    "document_id": key_rule,
+    "title": required_text(TEXT_BYTES),
+    "content": required_text(CONTENT_BYTES),
+    "metadata": metadata_rule,
+}
+OWNERS = ("user_id", "user_email", "agent_id")
+
+
+async def documents_of_users(
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given
+) -> list[Page | BadInput]:
+    built = FilterBuilder(filter).metadata().build()
+    return await connect(context, DOCUMENTS_OF_USER, paging, [row["key"] for row in users], filter=built)
+
+
+async def documents_of_agents(
+    context: Context, agents: Sequence[Record], paging: Paging, filter: Given
+) -> list[Page | BadInput]:
+    built = FilterBuilder(filter).metadata().build()
+    return await connect(context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built)
+
+
+def document_digest(values: Values) -> bytes:
+    """Of what a retry must repeat."""
+    return blake2b(json_text([values["title"], values["content"]]).encode(), digest_size=16).digest()
+
+
+def document_row(context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None) -> dict[str, Any]:
+    """Every column of a new document."""
+    document_id = values.get("document_id")
+    return {
+        "key": document_key(user or agent or b"", document_id),
+        "project": context.scope.project,
+        "document_id": document_id,
+        "user_key": user,
+        "agent_key": agent,
+        "title": values["title"],
+        "content": values["content"],
+        "metadata": json_text(values.get("metadata", {})),
+        "digest": document_digest(values),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "version": 1,
+    }
+
+
+async def insert_document(
+    write: Transaction, context: Context, values: Values, *, user: bytes | None = None, agent: bytes | None = None
+) -> Record:
+    """Keeps a document, or gives back the one that a first try has kept."""
+    row = document_row(context, values, context.clock.now(), user=user, agent=agent)
+    stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
+    if stored is None:
+        return await insert_row(write, documents, DocumentRow, row)
+    if stored["digest"] != row["digest"]:
+        raise refuse("CONFLICT", "Another document bears this documentId; use updateDocument, or another id.", "documentId")
+    return stored
+
+
+def document_faults(values: Values) -> list[Fault]:
+    """Faults of the documents that come with a new user or agent."""
+    documents = values.get("documents", ())
+    if len(documents) > DOCUMENTS_AT_ONCE:
+        message = f"{len(documents)} documents are too many at once; send at most {DOCUMENTS_AT_ONCE}."
+        return [Fault("TOO_LARGE", message, ("documents",))]
+    return [
+        fault
+        for index, document in enumerate(documents)
+        for fault in faults_of(document, DOCUMENT_RULES, path=("documents", str(index)))
+    ]
+
+
+async def find_owner(write: Transaction, context: Context, values: Values) -> dict[str, bytes]:
+    """The one owner that a new document names."""
+    if "agent_id" in values:
+        agent = await agent_by_id(write, context.scope, values["agent_id"])
+        if agent is None:
+            raise refuse("NOT_FOUND", "There is no agent with this agentId; create the agent first.", "agentId")
+        return {"agent": agent["key"]}
+    if "user_id" in values:
+        found = await user_by_id(write, context.scope, values["user_id"])
+        if found is None:
+            raise refuse("NOT_FOUND", "There is no user with this userId; create the user first.", "userId")
+        return {"user": found["key"]}
+    bearers = await users_by_email(write, context.scope, values["user_email"])
+    if not bearers:
+        raise refuse("NOT_FOUND", "No user bears this e-mail address.", "userEmail")
+    if len(bearers) > 1:
+        raise refuse("CONFLICT", "Several users bear this e-mail address; name one with `userId`.", "userEmail")
+    return {"user": bearers[0]["key"]}
+
+
+async def create_document(context: Context, given: Values) -> Record:
+    values = created(given)
+    rules = {**DOCUMENT_RULES, "user_id": key_rule, "agent_id": key_rule}
+    owners = [name for name in OWNERS if name in values]
+    several = Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
+    check(values, rules, more=[several] if len(owners) != 1 else [])
+
+    async def operation(write: Transaction) -> Record:
+        return await insert_document(write, context, values, **await find_owner(write, context, values))
+
+    return await context.write(operation)
+
+
+async def _find(write: Transaction, context: Context, id: str) -> Record:
+    node = parse_id(id)
+    row = None
+    if node is not None and node.noun == "Document":
+        row = (await documents_by_key(write, context.scope, [node.key]))[0]
+    if row is None:
+        raise refuse("NOT_FOUND", "There is no document with this id.", "id")
+    return row
+
+
+async def update_document(context: Context, values: Values) -> Record:
+    check(values, DOCUMENT_RULES, required=("title", "content"))
+
+    async def operation(write: Transaction) -> Record:
+        row = await _find(write, context, values["id"])
+        check_version(row, values)
+        wanted = given_of(values, "title", "content") | wanted_metadata(row["metadata"], values)
+        if wanted.get("content", row["content"]) != row["content"]:
+            await forget_sources(write, "document", {"document": row["key"]}, formed_only=True)
+        return await revise(write, documents, row, wanted, context.clock.now())
+
+    return await context.write(operation)
+
+
+async def delete_document(context: Context, values: Values) -> str:
+    """The id of what is gone."""
+
+    async def operation(write: Transaction) -> str:
+        row = await _find(write, context, values["id"])
+        await forget_sources(write, "document", {"document": row["key"]})
+        await delete_row(write, documents, row)
+        return global_id("Document", row["key"])
+
+    return await context.write(operation)

@@ -1,0 +1,81 @@
+"""Filters and orders of lists: from what the client gave to what a listing understands."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from resolvers.errors import BadInput
+from resolvers.inputs import camel
+from resolvers.json_values import Unacceptable, check_json
+
+LARGEST_LIST = 100
+
+Given = Mapping[str, Any] | None
+"""A filter as the client gave it, by snake_case name; null is left out."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Names of a listing's filters with their values, and what tells this filter from another in a cursor."""
+
+    given: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    identity: str = ""
+
+
+class FilterBuilder:
+    """Collects the filters of one list."""
+
+    def __init__(self, given: Given) -> None:
+        self.asked = {name: value for name, value in (given or {}).items() if value is not None}
+        self._values: dict[str, Any] = {}
+        self._names: list[str] = []
+
+    def add(self, name: str, value: Any = None) -> None:
+        self._names.append(name)
+        if value is not None:
+            self._values[name] = value
+
+    def metadata(self) -> "FilterBuilder":
+        """Containment of a JSON object."""
+        if (value := self.asked.get("metadata")) is not None:
+            if not isinstance(value, dict):
+                raise BadInput("`filter.metadata` must be a JSON object, as in {\"plan\": \"pro\"}.")
+            try:
+                check_json(value)
+            except Unacceptable as problem:
+                raise BadInput(f"`filter.metadata`: {problem}") from problem
+            self.add("metadata", json.dumps(value))
+        return self
+
+    def lists(self, *names: str) -> "FilterBuilder":
+        for name in names:
+            if (value := self.asked.get(name)) is not None:
+                if len(value) > LARGEST_LIST:
+                    raise BadInput(f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed.")
+                self.add(name, json.dumps(value))
+        return self
+
+    def ranges(self, *names: str) -> "FilterBuilder":
+        for name in names:
+            for end, bound in (self.asked.get(name) or {}).items():
+                if bound is not None:
+                    self.add(f"{name}_{end}", bound)
+        return self
+
+    def flag(self, name: str, *, yes: str, no: str) -> "FilterBuilder":
+        if (value := self.asked.get(name)) is not None:
+            self.add(yes if value else no)
+        return self
+
+    def build(self) -> Filter:
+        identity = json.dumps(self.asked, sort_keys=True) if self.asked else ""
+        return Filter(tuple(self._names), self._values, identity)
+
+
+def order_of(given: Given, default: str = "created_at") -> tuple[str, bool]:
+    """The order's name and whether it descends; newest first unless the client says otherwise."""
+    if not given:
+        return default, True
+    return str(given["field"]).lower(), given["direction"] == "DESC"

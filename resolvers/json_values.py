@@ -1,0 +1,104 @@
+"""JSON values from clients: checked, measured and written as texts; merging of metadata."""
+
+import json
+from math import isfinite
+from typing import Any
+
+import orjson
+
+LEVELS = 32
+JSON_BYTES = 64 * 1024
+
+
+def unstorable(text: str) -> str | None:
+    """What no database can store of a string, or None."""
+    if "\0" in text:
+        return "holds the character U+0000; leave it out"
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair, which is no character; send the whole character"
+    return None
+
+
+class Unacceptable(ValueError):
+    """A JSON value that cannot be kept; `code` is INVALID or TOO_LARGE."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check_json(value: Any, level: int = 1) -> None:
+    """Raises `Unacceptable` for texts and numbers that no database can store, and for too many levels."""
+    if isinstance(value, str):
+        if problem := unstorable(value):
+            raise Unacceptable("INVALID", f"A text in it {problem}.")
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise Unacceptable("INVALID", "A number in it is not finite, or too large; JSON has no such number.")
+    elif isinstance(value, dict | list):
+        if level > LEVELS:
+            raise Unacceptable("TOO_LARGE", f"It has more than {LEVELS} levels of objects and lists; make it flatter.")
+        if isinstance(value, dict):
+            for key in value:
+                check_json(key)
+            value = value.values()
+        for item in value:
+            check_json(item, level + 1)
+
+
+def json_text(value: Any) -> str:
+    """A JSON value as it is kept."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def checked_text(value: Any) -> str:
+    """A JSON value as it is kept, `Unacceptable` when it cannot be."""
+    check_json(value)
+    text = json_text(value)
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > JSON_BYTES:
+        raise Unacceptable("TOO_LARGE", f"It takes {size} bytes as JSON; at most {JSON_BYTES} are kept.")
+    return text
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396: objects merge, null removes a key, everything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def metadata_text(kept: str | None, value: Any, mode: str) -> str:
+    """The metadata after an update of what was `kept` (None for a new object that MERGE applies to)."""
+    if value is None:
+        return "{}"
+    if mode == "REPLACE":
+        return checked_text(value)
+    check_json(value)
+    return checked_text(merge_patch(json.loads(kept or "{}"), value))
+
+
+def same_json(text: str, other: str) -> bool:
+    """Whether two kept texts hold the same value: the order of an object's keys and 1 against 1.0 make no difference."""
+    return text == other or _comparable(json.loads(text)) == _comparable(json.loads(other))
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _comparable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_comparable(item) for item in value]
+    return (isinstance(value, bool), value)

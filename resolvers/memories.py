@@ -1,0 +1,339 @@
+"""Memories: what is worth knowing later, and what it rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from models.database import Transaction
+from models.documents import documents_by_key
+from models.keys import memory_key
+from models.keyset import Listing
+from models.memories import (
+    MEMORIES_OF_MESSAGE,
+    MEMORIES_OF_SESSION,
+    MEMORIES_OF_USER,
+    SOURCES_OF_MEMORY,
+    memories_by_key,
+    standing_summaries,
+    superseded_by,
+    unlink_newer,
+)
+from models.messages import messages_by_place
+from models.sessions import sessions_by_key
+from models.statements import MemoryRow, Record, Row
+from models.tables import memories, memory_sources
+from models.writing import delete_row, insert_row
+from resolvers.connections import Page, Paging, connect
+from resolvers.context import Context
+from resolvers.errors import BadInput, Fault, refuse
+from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.ids import global_id, parse_id
+from resolvers.inputs import (
+    TEXT_BYTES,
+    Rule,
+    Values,
+    check,
+    check_version,
+    created,
+    key_rule,
+    metadata_rule,
+    required_text,
+    share_rule,
+)
+from resolvers.json_values import json_text
+from resolvers.references import follow
+from resolvers.sessions import find_session
+from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.users import find_user
+
+RULES: dict[str, Rule] = {
+    "memory_id": key_rule,
+    "user_id": key_rule,
+    "session_id": key_rule,
+    "content": required_text(TEXT_BYTES),
+    "rating": share_rule,
+    "metadata": metadata_rule,
+}
+LARGEST_LIST = 100
+
+
+def memory_filter(context: Context, given: Given) -> Filter:
+    """What is true now, unless another time is asked for or the history."""
+    builder = FilterBuilder(given).lists("kinds", "methods").metadata()
+    if (rating := builder.asked.get("min_rating")) is not None:
+        builder.add("min_rating", rating)
+    if not builder.asked.get("history"):
+        builder.add("as_of", builder.asked.get("as_of") or context.clock.now())
+    return builder.build()
+
+
+async def memories_of_users(
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given
+) -> list[Page | BadInput]:
+    keys = [row["key"] for row in users]
+    return await connect(context, MEMORIES_OF_USER, paging, keys, filter=memory_filter(context, filter))
+
+
+async def memories_of_sessions(
+    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given
+) -> list[Page | BadInput]:
+    keys = [row["key"] for row in sessions]
+    return await connect(context, MEMORIES_OF_SESSION, paging, keys, filter=memory_filter(context, filter))
+
+
+async def memories_of_messages(context: Context, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
+    """Every memory that names the message among its sources, also what is no longer true."""
+    keys = [row["session_key"] for row in rows]
+    return await connect(context, MEMORIES_OF_MESSAGE, paging, keys, numbers=[row["sequence"] for row in rows])
+
+
+async def _summaries(
+    context: Context, listing: Listing, rows: Sequence[Record], *also: str
+) -> list[Record | None]:
+    given = ("kinds", "as_of", "not_superseded", *also)
+    filter = Filter(given, {"kinds": '["SUMMARY"]', "as_of": context.clock.now()})
+    pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
+    return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
+
+
+async def summaries_of_users(context: Context, users: Sequence[Record]) -> list[Record | None]:
+    """The newest summary that stands, of the user apart from any session."""
+    return await _summaries(context, MEMORIES_OF_USER, users, "of_no_session")
+
+
+async def summaries_of_sessions(context: Context, sessions: Sequence[Record]) -> list[Record | None]:
+    return await _summaries(context, MEMORIES_OF_SESSION, sessions)
+
+
+async def newer_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+    """What has taken the place of each memory."""
+    return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
+
+
+async def older_of(context: Context, rows: Sequence[Record]) -> list[list[Record]]:
+    """Whose place each memory has taken."""
+    return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
+
+
+async def sources_of(context: Context, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
+    """Messages and documents in the order in which they were named."""
+    keys = [row["key"] for row in rows]
+    pages = await connect(context, SOURCES_OF_MEMORY, paging, keys, order="position", descending=False)
+    named = [source for page in pages if isinstance(page, Page) for source in page.rows]
+    places = list({(s["session_key"], s["sequence"]) for s in named if s["session_key"] is not None})
+    keys = list({s["document_key"] for s in named if s["document_key"] is not None})
+    nodes: dict[Any, Record | None] = {}
+    if places:
+        nodes |= zip(places, await messages_by_place(context.read, context.scope, places), strict=True)
+    if keys:
+        nodes |= zip(keys, await documents_by_key(context.read, context.scope, keys), strict=True)
+    for page in pages:
+        if isinstance(page, Page):
+            found = [(s, nodes[s["document_key"] or (s["session_key"], s["sequence"])]) for s in page.rows]
+            # One may have gone between the two statements.
+            page.rows = [source for source, node in found if node is not None]
+            page.nodes = [node for _, node in found if node is not None]
+    return pages
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whom a memory is about."""
+
+    user: bytes | None
+    session: bytes | None
+
+    @property
+    def key(self) -> bytes:
+        return self.session or self.user or b""
+
+    def has(self, row: Record) -> bool:
+        """Whether a memory is about the same user, or, where there is none, the same session."""
+        return row["user_key"] == self.user if self.user else row["session_key"] == self.session
+
+
+def digest_of(values: Values) -> bytes:
+    """Of what a retry must repeat."""
+    return blake2b(json_text([values["kind"], values["content"]]).encode(), digest_size=16).digest()
+
+
+def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
+    """Every column of a new memory."""
+    return {
+        "key": memory_key(owner.key, values.get("memory_id")),
+        "project": context.scope.project,
+        "memory_id": values.get("memory_id"),
+        "user_key": owner.user,
+        "session_key": owner.session,
+        "kind": values["kind"],
+        "content": values["content"],
+        "method": values.get("method", "DECLARED"),
+        "model": values.get("model"),
+        "rating": values.get("rating"),
+        "valid_from": values.get("valid_from"),
+        "valid_until": values.get("valid_until"),
+        "expires_at": values.get("expires_at"),
+        "superseded_by": None,
+        "superseded_from": None,
+        "metadata": json_text(values.get("metadata", {})),
+        "digest": digest_of(values),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "deleted_at": None,
+        "version": 1,
+    }
+
+
+async def create_memory(context: Context, given: Values) -> Record:
+    values = created(given)
+    faults: list[Fault] = []
+    if "user_id" not in values and "session_id" not in values:
+        faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
+    faults += [
+        Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))
+        for name in ("sources", "supersedes")
+        if len(values.get(name, ())) > LARGEST_LIST
+    ]
+    check(values, RULES, more=[*faults, *_validity_faults(values)])
+
+    async def operation(write: Transaction) -> Record:
+        owner = await find_owner(write, context, values)
+        row = memory_row(context, values, owner, context.clock.now())
+        stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
+        if stored is not None and stored["deleted_at"] is None:
+            if stored["digest"] == row["digest"]:
+                return stored
+            raise refuse("CONFLICT", "Another memory bears this memoryId; use updateMemory, or another id.", "memoryId")
+        if stored is not None:
+            await _remove(write, stored)
+        sources = await _sources(write, context, owner, values.get("sources", ()))
+        older = await _superseded(write, context, owner, values.get("supersedes", ()))
+        if row["kind"] == "SUMMARY":
+            older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user)
+        kept = await insert_row(write, memories, MemoryRow, row)
+        await insert_sources(write, kept, sources)
+        await supersede(write, context, kept, older)
+        return kept
+
+    return await context.write(operation)
+
+
+async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
+    for position, source in enumerate(sources):
+        await insert_row(write, memory_sources, Row, {**source, "memory_key": memory["key"], "position": position})
+
+
+async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
+    """The older memories end where the newer one begins, if they were open."""
+    start = newer["valid_from"] or newer["created_at"]
+    for row in {row["key"]: row for row in older}.values():
+        wanted = {
+            "superseded_by": newer["key"],
+            "superseded_from": row["superseded_from"] or start,
+            "valid_until": row["valid_until"] or start,
+        }
+        await revise(write, memories, row, wanted, context.clock.now())
+
+
+async def find_owner(write: Transaction, context: Context, values: Values) -> Owner:
+    """Whom a new memory names; a session implies its user."""
+    named = values.get("user_id")
+    user = None if named is None else (await find_user(write, context, named))["key"]
+    if "session_id" not in values:
+        return Owner(user, None)
+    session = await find_session(write, context, values["session_id"])
+    if user is not None and session["user_key"] != user:
+        raise refuse("INVALID", "The session is not this user's; leave `userId` out, or name the session's user.", "userId")
+    return Owner(session["user_key"], session["key"])
+
+
+def _validity_faults(values: Values) -> list[Fault]:
+    first, last = values.get("valid_from"), values.get("valid_until")
+    if first is not None and last is not None and last <= first:
+        return [Fault("INVALID", "`validUntil` is not after `validFrom`.", ("validUntil",))]
+    return []
+
+
+async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of the sources that a memory names: messages and documents that are there and of the same owner."""
+    sources: list[dict[str, Any]] = []
+    for index, id in enumerate(ids):
+        path = ("sources", str(index))
+        node = parse_id(id)
+        if node is not None and node.noun not in ("Message", "Document"):
+            raise refuse("INVALID", "A source is a message or a document; this id names something else.", *path)
+        row = None
+        if node is not None and node.noun == "Message":
+            row = (await messages_by_place(write, context.scope, [(node.key, node.sequence)]))[0]
+        elif node is not None:
+            row = (await documents_by_key(write, context.scope, [node.key]))[0]
+        if node is None or row is None:
+            raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
+        about = (await sessions_by_key(write, context.scope, [node.key]))[0] if node.noun == "Message" else row
+        if about is not None and about["user_key"] not in (None, owner.user):
+            raise refuse("INVALID", "The source is another user's.", *path)
+        source = {"session_key": None, "sequence": None, "document_key": None}
+        if node.noun == "Message":
+            source |= {"session_key": node.key, "sequence": node.sequence}
+        else:
+            source |= {"document_key": node.key}
+        if source not in sources:
+            sources.append(source)
+    return sources
+
+
+async def _superseded(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[Record]:
+    older: list[Record] = []
+    for index, id in enumerate(ids):
+        path = ("supersedes", str(index))
+        node = parse_id(id)
+        row = None
+        if node is not None and node.noun == "Memory":
+            row = (await memories_by_key(write, context.scope, [node.key]))[0]
+        if row is None:
+            raise refuse("NOT_FOUND", "There is no memory with this id.", *path)
+        if not owner.has(row):
+            raise refuse("INVALID", "The memory is about somebody else.", *path)
+        older.append(row)
+    return older
+
+
+async def _find(write: Transaction, context: Context, id: str) -> Record:
+    node = parse_id(id)
+    row = None
+    if node is not None and node.noun == "Memory":
+        row = (await memories_by_key(write, context.scope, [node.key]))[0]
+    if row is None:
+        raise refuse("NOT_FOUND", "There is no memory with this id.", "id")
+    return row
+
+
+async def _remove(write: Transaction, row: Record) -> None:
+    await unlink_newer(write, row["key"])
+    await delete_row(write, memories, row)
+
+
+async def update_memory(context: Context, values: Values) -> Record:
+    check(values, RULES, required=("kind", "content"))
+
+    async def operation(write: Transaction) -> Record:
+        row = await _find(write, context, values["id"])
+        check_version(row, values)
+        wanted = given_of(values, "kind", "content", "rating", "valid_from", "valid_until", "expires_at")
+        if "valid_from" in wanted or "valid_until" in wanted:
+            check({}, {}, more=_validity_faults({**dict(row), **wanted}))
+        return await revise(write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now())
+
+    return await context.write(operation)
+
+
+async def delete_memory(context: Context, values: Values) -> str:
+    """The id of what is gone. What it superseded stays superseded."""
+
+    async def operation(write: Transaction) -> str:
+        row = await _find(write, context, values["id"])
+        await _remove(write, row)
+        return global_id("Memory", row["key"])
+
+    return await context.write(operation)

@@ -1,0 +1,276 @@
+"""Messages: the turns of a session, in the order in which they were kept."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from models.database import Transaction
+from models.keys import message_id_hash
+from models.memories import forget_sources
+from models.messages import (
+    MESSAGES_OF_SESSION,
+    delete_messages,
+    deleted_ids,
+    messages_between,
+    messages_by_message_id,
+    messages_by_place,
+)
+from models.sessions import change_owner, session_by_id
+from models.statements import MessageRow, Record, SessionRow
+from models.tables import messages, sessions
+from models.writing import insert_row, update_row
+from resolvers.connections import Cursors, Edge, Page, Paging, connect
+from resolvers.context import Context
+from resolvers.errors import BadInput, Fault, refuse
+from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.ids import message_id, parse_id
+from resolvers.inputs import (
+    Rule,
+    Values,
+    check,
+    check_version,
+    content,
+    created,
+    faults_of,
+    integer_rule,
+    json_rule,
+    key_rule,
+    metadata_rule,
+    text,
+)
+from resolvers.json_values import json_text
+from resolvers.sessions import find_session, session_row
+from resolvers.tokens import count_tokens
+from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.users import find_user
+
+RULES: dict[str, Rule] = {
+    "message_id": key_rule,
+    "name": text,
+    "content": content,
+    "parts": json_rule,
+    "tool_calls": json_rule,
+    "tool_call_id": text,
+    "metadata": metadata_rule,
+    "token_count": integer_rule(0),
+}
+LARGEST_BATCH = 100
+LARGEST_DELETION = 1000
+
+
+async def messages_of_sessions(
+    context: Context, rows: Sequence[Record], paging: Paging, filter: Given
+) -> list[Page | BadInput]:
+    """Oldest first."""
+    return await connect(
+        context,
+        MESSAGES_OF_SESSION,
+        paging,
+        [row["key"] for row in rows],
+        numbers=[row["deleted_through"] for row in rows],
+        order="sequence",
+        descending=False,
+        filter=FilterBuilder(filter).lists("roles").metadata().ranges("created_at").build(),
+    )
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a batch: its messages in the order of the input, and how many of them were there before."""
+
+    session: Record
+    messages: list[Record]
+    deduplicated: int
+
+    @property
+    def edges(self) -> list[Edge]:
+        """The messages with their cursors in `Session.messages`."""
+        cursors = Cursors(
+            MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=self.session["key"]
+        )
+        return [Edge(cursors.of(row), row) for row in self.messages]
+
+
+def digest_of(values: Values) -> bytes:
+    """Of what a retry must repeat: role, name, content, parts and tool calls as first sent."""
+    names = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")
+    sent = json.dumps([values.get(name) for name in names], sort_keys=True, separators=(",", ":"))
+    return blake2b(sent.encode(), digest_size=16).digest()
+
+
+def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
+    """Every column of a new message but its sequence; `values` has no nulls."""
+    said = values.get("content", "")
+    return {
+        "session_key": session["key"],
+        "generation": session["deleted_through"],
+        "message_id": values.get("message_id"),
+        "role": values["role"],
+        "name": values.get("name"),
+        "content": said,
+        "parts": json_text(values["parts"]) if "parts" in values else None,
+        "tool_calls": json_text(values["tool_calls"]) if "tool_calls" in values else None,
+        "tool_call_id": values.get("tool_call_id"),
+        "metadata": json_text(values.get("metadata", {})),
+        "token_count": values.get("token_count", count_tokens(said) if "token_count" not in values else 0),
+        "digest": digest_of({**values, "content": said}),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "version": 1,
+    }
+
+
+def message_faults(values: Values, path: tuple[str, ...]) -> list[Fault]:
+    """What is wrong with one message of a batch."""
+    faults = faults_of(values, RULES, path=path)
+    if values.get("content") is None and values.get("tool_calls") is None and values.get("parts") is None:
+        message = "A message without `toolCalls` or `parts` needs `content`."
+        faults.append(Fault("INVALID", message, (*path, "content")))
+    return faults
+
+
+async def add_messages(context: Context, values: Values) -> Added:
+    """Appends a batch, all or nothing; an unknown session comes into being, a deleted one comes back."""
+    batch = [created(message) for message in values["messages"]]
+    faults = [fault for i, message in enumerate(batch) for fault in message_faults(message, ("messages", str(i)))]
+    if not 1 <= len(batch) <= LARGEST_BATCH:
+        code = "TOO_LARGE" if batch else "INVALID"
+        faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
+    check(values, {"session_id": key_rule, "user_id": key_rule}, more=faults)
+
+    async def operation(write: Transaction) -> Added:
+        named = values.get("user_id")
+        owner = None if named is None else (await find_user(write, context, named))["key"]
+        session = await session_by_id(write, context.scope, values["session_id"])
+        if session is None:
+            row = session_row(context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None)
+            session = await insert_row(write, sessions, SessionRow, row)
+        return await append(write, context, session, batch, owner)
+
+    return await context.write(operation)
+
+
+async def append(
+    write: Transaction, context: Context, session: Record, batch: list[dict[str, Any]], owner: bytes | None = None
+) -> Added:
+    """Appends messages without nulls to a session, within a transaction."""
+    # A deletion ended the life of the ids before it.
+    generation = {"key": session["key"], "deleted_through": session["deleted_through"]}
+    known = await _known(write, generation, batch)
+    fresh = any(message.get("message_id") not in known for message in batch)
+    if session["ended_at"] is not None and (fresh or session["deleted_at"] is not None):
+        raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
+    if owner is not None and session["user_key"] not in (None, owner):
+        raise refuse("CONFLICT", "The session belongs to another user.", "userId")
+    session = await _wake(write, context, session, owner)
+
+    rows: list[Record] = []
+    sequence = session["last_sequence"]
+    for index, message in enumerate(batch):
+        row = message_row(session, message, context.clock.now())
+        stored = known.get(row["message_id"]) if row["message_id"] is not None else None
+        if stored is None:
+            sequence += 1
+            stored = await insert_row(write, messages, MessageRow, {**row, "sequence": sequence})
+            if row["message_id"] is not None:
+                known[row["message_id"]] = stored
+        elif stored["digest"] != row["digest"]:
+            message = "Another message of this session bears this messageId; nothing of the batch was kept."
+            raise refuse("CONFLICT", message, "messages", str(index), "messageId")
+        rows.append(stored)
+    added = sequence - session["last_sequence"]
+    if added:
+        counted = {"last_sequence": sequence, "last_activity_at": context.clock.now()}
+        session = await update_row(write, sessions, session, counted)
+    return Added(session, rows, len(batch) - added)
+
+
+async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]]) -> dict[str, Record]:
+    """The messages of the batch that are there already, by their own key; CONFLICT for one deleted since."""
+    ids = [message["message_id"] for message in batch if "message_id" in message]
+    if not ids:
+        return {}
+    gone = await deleted_ids(write, session)
+    for index, message in enumerate(batch):
+        if gone and "message_id" in message and message_id_hash(message["message_id"]) in gone:
+            text = "The message with this messageId was deleted; nothing of the batch was kept."
+            raise refuse("CONFLICT", text, "messages", str(index), "messageId")
+    return await messages_by_message_id(write, session, json.dumps(ids))
+
+
+async def _wake(write: Transaction, context: Context, session: Record, owner: bytes | None) -> Record:
+    """Brings a deleted session back, and attaches an ownerless one to the user whom the messages name."""
+    wanted: dict[str, Any] = {"deleted_at": None}
+    if owner is not None:
+        wanted["user_key"] = owner
+        if session["user_key"] is None:
+            await change_owner(write, context.scope, session["key"], owner)
+    return await revise(write, sessions, session, wanted, context.clock.now())
+
+
+async def _find(write: Transaction, context: Context, id: str) -> Record:
+    node = parse_id(id)
+    row = None
+    if node is not None and node.noun == "Message":
+        row = (await messages_by_place(write, context.scope, [(node.key, node.sequence)]))[0]
+    if row is None:
+        raise refuse("NOT_FOUND", "There is no message with this id.", "id")
+    return row
+
+
+async def _forget(write: Transaction, rows: Sequence[Record], *, edited: bool = False) -> None:
+    """What was derived from these messages of one session goes with them."""
+    sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
+    named = {"session": rows[0]["session_key"], "sequences": sequences}
+    await forget_sources(write, "messages", named, formed_only=edited)
+
+
+async def update_message(context: Context, values: Values) -> Record:
+    check(values, RULES, required=("content",))
+
+    async def operation(write: Transaction) -> Record:
+        row = await _find(write, context, values["id"])
+        check_version(row, values)
+        wanted = given_of(values, "content", "token_count") | wanted_metadata(row["metadata"], values)
+        edited = wanted.get("content", row["content"]) != row["content"]
+        if wanted.get("token_count") is None and (edited or "token_count" in wanted):
+            wanted["token_count"] = count_tokens(wanted.get("content", row["content"]))
+        if edited:
+            await _forget(write, [row], edited=True)
+        return await revise(write, messages, row, wanted, context.clock.now())
+
+    return await context.write(operation)
+
+
+async def delete_message(context: Context, values: Values) -> str:
+    """The id of what is gone; its sequence is not given again."""
+
+    async def operation(write: Transaction) -> str:
+        row = await _find(write, context, values["id"])
+        await _forget(write, [row])
+        await delete_messages(write, row["session_key"], [row])
+        return message_id(row["session_key"], row["sequence"])
+
+    return await context.write(operation)
+
+
+async def delete_range(context: Context, values: Values) -> tuple[list[str], bool]:
+    """The ids of the messages that are gone, and whether the range holds more."""
+    check(values, {"session_id": key_rule, "from_sequence": integer_rule(1), "to_sequence": integer_rule(1)})
+    first, last = values.get("from_sequence"), values.get("to_sequence")
+    if first is not None and last is not None and first > last:
+        raise refuse("INVALID", f"The range ends at {last} before it starts at {first}.", "toSequence")
+
+    async def operation(write: Transaction) -> tuple[list[str], bool]:
+        session = await find_session(write, context, values["session_id"])
+        to = session["last_sequence"] if last is None else last
+        rows = await messages_between(write, session, first or 1, to, LARGEST_DELETION + 1)
+        gone = rows[:LARGEST_DELETION]
+        if gone:
+            await _forget(write, gone)
+            await delete_messages(write, session["key"], gone)
+        return [message_id(row["session_key"], row["sequence"]) for row in gone], len(rows) > LARGEST_DELETION
+
+    return await context.write(operation)

@@ -1,0 +1,42 @@
+"""Nodes: any object by its global id."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from models.agents import agents_by_key
+from models.database import Reader
+from models.documents import documents_by_key
+from models.memories import memories_by_key
+from models.messages import messages_by_place
+from models.scope import Scope
+from models.sessions import sessions_by_key
+from models.statements import Record
+from models.users import users_by_key
+from resolvers.context import Context
+from resolvers.errors import BadInput
+from resolvers.ids import NodeId, parse_id
+
+LARGEST_LIST = 100
+
+BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record | None]]]] = {
+    "User": users_by_key,
+    "Session": sessions_by_key,
+    "Memory": memories_by_key,
+    "Document": documents_by_key,
+    "Agent": agents_by_key,
+}
+
+
+async def nodes(context: Context, ids: Sequence[str]) -> list[Record | None]:
+    """For each id its object, or None; one statement for each kind among them."""
+    if len(ids) > LARGEST_LIST:
+        raise BadInput(f"`ids` has {len(ids)} items; at most {LARGEST_LIST} are allowed.")
+    parsed = [parse_id(id) for id in ids]
+    found: dict[NodeId, Record | None] = {}
+    for noun in {node.noun for node in parsed if node is not None}:
+        wanted = list(dict.fromkeys(node for node in parsed if node is not None and node.noun == noun))
+        if noun == "Message":
+            rows = await messages_by_place(context.read, context.scope, [(node.key, node.sequence) for node in wanted])
+        else:
+            rows = await BY_KEY[noun](context.read, context.scope, [node.key for node in wanted])
+        found |= zip(wanted, rows, strict=True)
+    return [None if node is None else found[node] for node in parsed]

@@ -1,0 +1,19 @@
+"""Following references: the rows that many others name, each fetched once."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from models.database import Reader
+from models.scope import Scope
+from models.statements import Record
+from resolvers.context import Context
+
+ByKey = Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record | None]]]
+
+
+async def follow(context: Context, by_key: ByKey, keys: Sequence[bytes | None]) -> list[Record | None]:
+    """For each key its row; None for no key and for a row that can't be seen."""
+    wanted = list(dict.fromkeys(key for key in keys if key is not None))
+    if not wanted:
+        return [None] * len(keys)
+    rows = dict(zip(wanted, await by_key(context.read, context.scope, wanted), strict=True))
+    return [None if key is None else rows[key] for key in keys]

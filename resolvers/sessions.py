@@ -1,0 +1,266 @@
+"""Sessions: conversations of a user, perhaps with an agent."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from models.database import Transaction
+from models.keys import session_key
+from models.memories import forget_sources
+from models.sessions import (
+    SESSIONS,
+    SESSIONS_OF_AGENT,
+    SESSIONS_OF_USER,
+    change_owner,
+    clear,
+    delete_hard,
+    delete_softly,
+    inactive_sessions,
+    session_by_id,
+    sessions_by_key,
+)
+from models.statements import Record, SessionRow
+from models.tables import sessions
+from models.writing import insert_row, update_row
+from resolvers.agents import find_agent
+from resolvers.connections import Page, Paging, connect
+from resolvers.context import Context
+from resolvers.errors import BadInput, refuse
+from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.ids import global_id
+from resolvers.inputs import (
+    Rule,
+    Values,
+    check,
+    check_version,
+    created,
+    integer_rule,
+    key_rule,
+    metadata_rule,
+    text,
+)
+from resolvers.json_values import json_text
+from resolvers.references import follow
+from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.users import find_user
+
+RULES: dict[str, Rule] = {
+    "session_id": key_rule,
+    "user_id": key_rule,
+    "agent_id": key_rule,
+    "situation": text,
+    "metadata": metadata_rule,
+    "token_budget": integer_rule(1),
+}
+LARGEST_DELETION = 1000
+DEFAULT_DELETION = 100
+
+
+async def session(context: Context, session_id: str) -> Record | None:
+    """A session that was not deleted."""
+    row = await session_by_id(context.read, context.scope, session_id)
+    return row if row is not None and row["deleted_at"] is None else None
+
+
+async def sessions_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+    """The session of each message or memory."""
+    return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
+
+
+def session_filter(given: Given) -> Filter:
+    builder = FilterBuilder(given)
+    builder.flag("deleted", yes="deleted", no="live")
+    if "deleted" not in builder.asked:
+        builder.add("live")
+    builder.flag("ended", yes="ended", no="open").flag("has_user", yes="owned", no="ownerless")
+    return (
+        builder.metadata().lists("session_ids", "user_ids", "agent_ids").ranges("created_at", "last_activity_at").build()
+    )
+
+
+async def list_sessions(
+    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given
+) -> list[Page | BadInput]:
+    name, descending = order_of(order)
+    built = session_filter(filter)
+    return await connect(context, SESSIONS, paging, None, order=name, descending=descending, filter=built)
+
+
+async def sessions_of_users(
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given
+) -> list[Page | BadInput]:
+    name, descending = order_of(order)
+    keys = [row["key"] for row in users]
+    built = session_filter(filter)
+    return await connect(context, SESSIONS_OF_USER, paging, keys, order=name, descending=descending, filter=built)
+
+
+async def sessions_of_agents(
+    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, order: Given
+) -> list[Page | BadInput]:
+    name, descending = order_of(order)
+    keys = [row["key"] for row in agents]
+    built = session_filter(filter)
+    return await connect(context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built)
+
+
+async def find_session(write: Transaction, context: Context, session_id: str) -> Record:
+    """The session a mutation names, which must exist and not be deleted."""
+    row = await session_by_id(write, context.scope, session_id)
+    if row is None or row["deleted_at"] is not None:
+        raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
+    return row
+
+
+def session_row(context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None) -> dict[str, Any]:
+    """Every column of a new session."""
+    return {
+        "key": session_key(context.scope.project, values["session_id"]),
+        "project": context.scope.project,
+        "session_id": values["session_id"],
+        "user_key": user,
+        "agent_key": agent,
+        "situation": values.get("situation"),
+        "metadata": json_text(values.get("metadata", {})),
+        "token_budget": values.get("token_budget"),
+        "context_overflow": values.get("context_overflow"),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "ended_at": None,
+        "deleted_at": None,
+        "last_activity_at": now,
+        "version": 1,
+        "last_sequence": 0,
+        "deleted_through": 0,
+    }
+
+
+async def references(write: Transaction, context: Context, values: Values) -> dict[str, bytes | None]:
+    """The keys of the user and the agent that an input names; null names none."""
+    keys: dict[str, bytes | None] = {}
+    if "user_id" in values:
+        named = values["user_id"]
+        keys["user_key"] = None if named is None else (await find_user(write, context, named))["key"]
+    if "agent_id" in values:
+        named = values["agent_id"]
+        keys["agent_key"] = None if named is None else (await find_agent(write, context, named))["key"]
+    return keys
+
+
+async def _begin(write: Transaction, context: Context, values: Values, remains: Record | None) -> Record:
+    """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
+    keys = await references(write, context, values)
+    row = session_row(
+        context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key")
+    )
+    if remains is None:
+        return await insert_row(write, sessions, SessionRow, row)
+    through = remains["last_sequence"]
+    await forget_sources(write, "session", {"session": remains["key"], "through": through})
+    await clear(write, remains["key"])
+    del row["key"]
+    return await update_row(write, sessions, remains, {**row, "last_sequence": through, "deleted_through": through})
+
+
+async def create_session(context: Context, given: Values) -> Record:
+    values = created(given)
+    check(values, RULES)
+    values.setdefault("session_id", str(uuid4()))
+
+    async def operation(write: Transaction) -> Record:
+        row = await session_by_id(write, context.scope, values["session_id"])
+        if row is not None and row["deleted_at"] is None:
+            message = "A session with this sessionId exists; use updateSession or upsertSession."
+            raise refuse("ALREADY_EXISTS", message, "sessionId")
+        return await _begin(write, context, values, row)
+
+    return await context.write(operation)
+
+
+async def _change(write: Transaction, context: Context, row: Record, values: Values) -> Record:
+    wanted = given_of(values, "situation", "token_budget", "context_overflow")
+    wanted |= await references(write, context, values)
+    if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
+        await change_owner(write, context.scope, row["key"], wanted["user_key"])
+    wanted |= wanted_metadata(row["metadata"], values)
+    return await revise(write, sessions, row, wanted, context.clock.now())
+
+
+async def update_session(context: Context, values: Values) -> Record:
+    check(values, RULES)
+
+    async def operation(write: Transaction) -> Record:
+        row = await find_session(write, context, values["session_id"])
+        check_version(row, values)
+        return await _change(write, context, row, values)
+
+    return await context.write(operation)
+
+
+async def upsert_session(context: Context, values: Values) -> tuple[Record, bool]:
+    """The session, and whether it is new."""
+    check(values, RULES)
+
+    async def operation(write: Transaction) -> tuple[Record, bool]:
+        row = await session_by_id(write, context.scope, values["session_id"])
+        if row is not None and row["deleted_at"] is None:
+            return await _change(write, context, row, values), False
+        begun = await _begin(write, context, {**created(values), "metadata": {}}, row)
+        return await update_row(write, sessions, begun, wanted_metadata(None, values)), True
+
+    return await context.write(operation)
+
+
+async def end_session(context: Context, values: Values) -> Record:
+    """Ending twice changes nothing."""
+
+    async def operation(write: Transaction) -> Record:
+        row = await find_session(write, context, values["session_id"])
+        if row["ended_at"] is not None:
+            return row
+        now = context.clock.now()
+        return await revise(write, sessions, row, {"ended_at": now}, now)
+
+    return await context.write(operation)
+
+
+async def reopen_session(context: Context, values: Values) -> Record:
+    async def operation(write: Transaction) -> Record:
+        row = await find_session(write, context, values["session_id"])
+        return await revise(write, sessions, row, {"ended_at": None}, context.clock.now())
+
+    return await context.write(operation)
+
+
+async def delete_session(context: Context, values: Values) -> str:
+    """The id of what is gone: softly, so that new messages bring the session back, or permanently."""
+
+    async def operation(write: Transaction) -> str:
+        row = await find_session(write, context, values["session_id"])
+        if values.get("permanently"):
+            through = {"session": row["key"], "through": row["last_sequence"]}
+            await forget_sources(write, "session", through)
+            await delete_hard(write, context.scope, row["key"])
+        else:
+            await delete_softly(write, context.scope, row, context.clock.now())
+        return global_id("Session", row["key"])
+
+    return await context.write(operation)
+
+
+async def delete_inactive_sessions(context: Context, values: Values) -> tuple[list[str], bool]:
+    """The ids of the sessions that are gone, softly, and whether there are more."""
+    check(values, {"limit": integer_rule(1, LARGEST_DELETION), "user_id": key_rule})
+    limit = values.get("limit") or DEFAULT_DELETION
+
+    async def operation(write: Transaction) -> tuple[list[str], bool]:
+        named = values.get("user_id")
+        owner = None if named is None else (await find_user(write, context, named))["key"]
+        rows = await inactive_sessions(
+            write, context.scope, inactive_since=values["inactive_since"], user=owner, limit=limit + 1
+        )
+        for row in rows[:limit]:
+            await delete_softly(write, context.scope, row, context.clock.now())
+        return [global_id("Session", row["key"]) for row in rows[:limit]], len(rows) > limit
+
+    return await context.write(operation)

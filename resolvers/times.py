@@ -1,0 +1,36 @@
+"""Times: RFC 3339 outside, sortable UTC texts without the `Z` inside."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+_form = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_epoch = datetime(1970, 1, 1)  # noqa: DTZ001 - times inside are naive and UTC
+
+
+def time_text(value: datetime) -> str:
+    """A time with offset as it is kept: UTC, microseconds where there are any, no `Z`."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat()
+
+
+def parse_time(value: object) -> str:
+    """The kept form of an RFC 3339 time; `ValueError` says what is wrong with another."""
+    if not isinstance(value, str) or _form.fullmatch(value) is None:
+        if isinstance(value, str) and _form.fullmatch(value + "Z"):
+            raise ValueError("The time has no offset; add one, as in 2025-01-31T12:00:00Z or 2025-01-31T12:00:00+01:00.")
+        raise ValueError("Not an RFC 3339 time; write it as 2025-01-31T12:00:00Z or 2025-01-31T12:00:00.5+01:00.")
+    try:
+        return time_text(datetime.fromisoformat(value.upper().replace(" ", "T")))
+    except (ValueError, OverflowError) as error:
+        raise ValueError("There is no such time; check the month, day, hour, minute, second and offset.") from error
+
+
+class Clock:
+    """The server's time in microseconds, never the same twice: one time an object."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now(self) -> str:
+        self._last = max(time.time_ns() // 1000, self._last + 1)
+        return (_epoch + timedelta(microseconds=self._last)).isoformat()

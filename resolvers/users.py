@@ -1,0 +1,175 @@
+"""Users: who talks to the application."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from models.database import Transaction
+from models.erasure import erase_user
+from models.errors import Unavailable
+from models.keys import user_key
+from models.statements import Record, UserRow
+from models.tables import users
+from models.users import USERS, user_by_id, users_by_key
+from models.writing import insert_row
+from resolvers.connections import Page, Paging, connect
+from resolvers.context import Context
+from resolvers.documents import document_faults, insert_document
+from resolvers.errors import BadInput, refuse
+from resolvers.filters import FilterBuilder, Given, order_of
+from resolvers.ids import global_id
+from resolvers.inputs import (
+    Rule,
+    Values,
+    check,
+    check_version,
+    created,
+    key_rule,
+    metadata_rule,
+    text,
+)
+from resolvers.json_values import json_text
+from resolvers.references import follow
+from resolvers.updates import given_of, revise, wanted_metadata
+
+log = structlog.get_logger("recallql.users")
+
+RULES: dict[str, Rule] = {
+    "user_id": key_rule,
+    "email": text,
+    "first_name": text,
+    "last_name": text,
+    "name": text,
+    "about": text,
+    "metadata": metadata_rule,
+}
+
+
+async def user(context: Context, user_id: str) -> Record | None:
+    return await user_by_id(context.read, context.scope, user_id)
+
+
+async def users_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+    """The user of each session, memory or document."""
+    return await follow(context, users_by_key, [row["user_key"] for row in rows])
+
+
+async def list_users(
+    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given
+) -> list[Page | BadInput]:
+    builder = FilterBuilder(filter).metadata().lists("user_ids").ranges("created_at", "updated_at")
+    if builder.asked.get("emails") is not None:
+        builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
+    name, descending = order_of(order)
+    built = builder.lists("emails").build()
+    return await connect(context, USERS, paging, None, order=name, descending=descending, filter=built)
+
+
+def display_name(row: Record) -> str | None:
+    """The name as given, else "first last", else nothing."""
+    if row["name"] is not None:
+        return row["name"]
+    return " ".join(part for part in (row["first_name"], row["last_name"]) if part) or None
+
+
+def user_row(context: Context, values: Values, now: str) -> dict[str, Any]:
+    """Every column of a new user."""
+    return {
+        "key": user_key(context.scope.project, values["user_id"]),
+        "project": context.scope.project,
+        "user_id": values["user_id"],
+        **own_columns(values),
+        "name": values.get("name"),
+        "first_name": values.get("first_name"),
+        "last_name": values.get("last_name"),
+        "about": values.get("about", ""),
+        "metadata": json_text(values.get("metadata", {})),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "version": 1,
+    }
+
+
+def own_columns(values: Values) -> dict[str, str | None]:
+    email = values.get("email")
+    return {"email": email, "email_folded": None if email is None else email.casefold()}
+
+
+async def find_user(write: Transaction, context: Context, user_id: str, *path: str) -> Record:
+    """The user a mutation names, who must exist."""
+    row = await user_by_id(write, context.scope, user_id)
+    if row is None:
+        raise refuse("NOT_FOUND", "There is no user with this userId; create the user first.", *(path or ("userId",)))
+    return row
+
+
+async def create_user(context: Context, given: Values) -> Record:
+    values = created(given)
+    check(values, RULES, more=_document_faults(values))
+    values.setdefault("user_id", str(uuid4()))
+
+    async def operation(write: Transaction) -> Record:
+        if await user_by_id(write, context.scope, values["user_id"]):
+            raise refuse("ALREADY_EXISTS", "A user with this userId exists; use updateUser or upsertUser.", "userId")
+        row = await insert_row(write, users, UserRow, user_row(context, values, context.clock.now()))
+        for document in values.get("documents", ()):
+            await insert_document(write, context, created(document), user=row["key"])
+        return row
+
+    return await context.write(operation)
+
+
+def _wanted(row: Record, values: Values) -> dict[str, Any]:
+    wanted = given_of(values, "first_name", "last_name", "name", "about")
+    if "email" in values:
+        wanted |= own_columns(values)
+    if wanted.get("about", "") is None:
+        wanted["about"] = ""
+    return wanted | wanted_metadata(row["metadata"], values)
+
+
+async def update_user(context: Context, values: Values) -> Record:
+    check(values, RULES)
+
+    async def operation(write: Transaction) -> Record:
+        row = await find_user(write, context, values["user_id"])
+        check_version(row, values)
+        return await revise(write, users, row, _wanted(row, values), context.clock.now())
+
+    return await context.write(operation)
+
+
+async def upsert_user(context: Context, values: Values) -> tuple[Record, bool]:
+    """The user, and whether it is new."""
+    check(values, RULES)
+
+    async def operation(write: Transaction) -> tuple[Record, bool]:
+        row = await user_by_id(write, context.scope, values["user_id"])
+        if row is not None:
+            return await revise(write, users, row, _wanted(row, values), context.clock.now()), False
+        return await insert_row(write, users, UserRow, new), True
+
+    new = user_row(context, {**created(values), "metadata": {}}, context.clock.now()) | wanted_metadata(None, values)
+    return await context.write(operation)
+
+
+async def delete_user(context: Context, values: Values) -> dict[str, Any]:
+    """Erases a user; the id that is gone and the receipt. The bytes are out of the file and its log when this returns."""
+    check(values, RULES)
+
+    async def operation(write: Transaction) -> dict[str, Any]:
+        row = await find_user(write, context, values["user_id"])
+        now = context.clock.now()
+        counted = await erase_user(write, context.scope, row, now)
+        receipt = {"user_id": row["user_id"], "erased_at": now, **counted}
+        return {"deleted_user_id": global_id("User", row["key"]), "receipt": receipt}
+
+    answer = await context.write(operation)
+    if not await context.database.truncate_log():
+        log.error("an erased user's bytes may still be in the write-ahead log: it could not be emptied")
+        raise Unavailable("The user is erased, but the write-ahead log could not be emptied; it will be at the next erasure.")
+    return answer
+
+

@@ -1,0 +1,128 @@
+"""Agents, as clients see them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from resolvers.agents import create_agent, delete_agent, update_agent, upsert_agent
+from resolvers.documents import documents_of_agents
+from resolvers.sessions import sessions_of_agents
+from schema.connections import Connection, connection_field
+from schema.documents import Document, DocumentFilter, DocumentInput
+from schema.inputs import MODE, VERSION, MetadataMode, optional, required
+from schema.mutations import UserError, errors_field, mutation
+from schema.nodes import Node, id_field
+from schema.scalars import JSON, DateTime
+from schema.session_filters import SessionFilter, SessionOrder
+
+if TYPE_CHECKING:
+    from schema.sessions import Session
+
+
+@strawberry.type(description="Somebody who talks to the users: an assistant, a bot. Belongs to the project.")
+class Agent(Node):
+    id: strawberry.ID = id_field("Agent")
+    agent_id: str = required("The application's own key.")
+    name: str = required("What it is called.")
+    about: str = required('What it is for; "" when nothing was given.')
+    instructions: str | None = required("Its instructions, for the prompt.")
+    model: str | None = required("The model it runs on.")
+    metadata: JSON = required("The application's own data.")
+    created_at: DateTime = required("When it was created.")
+    updated_at: DateTime = required("When it last changed.")
+    version: int = required("1 at first, one more at every update that changes something.")
+    sessions: Connection[Annotated["Session", strawberry.lazy("schema.sessions")]] = connection_field(
+        sessions_of_agents,
+        description="The sessions held with it, newest first unless ordered otherwise.",
+        filter=SessionFilter,
+        order=SessionOrder,
+    )
+    documents: Connection[Document] = connection_field(
+        documents_of_agents, description="Its documents, newest first.", filter=DocumentFilter
+    )
+
+
+@strawberry.input(description="A new agent.")
+class CreateAgentInput:
+    agent_id: str | None = optional("The application's own key, 1 to 512 characters; one is made when left out.")
+    name: str = required("What it is called.")
+    about: str | None = optional("What it is for, up to 64 KiB.")
+    instructions: str | None = optional("Its instructions, up to 64 KiB.")
+    model: str | None = optional("The model it runs on.")
+    metadata: JSON | None = optional("The application's own data.")
+    documents: list[DocumentInput] | None = optional("Documents to create with it; at most 100.")
+
+
+@strawberry.input(description="A change of an agent: what is left out is kept, what is null is cleared.")
+class UpdateAgentInput:
+    agent_id: str = required("Which agent.")
+    name: str | None = optional("What it is called; not null.")
+    about: str | None = optional('What it is for; null makes it "".')
+    instructions: str | None = optional("Its instructions.")
+    model: str | None = optional("The model it runs on.")
+    metadata: JSON | None = optional("Metadata to merge or to replace.")
+    metadata_mode: MetadataMode | None = optional(MODE)
+    expected_version: int | None = optional(VERSION)
+
+
+@strawberry.input(description="An agent to create, or to update when there is one under the key.")
+class UpsertAgentInput:
+    agent_id: str = required("The application's own key, 1 to 512 characters.")
+    name: str = required("What it is called.")
+    about: str | None = optional("What it is for, up to 64 KiB.")
+    instructions: str | None = optional("Its instructions, up to 64 KiB.")
+    model: str | None = optional("The model it runs on.")
+    metadata: JSON | None = optional("Metadata to merge or to replace.")
+    metadata_mode: MetadataMode | None = optional(MODE)
+
+
+@strawberry.input(description="An agent to delete.")
+class DeleteAgentInput:
+    agent_id: str = required("Which agent.")
+
+
+@strawberry.type(description="What became of createAgent.")
+class CreateAgentPayload:
+    agent: Agent | None = required("The new agent.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of updateAgent.")
+class UpdateAgentPayload:
+    agent: Agent | None = required("The agent after the update.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of upsertAgent.")
+class UpsertAgentPayload:
+    agent: Agent | None = required("The agent as it is now.")
+    created: bool | None = required("Whether the agent is new.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of deleteAgent.")
+class DeleteAgentPayload:
+    deleted_agent_id: strawberry.ID | None = required("The global id of what is gone.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type
+class AgentMutations:
+    create_agent: CreateAgentPayload = mutation(
+        create_agent, CreateAgentInput, lambda agent: {"agent": agent}, description="Creates an agent."
+    )
+    update_agent: UpdateAgentPayload = mutation(
+        update_agent, UpdateAgentInput, lambda agent: {"agent": agent}, description="Changes an agent."
+    )
+    upsert_agent: UpsertAgentPayload = mutation(
+        upsert_agent,
+        UpsertAgentInput,
+        lambda result: {"agent": result[0], "created": result[1]},
+        description="Creates an agent, or updates the one under the key.",
+    )
+    delete_agent: DeleteAgentPayload = mutation(
+        delete_agent,
+        DeleteAgentInput,
+        lambda id: {"deleted_agent_id": id},
+        description="Deletes an agent and its documents for good; its sessions stay, without an agent.",
+    )

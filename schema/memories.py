@@ -1,0 +1,132 @@
+"""Memories, as clients see them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from breadth import batch_field
+from resolvers.memories import create_memory, delete_memory, newer_of, older_of, sources_of, update_memory
+from resolvers.sessions import sessions_of
+from resolvers.users import users_of
+from schema.connections import Connection, connection_field
+from schema.documents import Document
+from schema.inputs import MODE, VERSION, MetadataMode, optional, required
+from schema.memory_filters import MemoryKind, MemoryMethod
+from schema.messages import Message
+from schema.mutations import UserError, errors_field, mutation
+from schema.nodes import Node, id_field
+from schema.scalars import JSON, DateTime
+
+if TYPE_CHECKING:
+    from schema.sessions import Session
+    from schema.users import User
+
+MemorySource = Annotated[
+    Message | Document, strawberry.union("MemorySource", description="What a memory can rest on. It may grow.")
+]
+
+
+@strawberry.type(description="Something worth knowing later, about a user or a session, with where it came from.")
+class Memory(Node):
+    id: strawberry.ID = id_field("Memory")
+    memory_id: str | None = required("The client's own key, unique with its user or session.")
+    kind: MemoryKind = required("What it is.")
+    content: str = required("What is worth knowing.")
+    method: MemoryMethod = required("How it came about.")
+    model: str | None = required("The model that wrote it, when the method is MODEL.")
+    user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
+        users_of, description="Whom it is about."
+    )
+    session: Annotated["Session", strawberry.lazy("schema.sessions")] | None = batch_field(
+        sessions_of, description="The session it was formed from or declared for."
+    )
+    sources: Connection[MemorySource] = connection_field(
+        sources_of, description="What it rests on, in the order in which it was named."
+    )
+    rating: float | None = required("How good or sure it is, from 0 to 1.")
+    valid_from: DateTime | None = required("Since when it is true in the world; since createdAt when null.")
+    valid_until: DateTime | None = required("Until when it is true; null while it is open.")
+    superseded_by: Annotated["Memory", strawberry.lazy("schema.memories")] | None = batch_field(
+        newer_of, description="What has taken its place."
+    )
+    supersedes: list[Annotated["Memory", strawberry.lazy("schema.memories")]] = batch_field(
+        older_of, description="Whose place it has taken, newest first."
+    )
+    expires_at: DateTime | None = required("When it stops being listed.")
+    metadata: JSON = required("The application's own data.")
+    created_at: DateTime = required("When it was created.")
+    updated_at: DateTime = required("When it last changed.")
+    version: int = required("1 at first, one more at every update that changes something.")
+
+
+@strawberry.input(description="A memory to declare, about a user or a session; a session implies its user.")
+class CreateMemoryInput:
+    memory_id: str | None = optional("The client's own key, unique with its user or session; makes a retry safe.")
+    user_id: str | None = optional("Whom it is about.")
+    session_id: str | None = optional("The session it is about.")
+    kind: MemoryKind = required("What it is. A SUMMARY supersedes the one that stands.")
+    content: str = required("What is worth knowing, up to 64 KiB.")
+    rating: float | None = optional("How good or sure it is, from 0 to 1.")
+    valid_from: DateTime | None = optional("Since when it is true in the world.")
+    valid_until: DateTime | None = optional("Until when it is true.")
+    expires_at: DateTime | None = optional("When it stops being listed.")
+    sources: list[strawberry.ID] | None = optional("Global ids of the messages and documents it rests on; at most 100.")
+    supersedes: list[strawberry.ID] | None = optional("Global ids of the memories whose place it takes; at most 100.")
+    metadata: JSON | None = optional("The application's own data.")
+    created_at: DateTime | None = optional("When it came into being; now when left out.")
+
+
+@strawberry.input(description="A change of a memory: what is left out is kept, what is null is cleared.")
+class UpdateMemoryInput:
+    id: strawberry.ID = required("Which memory.")
+    kind: MemoryKind | None = optional("What it is; not null.")
+    content: str | None = optional("What is worth knowing; not null.")
+    rating: float | None = optional("How good or sure it is, from 0 to 1.")
+    valid_from: DateTime | None = optional("Since when it is true in the world.")
+    valid_until: DateTime | None = optional("Until when it is true.")
+    expires_at: DateTime | None = optional("When it stops being listed.")
+    metadata: JSON | None = optional("Metadata to merge or to replace.")
+    metadata_mode: MetadataMode | None = optional(MODE)
+    expected_version: int | None = optional(VERSION)
+
+
+@strawberry.input(description="A memory to delete.")
+class DeleteMemoryInput:
+    id: strawberry.ID = required("Which memory.")
+
+
+@strawberry.type(description="What became of createMemory.")
+class CreateMemoryPayload:
+    memory: Memory | None = required("The new memory, or the stored one when this was a retry.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of updateMemory.")
+class UpdateMemoryPayload:
+    memory: Memory | None = required("The memory after the update.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of deleteMemory.")
+class DeleteMemoryPayload:
+    deleted_memory_id: strawberry.ID | None = required("The global id of what is gone.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type
+class MemoryMutations:
+    create_memory: CreateMemoryPayload = mutation(
+        create_memory,
+        CreateMemoryInput,
+        lambda memory: {"memory": memory},
+        description="Declares a memory about a user or a session.",
+    )
+    update_memory: UpdateMemoryPayload = mutation(
+        update_memory, UpdateMemoryInput, lambda memory: {"memory": memory}, description="Changes a memory."
+    )
+    delete_memory: DeleteMemoryPayload = mutation(
+        delete_memory,
+        DeleteMemoryInput,
+        lambda id: {"deleted_memory_id": id},
+        description="Deletes a memory for good. What it superseded stays superseded.",
+    )

@@ -1,0 +1,72 @@
+"""Mutations: one input, one payload with the object and `userErrors`."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from strawberry import Info
+
+from resolvers.errors import Refused
+from schema.inputs import given
+
+
+@strawberry.enum(description="What is wrong with a mutation's input.")
+class UserErrorCode(Enum):
+    ALREADY_EXISTS = strawberry.enum_value("ALREADY_EXISTS", description="There is an object under this key.")
+    NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="There is no such object.")
+    INVALID = strawberry.enum_value("INVALID", description="The value cannot be accepted.")
+    CONFLICT = strawberry.enum_value("CONFLICT", description="It contradicts what is there.")
+    SESSION_ENDED = strawberry.enum_value("SESSION_ENDED", description="The session has ended; reopen it first.")
+    TOO_LARGE = strawberry.enum_value("TOO_LARGE", description="The value is over its limit.")
+    FORBIDDEN = strawberry.enum_value("FORBIDDEN", description="The credential may not do this.")
+
+
+@strawberry.type(description="One thing that is wrong with a mutation's input. Nothing was changed.")
+class UserError:
+    code: UserErrorCode = strawberry.field(description="What kind of fault it is.")
+    message: str = strawberry.field(description="What is wrong, which value, and what to do.")
+    path: list[str] = strawberry.field(
+        description="Where in `input`, list positions as decimal numbers; empty for the input as a whole."
+    )
+
+
+ERRORS = "What was wrong with the input; empty when the mutation was carried out."
+
+
+def errors_field() -> Any:
+    return strawberry.field(description=ERRORS)
+
+
+class Payload(dict[str, Any]):
+    """A payload by snake_case name; what is not in it is null."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def mutation(
+    operation: Callable[[Any, Any], Awaitable[Any]],
+    input_type: type,
+    payload: Callable[[Any], dict[str, Any]],
+    *,
+    description: str,
+    lists: Sequence[str] = (),
+) -> Any:
+    """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused."""
+
+    async def resolve(info: Info, **arguments: Any) -> Payload:
+        try:
+            result = await operation(info.context, given(arguments["input"]))
+        except Refused as refusal:
+            faults = [{"code": f.code, "message": f.message, "path": list(f.path)} for f in refusal.faults]
+            return Payload(dict.fromkeys(lists, []), user_errors=faults)
+        return Payload(payload(result), user_errors=[])
+
+    described = Annotated[input_type, strawberry.argument(description="What to do.")]
+    own = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
+    argument = inspect.Parameter("input", inspect.Parameter.KEYWORD_ONLY, annotation=described)
+    resolve.__signature__ = inspect.Signature([own, argument])  # pyright: ignore[reportFunctionMemberAccess]
+    resolve.__annotations__ = {"info": Info, "input": described}
+    return strawberry.mutation(resolver=resolve, description=description)

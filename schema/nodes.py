@@ -1,0 +1,26 @@
+"""Node: what every object with a global id is."""
+
+from typing import Any
+
+import strawberry
+
+from breadth import computed_field
+from resolvers.ids import global_id
+from schema.inputs import required
+
+
+@strawberry.interface(description="An object that can be found by its global id.")
+class Node:
+    id: strawberry.ID = required("The object's global id: opaque, and the same for ever.")
+
+    @classmethod
+    def resolve_type(cls, row: Any, *_: object) -> str:
+        return type(row).noun
+
+    @classmethod
+    def is_type_of(cls, row: Any, *_: object) -> bool:
+        return getattr(type(row), "noun", None) == cls.__name__
+
+
+def id_field(noun: str) -> Any:
+    return computed_field(lambda row: global_id(noun, row["key"]), description="The object's global id.")

@@ -1,0 +1,156 @@
+"""The schema: queries and mutations."""
+
+import inspect
+from collections.abc import Sequence
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from strawberry import ID
+from strawberry.schema.config import StrawberryConfig
+
+from breadth import batch_field, computed_field
+from resolvers.agents import agent as find_agent, list_agents
+from resolvers.nodes import nodes as find_nodes
+from resolvers.purge import purge_deleted
+from resolvers.sessions import list_sessions, session as find_session
+from resolvers.users import list_users, user as find_user
+from resolvers.context import Context
+from resolvers.ids import global_id
+from schema.agents import Agent, AgentMutations
+from schema.connections import Connection, connection_field, parameter
+from schema.documents import Document, DocumentMutations
+from schema.inputs import required
+from schema.memories import Memory, MemoryMutations
+from schema.messages import Message, MessageMutations
+from schema.mutations import UserError, errors_field, mutation
+from schema.nodes import Node
+from schema.scalars import SCALARS, DateTime
+from schema.session_filters import SessionFilter, SessionOrder
+from schema.sessions import Session, SessionMutations
+from schema.users import User, UserFilter, UserMutations, UserOrder
+
+
+@strawberry.enum(description="Whom a credential speaks for.")
+class ViewerRole(Enum):
+    SERVICE = strawberry.enum_value("SERVICE", description="The application itself.")
+    USER = strawberry.enum_value("USER", description="One user.")
+
+
+@strawberry.type(description="Whom the request's credential speaks for.")
+class Viewer:
+    id: ID = computed_field(
+        lambda viewer: global_id("Viewer", viewer["key"]), description="An id that no other object has."
+    )
+    role: ViewerRole = required("The application itself, or one user.")
+    project: str = required("The project whose data is seen; projects know nothing of each other.")
+    user: User | None = required("The user, when it speaks for one.")
+
+
+async def _viewer(context: Context, parents: Sequence[Any]) -> list[Any]:
+    viewer = {"role": context.role, "project": context.scope.project, "user": None, "key": bytes(16)}
+    return [viewer] * len(parents)
+
+
+async def _node(context: Context, parents: Sequence[Any], id: str) -> list[Any]:
+    return await find_nodes(context, [id]) * len(parents)
+
+
+async def _nodes(context: Context, parents: Sequence[Any], ids: list[str]) -> list[Any]:
+    return [await find_nodes(context, ids)] * len(parents)
+
+
+async def _user(context: Context, parents: Sequence[Any], user_id: str) -> list[Any]:
+    return [await find_user(context, user_id)] * len(parents)
+
+
+async def _session(context: Context, parents: Sequence[Any], session_id: str) -> list[Any]:
+    return [await find_session(context, session_id)] * len(parents)
+
+
+async def _agent(context: Context, parents: Sequence[Any], agent_id: str) -> list[Any]:
+    return [await find_agent(context, agent_id)] * len(parents)
+
+
+def _key(name: str, description: str, annotation: object = str) -> Any:
+    described = Annotated[annotation, strawberry.argument(description=description)]
+    return parameter(name, described, inspect.Parameter.empty)
+
+
+@strawberry.type(description="What can be read.")
+class Query:
+    viewer: Viewer = batch_field(_viewer, description="Whom the request's credential speaks for.")
+    node: Node | None = batch_field(
+        _node,
+        description="The object with this global id; null for an id that is none.",
+        parameters=[_key("id", "A global id.", ID)],
+    )
+    nodes: list[Node | None] = batch_field(
+        _nodes,
+        description="The objects with these global ids, in their order; null for an id that is none.",
+        parameters=[_key("ids", "Global ids, at most 100.", list[ID])],
+    )
+    user: User | None = batch_field(
+        _user, description="The user under this key.", parameters=[_key("user_id", "The application's own key.")]
+    )
+    users: Connection[User] = connection_field(
+        list_users,
+        description="All users, newest first unless ordered otherwise.",
+        filter=UserFilter,
+        order=UserOrder,
+    )
+    session: Session | None = batch_field(
+        _session,
+        description="The session under this key.",
+        parameters=[_key("session_id", "The application's own key.")],
+    )
+    sessions: Connection[Session] = connection_field(
+        list_sessions,
+        description="All sessions, newest first unless ordered otherwise.",
+        filter=SessionFilter,
+        order=SessionOrder,
+    )
+    agent: Agent | None = batch_field(
+        _agent, description="The agent under this key.", parameters=[_key("agent_id", "The application's own key.")]
+    )
+    agents: Connection[Agent] = connection_field(list_agents, description="All agents, newest first.")
+
+
+@strawberry.input(description="What to purge.")
+class PurgeDeletedInput:
+    deleted_before: DateTime = required("What was deleted before this goes for good.")
+
+
+@strawberry.type(description="What became of purgeDeleted.")
+class PurgeDeletedPayload:
+    sessions: int | None = required("How many sessions went.")
+    messages: int | None = required("How many messages went.")
+    memories: int | None = required("How many memories went.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What can be changed. Each mutation commits by itself, and one with userErrors has changed nothing.")
+class Mutation(UserMutations, SessionMutations, MessageMutations, MemoryMutations, DocumentMutations, AgentMutations):
+    purge_deleted: PurgeDeletedPayload = mutation(
+        purge_deleted,
+        PurgeDeletedInput,
+        dict[str, Any],
+        description="Removes for good what was deleted before a time; this also happens by itself.",
+    )
+
+
+def _read(source: Any, name: str) -> Any:
+    """A plain field: rows and payloads go by name, the parts of a page are attributes."""
+    try:
+        return source[name]
+    except TypeError:
+        return getattr(source, name)
+
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    types=[Message, Memory, Document],
+    config=StrawberryConfig(scalar_map=SCALARS, default_resolver=_read),
+)
+"""The schema that clients see; it holds no connection and no setting, so one is enough."""

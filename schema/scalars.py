@@ -1,0 +1,50 @@
+"""The scalars: times and JSON."""
+
+from typing import Any, NewType
+
+import orjson
+import strawberry
+from graphql import GraphQLError
+
+from resolvers.times import parse_time
+
+DateTime = NewType("DateTime", str)
+JSON = NewType("JSON", object)
+
+
+def _parse_time(value: object) -> str:
+    try:
+        return parse_time(value)
+    except ValueError as error:
+        raise GraphQLError(str(error), extensions={"code": "BAD_USER_INPUT"}) from error
+
+
+def _write_time(value: Any) -> str:
+    return f"{value}Z"
+
+
+def _write_json(value: Any) -> object:
+    # Kept as a text, and put into the answer as it is.
+    return orjson.Fragment(value)
+
+
+def _read_json(value: object) -> object:
+    return value
+
+
+SCALARS = {
+    DateTime: strawberry.scalar(
+        name="DateTime",
+        description="A time as RFC 3339 writes it. In: with an offset, up to microseconds. Out: in UTC, with Z.",
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time",
+        serialize=_write_time,
+        parse_value=_parse_time,
+    ),
+    JSON: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value, up to 64 KiB and 32 levels. Metadata is always a JSON object.",
+        specified_by_url="https://datatracker.ietf.org/doc/html/rfc8259",
+        serialize=_write_json,
+        parse_value=_read_json,
+    ),
+}

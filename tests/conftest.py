@@ -1,0 +1,231 @@
+"""The servers that the tests speak to: the real application on a real socket, with a real database file of its own.
+
+`server` runs the application in a thread of the test's process; `serve` starts the command in a process of its own,
+which a test may kill.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from recallql.app import create_app
+from recallql.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+START_SECONDS = 30.0
+
+
+class Api:
+    """One persistent HTTP client of a server, with what the tests say to it."""
+
+    def __init__(self, port: int, path: Path) -> None:
+        self.port = port
+        self.base = f"http://127.0.0.1:{port}"
+        self.url = f"{self.base}/graphql"
+        self.path = path
+        self.client = httpx.Client(timeout=60.0, trust_env=False)
+
+    def post(self, body: dict[str, Any] | list[Any] | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        """Send a body as it is (bytes), or as JSON in ASCII: a lone surrogate or NaN goes out as Python writes it."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(
+            self.url, content=content, headers={"content-type": "application/json"} | (headers or {})
+        )
+
+    def execute(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The whole answer: `data`, `errors`, or both."""
+        response = self.post({"query": query, "variables": variables})
+        try:
+            answer = response.json()
+        except ValueError:
+            raise AssertionError(f"HTTP {response.status_code} is not JSON: {response.text[:500]!r}") from None
+        assert isinstance(answer, dict), answer
+        return answer
+
+    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of an answer that must have no errors."""
+        answer = self.execute(query, **variables)
+        assert "errors" not in answer, json.dumps(answer["errors"], indent=2)[:3000]
+        return answer["data"]
+
+    def errors(self, query: str, **variables: Any) -> list[dict[str, Any]]:
+        """The top-level errors of an answer that must have some."""
+        answer = self.execute(query, **variables)
+        assert answer.get("errors"), f"no errors in {json.dumps(answer)[:3000]}"
+        return answer["errors"]
+
+    def accepted(self, mutation: str, **fields: Any) -> dict[str, Any]:
+        """The payload of a document with one mutation and one variable `$input`, which must be carried out."""
+        (payload,) = self.graphql(mutation, input=fields).values()
+        assert payload["userErrors"] == [], payload["userErrors"]
+        assert None not in payload.values(), f"a field is null without a userError: {payload}"
+        return payload
+
+    def refused(self, mutation: str, **fields: Any) -> dict[str, Any]:
+        """The first userError of a mutation that must be refused, having changed nothing in any table."""
+        before = self.tables()
+        (payload,) = self.graphql(mutation, input=fields).values()
+        errors = payload["userErrors"]
+        assert errors, f"no userErrors in {json.dumps(payload)[:3000]}"
+        assert all(payload[name] in (None, []) for name in payload.keys() - {"userErrors"}), payload
+        assert all(error["message"] and isinstance(error["path"], list) for error in errors), errors
+        after = self.tables()
+        changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+        assert not changed, f"{errors} came although it changed {changed}"
+        return errors[0]
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """What is in the database file: the rows of every ordinary table (those of the full-text index among them)."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
+            names = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+            ).fetchall()
+            return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in names}
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Server(Api):
+    """The application, run by uvicorn in a thread with its own event loop."""
+
+    def __init__(self, path: Path) -> None:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        super().__init__(listener.getsockname()[1], path)
+        self.app = create_app(Settings(database_url=f"sqlite:///{path}"))
+        config = uvicorn.Config(self.app, lifespan="on", log_level="warning", timeout_graceful_shutdown=10)
+        self.uvicorn = uvicorn.Server(config)
+        self.thread = threading.Thread(
+            target=lambda: asyncio.run(self.uvicorn.serve(sockets=[listener])), name=f"uvicorn-{self.port}", daemon=True
+        )
+        self.thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self.uvicorn.started:
+            if not self.thread.is_alive() or time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError("The application did not start; see the captured log.")
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        super().close()
+        self.uvicorn.should_exit = True
+        self.thread.join(timeout=20)
+        assert not self.thread.is_alive(), "The server did not stop within 20 seconds."
+
+
+class Process(Api):
+    """The command `recallql serve` in a process of its own."""
+
+    def __init__(self, path: Path, port: int, arguments: list[str], environment: dict[str, str], log: Path) -> None:
+        super().__init__(port, path)
+        self.log = log
+        command = [sys.executable, "-m", "recallql", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--database-url", f"sqlite:///{path}", *arguments]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
+        import_path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=path.parent,
+                env=inherited | {"PYTHONPATH": import_path, "PYTHONUNBUFFERED": "1"} | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"The command ended with {self.process.returncode}:\n{self.output()}")
+            with contextlib.suppress(httpx.TransportError):
+                if self.client.get(f"{self.base}/ready", timeout=2.0).status_code == 200:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"The command was not ready within {START_SECONDS:.0f} seconds:\n{self.output()}")
+
+    def output(self) -> str:
+        """What the command has written to its standard output and error so far."""
+        return self.log.read_text(errors="replace")
+
+    def close(self) -> None:
+        super().close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(timeout=15)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with all its tables, made once by starting the application on it."""
+    path = tmp_path_factory.mktemp("template") / "recallql.db"
+    Server(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def server(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+    """The application on a fresh database, in this process."""
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    running = Server(path)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def serve(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start the command: `serve()` on a fresh database, `serve(path=…)` on one that is there, `port=`, further
+    command-line arguments, and `env={…}`. It answers once `/ready` does, unless `ready=False`."""
+    started: list[Process] = []
+
+    def start(
+        *arguments: str,
+        path: Path | None = None,
+        port: int | None = None,
+        env: dict[str, str] | None = None,
+        ready: bool = True,
+    ) -> Process:
+        number = len(started)
+        if path is None:
+            path = tmp_path / f"served-{number}.db"
+            shutil.copyfile(migrated_file, path)
+        running = Process(path, port or free_port(), list(arguments), env or {}, tmp_path / f"served-{number}.log")
+        started.append(running)
+        if ready:
+            running.wait_until_ready()
+        return running
+
+    yield start
+    for running in started:
+        running.close()

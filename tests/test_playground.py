@@ -1,0 +1,175 @@
+"""The page that a newcomer opens first, in a real browser that may reach nothing but the server."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from graphql import build_schema, parse, validate
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from recallql import playground
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TABS = ["conversations.graphql", "remember.graphql"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1400,1000",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+WAIT_SECONDS = 30
+
+
+def unless_required(reason: str) -> None:
+    """Where the browser must be there, its absence is a failure."""
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        unless_required("No Chromium with its chromedriver on this machine (Debian: chromium, chromium-driver).")
+    if not (playground.BUILT / "index.html").is_file():
+        unless_required("The playground is not built: `make playground`.")
+    options = Options()
+    options.binary_location = str(chromium)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"]:
+        options.add_argument(flag)
+    opened = webdriver.Chrome(options, Service(driver))
+    yield opened
+    opened.quit()
+
+
+class Page:
+    """The playground as somebody sees it who looks and clicks."""
+
+    def __init__(self, browser: webdriver.Chrome, url: str) -> None:
+        self.browser = browser
+        self.wait = WebDriverWait(browser, WAIT_SECONDS)
+        browser.get(url)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        self.wait.until(lambda _: self.tabs() and self.browser.find_elements(By.CSS_SELECTOR, ".view-line"))
+
+    def text(self, selector: str) -> str:
+        """What is to be read there, long lines unbroken."""
+        elements = self.browser.find_elements(By.CSS_SELECTOR, selector)
+        return " ".join(word for element in elements for word in element.text.split())
+
+    def open_tab(self, name: str) -> None:
+        next(tab for tab in self.tabs() if tab.text == name).click()
+        self.wait.until(lambda _: name in self.text(".graphiql-query-editor"))
+
+    def run(self, expected: str) -> str:
+        """Press the play button and wait for what the answer must show."""
+        self.browser.find_element(By.CSS_SELECTOR, ".graphiql-execute-button").click()
+        self.wait.until(lambda _: expected in self.text(".result-window"))
+        return self.text(".result-window")
+
+    def tabs(self) -> list[WebElement]:
+        return self.browser.find_elements(By.CSS_SELECTOR, ".graphiql-tab-button")
+
+    def tab_names(self) -> list[str]:
+        return [tab.text for tab in self.tabs()]
+
+    def addresses(self) -> list[str]:
+        return self.browser.execute_script(
+            "return performance.getEntries().map(entry => entry.name).filter(name => /^[a-z]+:/.test(name))"
+        )
+
+
+@pytest.mark.browser
+def test_a_newcomer_stores_a_first_conversation_and_reads_it_back(server, browser):
+    page = Page(browser, server.url)
+    assert browser.title == "RecallQL playground"
+    assert page.tab_names() == ["Conversations", "Remember"]
+    assert '"edges": []' in page.run('"users"')
+    page.open_tab("Remember")
+    page.run('"first-conversation"')
+    page.open_tab("Conversations")
+    assert '"errors"' not in page.run("I prefer tea to coffee")
+    assert server.graphql('{ session(sessionId: "first-conversation") { user { userId } } }') == {
+        "session": {"user": {"userId": "ada"}}
+    }
+
+
+@pytest.mark.browser
+def test_the_page_asks_nothing_of_another_origin_and_breaks_no_policy(server, browser):
+    page = Page(browser, server.url)
+    page.run('"users"')
+    for panel in browser.find_elements(By.CSS_SELECTOR, ".graphiql-sidebar button")[:3]:
+        panel.click()
+    page.wait.until(lambda _: "Explorer" in page.text(".graphiql-plugin"))
+    addresses = page.addresses()
+    assert any("/playground/graphql-" in address for address in addresses), "the language worker did not start"
+    assert [address for address in addresses if not address.startswith(f"{server.base}/")] == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_a_tab_of_the_users_own_is_there_after_reloading(server, browser):
+    page = Page(browser, server.url)
+    browser.find_element(By.CSS_SELECTOR, ".graphiql-tab-add").click()
+    # It is written down a moment later.
+    stored = "return JSON.parse(localStorage.getItem('graphiql:tabState')).tabs.length"
+    page.wait.until(lambda _: browser.execute_script(stored) == 3)
+    browser.refresh()
+    page.wait_until_ready()
+    assert page.tab_names() == ["Conversations", "Remember", "<untitled>"]
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_the_queries_of_the_first_tabs_fit_the_published_schema(tab):
+    schema = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
+    assert validate(schema, parse((REPOSITORY / "playground" / tab).read_text(encoding="utf-8"))) == []
+
+
+def test_a_browser_gets_the_page_with_a_strict_policy_and_no_inline_script(server):
+    answer = server.client.get(server.url, headers={"accept": "text/html"})
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "script-src" not in policy
+    assert "unsafe-eval" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", answer.text))
+
+
+def test_every_file_of_the_page_is_there_and_may_be_kept_for_good(server):
+    page = server.client.get(server.url, headers={"accept": "text/html"}).text
+    files = re.findall(r'(?:src|href)="(playground/[^"]+)"', page)
+    if not files:
+        unless_required("The playground is not built: `make playground`.")
+    for file in files:
+        answer = server.client.get(f"{server.base}/{file}")
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    missing = server.client.get(f"{server.base}/playground/nothing.js")
+    assert missing.status_code == 404
+    assert "immutable" not in missing.headers.get("cache-control", "")
+
+
+def test_a_page_that_was_not_built_says_how_to_build_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(playground, "BUILT", tmp_path)
+    assert b"make playground" in playground.playground_page().body
