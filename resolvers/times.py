@@ -34,3 +34,8 @@ class Clock:
     def now(self) -> str:
         self._last = max(time.time_ns() // 1000, self._last + 1)
         return (_epoch + timedelta(microseconds=self._last)).isoformat()
+
+
+def ago(span: timedelta) -> str:
+    """The kept form of the time this long before now."""
+    return time_text(datetime.now(UTC) - span)

@@ -107,7 +107,7 @@ async def find_user(write: Transaction, context: Context, user_id: str, *path: s
 
 async def create_user(context: Context, given: Values) -> Record:
     values = created(given)
-    check(values, RULES, more=_document_faults(values))
+    check(values, RULES, more=document_faults(values))
     values.setdefault("user_id", str(uuid4()))
 
     async def operation(write: Transaction) -> Record:

@@ -1,7 +1,7 @@
 """Relay's connections, over the pages of `resolvers.connections`."""
 
 import inspect
-from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
@@ -63,23 +63,26 @@ def connection_field(
 ) -> Any:
     """A connection: `resolve(context, parents, paging, filter, order)` gives a page for each parent."""
     parameters = list(PAGING)
+    left_out: dict[str, Any] = {}
     if filter is not None:
         described = strawberry.argument(description="Which items to list; all of them when left out.")
+        left_out["filter"] = UNSET
         parameters.append(parameter("filter", Annotated[filter | None, described]))  # pyright: ignore[reportOperatorIssue]
     if order is not None:
         described = strawberry.argument(description="How to order them; the newest first when left out.")
+        left_out["order_by"] = UNSET
         parameters.append(parameter("order_by", Annotated[order | None, described]))  # pyright: ignore[reportOperatorIssue]
 
-    async def batch(context: Any, parents: Sequence[Any], **arguments: Any) -> Sequence[Any]:
-        return await resolve(context, parents, **arguments)
-
     return batch_field(
-        batch, description=f"{description} 20 a page unless asked otherwise.", parameters=parameters, arguments=_arguments
+        resolve,
+        description=f"{description} 20 a page unless asked otherwise.",
+        parameters=parameters,
+        arguments=partial(_arguments, **left_out),
     )
 
 
 def _arguments(
-    first: int | None, after: str | None, last: int | None, before: str | None, **more: Any
+    *, first: Any = UNSET, after: Any = UNSET, last: Any = UNSET, before: Any = UNSET, **more: Any
 ) -> dict[str, Any]:
     sizes = [None if size is UNSET else size for size in (first, after, last, before)]
     names = {"filter": "filter", "order_by": "order"}

@@ -1,0 +1,5 @@
+"""`python -m recallql`: the command."""
+
+from recallql.cli import main
+
+main()

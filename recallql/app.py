@@ -1,0 +1,103 @@
+"""The ASGI application: opens the database, serves the endpoint, and keeps the house in the background."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from breadth import Executor
+from models.database import Database, path_of
+from models.errors import DataError
+from models.migrate import backups_of, migrate
+from recallql import __version__
+from recallql.errors import describe
+from recallql.http import Endpoint
+from recallql.logs import configure_logs
+from recallql.playground import playground_assets
+from recallql.settings import Settings
+from resolvers.context import Context
+from resolvers.purge import purge_deleted
+from resolvers.times import Clock, ago
+from schema.root import schema
+
+log = structlog.get_logger("recallql.app")
+
+PURGE_EVERY = 3600.0
+"""Seconds between two looks for what is old enough to be purged."""
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application for these settings. Its lifespan migrates and opens the database."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        path = path_of(settings.database_url)
+        await asyncio.to_thread(migrate, path)
+        database = await Database.open(path)
+        clock = Clock()
+        app.state.database = database
+        app.state.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
+        purging = asyncio.create_task(_purge_on(database, clock, settings))
+        try:
+            yield
+        finally:
+            purging.cancel()
+            with suppress(asyncio.CancelledError):
+                await purging
+            await database.close()
+
+    async def graphql(request: Request) -> Response:
+        return await app.state.endpoint(request)
+
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    routes = [
+        Route("/graphql", graphql, methods=methods),
+        Route("/health", _health),
+        Route("/ready", _ready),
+        playground_assets(),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    return app
+
+
+def from_environment() -> Starlette:
+    """The application of a worker process: its settings come from the environment."""
+    settings = Settings()  # pyright: ignore[reportCallIssue]
+    configure_logs(settings)
+    return create_app(settings)
+
+
+async def _health(_: Request) -> Response:
+    """Whether the process answers."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def _ready(request: Request) -> Response:
+    """Whether it can do its work: the database takes a durable write."""
+    try:
+        await request.app.state.database.check()
+    except DataError as error:
+        return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
+    return JSONResponse({"status": "ready", "version": __version__})
+
+
+async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:
+    """Removes for good what was deleted long enough ago, and the backups that migrations left."""
+    while True:
+        try:
+            counted = await purge_deleted(Context(database, clock), {"deleted_before": ago(settings.purge_after)})
+            if any(counted.values()):
+                log.info("purged", **counted)
+            for backup in await asyncio.to_thread(backups_of, database.path):
+                if backup.stat().st_mtime < time.time() - settings.purge_after.total_seconds():
+                    backup.unlink()
+                    log.info("removed a migration's backup", file=backup.name)
+        except Exception:  # noqa: BLE001 - the next look may do better; the server goes on
+            log.exception("the purge failed; it will be tried again")
+        await asyncio.sleep(PURGE_EVERY)

@@ -1,0 +1,21 @@
+"""What clients may know of an error."""
+
+from uuid import uuid4
+
+import structlog
+
+from models.errors import Unavailable
+from resolvers.errors import BadInput
+
+log = structlog.get_logger("recallql.errors")
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """The code and the message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
+    if isinstance(error, BadInput):
+        return error.code, str(error)
+    if isinstance(error, Unavailable):
+        return "UNAVAILABLE", str(error)
+    id = str(uuid4())
+    log.error("unexpected error", id=id, exc_info=error)
+    return "INTERNAL_SERVER_ERROR", f"Something went wrong on the server. Its log has the cause under the id {id}."

@@ -1,0 +1,41 @@
+"""Structured logs, on standard error."""
+
+import logging
+import sys
+
+import structlog
+
+from recallql.settings import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """One form for this program's lines and for those of the libraries."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    exceptions: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level.upper())
+    # Said once by the command, in words.
+    logging.getLogger("uvicorn.error").setLevel("WARNING")
+    logging.getLogger("aiosqlite").setLevel("WARNING")
+    logging.getLogger("alembic").setLevel("WARNING")

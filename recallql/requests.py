@@ -1,0 +1,79 @@
+"""From the bytes of a request to a GraphQL request, and from an answer to bytes."""
+
+import json
+import re
+from typing import Any, NoReturn
+
+import orjson
+
+from breadth import Request
+
+BODY_BYTES = 8 * 1024 * 1024
+
+# The fast reader turns integers beyond 64 bits into floats; the slow one keeps them.
+_long_number = re.compile(rb"\d{19}")
+
+
+class BadRequest(Exception):
+    """A request that cannot be read; `status` and `code` say how."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str = "BAD_USER_INPUT") -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+
+
+def read_json(body: bytes) -> Any:
+    """The value of a JSON text; `BadRequest` when it is none, or holds NaN or Infinity."""
+    try:
+        if not _long_number.search(body):
+            return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass  # The slow reader knows more: lone surrogates, which are refused where they stand, and better messages.
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest("The body is not valid UTF-8.") from error
+    except RecursionError as error:
+        raise BadRequest("The body's JSON is nested too deeply.") from error
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadRequest(f"The body is not valid JSON: {name} is no JSON number.")
+
+
+def request_of(value: Any) -> Request:
+    """A GraphQL request from a JSON value: an object with `query`, `variables`, `operationName` and `extensions`."""
+    if not isinstance(value, dict):
+        raise BadRequest('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
+    query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
+    if not isinstance(query, str):
+        raise BadRequest("`query` is missing, or is no string.")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest("`variables` must be a JSON object.")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("`operationName` must be a string.")
+    if not isinstance(value.get("extensions") or {}, dict):
+        raise BadRequest("`extensions` must be a JSON object.")
+    return Request(query, variables or {}, name or None)
+
+
+def write_json(value: Any) -> bytes:
+    """An answer as bytes. What a client sent may stand in a message, also what is no character."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(_characters(value))
+
+
+def _characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_characters(key): _characters(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_characters(item) for item in value]
+    return value

@@ -1,0 +1,87 @@
+"""Running the server: one process or several on one socket."""
+
+import ipaddress
+import os
+import socket
+
+import structlog
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from models.database import path_of
+from models.migrate import migrate
+from recallql import __version__
+from recallql.settings import Settings
+
+log = structlog.get_logger("recallql.serve")
+
+
+class CannotServe(Exception):
+    """Why the server does not start, in words for the operator."""
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; `CannotServe` says why it can't be had."""
+    host, port = settings.host, settings.port
+    if not is_loopback(host):
+        raise CannotServe(
+            f"{host} is not a loopback address. There are no keys in this version, so RecallQL serves this machine only: "
+            "use --host 127.0.0.1, and a proxy that knows who may come in."
+        )
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise CannotServe(
+            f"Port {port} on {host} can't be had ({os.strerror(error.errno or 0)}): another program may use it. "
+            "Stop that one, or choose another with --port."
+        ) from error
+    return listening
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM; then requests in flight are finished first."""
+    # Before any worker, so that they do not all find the same work; and errors are said in words here.
+    migrate(path_of(settings.database_url))
+    listening = bind(settings)
+    for name, value in settings.model_dump().items():
+        os.environ[f"RECALLQL_{name.upper()}"] = str(value)
+    config = uvicorn.Config(
+        "recallql.app:from_environment",
+        factory=True,
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+        ws="none",
+    )
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    log.info(
+        "serving; without a key, this machine only",
+        url=f"http://{shown}:{port}/graphql",
+        database=settings.database_url,
+        workers=settings.workers,
+        version=__version__,
+    )
+    server = uvicorn.Server(config)
+    if settings.workers > 1:
+        config.load_app()
+        listening.set_inheritable(True)
+        Multiprocess(config, target=server.run, sockets=[listening]).run()
+    else:
+        server.run(sockets=[listening])
+    if not server.started and settings.workers == 1:
+        raise CannotServe("The server could not start; the log says why.")

@@ -1,0 +1,38 @@
+"""Settings: read once from the environment (`RECALLQL_` + name in capitals) and from options, then passed on."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. An option of the command line goes before the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="RECALLQL_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="The address to listen on. In this version a loopback one.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    database_url: str = Field(
+        "sqlite:///recallql.db",
+        description="Where the data is kept: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.",
+    )
+    workers: int = Field(1, ge=1, le=64, description="How many processes serve; one is enough for most.")
+    purge_after_days: float = Field(
+        30,
+        ge=0,
+        le=36500,
+        description="Days after which what was deleted softly is removed for good, and backups made by migrations too.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, at least.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json` writes a JSON object a line, `console` is for reading; `auto` goes by the terminal."
+    )
+    shutdown_timeout: int = Field(
+        30, ge=1, le=3600, description="Seconds that requests in flight are given to finish when the server stops."
+    )
+
+    @property
+    def purge_after(self) -> timedelta:
+        return timedelta(days=self.purge_after_days)
