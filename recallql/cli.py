@@ -80,6 +80,68 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     run(path_of(_settings(database_url=database_url).database_url))
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An NDJSON file, an object a line; - is standard input.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Import users, agents, sessions, messages, memories and documents. Importing a file twice changes nothing."""
+    from recallql.archive import import_file, open_input
+
+    settings = _settings(database_url=database_url)
+    opened, size = open_input(file)
+    with opened:
+        tally = import_file(opened, settings, size=size)
+    added = ", ".join(f"{count} of type {kind}" for kind, count in tally.added.items()) or "nothing"
+    print(f"imported {added}; {tally.known.total()} were there already")
+
+
+@app.command()
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to write; standard output when left out.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
+    from recallql.archive import export_file
+
+    settings = _settings(database_url=database_url)
+    if file is None:
+        export_file(sys.stdout.buffer, settings)
+        return
+    try:
+        with file.open("xb") as opened:
+            count = export_file(opened, settings)
+    except FileExistsError as error:
+        raise CannotExport(f"{file} exists; name another file, or remove it first.") from error
+    except OSError as error:
+        raise CannotExport(f"{file} can't be written: {error.strerror}.") from error
+    print(f"exported {count} objects to {file}")
+
+
+@app.command()
+def purge(
+    deleted_before: Annotated[
+        str | None, typer.Option(help="An RFC 3339 time; by default `purge_after_days` ago.", show_default=False)
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove for good what was deleted softly before a time (serve does so by itself)."""
+    from recallql.archive import purge_file
+    from resolvers.times import ago, parse_time
+
+    settings = _settings(database_url=database_url)
+    try:
+        before = ago(settings.purge_after) if deleted_before is None else parse_time(deleted_before)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    counted = purge_file(settings, before)
+    print("purged " + ", ".join(f"{count} {name}" for name, count in counted.items()))
+
+
+class CannotExport(DataError):
+    """Why the export's file can't be written."""
+
+
 def main() -> None:
     """The entry of the command: what goes wrong is said in a line, with exit status 1."""
     from recallql.serving import CannotServe
@@ -89,6 +151,3 @@ def main() -> None:
     except (DataError, CannotServe) as error:
         print(f"recallql: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-File = Annotated[Path, typer.Argument(help="An NDJSON file: an object a line.")]

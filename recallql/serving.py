@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 
 import structlog
@@ -76,11 +77,14 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         version=__version__,
     )
+    # uvicorn raises a signal again once it has stopped; by then all is done, and the command ends well.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: None)
     server = uvicorn.Server(config)
     if settings.workers > 1:
         config.load_app()
         listening.set_inheritable(True)
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
     if not server.started and settings.workers == 1:

@@ -30,7 +30,7 @@ from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.ids import global_id, parse_id
 from resolvers.inputs import (
-    TEXT_BYTES,
+    CONTENT_BYTES,
     Rule,
     Values,
     check,
@@ -51,7 +51,7 @@ RULES: dict[str, Rule] = {
     "memory_id": key_rule,
     "user_id": key_rule,
     "session_id": key_rule,
-    "content": required_text(TEXT_BYTES),
+    "content": required_text(CONTENT_BYTES),
     "rating": share_rule,
     "metadata": metadata_rule,
 }
@@ -250,8 +250,8 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
 
 def _validity_faults(values: Values) -> list[Fault]:
     first, last = values.get("valid_from"), values.get("valid_until")
-    if first is not None and last is not None and last <= first:
-        return [Fault("INVALID", "`validUntil` is not after `validFrom`.", ("validUntil",))]
+    if first is not None and last is not None and last < first:
+        return [Fault("INVALID", "`validUntil` is before `validFrom`.", ("validUntil",))]
     return []
 
 

@@ -147,7 +147,7 @@ async def references(write: Transaction, context: Context, values: Values) -> di
     return keys
 
 
-async def _begin(write: Transaction, context: Context, values: Values, remains: Record | None) -> Record:
+async def begin_session(write: Transaction, context: Context, values: Values, remains: Record | None) -> Record:
     """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
     keys = await references(write, context, values)
     row = session_row(
@@ -155,11 +155,11 @@ async def _begin(write: Transaction, context: Context, values: Values, remains: 
     )
     if remains is None:
         return await insert_row(write, sessions, SessionRow, row)
-    through = remains["last_sequence"]
-    await forget_sources(write, "session", {"session": remains["key"], "through": through})
+    last = remains["last_sequence"]
+    await forget_sources(write, "session", {"session": remains["key"], "through": last})
     await clear(write, remains["key"])
     del row["key"]
-    return await update_row(write, sessions, remains, {**row, "last_sequence": through, "deleted_through": through})
+    return await update_row(write, sessions, remains, {**row, "last_sequence": last})
 
 
 async def create_session(context: Context, given: Values) -> Record:
@@ -172,7 +172,7 @@ async def create_session(context: Context, given: Values) -> Record:
         if row is not None and row["deleted_at"] is None:
             message = "A session with this sessionId exists; use updateSession or upsertSession."
             raise refuse("ALREADY_EXISTS", message, "sessionId")
-        return await _begin(write, context, values, row)
+        return await begin_session(write, context, values, row)
 
     return await context.write(operation)
 
@@ -205,7 +205,7 @@ async def upsert_session(context: Context, values: Values) -> tuple[Record, bool
         row = await session_by_id(write, context.scope, values["session_id"])
         if row is not None and row["deleted_at"] is None:
             return await _change(write, context, row, values), False
-        begun = await _begin(write, context, {**created(values), "metadata": {}}, row)
+        begun = await begin_session(write, context, {**created(values), "metadata": {}}, row)
         return await update_row(write, sessions, begun, wanted_metadata(None, values)), True
 
     return await context.write(operation)

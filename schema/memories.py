@@ -65,7 +65,7 @@ class CreateMemoryInput:
     user_id: str | None = optional("Whom it is about.")
     session_id: str | None = optional("The session it is about.")
     kind: MemoryKind = required("What it is. A SUMMARY supersedes the one that stands.")
-    content: str = required("What is worth knowing, up to 64 KiB.")
+    content: str = required("What is worth knowing, up to 1 MiB.")
     rating: float | None = optional("How good or sure it is, from 0 to 1.")
     valid_from: DateTime | None = optional("Since when it is true in the world.")
     valid_until: DateTime | None = optional("Until when it is true.")

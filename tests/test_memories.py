@@ -739,9 +739,12 @@ def test_an_update_changes_what_is_given(server: Server) -> None:
 
 def test_an_update_clears_what_is_null(server: Server) -> None:
     add_user(server)
-    time = "2999-01-01T00:00:00Z"
-    made = declare(server, userId="ada", rating=0.5, validFrom=time, validUntil=time, expiresAt=time, metadata={"a": 1})
-    cleared = dict.fromkeys(("rating", "validFrom", "validUntil", "expiresAt", "metadata"))
+    times = {
+        name: f"{year}-01-01T00:00:00Z"
+        for name, year in (("validFrom", 2000), ("validUntil", 2998), ("expiresAt", 2999))
+    }
+    made = declare(server, userId="ada", rating=0.5, metadata={"a": 1}, **times)
+    cleared = dict.fromkeys(("rating", "metadata", *times))
     changed = server.accepted(UPDATE, id=made["id"], **cleared)["memory"]
     assert {name: changed[name] for name in cleared} == cleared | {"metadata": {}}
 

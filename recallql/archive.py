@@ -1,0 +1,213 @@
+"""`recallql import` and `recallql export`: NDJSON files, checked against the types of the contract."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from graphql import (
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLString,
+    coerce_input_value,
+    validate_input_value,
+)
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from pydantic.alias_generators import to_snake
+from models.archive import count_everything, read_everything
+from models.database import Database, path_of
+from models.errors import DataError
+from models.migrate import migrate
+from models.scope import Scope
+from recallql.requests import BadRequest, read_json
+from recallql.settings import Settings
+from resolvers.archive import BadLine, Importer, Line, Tally, line_of
+from resolvers.context import Context
+from resolvers.purge import purge_deleted
+from resolvers.times import Clock
+from schema.inputs import given
+from schema.root import schema
+
+BATCH = 500
+"""Lines that are imported together, or not at all."""
+
+
+class CannotImport(DataError):
+    """Which line is wrong, and what with it."""
+
+
+def _line_types() -> dict[str, GraphQLInputObjectType]:
+    """The types of lines: the contract's create inputs with what exported lines add."""
+    types: Any = schema._schema.type_map  # pyright: ignore[reportPrivateUsage]
+    time, name, number = types["DateTime"], GraphQLString, GraphQLInt
+    source = GraphQLInputObjectType(
+        "source",
+        {
+            "sessionId": GraphQLInputField(name),
+            "sequence": GraphQLInputField(number),
+            "documentKey": GraphQLInputField(name),
+        },
+    )
+    for field_name, field in source.fields.items():
+        field.out_name = to_snake(field_name)
+    added: dict[str, tuple[str, dict[str, Any]]] = {
+        "user": ("CreateUserInput", {}),
+        "agent": ("CreateAgentInput", {"createdAt": time}),
+        "session": ("CreateSessionInput", {"endedAt": time, "lastActivityAt": time, "lastSequence": number}),
+        "message": ("MessageInput", {"sessionId": GraphQLNonNull(name), "sequence": number, "digest": name}),
+        "document": ("CreateDocumentInput", {"key": name}),
+        "memory": (
+            "CreateMemoryInput",
+            {
+                "key": name,
+                "method": types["MemoryMethod"],
+                "model": name,
+                "supersededBy": name,
+                "supersededFrom": time,
+                "sources": GraphQLList(GraphQLNonNull(source)),
+            },
+        ),
+    }
+    return {
+        kind: GraphQLInputObjectType(
+            kind,
+            {
+                field: GraphQLInputField(value, out_name=to_snake(field))
+                for field, value in {
+                    **{field: value.type for field, value in types[contract].fields.items()},
+                    **more,
+                    "updatedAt": time,
+                    "version": number,
+                }.items()
+            },
+        )
+        for kind, (contract, more) in added.items()
+    }
+
+
+class LineReader:
+    """Reads lines of a file into objects; `CannotImport` names the first that is wrong."""
+
+    def __init__(self) -> None:
+        self._types = _line_types()
+
+    def read(self, number: int, raw: bytes) -> Line:
+        try:
+            value = read_json(raw)
+        except BadRequest as error:
+            raise BadLine(number, error.message.replace("The body", "The line")) from error
+        if not isinstance(value, dict):
+            raise BadLine(number, 'A line is a JSON object, as in {"type": "user", "userId": "ada"}.')
+        kind = value.pop("type", None)
+        kind_type = self._types.get(kind) if isinstance(kind, str) else None
+        if kind_type is None:
+            raise BadLine(number, f"`type` is {kind!r}; it must be one of {', '.join(self._types)}.")
+        problems: list[str] = []
+        validate_input_value(value, kind_type, lambda error, path: problems.append(_placed(str(error), path)))
+        if problems:
+            raise BadLine(number, "; ".join(problems[:3]))
+        coerced = coerce_input_value(value, kind_type)
+        return {"type": kind, **{name: given(item) for name, item in coerced.items() if item is not None}}
+
+
+def _placed(message: str, path: list[str | int]) -> str:
+    return f"{'.'.join(map(str, path))}: {message}" if path else message
+
+
+def _batches(file: BinaryIO, reader: LineReader) -> Iterator[tuple[list[tuple[int, Line]], int]]:
+    """Batches of numbered lines, and how many bytes each took."""
+    batch: list[tuple[int, Line]] = []
+    size = 0
+    for number, raw in enumerate(file, 1):
+        size += len(raw)
+        if raw.strip():
+            batch.append((number, reader.read(number, raw.removeprefix(b"\xef\xbb\xbf"))))
+        if len(batch) == BATCH:
+            yield batch, size
+            batch, size = [], 0
+    yield batch, size
+
+
+@contextmanager
+def _progress(what: str, total: float | None) -> Iterator[Any]:
+    """A bar on standard error, where a person looks; calls advance it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda amount: progress.advance(task, amount)
+
+
+def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tally:
+    """Imports a file of `size` bytes batch by batch. `CannotImport` names a bad line: nothing of its batch is kept, what came
+    before it is, and importing the mended file goes on from there."""
+    path = path_of(settings.database_url)
+    migrate(path)
+
+    async def run() -> Tally:
+        database = await Database.open(path)
+        importer = Importer(Context(database, Clock()))
+        first = 1
+        try:
+            with _progress("importing", size) as advance:
+                for batch, taken in _batches(file, LineReader()):
+                    if batch:
+                        await importer.add(batch)
+                        first = batch[-1][0] + 1
+                    advance(taken)
+        except BadLine as error:
+            raise CannotImport(
+                f"line {error.number}: {error} Nothing from line {first} on was imported; mend it and import the file again."
+            ) from error
+        finally:
+            await database.close()
+        return importer.tally
+
+    return asyncio.run(run())
+
+
+def export_file(file: BinaryIO, settings: Settings) -> int:
+    """Writes everything as it is at one moment; how many lines."""
+    path = path_of(settings.database_url)
+    if not path.exists():
+        raise CannotImport(f"{path} does not exist; name the database with --database-url.")
+    migrate(path)
+    count = 0
+    with _progress("exporting", count_everything(path, Scope())) as advance:
+        for row in read_everything(path, Scope()):
+            file.write(line_of(row))
+            count += 1
+            if count % 100 == 0:
+                advance(100)
+    return count
+
+
+def purge_file(settings: Settings, before: str) -> dict[str, int]:
+    """Purges what was deleted before a time; how many objects of each kind."""
+    path = path_of(settings.database_url)
+    migrate(path)
+
+    async def run() -> dict[str, int]:
+        database = await Database.open(path)
+        try:
+            return await purge_deleted(Context(database, Clock()), {"deleted_before": before})
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def open_input(path: Path) -> tuple[BinaryIO, int | None]:
+    """The file and its size; `-` is standard input."""
+    if str(path) == "-":
+        return sys.stdin.buffer, None
+    try:
+        return path.open("rb"), path.stat().st_size
+    except OSError as error:
+        raise CannotImport(f"{path} can't be read: {error.strerror}.") from error

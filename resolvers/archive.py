@@ -1,0 +1,265 @@
+"""Importing and exporting: objects as lines.
+
+A line has the fields of the contract's create inputs; exported ones add what a creation cannot say. Importing adds what is
+missing and changes nothing that is there, so that a file can be imported twice.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from models.agents import agent_by_id
+from models.database import Transaction
+from models.documents import documents_by_key
+from models.keys import key_of, session_key
+from models.memories import memories_by_key
+from models.messages import messages_by_message_id, messages_by_place
+from models.sessions import session_by_id
+from models.statements import AgentRow, DocumentRow, MemoryRow, MessageRow, Record, SessionRow, UserRow
+from models.tables import agents, documents, memories, messages, sessions, users
+from models.users import user_by_id
+from models.writing import insert_row, update_row
+from resolvers.agents import RULES as AGENT_RULES
+from resolvers.agents import agent_row
+from resolvers.context import Context
+from resolvers.documents import DOCUMENT_RULES, OWNERS, document_row, insert_document
+from resolvers.documents import find_owner as find_document_owner
+from resolvers.errors import Fault, Refused, refuse
+from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule
+from resolvers.memories import RULES as MEMORY_RULES
+from resolvers.memories import find_owner as find_memory_owner
+from resolvers.memories import insert_sources, memory_row
+from resolvers.messages import RULES as MESSAGE_RULES
+from resolvers.messages import append, message_faults, message_row
+from resolvers.sessions import RULES as SESSION_RULES
+from resolvers.sessions import begin_session, session_row
+from resolvers.users import RULES as USER_RULES
+from resolvers.users import user_row
+
+Line = dict[str, Any]
+"""An object by snake_case field name, `type` included; nulls are left out."""
+
+
+class BadLine(Exception):
+    """A line that can't be imported; nothing of its batch was kept."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+@dataclass
+class Tally:
+    """How many objects of each type were added, and how many were there."""
+
+    added: Counter[str] = field(default_factory=Counter[str])
+    known: Counter[str] = field(default_factory=Counter[str])
+
+
+class Importer:
+    """One import: `add` takes its lines batch by batch."""
+
+    def __init__(self, context: Context) -> None:
+        self.tally = Tally()
+        self._context = context
+        self._places: Counter[str] = Counter()
+
+    async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
+        """Imports numbered lines in one transaction; `BadLine` says which one is wrong, and then none was imported."""
+
+        async def operation(write: Transaction) -> Tally:
+            tally = Tally()
+            for number, line in lines:
+                kind = line["type"]
+                try:
+                    check(line, KINDS[kind].rules)
+                    is_new = await KINDS[kind].add(write, self._context, self._identified(line))
+                except Refused as refusal:
+                    raise BadLine(number, "; ".join(_words(fault) for fault in refusal.faults)) from refusal
+                (tally.added if is_new else tally.known)[kind] += 1
+            return tally
+
+        done = await self._context.write(operation)
+        self.tally.added += done.added
+        self.tally.known += done.known
+
+    def _identified(self, line: Line) -> Line:
+        """A message without a key of its own gets one from its place in the session, so that it is not kept twice."""
+        if line["type"] != "message" or "session_id" not in line:
+            return line
+        self._places[line["session_id"]] += 1
+        if "message_id" in line or "sequence" in line:
+            return line
+        return {**line, "message_id": f"sequence-{self._places[line['session_id']]}"}
+
+
+def _words(fault: Fault) -> str:
+    return f"{'.'.join(fault.path)}: {fault.message}" if fault.path else fault.message
+
+
+def _need(line: Line, name: str) -> str:
+    if name not in line:
+        raise refuse("INVALID", f"`{camel(name)}` is missing.", camel(name))
+    return line[name]
+
+
+def _kept(line: Line, *names: str) -> Line:
+    """What an exported line adds to a creation."""
+    return {name: line[name] for name in ("updated_at", "version", *names) if name in line}
+
+
+async def _add_user(write: Transaction, context: Context, line: Line) -> bool:
+    if await user_by_id(write, context.scope, _need(line, "user_id")):
+        return False
+    row = user_row(context, line, context.clock.now()) | _kept(line)
+    await insert_row(write, users, UserRow, row)
+    for document in line.get("documents", ()):
+        await insert_document(write, context, created(document), user=row["key"])
+    return True
+
+
+async def _add_agent(write: Transaction, context: Context, line: Line) -> bool:
+    if await agent_by_id(write, context.scope, _need(line, "agent_id")):
+        return False
+    row = agent_row(context, line, context.clock.now()) | _kept(line)
+    await insert_row(write, agents, AgentRow, row)
+    for document in line.get("documents", ()):
+        await insert_document(write, context, created(document), agent=row["key"])
+    return True
+
+
+async def _add_session(write: Transaction, context: Context, line: Line) -> bool:
+    remains = await session_by_id(write, context.scope, _need(line, "session_id"))
+    if remains is not None and remains["deleted_at"] is None:
+        return False
+    session = await begin_session(write, context, line, remains)
+    last = max(session["last_sequence"], line.get("last_sequence", 0))
+    await update_row(write, sessions, session, {**_kept(line, "ended_at", "last_activity_at"), "last_sequence": last})
+    return True
+
+
+async def _add_message(write: Transaction, context: Context, line: Line) -> bool:
+    check({}, {}, more=message_faults(line, ()))
+    session = await session_by_id(write, context.scope, line["session_id"])
+    if session is None:
+        row = session_row(context, line | {"metadata": {}}, context.clock.now(), user=None, agent=None)
+        session = await insert_row(write, sessions, SessionRow, row | {"created_at": row["updated_at"]})
+    if "sequence" not in line:
+        return (await append(write, context, session, [line])).deduplicated == 0
+    sequence = line["sequence"]
+    if session["deleted_at"] is not None or sequence <= session["deleted_through"]:
+        raise refuse("CONFLICT", "The session was deleted since; import its own line before its messages.", "sequence")
+    stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
+    row = message_row(session, line, context.clock.now()) | _kept(line)
+    row["digest"] = bytes.fromhex(line["digest"]) if "digest" in line else row["digest"]
+    if stored is not None:
+        if stored["digest"] == row["digest"]:
+            return False
+        raise refuse("CONFLICT", f"Another message of the session has the sequence {sequence}.", "sequence")
+    if "message_id" in line and await messages_by_message_id(write, session, json.dumps([line["message_id"]])):
+        raise refuse("CONFLICT", "Another message of the session bears this messageId.", "messageId")
+    await insert_row(write, messages, MessageRow, row | {"sequence": sequence})
+    await update_row(write, sessions, session, {"last_sequence": max(sequence, session["last_sequence"])})
+    return True
+
+
+async def _add_document(write: Transaction, context: Context, line: Line) -> bool:
+    if sum(name in line for name in OWNERS) != 1:
+        raise refuse("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
+    owner = await find_document_owner(write, context, line)
+    row = document_row(context, line, context.clock.now(), user=owner.get("user"), agent=owner.get("agent"))
+    row |= _kept(line) | {"key": _key_of(line, row)}
+    if (await documents_by_key(write, context.scope, [row["key"]]))[0]:
+        return False
+    await insert_row(write, documents, DocumentRow, row)
+    return True
+
+
+async def _add_memory(write: Transaction, context: Context, line: Line) -> bool:
+    owner = await find_memory_owner(write, context, line)
+    row = memory_row(context, line, owner, context.clock.now())
+    row |= _kept(line, "superseded_from") | {"key": _key_of(line, row)}
+    if "superseded_by" in line:
+        row["superseded_by"] = bytes.fromhex(line["superseded_by"])
+    if (await memories_by_key(write, context.scope, [row["key"]]))[0]:
+        return False
+    sources = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
+    await insert_sources(write, await insert_row(write, memories, MemoryRow, row), sources)
+    return True
+
+
+def _key_of(line: Line, row: Line) -> bytes:
+    """The key of a document or memory: without one of the client's or of an export, the line itself is its identity."""
+    if "key" in line:
+        return bytes.fromhex(line["key"])
+    if line.get("memory_id") or line.get("document_id"):
+        return row["key"]
+    return key_of(line["type"], json.dumps(line, sort_keys=True))
+
+
+async def _source(write: Transaction, context: Context, index: int, source: Line) -> dict[str, Any]:
+    path = ("sources", str(index))
+    if "document_key" in source:
+        key = bytes.fromhex(source["document_key"])
+        if (await documents_by_key(write, context.scope, [key]))[0] is None:
+            raise refuse("NOT_FOUND", "There is no such document.", *path)
+        return {"session_key": None, "sequence": None, "document_key": key}
+    place = (session_key(context.scope.project, source.get("session_id", "")), source.get("sequence", 0))
+    if (await messages_by_place(write, context.scope, [place]))[0] is None:
+        raise refuse("NOT_FOUND", "There is no message with this sessionId and sequence; it has to stand before.", *path)
+    return {"session_key": place[0], "sequence": place[1], "document_key": None}
+
+
+class Kind(NamedTuple):
+    """What a type of line is checked by, and how it is added: whether it is new."""
+
+    rules: Mapping[str, Rule]
+    add: Callable[[Transaction, Context, Line], Awaitable[bool]]
+
+
+KINDS = {
+    "user": Kind(USER_RULES, _add_user),
+    "agent": Kind(AGENT_RULES, _add_agent),
+    "session": Kind(SESSION_RULES, _add_session),
+    "message": Kind({**MESSAGE_RULES, "session_id": key_rule, "sequence": integer_rule(1)}, _add_message),
+    "document": Kind({**DOCUMENT_RULES, "user_id": key_rule, "agent_id": key_rule}, _add_document),
+    "memory": Kind(MEMORY_RULES, _add_memory),
+}
+
+_FIELDS = {
+    "User": "user_id email first_name last_name name about metadata created_at updated_at version",
+    "Agent": "agent_id name about instructions model metadata created_at updated_at version",
+    "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at ended_at "
+    "last_activity_at last_sequence version",
+    "Message": "session_id sequence message_id role name content parts tool_calls tool_call_id metadata token_count "
+    "created_at updated_at version digest",
+    "Document": "key document_id user_id agent_id title content metadata created_at updated_at version",
+    "Memory": "key memory_id user_id session_id kind content method model rating valid_from valid_until expires_at "
+    "superseded_by superseded_from sources metadata created_at updated_at version",
+}
+_WRITTEN = {
+    noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()
+}
+_JSON = {"metadata", "parts", "tool_calls", "sources"}
+
+
+def line_of(row: Record) -> bytes:
+    """A row as a line of an export, without what is null."""
+    noun = type(row).noun  # pyright: ignore[reportAttributeAccessIssue]
+    line: dict[str, Any] = {"type": noun.lower()}
+    for name, written in _WRITTEN[noun]:
+        value = row[name]
+        if value is None or (name == "digest" and row["version"] == 1):
+            continue
+        if name in _JSON:
+            value = orjson.Fragment(value)
+        elif name.endswith("_at") or name in ("valid_from", "valid_until", "superseded_from"):
+            value = f"{value}Z"
+        elif isinstance(value, bytes):
+            value = value.hex()
+        line[written] = value
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
