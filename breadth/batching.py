@@ -9,8 +9,10 @@ import strawberry
 from strawberry import Info
 
 BatchResolver = Callable[..., Awaitable[Sequence[Any]]]
-"""`resolve(context, parents, **arguments)`: one result for each parent, in order; an exception in a result's place is that
-parent's error."""
+"""`resolve(context, parents, **arguments)`: one result for each parent, in order.
+
+An exception in a result's place is that parent's error.
+"""
 
 
 class HasBatches(Protocol):
@@ -28,8 +30,8 @@ def batch_field(
 ) -> Any:
     """A field whose resolver takes all parents of its level.
 
-    `parameters` are the field's arguments, annotated for Strawberry; `arguments` turns them into the resolver's own, once for
-    the level. The field's type is its annotation in the class.
+    `parameters` are the field's arguments, annotated for Strawberry; `arguments` turns them into the resolver's own,
+    once for the level. The field's type is its annotation in the class.
     """
 
     def load(root: Any, info: Info, **given: Any) -> asyncio.Future[Any]:
@@ -97,7 +99,7 @@ class _Batch:
             results = await self._resolve(self._context, self._parents, **self._arguments)
             if len(results) != len(self._parents):
                 raise RuntimeError(f"a batch resolver gave {len(results)} results for {len(self._parents)} parents")
-        except Exception as error:  # noqa: BLE001 - it is each parent's error, whatever it is
+        except Exception as error:
             results = [error] * len(self._parents)
         for future, result in zip(self._futures, results, strict=True):
             if future.done():

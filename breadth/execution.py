@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is the answer's JSON object; `executed` says whether the operation ran (otherwise the request was at fault)."""
+    """`body` is the answer's JSON object; `executed` is false when the request was at fault and nothing ran."""
 
     body: dict[str, Any]
     executed: bool

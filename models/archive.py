@@ -89,7 +89,7 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
 
 
 def read_everything(path: Path, scope: Scope) -> Iterator[Record]:
-    """Every row that is not deleted, as the file was at one moment: users, agents, documents, sessions, messages, memories."""
+    """Every row that is not deleted, as the file was at one moment; what refers to others comes after them."""
     with closing(connect(path)) as connection:
         connection.execute("BEGIN")
         for clause, kind in _EVERYTHING:
@@ -104,5 +104,3 @@ def count_everything(path: Path, scope: Scope) -> int:
     with closing(connect(path)) as connection:
         counts = [Statement(select(func.count()).select_from(clause.subquery())) for clause, _ in _EVERYTHING]
         return sum(connection.execute(c.text, {**c.defaults, **scope.values}).fetchone()[0] for c in counts)
-
-

@@ -1,7 +1,7 @@
 """The database: how it is opened, read and written.
 
-Reads have connections of their own. All writes of a process go through one writer: the operations that wait are carried out
-together, each in a savepoint of its own, and answered after the one commit that makes all of them durable.
+Reads have connections of their own. All writes of a process go through one writer: the operations that wait are
+carried out together, each in a savepoint of its own, and answered after the one commit that makes all of them durable.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ class Database:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
             try:
                 answers = await self._commit_together([operation for operation, _ in batch])
-            except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it and the writer go on
+            except Exception as error:
                 self._roll_back()
                 answers = [_explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
@@ -211,7 +211,7 @@ class Database:
             self._writing.execute("SAVEPOINT operation")
             try:
                 answers.append(await operation(self._transaction))
-            except Exception as error:  # noqa: BLE001 - it is the caller's, and raised there
+            except Exception as error:
                 # A full disk may end the whole transaction; then nothing of the others is left either.
                 if not self._writing.in_transaction:
                     raise
@@ -248,7 +248,7 @@ class Database:
         await self.write(nothing)
 
     async def truncate_log(self) -> bool:
-        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether that was done."""
+        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether it was."""
 
         def checkpoint() -> bool:
             connection = connect(self.path, timeout=1)

@@ -29,7 +29,9 @@ DOCUMENTS_OF_AGENT = Listing(
 )
 
 _by_key = by_key(documents, DocumentRow)
-_delete_of_agent = Statement(delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents)))
+_delete_of_agent = Statement(
+    delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents))
+)
 
 
 async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:

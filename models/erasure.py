@@ -24,7 +24,7 @@ _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
 _own_memories = or_(memories.c.user_key == _user, memories.c.session_key.in_(_own_sessions))
 
 
-def _count(table: FromClause) -> Select[tuple[int]]:
+def _count(table: FromClause) -> Select[int]:
     return select(func.count().label("count")).select_from(table)
 
 

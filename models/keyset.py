@@ -1,7 +1,7 @@
 """One way to page through any list: keyset statements for one list or for many at once.
 
-A page goes by values, never by an offset, so that it costs the same at the start and at the end of a list and rows that come or
-go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the page inside it.
+A page goes by values, never by an offset, so that it costs the same at the start and at the end of a list and rows
+that come or go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the page inside it.
 """
 
 from collections.abc import Callable, Mapping
@@ -87,7 +87,11 @@ def _page(
     clause = (
         select(parents.c.key.label("parent"), table)
         .select_from(CrossJoin(parents, table))
-        .where(literal_column(f"{table.name}.rowid").in_(cut.with_only_columns(literal_column("x.rowid")).correlate(parents)))
+        .where(
+            literal_column(f"{table.name}.rowid").in_(
+                cut.with_only_columns(literal_column("x.rowid")).correlate(parents)
+            )
+        )
         .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
     )
     return Statement(clause, listing.row)
@@ -106,10 +110,18 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
 async def fetch_pages(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
 ) -> list[list[Record]]:
-    """For each parent (for the list that has none, once) its rows in the list's order; one row more than the limit if there are
-    more. Going backwards that one is the first."""
+    """For each parent (for a list without parents, once) its rows in the list's order.
+
+    There is one row more than the limit if there are more; going backwards that one is the first.
+    """
     statement = _page(
-        listing, part.order, part.given, part.descending, part.backwards, part.after is not None, part.before is not None
+        listing,
+        part.order,
+        part.given,
+        part.descending,
+        part.backwards,
+        part.after is not None,
+        part.before is not None,
     )
     bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
     for name, position in (("after", part.after), ("before", part.before)):

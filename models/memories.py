@@ -26,7 +26,7 @@ from models.tables import documents, memories, memory_sources, messages, session
 
 
 def _as_of(rows: FromClause) -> ColumnElement[bool]:
-    """True of the world at that time: it holds already, still, has not expired, and nothing newer has taken its place."""
+    """True of the world at that time: it holds already and still, has not expired, and nothing newer replaces it."""
     now = bindparam("as_of")
     return (
         (func.coalesce(rows.c.valid_from, rows.c.created_at) <= now)
@@ -63,9 +63,9 @@ MEMORIES_OF_SESSION = _listing("memories of a session", lambda rows: rows.c.sess
 MEMORIES_OF_MESSAGE = _listing(
     "memories of a message",
     lambda rows: rows.c.key.in_(
-        select(memory_sources.c.memory_key).where(
-            memory_sources.c.session_key == parent_key, memory_sources.c.sequence == parent_number
-        ).correlate(parents)
+        select(memory_sources.c.memory_key)
+        .where(memory_sources.c.session_key == parent_key, memory_sources.c.sequence == parent_number)
+        .correlate(parents)
     ),
 )
 
@@ -146,7 +146,11 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement, Statement]:
     gone, other = memory_sources, memory_sources.alias("other")
     named = WHICH[which](gone)
     formed = memories.c.method != "DECLARED"
-    rest = exists(select(other.c.position).where(other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))))
+    rest = exists(
+        select(other.c.position).where(
+            other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))
+        )
+    )
     keys = select(gone.c.memory_key).where(named)
     sources = delete(gone).where(named)
     if formed_only:
@@ -168,7 +172,9 @@ async def unlink_newer(write: Transaction, memory: bytes) -> None:
     await write.execute(_unlink, {"key": memory, "none": None})
 
 
-async def memories_by_key(read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False) -> list[Record | None]:
+async def memories_by_key(
+    read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False
+) -> list[Record | None]:
     """Memories by key; with `deleted` also those that went with their session."""
     return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, Parents(keys))
 

@@ -22,8 +22,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
     """Opens or makes the file and applies what is missing, in one transaction.
 
-    `DatabaseProblem` when it can't be opened or written, is no SQLite database, is another application's, or was written by
-    a newer version.
+    `DatabaseProblem` when it can't be opened or written, is no SQLite database, is another application's, or was
+    written by a newer version.
     """
     try:
         with closing(connect(path)) as connection:
@@ -59,7 +59,8 @@ def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
         scripts.get_revision(current)
     except (ResolutionError, CommandError) as error:
         raise DatabaseProblem(
-            f"{path} was written by a newer version of RecallQL (schema {current}); install that version, or restore a backup."
+            f"{path} was written by a newer version of RecallQL (schema {current}); "
+            "install that version, or restore a backup."
         ) from error
 
 

@@ -31,7 +31,9 @@ def _of_users(rows: FromClause):
 
 
 def _of_agents(rows: FromClause):
-    return rows.c.agent_key.in_(select(agents.c.key).where(in_project(agents), agents.c.agent_id.in_(each_of("agent_ids"))))
+    return rows.c.agent_key.in_(
+        select(agents.c.key).where(in_project(agents), agents.c.agent_id.in_(each_of("agent_ids")))
+    )
 
 
 FILTERS = {
@@ -128,7 +130,7 @@ async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: 
 
 
 async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:
-    """The session and all that is in it stop being returned; the messages by moving the mark up to which they are gone."""
+    """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
     deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
     await insert_row(write, session_deletions, SessionRow, deletion)

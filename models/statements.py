@@ -40,7 +40,9 @@ class Statement:
     def __init__(self, clause: ClauseElement | Executable, row: type[Row] = Row) -> None:
         compiled = clause.compile(dialect=_dialect)  # pyright: ignore[reportAttributeAccessIssue]
         self.text = str(compiled)
-        self.defaults: dict[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
+        self.defaults: dict[str, Any] = {
+            name: value for name, value in (compiled.params or {}).items() if value is not None
+        }
         self.row = row
 
 

@@ -7,6 +7,9 @@ a session can be attached to a user later and users can live on another node.
 Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as the times do, and are ready for an answer.
 """
 
+# SQLModel declares `__tablename__` as something that no name can be assigned to.
+# pyright: reportAssignmentType=false
+
 from typing import Any, cast
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
@@ -88,7 +91,7 @@ class Agent(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """`last_sequence` is the counter of its messages; those up to `deleted_through` went when the session was deleted."""
+    """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted."""
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -118,7 +121,7 @@ class Session(SQLModel, table=True):
 
 
 class SessionDeletion(SQLModel, table=True):
-    """When a session was deleted, and through which message: what the purge goes by, also after the session came back."""
+    """When a session was deleted, and through which message: the purge goes by it, also after the session came back."""
 
     __tablename__ = "session_deletions"
     __table_args__ = (
@@ -133,8 +136,8 @@ class SessionDeletion(SQLModel, table=True):
 class Message(SQLModel, table=True):
     """`generation` is the session's `deleted_through` when it was written: its own key is unique within that.
 
-    `digest` is of what was first sent, for the comparison with a retry. On SQLite the table also has an integer primary key,
-    `number`, which a full-text index needs (see the migration).
+    `digest` is of what was first sent, for the comparison with a retry. On SQLite the table also has an integer primary
+    key, `number`, which a full-text index needs (see the migration).
     """
 
     __tablename__ = "messages"

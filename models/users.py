@@ -3,8 +3,8 @@
 from sqlalchemy import bindparam, select
 
 from models.database import Reader
-from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.keys import user_key
+from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.scope import Scope
 from models.statements import Parents, Record, Statement, UserRow, by_key, in_project
 from models.tables import users

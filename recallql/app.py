@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> Starlette:
     """The application for these settings. Its lifespan migrates and opens the database."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
         await asyncio.to_thread(migrate, path)
         database = await Database.open(path)
@@ -98,6 +98,6 @@ async def _purge_on(database: Database, clock: Clock, settings: Settings) -> Non
                 if backup.stat().st_mtime < time.time() - settings.purge_after.total_seconds():
                     backup.unlink()
                     log.info("removed a migration's backup", file=backup.name)
-        except Exception:  # noqa: BLE001 - the next look may do better; the server goes on
+        except Exception:
             log.exception("the purge failed; it will be tried again")
         await asyncio.sleep(PURGE_EVERY)

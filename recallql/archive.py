@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +17,10 @@ from graphql import (
     coerce_input_value,
     validate_input_value,
 )
+from pydantic.alias_generators import to_snake
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pydantic.alias_generators import to_snake
 from models.archive import count_everything, read_everything
 from models.database import Database, path_of
 from models.errors import DataError
@@ -136,7 +136,7 @@ def _batches(file: BinaryIO, reader: LineReader) -> Iterator[tuple[list[tuple[in
 
 
 @contextmanager
-def _progress(what: str, total: float | None) -> Iterator[Any]:
+def _progress(what: str, total: float | None) -> Generator[Any]:
     """A bar on standard error, where a person looks; calls advance it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -145,8 +145,11 @@ def _progress(what: str, total: float | None) -> Iterator[Any]:
 
 
 def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tally:
-    """Imports a file of `size` bytes batch by batch. `CannotImport` names a bad line: nothing of its batch is kept, what came
-    before it is, and importing the mended file goes on from there."""
+    """Imports a file of `size` bytes batch by batch.
+
+    `CannotImport` names a bad line: nothing of its batch is kept, what came before is, and importing the mended file
+    goes on from there.
+    """
     path = path_of(settings.database_url)
     migrate(path)
 
@@ -163,7 +166,8 @@ def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tall
                     advance(taken)
         except BadLine as error:
             raise CannotImport(
-                f"line {error.number}: {error} Nothing from line {first} on was imported; mend it and import the file again."
+                f"line {error.number}: {error} Nothing from line {first} on was imported; "
+                "mend it and import the file again."
             ) from error
         finally:
             await database.close()

@@ -35,7 +35,7 @@ def _settings(**options: Any) -> Settings:
     return settings
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+def _version(wanted: bool) -> None:
     if wanted:
         print(f"recallql {__version__}")
         raise typer.Exit
@@ -92,7 +92,8 @@ def import_(
     opened, size = open_input(file)
     with opened:
         tally = import_file(opened, settings, size=size)
-    added = ", ".join(f"{count} of type {kind}" for kind, count in tally.added.items()) or "nothing"
+    plurals = {"memory": "memories"}
+    added = ", ".join(f"{count} {plurals.get(kind, kind + 's')}" for kind, count in tally.added.items()) or "nothing"
     print(f"imported {added}; {tally.known.total()} were there already")
 
 

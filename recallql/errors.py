@@ -11,7 +11,7 @@ log = structlog.get_logger("recallql.errors")
 
 
 def describe(error: Exception) -> tuple[str, str]:
-    """The code and the message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
+    """The code and message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
     if isinstance(error, BadInput):
         return error.code, str(error)
     if isinstance(error, Unavailable):

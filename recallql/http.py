@@ -53,7 +53,7 @@ class Endpoint:
         except RecursionError:
             body = _error("QUERY_TOO_COMPLEX", "The document is nested too deeply to be run.")
             return Response(write_json(body), 400 if media == GRAPHQL else 200, media_type=media)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: logged, and nothing of it shown
+        except Exception as error:
             return Response(write_json(_error(*describe(error))), 500, media_type=media)
         # With the older media type every well-formed request is answered by 200, whatever the answer says.
         status = 200 if answer.executed or media == JSON else 400
@@ -69,7 +69,7 @@ def _not_allowed(message: str, allow: str, media: str) -> Response:
 
 
 def _check_host(http: HttpRequest) -> None:
-    """Without a key only this machine is served, and a page of another site must not reach it under a name of its own."""
+    """Without a key only this machine is served: a page of another site must not reach it under a name of its own."""
     host = http.headers.get("host", "localhost")
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     if name.lower() not in LOOPBACK_NAMES:
@@ -109,7 +109,10 @@ async def _body(http: HttpRequest) -> bytes:
 
 
 def _from_url(http: HttpRequest) -> Request:
-    given: dict[str, Any] = {"query": http.query_params.get("query"), "operationName": http.query_params.get("operationName")}
+    given: dict[str, Any] = {
+        "query": http.query_params.get("query"),
+        "operationName": http.query_params.get("operationName"),
+    }
     for name in ("variables", "extensions"):
         if text := http.query_params.get(name):
             given[name] = read_json(text.encode("utf-8", "surrogatepass"))

@@ -35,8 +35,8 @@ def bind(settings: Settings) -> socket.socket:
     host, port = settings.host, settings.port
     if not is_loopback(host):
         raise CannotServe(
-            f"{host} is not a loopback address. There are no keys in this version, so RecallQL serves this machine only: "
-            "use --host 127.0.0.1, and a proxy that knows who may come in."
+            f"{host} is not a loopback address. There are no keys in this version, so RecallQL serves this machine "
+            "only: use --host 127.0.0.1, and a proxy that knows who may come in."
         )
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

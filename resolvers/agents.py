@@ -88,7 +88,9 @@ async def create_agent(context: Context, given: Values) -> Record:
 
     async def operation(write: Transaction) -> Record:
         if await agent_by_id(write, context.scope, values["agent_id"]):
-            raise refuse("ALREADY_EXISTS", "An agent with this agentId exists; use updateAgent or upsertAgent.", "agentId")
+            raise refuse(
+                "ALREADY_EXISTS", "An agent with this agentId exists; use updateAgent or upsertAgent.", "agentId"
+            )
         row = await insert_row(write, agents, AgentRow, agent_row(context, values, context.clock.now()))
         for document in values.get("documents", ()):
             await insert_document(write, context, created(document), agent=row["key"])

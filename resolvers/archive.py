@@ -1,7 +1,7 @@
 """Importing and exporting: objects as lines.
 
-A line has the fields of the contract's create inputs; exported ones add what a creation cannot say. Importing adds what is
-missing and changes nothing that is there, so that a file can be imported twice.
+A line has the fields of the contract's create inputs; exported ones add what a creation cannot say. Importing adds what
+is missing and changes nothing that is there, so that a file can be imported twice.
 """
 
 import json
@@ -210,7 +210,9 @@ async def _source(write: Transaction, context: Context, index: int, source: Line
         return {"session_key": None, "sequence": None, "document_key": key}
     place = (session_key(context.scope.project, source.get("session_id", "")), source.get("sequence", 0))
     if (await messages_by_place(write, context.scope, [place]))[0] is None:
-        raise refuse("NOT_FOUND", "There is no message with this sessionId and sequence; it has to stand before.", *path)
+        raise refuse(
+            "NOT_FOUND", "There is no message with this sessionId and sequence; it has to stand before.", *path
+        )
     return {"session_key": place[0], "sequence": place[1], "document_key": None}
 
 
@@ -233,17 +235,15 @@ KINDS = {
 _FIELDS = {
     "User": "user_id email first_name last_name name about metadata created_at updated_at version",
     "Agent": "agent_id name about instructions model metadata created_at updated_at version",
-    "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at ended_at "
-    "last_activity_at last_sequence version",
+    "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at "
+    "ended_at last_activity_at last_sequence version",
     "Message": "session_id sequence message_id role name content parts tool_calls tool_call_id metadata token_count "
     "created_at updated_at version digest",
     "Document": "key document_id user_id agent_id title content metadata created_at updated_at version",
     "Memory": "key memory_id user_id session_id kind content method model rating valid_from valid_until expires_at "
     "superseded_by superseded_from sources metadata created_at updated_at version",
 }
-_WRITTEN = {
-    noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()
-}
+_WRITTEN = {noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()}
 _JSON = {"metadata", "parts", "tool_calls", "sources"}
 
 

@@ -44,8 +44,8 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
 class Cursors:
     """The cursors of one list, in one order, with one filter.
 
-    A cursor holds a position and a checksum of it that is seeded with the list's identity, so that one of another list and one
-    that was altered are found out. It is no secret: it says where in a list, and what may be seen is decided elsewhere.
+    A cursor holds a position and a checksum of it that is seeded with the list's identity, so that one of another list
+    and one that was altered are found out. It is no secret: what may be seen is decided elsewhere.
     """
 
     def __init__(self, listing: Listing, order: str, *, descending: bool, filter: Filter, parent: bytes | None) -> None:
@@ -62,7 +62,9 @@ class Cursors:
         return urlsafe_b64encode(check + position).rstrip(b"=").decode()
 
     def _typed(self, position: Any) -> tuple[Any, ...]:
-        values = [bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)]
+        values = [
+            bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)
+        ]
         if not all(type(value) is kind for value, kind in zip(values, self._types, strict=True)):
             raise ValueError
         return tuple(values)
@@ -105,7 +107,7 @@ class Query:
 
 
 class Page:
-    """One page of a connection: `rows` in order, and the nodes they stand for (the rows themselves unless said otherwise)."""
+    """One page of a connection: its rows in order, and the nodes that they stand for (themselves, mostly)."""
 
     def __init__(
         self, rows: list[Record], cursors: Cursors, paging: Paging, query: Query, index: int, *, more: bool

@@ -63,7 +63,9 @@ def document_digest(values: Values) -> bytes:
     return blake2b(json_text([values["title"], values["content"]]).encode(), digest_size=16).digest()
 
 
-def document_row(context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None) -> dict[str, Any]:
+def document_row(
+    context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None
+) -> dict[str, Any]:
     """Every column of a new document."""
     document_id = values.get("document_id")
     return {
@@ -91,7 +93,9 @@ async def insert_document(
     if stored is None:
         return await insert_row(write, documents, DocumentRow, row)
     if stored["digest"] != row["digest"]:
-        raise refuse("CONFLICT", "Another document bears this documentId; use updateDocument, or another id.", "documentId")
+        raise refuse(
+            "CONFLICT", "Another document bears this documentId; use updateDocument, or another id.", "documentId"
+        )
     return stored
 
 

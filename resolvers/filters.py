@@ -41,7 +41,7 @@ class FilterBuilder:
         """Containment of a JSON object."""
         if (value := self.asked.get("metadata")) is not None:
             if not isinstance(value, dict):
-                raise BadInput("`filter.metadata` must be a JSON object, as in {\"plan\": \"pro\"}.")
+                raise BadInput('`filter.metadata` must be a JSON object, as in {"plan": "pro"}.')
             try:
                 check_json(value)
             except Unacceptable as problem:
@@ -53,7 +53,9 @@ class FilterBuilder:
         for name in names:
             if (value := self.asked.get(name)) is not None:
                 if len(value) > LARGEST_LIST:
-                    raise BadInput(f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed.")
+                    raise BadInput(
+                        f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed."
+                    )
                 self.add(name, json.dumps(value))
         return self
 

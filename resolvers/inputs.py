@@ -52,7 +52,7 @@ def required_text(limit: int) -> Rule:
 
 def metadata_rule(value: Any) -> Found:
     if not isinstance(value, dict):
-        return "INVALID", "Metadata is a JSON object, as in {\"plan\": \"pro\"}."
+        return "INVALID", 'Metadata is a JSON object, as in {"plan": "pro"}.'
     return json_rule(value)
 
 
@@ -96,7 +96,9 @@ def faults_of(
     return faults
 
 
-def check(values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), more: Iterable[Fault] = ()) -> None:
+def check(
+    values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), more: Iterable[Fault] = ()
+) -> None:
     """Refuses an input with everything that is wrong with it."""
     faults = [*faults_of(values, rules, required=required), *more]
     if faults:

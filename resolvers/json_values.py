@@ -92,7 +92,7 @@ def metadata_text(kept: str | None, value: Any, mode: str) -> str:
 
 
 def same_json(text: str, other: str) -> bool:
-    """Whether two kept texts hold the same value: the order of an object's keys and 1 against 1.0 make no difference."""
+    """Whether two kept texts hold the same value: an object's order and 1 against 1.0 make no difference."""
     return text == other or _comparable(json.loads(text)) == _comparable(json.loads(other))
 
 

@@ -88,9 +88,7 @@ async def memories_of_messages(context: Context, rows: Sequence[Record], paging:
     return await connect(context, MEMORIES_OF_MESSAGE, paging, keys, numbers=[row["sequence"] for row in rows])
 
 
-async def _summaries(
-    context: Context, listing: Listing, rows: Sequence[Record], *also: str
-) -> list[Record | None]:
+async def _summaries(context: Context, listing: Listing, rows: Sequence[Record], *also: str) -> list[Record | None]:
     given = ("kinds", "as_of", "not_superseded", *also)
     filter = Filter(given, {"kinds": '["SUMMARY"]', "as_of": context.clock.now()})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
@@ -244,7 +242,9 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
         return Owner(user, None)
     session = await find_session(write, context, values["session_id"])
     if user is not None and session["user_key"] != user:
-        raise refuse("INVALID", "The session is not this user's; leave `userId` out, or name the session's user.", "userId")
+        raise refuse(
+            "INVALID", "The session is not this user's; leave `userId` out, or name the session's user.", "userId"
+        )
     return Owner(session["user_key"], session["key"])
 
 
@@ -323,7 +323,9 @@ async def update_memory(context: Context, values: Values) -> Record:
         wanted = given_of(values, "kind", "content", "rating", "valid_from", "valid_until", "expires_at")
         if "valid_from" in wanted or "valid_until" in wanted:
             check({}, {}, more=_validity_faults({**dict(row), **wanted}))
-        return await revise(write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now())
+        return await revise(
+            write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now()
+        )
 
     return await context.write(operation)
 

@@ -145,7 +145,9 @@ async def add_messages(context: Context, values: Values) -> Added:
         owner = None if named is None else (await find_user(write, context, named))["key"]
         session = await session_by_id(write, context.scope, values["session_id"])
         if session is None:
-            row = session_row(context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None)
+            row = session_row(
+                context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None
+            )
             session = await insert_row(write, sessions, SessionRow, row)
         return await append(write, context, session, batch, owner)
 

@@ -74,7 +74,10 @@ def session_filter(given: Given) -> Filter:
         builder.add("live")
     builder.flag("ended", yes="ended", no="open").flag("has_user", yes="owned", no="ownerless")
     return (
-        builder.metadata().lists("session_ids", "user_ids", "agent_ids").ranges("created_at", "last_activity_at").build()
+        builder.metadata()
+        .lists("session_ids", "user_ids", "agent_ids")
+        .ranges("created_at", "last_activity_at")
+        .build()
     )
 
 
@@ -112,7 +115,9 @@ async def find_session(write: Transaction, context: Context, session_id: str) ->
     return row
 
 
-def session_row(context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None) -> dict[str, Any]:
+def session_row(
+    context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None
+) -> dict[str, Any]:
     """Every column of a new session."""
     return {
         "key": session_key(context.scope.project, values["session_id"]),
@@ -150,9 +155,7 @@ async def references(write: Transaction, context: Context, values: Values) -> di
 async def begin_session(write: Transaction, context: Context, values: Values, remains: Record | None) -> Record:
     """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
     keys = await references(write, context, values)
-    row = session_row(
-        context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key")
-    )
+    row = session_row(context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
     if remains is None:
         return await insert_row(write, sessions, SessionRow, row)
     last = remains["last_sequence"]

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 _form = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_epoch = datetime(1970, 1, 1)  # noqa: DTZ001 - times inside are naive and UTC
+_epoch = datetime(1970, 1, 1)
 
 
 def time_text(value: datetime) -> str:
@@ -17,7 +17,9 @@ def parse_time(value: object) -> str:
     """The kept form of an RFC 3339 time; `ValueError` says what is wrong with another."""
     if not isinstance(value, str) or _form.fullmatch(value) is None:
         if isinstance(value, str) and _form.fullmatch(value + "Z"):
-            raise ValueError("The time has no offset; add one, as in 2025-01-31T12:00:00Z or 2025-01-31T12:00:00+01:00.")
+            raise ValueError(
+                "The time has no offset; add one, as in 2025-01-31T12:00:00Z or 2025-01-31T12:00:00+01:00."
+            )
         raise ValueError("Not an RFC 3339 time; write it as 2025-01-31T12:00:00Z or 2025-01-31T12:00:00.5+01:00.")
     try:
         return time_text(datetime.fromisoformat(value.upper().replace(" ", "T")))

@@ -19,7 +19,9 @@ async def revise(write: Transaction, table: Table, row: Record, wanted: dict[str
         for name, value in wanted.items()
         if row[name] != value and not (name == "metadata" and same_json(row[name], value))
     }
-    return await update_row(write, table, row, changes and {**changes, "updated_at": now, "version": row["version"] + 1})
+    return await update_row(
+        write, table, row, changes and {**changes, "updated_at": now, "version": row["version"] + 1}
+    )
 
 
 def wanted_metadata(kept: str | None, values: Values) -> dict[str, str]:

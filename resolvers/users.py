@@ -156,7 +156,7 @@ async def upsert_user(context: Context, values: Values) -> tuple[Record, bool]:
 
 
 async def delete_user(context: Context, values: Values) -> dict[str, Any]:
-    """Erases a user; the id that is gone and the receipt. The bytes are out of the file and its log when this returns."""
+    """Erases a user; the id that is gone and the receipt. The bytes are out of the file when this returns."""
     check(values, RULES)
 
     async def operation(write: Transaction) -> dict[str, Any]:
@@ -169,7 +169,7 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
     answer = await context.write(operation)
     if not await context.database.truncate_log():
         log.error("an erased user's bytes may still be in the write-ahead log: it could not be emptied")
-        raise Unavailable("The user is erased, but the write-ahead log could not be emptied; it will be at the next erasure.")
+        raise Unavailable(
+            "The user is erased, but the write-ahead log could not be emptied; it will be at the next erasure."
+        )
     return answer
-
-

@@ -58,9 +58,7 @@ def parameter(name: str, annotation: object, default: object = UNSET) -> inspect
 PAGING = [parameter("first", First), parameter("after", After), parameter("last", Last), parameter("before", Before)]
 
 
-def connection_field(
-    resolve: BatchResolver, *, description: str, filter: object = None, order: object = None
-) -> Any:
+def connection_field(resolve: BatchResolver, *, description: str, filter: object = None, order: object = None) -> Any:
     """A connection: `resolve(context, parents, paging, filter, order)` gives a page for each parent."""
     parameters = list(PAGING)
     left_out: dict[str, Any] = {}
@@ -88,5 +86,3 @@ def _arguments(
     names = {"filter": "filter", "order_by": "order"}
     more = {names[name]: None if value is UNSET else given(value) for name, value in more.items()}
     return {"paging": paging(*sizes), **more}  # pyright: ignore[reportArgumentType]
-
-

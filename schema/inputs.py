@@ -46,9 +46,12 @@ class OrderDirection(Enum):
 @strawberry.enum(description="How an update treats metadata that is there.")
 class MetadataMode(Enum):
     MERGE = strawberry.enum_value(
-        "MERGE", description="Objects merge at every depth, lists and scalars are replaced, null removes a key (RFC 7396)."
+        "MERGE",
+        description="Objects merge at every depth, lists and scalars are replaced, null removes a key (RFC 7396).",
     )
-    REPLACE = strawberry.enum_value("REPLACE", description="What is given takes the place of what was there, nulls and all.")
+    REPLACE = strawberry.enum_value(
+        "REPLACE", description="What is given takes the place of what was there, nulls and all."
+    )
 
 
 MODE = "How to treat the metadata that is there; MERGE when left out."

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from breadth import batch_field, computed_field
+from resolvers.ids import message_id
 from resolvers.memories import memories_of_messages
 from resolvers.messages import add_messages, delete_message, delete_range, update_message
 from resolvers.sessions import sessions_of
-from resolvers.ids import message_id
 from schema.connections import Connection, Edge, connection_field
 from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, optional, required
 from schema.mutations import UserError, errors_field, mutation
@@ -83,7 +83,9 @@ class AddMessagesInput:
     session_id: str = required("Which session; an unknown one comes into being, a deleted one comes back.")
     user_id: str | None = optional("Whose session it is: attaches one that is nobody's. The user must exist.")
     messages: list[MessageInput] = required("1 to 100 messages, in order.")
-    form_memories: bool | None = optional("False keeps the server from forming memories of them. This version forms none.")
+    form_memories: bool | None = optional(
+        "False keeps the server from forming memories of them. This version forms none."
+    )
 
 
 @strawberry.input(description="A change of a message: what is left out is kept, what is null is cleared.")

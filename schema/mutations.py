@@ -61,7 +61,7 @@ def mutation(
             result = await operation(info.context, given(arguments["input"]))
         except Refused as refusal:
             faults = [{"code": f.code, "message": f.message, "path": list(f.path)} for f in refusal.faults]
-            return Payload(dict.fromkeys(lists, []), user_errors=faults)
+            return Payload({name: [] for name in lists}, user_errors=faults)
         return Payload(payload(result), user_errors=[])
 
     described = Annotated[input_type, strawberry.argument(description="What to do.")]

@@ -10,13 +10,16 @@ from strawberry import ID
 from strawberry.schema.config import StrawberryConfig
 
 from breadth import batch_field, computed_field
-from resolvers.agents import agent as find_agent, list_agents
-from resolvers.nodes import nodes as find_nodes
-from resolvers.purge import purge_deleted
-from resolvers.sessions import list_sessions, session as find_session
-from resolvers.users import list_users, user as find_user
+from resolvers.agents import agent as find_agent
+from resolvers.agents import list_agents
 from resolvers.context import Context
 from resolvers.ids import global_id
+from resolvers.nodes import nodes as find_nodes
+from resolvers.purge import purge_deleted
+from resolvers.sessions import list_sessions
+from resolvers.sessions import session as find_session
+from resolvers.users import list_users
+from resolvers.users import user as find_user
 from schema.agents import Agent, AgentMutations
 from schema.connections import Connection, connection_field, parameter
 from schema.documents import Document, DocumentMutations
@@ -129,7 +132,9 @@ class PurgeDeletedPayload:
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What can be changed. Each mutation commits by itself, and one with userErrors has changed nothing.")
+@strawberry.type(
+    description="What can be changed. Each mutation commits by itself, and one with userErrors has changed nothing."
+)
 class Mutation(UserMutations, SessionMutations, MessageMutations, MemoryMutations, DocumentMutations, AgentMutations):
     purge_deleted: PurgeDeletedPayload = mutation(
         purge_deleted,

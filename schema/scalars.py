@@ -5,6 +5,7 @@ from typing import Any, NewType
 import orjson
 import strawberry
 from graphql import GraphQLError
+from strawberry.types.scalar import ScalarDefinition
 
 from resolvers.times import parse_time
 
@@ -32,7 +33,7 @@ def _read_json(value: object) -> object:
     return value
 
 
-SCALARS = {
+SCALARS: dict[object, ScalarDefinition] = {
     DateTime: strawberry.scalar(
         name="DateTime",
         description="A time as RFC 3339 writes it. In: with an offset, up to microseconds. Out: in UTC, with Z.",

@@ -1,7 +1,6 @@
 """Sessions, as clients see them."""
 
 from enum import Enum
-from typing import Annotated
 
 import strawberry
 
@@ -9,7 +8,15 @@ from breadth import batch_field
 from resolvers.agents import agents_of
 from resolvers.memories import memories_of_sessions, summaries_of_sessions
 from resolvers.messages import messages_of_sessions
-from resolvers.sessions import create_session, delete_inactive_sessions, delete_session, end_session, reopen_session, update_session, upsert_session
+from resolvers.sessions import (
+    create_session,
+    delete_inactive_sessions,
+    delete_session,
+    end_session,
+    reopen_session,
+    update_session,
+    upsert_session,
+)
 from resolvers.users import users_of
 from schema.agents import Agent
 from schema.connections import Connection, connection_field
@@ -201,7 +208,7 @@ class SessionMutations:
         delete_session,
         DeleteSessionInput,
         lambda id: {"deleted_session_id": id},
-        description="Deletes a session: it, its messages and memories stop being returned. New messages bring it back, empty.",
+        description="Deletes a session: it and what is in it stop being returned. New messages bring it back, empty.",
     )
     delete_inactive_sessions: DeleteInactiveSessionsPayload = mutation(
         delete_inactive_sessions,

@@ -15,8 +15,8 @@ Json = sa.Text().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    # A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a declared
-    # INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
+    # A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a
+    # declared INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
     if op.get_bind().dialect.name == "sqlite":
         primary_key = (
             sa.Column("number", sa.Integer, primary_key=True),
@@ -114,9 +114,13 @@ def upgrade() -> None:
         sa.Column("deleted_through", Number, nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_sessions"),
     )
-    op.create_index("ix_sessions_agent_key_created_at_session_id", "sessions", ["agent_key", "created_at", "session_id"])
+    op.create_index(
+        "ix_sessions_agent_key_created_at_session_id", "sessions", ["agent_key", "created_at", "session_id"]
+    )
     op.create_index("ix_sessions_project_created_at_session_id", "sessions", ["project", "created_at", "session_id"])
-    op.create_index("ix_sessions_project_last_activity_at_session_id", "sessions", ["project", "last_activity_at", "session_id"])
+    op.create_index(
+        "ix_sessions_project_last_activity_at_session_id", "sessions", ["project", "last_activity_at", "session_id"]
+    )
     op.create_index("ix_sessions_project_session_id", "sessions", ["project", "session_id"])
     op.create_index("ix_sessions_user_key_created_at_session_id", "sessions", ["user_key", "created_at", "session_id"])
     op.create_table(
@@ -145,9 +149,13 @@ def upgrade() -> None:
         sa.Column("sequence", Number, nullable=False),
         sa.Column("message_id_hash", Key, nullable=False),
         sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_deleted_messages"),
-        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_deleted_messages_sessions", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["session_key"], ["sessions.key"], name="fk_deleted_messages_sessions", ondelete="CASCADE"
+        ),
     )
-    op.create_index("ix_deleted_messages_session_key_message_id_hash", "deleted_messages", ["session_key", "message_id_hash"])
+    op.create_index(
+        "ix_deleted_messages_session_key_message_id_hash", "deleted_messages", ["session_key", "message_id_hash"]
+    )
     op.create_table(
         "memory_sources",
         sa.Column("memory_key", Key, nullable=False),
@@ -156,7 +164,9 @@ def upgrade() -> None:
         sa.Column("sequence", Number, nullable=True),
         sa.Column("document_key", Key, nullable=True),
         sa.PrimaryKeyConstraint("memory_key", "position", name="pk_memory_sources"),
-        sa.ForeignKeyConstraint(["memory_key"], ["memories.key"], name="fk_memory_sources_memories", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["memory_key"], ["memories.key"], name="fk_memory_sources_memories", ondelete="CASCADE"
+        ),
     )
     op.create_index("ix_memory_sources_document_key", "memory_sources", ["document_key"])
     op.create_index("ix_memory_sources_session_key_sequence", "memory_sources", ["session_key", "sequence"])
@@ -180,7 +190,9 @@ def upgrade() -> None:
         sa.Column("version", Number, nullable=False),
         *primary_key,
         sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_messages_sessions", ondelete="CASCADE"),
-        sa.UniqueConstraint("session_key", "generation", "message_id", name="uq_messages_session_key_generation_message_id"),
+        sa.UniqueConstraint(
+            "session_key", "generation", "message_id", name="uq_messages_session_key_generation_message_id"
+        ),
     )
     op.create_table(
         "session_deletions",
@@ -188,6 +200,8 @@ def upgrade() -> None:
         sa.Column("deleted_at", Time, nullable=False),
         sa.Column("through_sequence", Number, nullable=False),
         sa.PrimaryKeyConstraint("session_key", "deleted_at", name="pk_session_deletions"),
-        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_session_deletions_sessions", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["session_key"], ["sessions.key"], name="fk_session_deletions_sessions", ondelete="CASCADE"
+        ),
     )
     op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])
