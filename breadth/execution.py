@@ -12,11 +12,16 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    ValueNode,
     execute,
     parse,
     validate,
 )
 from graphql.execution.values import get_variable_values
+from graphql.validation.validate import ValidationAbortedError
+
+MUTATIONS = 500
+"""Mutations of one document, at most: graphql-core chains them, and a longer chain breaks in the middle."""
 
 Describe = Callable[[Exception], tuple[str, str]]
 """For an exception of a resolver the code and the message that a client may see."""
@@ -70,6 +75,9 @@ class Executor:
         operation = self._operation(plan, request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
+        if operation.operation is OperationType.MUTATION and len(operation.selection_set.selections) > MUTATIONS:
+            message = f"The document holds more than {MUTATIONS} mutations; send them in several requests."
+            return _refused("QUERY_TOO_COMPLEX", message)
         variables = get_variable_values(self.schema, operation.variable_definitions or (), dict(request.variables))
         if isinstance(variables, list):
             return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in variables]}, executed=False)
@@ -100,13 +108,17 @@ class Executor:
     def _compile(self, query: str) -> _Plan:
         nothing = DocumentNode(definitions=())
         try:
-            document = parse(query, no_location=False)
+            document = parse(query, allow_empty_selection_sets=False)
             errors = validate(self.schema, document)
         except GraphQLError as error:
             return _Plan(nothing, {}, (_formatted(error, "GRAPHQL_PARSE_FAILED"),))
         except RecursionError:
             message = "The document is nested too deeply to be read."
-            return _Plan(nothing, {}, ({"message": message, "extensions": {"code": "GRAPHQL_PARSE_FAILED"}},))
+            return _Plan(nothing, {}, (_error("GRAPHQL_PARSE_FAILED", message),))
+        if any(isinstance(error, ValidationAbortedError) for error in errors):
+            return _Plan(
+                document, {}, (_error("QUERY_TOO_COMPLEX", "The document repeats its fields too often to be checked."),)
+            )
         if errors:
             return _Plan(document, {}, tuple(_formatted(error, _validation_code(error)) for error in errors))
         operations = {
@@ -140,14 +152,16 @@ def _formatted(error: GraphQLError, code: str) -> dict[str, Any]:
     return {**formatted, "extensions": {"code": code, **(formatted.get("extensions") or {})}}
 
 
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"message": message, "extensions": {"code": code}}
+
+
 def _refused(code: str, message: str) -> Answer:
-    return Answer({"errors": [{"message": message, "extensions": {"code": code}}]}, executed=False)
+    return Answer({"errors": [_error(code, message)]}, executed=False)
 
 
 def _validation_code(error: GraphQLError) -> str:
     """A value of the wrong type is the same mistake whether it stands in the document or in a variable."""
-    from graphql import ValueNode
-
     nodes = error.nodes or []
     of_values = bool(nodes) and all(isinstance(node, ValueNode) for node in nodes)
     return "BAD_USER_INPUT" if of_values else "GRAPHQL_VALIDATION_FAILED"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 import structlog
+from sqlalchemy import text
 
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
@@ -28,6 +29,9 @@ BATCH = 256
 
 LOCK_PATIENCE = 30.0
 """Seconds that a write waits for another process's."""
+
+# Writes a page of the file, and says nothing new.
+_touch = Statement(text("PRAGMA user_version = 1"))
 
 _busy = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
 
@@ -240,12 +244,12 @@ class Database:
                 self._writing.execute("ROLLBACK")
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the file can't be read, or its lock for writing can't be had."""
+        """Raises `Unavailable` when no write can be made durable: disk full, lock not let go, file gone."""
 
-        async def nothing(transaction: Transaction) -> None:
-            del transaction
+        async def touch(transaction: Transaction) -> None:
+            await transaction.execute(_touch, {})
 
-        await self.write(nothing)
+        await self.write(touch)
 
     async def truncate_log(self) -> bool:
         """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether it was."""

@@ -1,7 +1,8 @@
 """One way to page through any list: keyset statements for one list or for many at once.
 
 A page goes by values, never by an offset, so that it costs the same at the start and at the end of a list and rows
-that come or go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the page inside it.
+that come or go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the
+page inside it.
 """
 
 from collections.abc import Callable, Mapping

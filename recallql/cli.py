@@ -93,7 +93,8 @@ def import_(
     with opened:
         tally = import_file(opened, settings, size=size)
     plurals = {"memory": "memories"}
-    added = ", ".join(f"{count} {plurals.get(kind, kind + 's')}" for kind, count in tally.added.items()) or "nothing"
+    names = {kind: kind if count == 1 else plurals.get(kind, f"{kind}s") for kind, count in tally.added.items()}
+    added = ", ".join(f"{count} {names[kind]}" for kind, count in tally.added.items()) or "nothing"
     print(f"imported {added}; {tally.known.total()} were there already")
 
 

@@ -81,8 +81,17 @@ def _check_host(http: HttpRequest) -> None:
 
 
 def _media_type(http: HttpRequest) -> str:
-    accepted = http.headers.get("accept", "")
-    return GRAPHQL if GRAPHQL in accepted.lower() and not accepted.lower().startswith(JSON) else JSON
+    """The media type of the answer: the one of the two that the client likes better; the older in doubt."""
+    liking = {JSON: 0.0, GRAPHQL: 0.0}
+    for item in http.headers.get("accept", JSON).lower().split(","):
+        kind, _, parameters = item.partition(";")
+        _, named, weight = parameters.partition("q=")
+        if kind.strip() in liking:
+            try:
+                liking[kind.strip()] = float(weight) if named else 1.0
+            except ValueError:
+                continue
+    return GRAPHQL if liking[GRAPHQL] and liking[GRAPHQL] >= liking[JSON] else JSON
 
 
 def _wants_page(http: HttpRequest) -> bool:

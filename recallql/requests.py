@@ -56,7 +56,7 @@ def request_of(value: Any) -> Request:
         raise BadRequest("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest("`operationName` must be a string.")
-    if not isinstance(value.get("extensions") or {}, dict):
+    if not isinstance(value.get("extensions"), dict | None):
         raise BadRequest("`extensions` must be a JSON object.")
     return Request(query, variables or {}, name or None)
 

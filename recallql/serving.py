@@ -38,7 +38,9 @@ def bind(settings: Settings) -> socket.socket:
             f"{host} is not a loopback address. There are no keys in this version, so RecallQL serves this machine "
             "only: use --host 127.0.0.1, and a proxy that knows who may come in."
         )
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named so that asyncio sends small answers at once (it sets TCP_NODELAY on such sockets only).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

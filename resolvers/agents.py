@@ -77,7 +77,7 @@ async def find_agent(write: Transaction, context: Context, agent_id: str) -> Rec
     """The agent a mutation names, who must exist."""
     row = await agent_by_id(write, context.scope, agent_id)
     if row is None:
-        raise refuse("NOT_FOUND", "There is no agent with this agentId; create the agent first.", "agentId")
+        raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
     return row
 
 

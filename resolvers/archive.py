@@ -32,7 +32,7 @@ from resolvers.errors import Fault, Refused, refuse
 from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule
 from resolvers.memories import RULES as MEMORY_RULES
 from resolvers.memories import find_owner as find_memory_owner
-from resolvers.memories import insert_sources, memory_row
+from resolvers.memories import find_superseded, insert_sources, memory_row, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.messages import append, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
@@ -188,7 +188,10 @@ async def _add_memory(write: Transaction, context: Context, line: Line) -> bool:
     if (await memories_by_key(write, context.scope, [row["key"]]))[0]:
         return False
     sources = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
-    await insert_sources(write, await insert_row(write, memories, MemoryRow, row), sources)
+    older = await find_superseded(write, context, owner, line.get("supersedes", ()))
+    kept = await insert_row(write, memories, MemoryRow, row)
+    await insert_sources(write, kept, sources)
+    await supersede(write, context, kept, older)
     return True
 
 

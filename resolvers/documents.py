@@ -117,12 +117,12 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> di
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
         if agent is None:
-            raise refuse("NOT_FOUND", "There is no agent with this agentId; create the agent first.", "agentId")
+            raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
         return {"agent": agent["key"]}
     if "user_id" in values:
         found = await user_by_id(write, context.scope, values["user_id"])
         if found is None:
-            raise refuse("NOT_FOUND", "There is no user with this userId; create the user first.", "userId")
+            raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
         return {"user": found["key"]}
     bearers = await users_by_email(write, context.scope, values["user_email"])
     if not bearers:

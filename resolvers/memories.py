@@ -206,7 +206,7 @@ async def create_memory(context: Context, given: Values) -> Record:
         if stored is not None:
             await _remove(write, stored)
         sources = await _sources(write, context, owner, values.get("sources", ()))
-        older = await _superseded(write, context, owner, values.get("supersedes", ()))
+        older = await find_superseded(write, context, owner, values.get("supersedes", ()))
         if row["kind"] == "SUMMARY":
             older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user)
         kept = await insert_row(write, memories, MemoryRow, row)
@@ -283,7 +283,7 @@ async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequ
     return sources
 
 
-async def _superseded(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[Record]:
+async def find_superseded(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[Record]:
     older: list[Record] = []
     for index, id in enumerate(ids):
         path = ("supersedes", str(index))

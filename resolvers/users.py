@@ -101,7 +101,7 @@ async def find_user(write: Transaction, context: Context, user_id: str, *path: s
     """The user a mutation names, who must exist."""
     row = await user_by_id(write, context.scope, user_id)
     if row is None:
-        raise refuse("NOT_FOUND", "There is no user with this userId; create the user first.", *(path or ("userId",)))
+        raise refuse("NOT_FOUND", "There is no user with this userId.", *(path or ("userId",)))
     return row
 
 

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from recallql.app import create_app
 from recallql.settings import Settings
@@ -38,7 +39,7 @@ class Api:
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/graphql"
         self.path = path
-        self.client = httpx.Client(timeout=60.0, trust_env=False)
+        self.client = httpx.Client(timeout=60.0, trust_env=False, verify=False)
 
     def post(self, body: dict[str, Any] | list[Any] | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         """Send a body as it is (bytes), or as JSON in ASCII: a lone surrogate or NaN goes out as Python writes it."""
@@ -101,33 +102,64 @@ class Api:
         self.client.close()
 
 
-class Server(Api):
-    """The application, run by uvicorn in a thread with its own event loop."""
+class Host:
+    """A uvicorn in a thread with its own event loop, on one port; which application it serves can be changed.
 
-    def __init__(self, path: Path) -> None:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    It takes a fifth of a second to stop a uvicorn, and there are many tests: the applications come and go, it stays.
+    """
+
+    idle: ClassVar[list["Host"]] = []
+
+    def __init__(self) -> None:
+        # Named, so that asyncio sends small answers at once.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
-        super().__init__(listener.getsockname()[1], path)
-        self.app = create_app(Settings(database_url=f"sqlite:///{path}"))
-        config = uvicorn.Config(self.app, lifespan="on", log_level="warning", timeout_graceful_shutdown=10)
+        self.port = listener.getsockname()[1]
+        self.loop = asyncio.new_event_loop()
+        self.app: Starlette | None = None
+        config = uvicorn.Config(self._dispatch, interface="asgi3", lifespan="off", log_level="warning")
         self.uvicorn = uvicorn.Server(config)
-        self.thread = threading.Thread(
-            target=lambda: asyncio.run(self.uvicorn.serve(sockets=[listener])), name=f"uvicorn-{self.port}", daemon=True
-        )
+        self.thread = threading.Thread(target=self._run, args=(listener,), name=f"uvicorn-{self.port}", daemon=True)
         self.thread.start()
         deadline = time.monotonic() + START_SECONDS
         while not self.uvicorn.started:
             if not self.thread.is_alive() or time.monotonic() > deadline:
-                self.close()
-                raise RuntimeError("The application did not start; see the captured log.")
+                raise RuntimeError("uvicorn did not start; see the captured log.")
             time.sleep(0.005)
 
+    def _run(self, listener: socket.socket) -> None:
+        self.loop.run_until_complete(self.uvicorn.serve(sockets=[listener]))
+
+    async def _dispatch(self, scope: Any, receive: Any, send: Any) -> None:
+        assert self.app is not None, "a request came between two tests"
+        await self.app(scope, receive, send)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine gives that is run in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=60)
+
     def close(self) -> None:
-        super().close()
         self.uvicorn.should_exit = True
         self.thread.join(timeout=20)
         assert not self.thread.is_alive(), "The server did not stop within 20 seconds."
+
+
+class Server(Api):
+    """The application on a database, in this process; its lifespan is that of one test."""
+
+    def __init__(self, path: Path) -> None:
+        host = self.host = Host.idle.pop() if Host.idle else Host()
+        super().__init__(host.port, path)
+        self.app = create_app(Settings(database_url=f"sqlite:///{path}"))
+        self._lifespan = self.app.router.lifespan_context(self.app)
+        host.wait_for(self._lifespan.__aenter__())
+        host.app = self.app
+
+    def close(self) -> None:
+        super().close()
+        self.host.app = None
+        self.host.wait_for(self._lifespan.__aexit__(None, None, None))
+        Host.idle.append(self.host)
 
 
 class Process(Api):
@@ -180,6 +212,13 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stop_hosts() -> Iterator[None]:
+    yield
+    while Host.idle:
+        Host.idle.pop().close()
 
 
 @pytest.fixture(scope="session")

@@ -299,10 +299,10 @@ def test_texts_in_metadata_are_only_texts(server: Server, name: str) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("wrong", [5, 1.5, "x", "{}", True, False, [], [{}], [["a", 1]]], ids=repr)
-def test_a_metadata_filter_that_is_no_object_is_refused(server: Server, name: str, wrong: Any) -> None:
+def test_a_metadata_filter_that_is_no_object_is_refused(server: Server, name: str) -> None:
     add_owners(server, name)
-    refused(server, KINDS[name].query, metadata=wrong)
+    for wrong in (5, 1.5, "x", "{}", True, False, [], [{}], [["a", 1]]):
+        refused(server, KINDS[name].query, metadata=wrong)
 
 
 def test_a_metadata_filter_may_be_written_into_the_document(server: Server) -> None:
@@ -565,40 +565,40 @@ def test_a_memory_without_a_rating_does_not_pass_a_least_one(memories: Server) -
 LONG = [f"{i}" for i in range(101)]
 
 
-@pytest.mark.parametrize(
-    ("query", "condition"),
-    [
-        (USERS, {"userIds": LONG}),
-        (USERS, {"emails": LONG}),
-        (SESSIONS, {"sessionIds": LONG}),
-        (SESSIONS, {"userIds": LONG}),
-        (SESSIONS, {"agentIds": LONG}),
-        (USER_SESSIONS, {"sessionIds": LONG}),
-        (AGENT_SESSIONS, {"userIds": LONG}),
-        (USERS, {"userIds": [None]}),
-        (USERS, {"userIds": [5]}),
-        (USERS, {"userIds": {}}),
-        (USERS, {"unknown": 1}),
-        (USERS, {"createdAt": "2024-01-01T00:00:00Z"}),
-        (USERS, {"createdAt": {"since": "2024-01-01T00:00:00"}}),
-        (USERS, {"createdAt": {"since": "2024-02-30T00:00:00Z"}}),
-        (USERS, {"createdAt": {"after": "2024-02-01T00:00:00Z"}}),
-        (SESSIONS, {"ended": "true"}),
-        (SESSIONS, {"ended": 1}),
-        (SESSIONS, {"deleted": "yes"}),
-        (SESSIONS, {"hasUser": []}),
-        (MESSAGES, {"roles": ["user"]}),
-        (MESSAGES, {"roles": ["ROBOT"]}),
-        (MESSAGES, {"roles": [None]}),
-        (USER_MEMORIES, {"kinds": ["THOUGHT"]}),
-        (USER_MEMORIES, {"methods": [1]}),
-        (USER_MEMORIES, {"minRating": "0.5"}),
-        (USER_MEMORIES, {"minRating": True}),
-        (USER_MEMORIES, {"asOf": "2024-01-01"}),
-        (USER_MEMORIES, {"asOf": "yesterday"}),
-        (USER_MEMORIES, {"history": "false"}),
-    ],
-)
-def test_a_condition_that_cannot_be_is_refused(memories: Server, query: str, condition: dict[str, Any]) -> None:
+IMPOSSIBLE = [
+    (USERS, {"userIds": LONG}),
+    (USERS, {"emails": LONG}),
+    (SESSIONS, {"sessionIds": LONG}),
+    (SESSIONS, {"userIds": LONG}),
+    (SESSIONS, {"agentIds": LONG}),
+    (USER_SESSIONS, {"sessionIds": LONG}),
+    (AGENT_SESSIONS, {"userIds": LONG}),
+    (USERS, {"userIds": [None]}),
+    (USERS, {"userIds": [5]}),
+    (USERS, {"userIds": {}}),
+    (USERS, {"unknown": 1}),
+    (USERS, {"createdAt": "2024-01-01T00:00:00Z"}),
+    (USERS, {"createdAt": {"since": "2024-01-01T00:00:00"}}),
+    (USERS, {"createdAt": {"since": "2024-02-30T00:00:00Z"}}),
+    (USERS, {"createdAt": {"after": "2024-02-01T00:00:00Z"}}),
+    (SESSIONS, {"ended": "true"}),
+    (SESSIONS, {"ended": 1}),
+    (SESSIONS, {"deleted": "yes"}),
+    (SESSIONS, {"hasUser": []}),
+    (MESSAGES, {"roles": ["user"]}),
+    (MESSAGES, {"roles": ["ROBOT"]}),
+    (MESSAGES, {"roles": [None]}),
+    (USER_MEMORIES, {"kinds": ["THOUGHT"]}),
+    (USER_MEMORIES, {"methods": [1]}),
+    (USER_MEMORIES, {"minRating": "0.5"}),
+    (USER_MEMORIES, {"minRating": True}),
+    (USER_MEMORIES, {"asOf": "2024-01-01"}),
+    (USER_MEMORIES, {"asOf": "yesterday"}),
+    (USER_MEMORIES, {"history": "false"}),
+]
+
+
+def test_a_condition_that_cannot_be_is_refused(memories: Server) -> None:
     create(memories, "Agent", [{"agentId": "guide", "name": "Guide"}])
-    refused(memories, query, **condition)
+    for query, condition in IMPOSSIBLE:
+        refused(memories, query, **condition)

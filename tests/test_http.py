@@ -1,0 +1,360 @@
+"""GraphQL over HTTP: methods, content types, statuses, the page for browsers, health, and connections kept alive."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+from conftest import Server
+
+GRAPHQL = "application/graphql-response+json"
+JSON = "application/json"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+VIEWER = "{ viewer { role } }"
+SERVICE = {"data": {"viewer": {"role": "SERVICE"}}}
+CREATE = 'mutation { createUser(input: {userId: "ada"}) { user { userId } userErrors { code } } }'
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all the tests: they write next to nothing."""
+    server = Server(tmp_path_factory.mktemp("http") / "recallql.db")
+    yield server
+    server.close()
+
+
+def media_type(response: httpx.Response) -> str:
+    return response.headers["content-type"].partition(";")[0].strip().lower()
+
+
+def ask(api: Server, query: str, accept: str = JSON, **more: object) -> httpx.Response:
+    return api.post({"query": query} | more, {"accept": accept})
+
+
+def codes(response: httpx.Response) -> set[str]:
+    return {error["extensions"]["code"] for error in response.json()["errors"]}
+
+
+# POST
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (JSON, {JSON}),
+        (GRAPHQL, {GRAPHQL}),
+        (f"{JSON}; charset=utf-8", {JSON}),
+        (f"{GRAPHQL}; charset=utf-8", {GRAPHQL}),
+        (f"{GRAPHQL}, {JSON};q=0.9", {GRAPHQL}),
+        (f"{JSON};q=0.9, {GRAPHQL};q=0.8", {JSON, GRAPHQL}),
+        ("Application/JSON", {JSON}),
+        ("*/*", {JSON, GRAPHQL}),
+        ("application/*", {JSON, GRAPHQL}),
+        ("text/html, */*;q=0.1", {JSON, GRAPHQL}),
+        ("", {JSON, GRAPHQL}),
+        (",;q=,", {JSON, GRAPHQL}),
+    ],
+)
+def test_the_answer_has_the_type_that_is_accepted(api: Server, accept: str, expected: set[str]) -> None:
+    response = ask(api, VIEWER, accept)
+    assert response.status_code == 200
+    assert media_type(response) in expected
+    assert response.json() == SERVICE
+
+
+def test_a_client_that_accepts_neither_is_told_or_answered(api: Server) -> None:
+    for accept in ("text/plain", "image/png", f"{JSON};q=0", "x"):
+        assert ask(api, VIEWER, accept).status_code in (200, 406)
+
+
+def test_an_answer_is_utf_8(api: Server) -> None:
+    query = 'mutation { createUser(input: {name: "Zażółć 🦆"}) { user { name } } }'
+    for accept in (JSON, GRAPHQL):
+        response = ask(api, query, accept)
+        assert json.loads(response.content.decode("utf-8"))["data"]["createUser"]["user"] == {"name": "Zażółć 🦆"}
+
+
+REQUEST_ERRORS = {
+    "syntax": ({"query": "{ viewer {"}, "GRAPHQL_PARSE_FAILED"),
+    "validation": ({"query": "{ unknown }"}, "GRAPHQL_VALIDATION_FAILED"),
+    "variables": (
+        {"query": "query ($x: Int!) { users(first: $x) { totalCount } }", "variables": {"x": "1"}},
+        "BAD_USER_INPUT",
+    ),
+    "operation": ({"query": "query A { viewer { role } }", "operationName": "B"}, "OPERATION_RESOLUTION_FAILURE"),
+    "two operations": (
+        {"query": "query A { viewer { role } } query B { viewer { id } }"},
+        "OPERATION_RESOLUTION_FAILURE",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUEST_ERRORS)
+def test_an_error_of_the_request_is_a_400_in_the_type_for_graphql(api: Server, name: str) -> None:
+    body, code = REQUEST_ERRORS[name]
+    response = api.post(body, {"accept": GRAPHQL})
+    assert response.status_code == 400
+    assert media_type(response) == GRAPHQL
+    assert codes(response) == {code}
+    assert "data" not in response.json()
+
+
+@pytest.mark.parametrize("name", REQUEST_ERRORS)
+def test_an_error_of_a_well_formed_request_is_a_200_in_plain_json(api: Server, name: str) -> None:
+    body, code = REQUEST_ERRORS[name]
+    response = api.post(body, {"accept": JSON})
+    assert response.status_code == 200
+    assert media_type(response) == JSON
+    assert codes(response) == {code}
+    assert "data" not in response.json()
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL])
+def test_a_partial_answer_is_a_200(api: Server, accept: str) -> None:
+    api.post({"query": 'mutation { upsertUser(input: {userId: "partial"}) { created } }'})
+    response = ask(api, '{ viewer { role } user(userId: "partial") { sessions(first: -1) { totalCount } } }', accept)
+    assert response.status_code == 200
+    assert response.json()["data"] == SERVICE["data"] | {"user": None}
+    assert codes(response) == {"BAD_USER_INPUT"}
+    (error,) = response.json()["errors"]
+    assert error["path"][:2] == ["user", "sessions"]
+    assert error["locations"]
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL])
+def test_a_user_error_is_a_200(api: Server, accept: str) -> None:
+    response = ask(api, 'mutation { deleteUser(input: {userId: "nobody"}) { userErrors { code } } }', accept)
+    assert response.status_code == 200
+    assert response.json() == {"data": {"deleteUser": {"userErrors": [{"code": "NOT_FOUND"}]}}}
+
+
+def test_a_body_that_is_no_json_is_a_400_in_both_types(api: Server) -> None:
+    for accept in (JSON, GRAPHQL):
+        response = api.post(b"{", {"accept": accept})
+        assert response.status_code == 400
+        assert response.json()["errors"]
+
+
+def test_variables_operation_and_extensions_are_taken(api: Server) -> None:
+    query = "query A { viewer { id } } query B($on: Boolean!) { viewer { role @include(if: $on) project } }"
+    for on in (True, False):
+        more = {"variables": {"on": on}, "operationName": "B", "extensions": {"trace": 1}}
+        answer = ask(api, query, **more).json()
+        assert answer == {"data": {"viewer": ({"role": "SERVICE"} if on else {}) | {"project": "default"}}}
+
+
+def test_fields_come_in_the_order_they_were_asked_for(api: Server) -> None:
+    data = ask(api, "{ z: viewer { role } a: viewer { project id role } __typename }").json()["data"]
+    assert list(data) == ["z", "a", "__typename"]
+    assert list(data["a"]) == ["project", "id", "role"]
+
+
+# GET
+
+
+@pytest.mark.parametrize("accept", ["text/html", BROWSER])
+def test_a_browser_gets_a_page(api: Server, accept: str) -> None:
+    response = api.client.get(api.url, headers={"accept": accept})
+    assert response.status_code == 200
+    assert media_type(response) == "text/html"
+    assert "<html" in response.text.lower()
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL])
+def test_a_query_may_be_sent_by_get(api: Server, accept: str) -> None:
+    response = api.client.get(api.url, params={"query": VIEWER}, headers={"accept": accept})
+    assert response.status_code == 200
+    assert media_type(response) == accept
+    assert response.json() == SERVICE
+    parameters = {
+        "query": "query A { viewer { id } } query B($id: String!) { user(userId: $id) { userId } }",
+        "variables": '{"id": "n\\u00f6body &=+%"}',
+        "operationName": "B",
+    }
+    response = api.client.get(api.url, params=parameters, headers={"accept": accept})
+    assert response.json() == {"data": {"user": None}}
+
+
+def test_a_mutation_by_get_is_refused_and_changes_nothing(api: Server) -> None:
+    mixed = f"query Q {VIEWER} {CREATE.replace('mutation', 'mutation M')}"
+    for accept in (JSON, GRAPHQL):
+        for parameters in ({"query": CREATE}, {"query": mixed, "operationName": "M"}):
+            response = api.client.get(api.url, params=parameters, headers={"accept": accept})
+            assert response.status_code == 405
+            assert "POST" in response.headers["allow"]
+            assert response.json()["errors"][0]["extensions"]["code"]
+        assert api.graphql('{ user(userId: "ada") { userId } }') == {"user": None}
+        response = api.client.get(api.url, params={"query": mixed, "operationName": "Q"}, headers={"accept": accept})
+        assert response.json() == SERVICE
+
+
+def test_what_is_wrong_with_a_get_is_said(api: Server) -> None:
+    viewer = quote(VIEWER)
+    for parameters in (
+        "query=",
+        "query=%7B",
+        "query=%ff",
+        "query=%00",
+        "query=%ed%a0%80",
+        "query={",
+        f"query={viewer}&variables=[]",
+        f"query={viewer}&variables={{",
+        f"query={viewer}&variables=5",
+        f"query={viewer}&variables=%7B%22a%22:NaN%7D",
+        f"query={viewer}&variables={'[' * 5000}",
+        f"query={viewer}&variables=%ff",
+        f"query={viewer}&operationName=X",
+        f"query={viewer}&extensions=[1]",
+        "variables={}",
+        "Query=x",
+    ):
+        response = api.client.get(f"{api.url}?{parameters}", headers={"accept": GRAPHQL})
+        assert response.status_code == 400, parameters
+        assert codes(response) <= {
+            "BAD_USER_INPUT",
+            "GRAPHQL_PARSE_FAILED",
+            "GRAPHQL_VALIDATION_FAILED",
+            "OPERATION_RESOLUTION_FAILURE",
+        }
+    for parameters in (f"query={viewer}&query={viewer}", f"query={viewer}&&=&%", f"query={viewer}&variables="):
+        assert api.client.get(f"{api.url}?{parameters}", headers={"accept": JSON}).status_code in (200, 400)
+
+
+# Other methods and places
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods_are_not_allowed(api: Server, method: str) -> None:
+    response = api.client.request(method, api.url, json={"query": CREATE})
+    assert response.status_code == 405
+    assert "POST" in response.headers["allow"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "X", "GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/graphql", "/health", "/ready", "/", "/nothing", "/graphql/", "/%00", "/%ff", "//", "/../x"]
+)
+def test_no_method_and_no_place_is_a_fault_of_the_server(api: Server, method: str, path: str) -> None:
+    for accept in (JSON, BROWSER):
+        response = api.client.request(method, api.base + path, headers={"accept": accept})
+        assert response.status_code < 500
+        assert "Traceback" not in response.text
+        if method == "HEAD":
+            assert response.content == b""
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_the_server_tells_how_it_is(api: Server, path: str) -> None:
+    for accept in (JSON, "*/*", BROWSER):
+        response = api.client.get(api.base + path, headers={"accept": accept})
+        assert response.status_code == 200
+        assert media_type(response) == JSON
+        assert isinstance(response.json(), dict)
+
+
+def test_an_unknown_place_is_not_found(api: Server) -> None:
+    assert api.client.get(f"{api.base}/nothing").status_code == 404
+    assert api.client.post(f"{api.base}/nothing", json={"query": VIEWER}).status_code == 404
+
+
+# Whom the server takes itself for
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "localhost:8000", "[::1]", "[::1]:8000", "LOCALHOST"])
+def test_a_loopback_name_is_served(api: Server, host: str) -> None:
+    assert api.post({"query": VIEWER}, {"host": host}).json() == SERVICE
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["example.org", "example.org:8000", "localhost.example.org", "127.0.0.1.example.org", "127.0.0.1@example.org", "0"],
+)
+def test_without_a_key_another_name_is_refused(api: Server, host: str) -> None:
+    response = api.post({"query": CREATE}, {"host": host})
+    assert 400 <= response.status_code < 500
+    assert "SERVICE" not in response.text
+    assert api.graphql('{ user(userId: "ada") { userId } }') == {"user": None}
+    response = api.client.get(api.url, params={"query": VIEWER}, headers={"host": host})
+    assert 400 <= response.status_code < 500
+
+
+# Connections
+
+
+def test_a_connection_stays_open(api: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=10)
+    connection.connect()
+    used = connection.sock
+    body, headers = json.dumps({"query": VIEWER}), {"content-type": JSON}
+    for _ in range(5):
+        connection.request("POST", "/graphql", body, headers)
+        assert json.loads(connection.getresponse().read()) == SERVICE
+        assert connection.sock is used, "The server closed the connection."
+    connection.request("POST", "/graphql", "{", headers)
+    response = connection.getresponse()
+    assert response.status == 400
+    response.read()
+    connection.request("GET", "/health")
+    assert connection.getresponse().read()
+    connection.close()
+
+
+def test_a_connection_is_closed_when_it_is_asked_for(api: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=10)
+    connection.request("POST", "/graphql", json.dumps({"query": VIEWER}), {"content-type": JSON, "connection": "close"})
+    assert json.loads(connection.getresponse().read()) == SERVICE
+    connection.close()
+
+
+def speak(api: Server, data: bytes) -> bytes:
+    """What a server says to bytes after which the client says no more."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        return received
+
+
+def test_bytes_that_are_no_http_do_no_harm(api: Server) -> None:
+    post = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for data in (
+        b"",
+        b"\r\n\r\n",
+        b"hello\r\n\r\n",
+        bytes(range(256)) * 4,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100,
+        b"GET /graphql HTTP/1.1\r\n\r\n",
+        b"GET /graphql HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        post + b"Content-Length: 10\r\n\r\n{",
+        post + b"Content-Length: -1\r\n\r\n{}",
+        post + b"Content-Length: x\r\n\r\n{}",
+        post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        post + b"Content-Length: 99999999999999999999\r\n\r\n{}",
+        post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+        post + b"X: " + b"y" * 200_000 + b"\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /graphql HTTP/1.1\r\nHost: \xff\r\nContent-Type: \xff\r\nAccept: \xff\r\nContent-Length: 2\r\n\r\n{}",
+    ):
+        try:
+            answer = speak(api, data)
+        except ConnectionError:
+            continue
+        assert not answer.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5")), (data[:80], answer[:200])
+        assert b"Traceback" not in answer
+    assert ask(api, VIEWER).json() == SERVICE
+
+
+def test_clients_that_leave_early_do_no_harm(api: Server) -> None:
+    body = json.dumps({"query": VIEWER}).encode()
+    head = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    for length in (1, 20, len(head) + 5, len(whole) - 5, len(whole)):
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+                connection.sendall(whole[:length])
+    assert ask(api, VIEWER).json() == SERVICE

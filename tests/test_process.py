@@ -1,0 +1,687 @@
+"""The process: how it starts, what it refuses to start with, what it logs, how it stops, how it treats its file."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+import models.database
+import models.migrate
+from models.database import connect
+from models.errors import DatabaseProblem
+from models.migrate import MIGRATIONS, backups_of, migrate
+from recallql import __version__
+from recallql.cli import main
+from recallql.settings import Settings
+from tests.conftest import REPOSITORY, Process, Server, free_port
+
+Serve = Callable[..., Process]
+ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
+    messages { sequence } userErrors { code message path } } }"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
+    return inherited | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | more
+
+
+def start(*arguments: str, cwd: Path, timeout: float = 30, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`recallql` with these arguments, which must end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "recallql", *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@contextlib.contextmanager
+def started(*arguments: str, cwd: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """`recallql serve` with these arguments only, and its start-up line."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "recallql", "serve", *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert line.startswith("{"), line + process.stderr.read()
+            yield process, json.loads(line)
+        finally:
+            process.terminate()
+            process.wait(timeout=15)
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """Runs a command within this process (there are many), which must fail with status 1; the one line it says."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def call(*arguments: str) -> str:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["recallql", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr().err
+        assert end.value.code == 1, said
+        assert said.startswith("recallql: "), said
+        assert said.count("\n") == 1, said
+        return said
+
+    yield call
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def ready_status(url: str) -> int:
+    """The status of /ready, once the socket answers."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return httpx.get(url.replace("/graphql", "/ready"), trust_env=False).status_code
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_without_options_it_serves_loopback_on_a_file_in_the_folder(tmp_path: Path) -> None:
+    with started("--port", "0", cwd=tmp_path) as (process, line):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/graphql", line["url"])
+        assert not line["url"].endswith((":0/graphql", ":8000/graphql"))
+        assert ready_status(line["url"]) == 200
+        assert (tmp_path / "recallql.db").is_file()
+        assert line["database"] == "sqlite:///recallql.db"
+        assert line["workers"] == 1
+        assert line["version"] == __version__
+        assert line["level"] == "info"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", line["timestamp"])
+        assert "without a key" in line["event"]
+        assert "this machine only" in line["event"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=15) == 0
+
+
+def test_an_option_goes_before_a_variable_and_a_variable_before_the_default(tmp_path: Path) -> None:
+    variables = {"RECALLQL_DATABASE_URL": "sqlite:///by-variable.db", "RECALLQL_PORT": "0"}
+    with started("--database-url", "sqlite:///by-option.db", cwd=tmp_path, **variables) as (_, line):
+        assert line["database"] == "sqlite:///by-option.db"
+        assert ready_status(line["url"]) == 200
+    assert {path.name for path in tmp_path.glob("*.db")} == {"by-option.db"}
+
+
+def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        "host": "localhost",
+        "port": 81,
+        "database_url": "sqlite:////x/y.db",
+        "workers": 3,
+        "purge_after_days": 0.5,
+        "log_level": "debug",
+        "log_format": "console",
+        "shutdown_timeout": 7,
+    }
+    assert wanted.keys() == Settings.model_fields.keys(), "a new setting belongs into this test"
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"RECALLQL_{name.upper()}", str(value))
+    assert Settings().model_dump() == wanted
+    assert Settings(port=82).port == 82
+
+
+def test_the_defaults_are_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"RECALLQL_{name.upper()}", raising=False)
+    settings = Settings()
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.database_url == "sqlite:///recallql.db"
+    assert settings.purge_after.days == 30
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_settings_are_frozen_and_unknown_ones_refused() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError):
+        settings.port = 1
+    with pytest.raises(ValidationError):
+        Settings(colour="red")  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "65536"),
+        ("port", "-1"),
+        ("port", "http"),
+        ("workers", "0"),
+        ("workers", "many"),
+        ("purge_after_days", "-1"),
+        ("purge_after_days", "nan"),
+        ("log_level", "loud"),
+        ("log_format", "xml"),
+        ("shutdown_timeout", "0"),
+    ],
+)
+def test_a_wrong_value_of_a_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"RECALLQL_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "named"),
+    [
+        (["--port", "99999"], {}, ["port", "99999"]),
+        (["--port", "http"], {}, ["--port"]),
+        ([], {"RECALLQL_WORKERS": "zero"}, ["workers", "zero"]),
+        (["--colour", "red"], {}, ["colour"]),
+    ],
+)
+def test_a_wrong_option_is_named_and_ends_with_2(
+    tmp_path: Path, arguments: list[str], variables: dict[str, str], named: list[str]
+) -> None:
+    ended = start("serve", *arguments, cwd=tmp_path, **variables)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert all(word in ended.stderr for word in named), ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_said_in_a_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = start("serve", "--port", str(port), cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("recallql: ")
+    assert ended.stderr.count("\n") == 1
+    assert str(port) in ended.stderr
+    assert "--port" in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])
+def test_an_address_that_is_not_loopback_is_refused_without_a_key(
+    tmp_path: Path, refusal: Callable[..., str], host: str
+) -> None:
+    said = refusal("serve", "--host", host, "--port", str(free_port()), "--database-url", f"sqlite:///{tmp_path}/x.db")
+    assert "loopback" in said
+    assert "127.0.0.1" in said
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1"])
+def test_every_loopback_address_is_served(tmp_path: Path, host: str) -> None:
+    if host == "::1":
+        with socket.socket(socket.AF_INET6) as probe:
+            try:
+                probe.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+    with started("--host", host, "--port", "0", cwd=tmp_path) as (_, line):
+        assert ready_status(line["url"]) == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://me:secret@there/db", "sqlite:///"),
+        ("mysql://there/db", "sqlite:///"),
+        ("recallql.db", "sqlite:///"),
+        ("sqlite://", "sqlite:///"),
+        ("sqlite:///", "file"),
+        ("sqlite:///:memory:", "file"),
+        ("sqlite:///x.db?mode=ro", "file"),
+        ("", "sqlite:///"),
+    ],
+)
+def test_a_database_url_of_another_kind_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Callable[..., str], url: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["serve", "--port", "0"], ["migrate"], ["export"]):
+        said = refusal(*command, "--database-url", url)
+        assert words in said
+        assert "secret" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path}/nowhere/x.db")
+    assert f"{tmp_path}/nowhere" in said
+    assert "does not exist" in said
+
+
+@pytest.mark.parametrize("place", ["/proc/recallql.db", "a folder"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, refusal: Callable[..., str], place: str) -> None:
+    path = Path(place)
+    if place == "a folder":
+        path = tmp_path / "folder.db"
+        path.mkdir()
+    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert str(path) in said
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    path = tmp_path / "notes.txt"
+    text = "These are my notes. " * 500
+    path.write_text(text)
+    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert str(path) in said
+    assert "not a SQLite database" in said
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("page", ["sqlite_master", "alembic_version", "documents"])
+def test_a_damaged_database_is_said_in_a_line(
+    migrated_file: Path, tmp_path: Path, refusal: Callable[..., str], page: str
+) -> None:
+    path = tmp_path / "damaged.db"
+    with contextlib.closing(sqlite3.connect(migrated_file)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (page,)).fetchone()
+    content = bytearray(migrated_file.read_bytes())
+    start, end = (size, len(content)) if found is None else (size * (found[0] - 1), size * found[0])
+    content[start:end] = b"\xa5" * (end - start)
+    # A damage in a table of its own is found when that is read.
+    for command in [["export"]] if page == "documents" else [["serve", "--port", "0"], ["migrate"], ["export"]]:
+        path.write_bytes(content)
+        assert str(path) in refusal(*command, "--database-url", f"sqlite:///{path}")
+
+
+def test_another_applications_database_is_refused_and_left_alone(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    path = tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO users VALUES (1, 'Ada')")
+    before = path.read_bytes()
+    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert str(path) in said
+    assert "another application" in said
+    assert path.read_bytes() == before, "the file was changed (its journal mode is kept in it)"
+    assert backups_of(path) == []
+
+
+def test_a_newer_schema_is_refused(migrated_file: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+    path = tmp_path / "newer.db"
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert "newer" in said
+    assert "9999" in said
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+def test_a_database_that_another_process_has_locked_is_said_in_a_line(
+    migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "locked.db"
+    shutil.copyfile(migrated_file, path)
+    monkeypatch.setattr(models.migrate, "connect", lambda path: connect(path, timeout=0.1))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holding:
+        holding.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseProblem, match="locked"):
+            migrate(path)
+
+
+def test_logs_are_a_json_object_a_line_and_hold_nothing_that_was_said(serve: Serve) -> None:
+    running = serve("--workers", "1", env={"RECALLQL_LOG_LEVEL": "debug"})
+    running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "a secret word"}])
+    running.execute('{ user(userId: "a secret word") { nonsense } }')
+    assert "secret word" not in running.output()
+    running.process.terminate()
+    assert running.process.wait(timeout=15) == 0
+    lines = [json.loads(line) for line in running.output().splitlines()]
+    assert lines
+    for line in lines:
+        assert {"event", "level", "timestamp", "logger"} <= line.keys(), line
+    assert any(line.get("url") == running.url for line in lines)
+
+
+def test_logs_for_reading_are_no_json(serve: Serve) -> None:
+    running = serve(env={"RECALLQL_LOG_FORMAT": "console"})
+    assert running.url in running.output()
+    assert not running.output().startswith("{")
+
+
+def test_health_and_ready_answer(server: Server) -> None:
+    health = server.client.get(f"{server.base}/health")
+    assert (health.status_code, health.json()) == (200, {"status": "ok", "version": __version__})
+    ready = server.client.get(f"{server.base}/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__})
+
+
+def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models.database, "LOCK_PATIENCE", 0.1)
+    with contextlib.closing(sqlite3.connect(server.path, isolation_level=None)) as holding:
+        holding.execute("BEGIN IMMEDIATE")
+        ready = server.client.get(f"{server.base}/ready")
+        assert ready.status_code == 503
+        assert ready.json()["status"] == "unavailable"
+        assert ready.json()["reason"]
+        assert server.client.get(f"{server.base}/health").status_code == 200
+        refused = server.errors(ADD, input={"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]})
+        assert refused[0]["extensions"]["code"] == "UNAVAILABLE"
+        assert server.graphql("{ viewer { role } users { totalCount } }")["users"]["totalCount"] == 0
+        holding.execute("ROLLBACK")
+    assert server.client.get(f"{server.base}/ready").status_code == 200
+    server.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "x"}])
+
+
+def test_a_stopped_server_ends_well_and_keeps_what_it_answered(serve: Serve) -> None:
+    running = serve()
+    running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "kept"}])
+    running.process.terminate()
+    assert running.process.wait(timeout=15) == 0
+    assert "Traceback" not in running.output()
+    assert not Path(f"{running.path}-wal").exists(), "the log was not moved into the file"
+    with contextlib.closing(sqlite3.connect(running.path)) as connection:
+        assert connection.execute("SELECT content FROM messages").fetchall() == [("kept",)]
+
+
+def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -> None:
+    running = serve()
+    with contextlib.closing(sqlite3.connect(running.path, isolation_level=None)) as holding:
+        # Makes the write wait, so that the signal comes in between.
+        holding.execute("BEGIN IMMEDIATE")
+        body = {
+            "query": ADD,
+            "variables": {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "in flight"}]}},
+        }
+        text = json.dumps(body).encode()
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as speaking:
+            head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length:"
+            speaking.sendall(f"{head} {len(text)}\r\n\r\n".encode() + text)
+            time.sleep(0.3)
+            running.process.terminate()
+            time.sleep(0.3)
+            assert running.process.poll() is None, "it did not wait"
+            holding.execute("ROLLBACK")
+            answer = b""
+            while piece := speaking.recv(4096):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+    assert b'"sequence":1' in answer
+    assert running.process.wait(timeout=15) == 0
+
+
+def test_two_workers_serve_and_stop(serve: Serve, tmp_path: Path) -> None:
+    # On a file that is not there yet: the workers must not both make its tables.
+    running = serve("--workers", "2", path=tmp_path / "shared.db")
+    for n in range(1, 9):
+        with httpx.Client(trust_env=False) as client:
+            variables = {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]}}
+            answer = client.post(running.url, json={"query": ADD, "variables": variables}).json()
+        assert answer["data"]["addMessages"]["messages"] == [{"sequence": n}]
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    served = [child for child in children if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()]
+    assert len(served) == 2
+    running.process.terminate()
+    assert running.process.wait(timeout=20) == 0
+    assert "Traceback" not in running.output()
+    assert not any(Path(f"/proc/{child}").exists() for child in served)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1"]
+)
+def test_a_host_header_that_is_no_loopback_name_is_refused(server: Server, host: str) -> None:
+    answer = server.post({"query": "{ viewer { role } }"}, {"host": host})
+    assert answer.status_code == 403
+    assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert "data" not in answer.json()
+    page = server.client.get(server.url, headers={"host": host, "accept": "text/html"})
+    assert page.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9", "[::1]", "[::1]:80"])
+def test_every_loopback_name_is_taken_as_host_header(server: Server, host: str) -> None:
+    assert server.post({"query": "{ viewer { role } }"}, {"host": host}).status_code == 200
+
+
+def second_revision(folder: Path, body: str) -> Path:
+    """The shipped migrations and one more, with this as its upgrade."""
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "0002_more.py").write_text(
+        f'"""More."""\n\nfrom alembic import op\n\nrevision = "0002"\ndown_revision = "0001"\n\n\n'
+        f"def upgrade() -> None:\n    {body}\n"
+    )
+    return folder
+
+
+def revision_of(path: Path) -> str:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
+def filled_file(migrated_file: Path, path: Path) -> Path:
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO erasures VALUES (?, '2025-01-01T00:00:00')", (b"k" * 16,))
+    return path
+
+
+def test_an_older_file_is_backed_up_and_then_migrated(migrated_file: Path, tmp_path: Path) -> None:
+    path = filled_file(migrated_file, tmp_path / "old.db")
+    newer = second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")')
+    migrate(path, newer)
+    assert revision_of(path) == "0002"
+    (backup,) = backups_of(path)
+    assert revision_of(backup) == "0001"
+    for file in (path, backup):
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
+    # Once it is up to date nothing more is copied.
+    stamp = backup.stat().st_mtime_ns
+    migrate(path, newer)
+    assert backups_of(path) == [backup]
+    assert backup.stat().st_mtime_ns == stamp
+    with pytest.raises(DatabaseProblem, match="newer"):
+        migrate(path)
+
+
+def test_a_backup_holds_what_still_stood_in_the_log(migrated_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(connect(path)) as beside:
+        beside.execute("PRAGMA wal_autocheckpoint = 0")
+        beside.execute("INSERT INTO erasures VALUES (?, 'now')", (b"k" * 16,))
+        migrate(path, second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")'))
+    (backup,) = backups_of(path)
+    with contextlib.closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'op.execute("CREATE TABLE more (x)"); op.execute("DROP TABLE erasures"); op.execute("SELECT nonsense")',
+        'op.execute("DELETE FROM erasures"); raise RuntimeError("no")',
+    ],
+)
+def test_a_migration_that_fails_leaves_the_file_as_it_was(migrated_file: Path, tmp_path: Path, body: str) -> None:
+    path = filled_file(migrated_file, tmp_path / "old.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        before = list(connection.iterdump())
+    with pytest.raises(Exception, match=r"no|nonsense"):
+        migrate(path, second_revision(tmp_path / "newer", body))
+    assert revision_of(path) == "0001"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert list(connection.iterdump()) == before
+    migrate(path)
+
+
+def test_a_fresh_file_has_no_backup(tmp_path: Path) -> None:
+    migrate(tmp_path / "fresh.db")
+    assert backups_of(tmp_path / "fresh.db") == []
+    assert revision_of(tmp_path / "fresh.db") == "0001"
+
+
+def test_an_empty_file_is_taken_as_a_fresh_one(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    migrate(path)
+    assert revision_of(path) == "0001"
+
+
+def test_the_command_migrates(tmp_path: Path) -> None:
+    ended = start("migrate", cwd=tmp_path, RECALLQL_DATABASE_URL="sqlite:///mine.db")
+    assert ended.returncode == 0, ended.stderr
+    assert revision_of(tmp_path / "mine.db") == "0001"
+
+
+def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "together.db"
+    both = [serve(path=path, ready=False) for _ in range(2)]
+    for running in both:
+        running.wait_until_ready()
+    for n, running in enumerate(both, 1):
+        added = running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "x"}])
+        assert added["messages"] == [{"sequence": n}]
+
+
+def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    shutil.copyfile(migrated_file, path)
+    old, young = tmp_path / "mine.db.backup-0000", tmp_path / "mine.db.backup-0001"
+    other = tmp_path / "other.db.backup-0000"
+    for backup in (old, young, other):
+        backup.write_bytes(b"")
+    for backup in (old, other):
+        os.utime(backup, (time.time() - 3 * 86400,) * 2)
+    serve(path=path, env={"RECALLQL_PURGE_AFTER_DAYS": "2"})
+    wait_until(lambda: not old.exists(), "the old backup is still there")
+    assert young.exists()
+    assert other.exists()
+
+
+def test_the_backups_of_a_file_with_brackets_in_its_name_are_found(migrated_file: Path, tmp_path: Path) -> None:
+    path = filled_file(migrated_file, tmp_path / "re[call]*.db")
+    migrate(path, second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")'))
+    assert [backup.name for backup in backups_of(path)] == ["re[call]*.db.backup-0001"]
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+
+
+def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Server) -> None:
+    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
+        deletedSessionId userErrors { code message path } } }"""
+    for session in ("gone", "stays"):
+        server.accepted(ADD, sessionId=session, messages=[{"role": "USER", "content": session}])
+    server.accepted(delete, sessionId="gone")
+    contents = [row for row in server.tables()["messages"] if "gone" in row]
+    assert len(contents) == 1, "deleting is soft"
+    running = serve(path=server.path, env={"RECALLQL_PURGE_AFTER_DAYS": "0"})
+    wait_until(lambda: len(server.tables()["sessions"]) == 1, "the session was not purged")
+    assert not [row for row in server.tables()["messages"] if "gone" in row]
+    assert [row for row in server.tables()["messages"] if "stays" in row]
+    wait_until(lambda: '"purged"' in running.output(), "the purge is not in the log")
+
+
+def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
+    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
+        deletedSessionId userErrors { code message path } } }"""
+    server.accepted(ADD, sessionId="gone", messages=[{"role": "USER", "content": "x"}])
+    server.accepted(delete, sessionId="gone")
+    again = Server(server.path)
+    try:
+        # A write, as the purge is one; they are carried out in their order.
+        assert again.client.get(f"{again.base}/ready").status_code == 200
+        deleted = again.graphql("{ sessions(filter: {deleted: true}) { totalCount } }")["sessions"]["totalCount"]
+    finally:
+        again.close()
+    assert deleted == 1
+
+
+def test_the_purge_command_counts_what_it_removed(server: Server, tmp_path: Path) -> None:
+    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
+        deletedSessionId userErrors { code message path } } }"""
+    server.accepted(ADD, sessionId="gone", messages=[{"role": "USER", "content": "x"}] * 3)
+    server.accepted(delete, sessionId="gone")
+    url = f"sqlite:///{server.path}"
+    wrong = start("purge", "--deleted-before", "yesterday", "--database-url", url, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "RFC 3339" in wrong.stderr
+    ended = start("purge", "--deleted-before", "2099-01-01T00:00:00Z", "--database-url", url, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "3 messages" in ended.stdout
+    assert server.tables()["messages"] == []
+
+
+def pragmas(connection: sqlite3.Connection) -> dict[str, Any]:
+    names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "query_only")
+    return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+
+
+def test_every_connection_is_durable_and_reads_do_not_write(server: Server) -> None:
+    database = server.app.state.database
+    writing = pragmas(database._writing)
+    assert writing == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1, "query_only": 0}
+    reading = pragmas(database._reading)
+    assert reading["query_only"] == 1
+    assert (reading["journal_mode"], reading["synchronous"], reading["foreign_keys"]) == ("wal", 2, 1)
+
+    async def slowly() -> dict[str, Any]:
+        found = {}
+        for name in ("journal_mode", "synchronous", "foreign_keys", "query_only"):
+            async with database._slow.execute(f"PRAGMA {name}") as cursor:
+                found[name] = (await cursor.fetchone())[0]
+        return found
+
+    (loop,) = {database._writer.get_loop()}
+    slow = asyncio.run_coroutine_threadsafe(slowly(), loop).result(timeout=10)
+    assert (slow["journal_mode"], slow["foreign_keys"], slow["query_only"]) == ("wal", 1, 1)
+
+
+def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:
+    mutation = """mutation ($user: CreateUserInput!, $say: AddMessagesInput!, $memory: CreateMemoryInput!) {
+        createUser(input: $user) { userErrors { code } } addMessages(input: $say) { userErrors { code } }
+        createMemory(input: $memory) { userErrors { code } } }"""
+    for n in range(20):
+        server.graphql(
+            mutation,
+            user={"userId": f"u{n}", "documents": [{"title": "t", "content": "c"}]},
+            say={"sessionId": f"s{n}", "userId": f"u{n}", "messages": [{"role": "USER", "content": "x" * 5000}] * 10},
+            memory={"sessionId": f"s{n}", "kind": "FACT", "content": "c"},
+        )
+    for n in range(0, 20, 3):
+        server.graphql(f'mutation {{ deleteUser(input: {{userId: "u{n}"}}) {{ userErrors {{ code }} }} }}')
+    for n in range(1, 20, 3):
+        server.graphql(f'mutation {{ deleteSession(input: {{sessionId: "s{n}"}}) {{ userErrors {{ code }} }} }}')
+    server.graphql('mutation { purgeDeleted(input: {deletedBefore: "2099-01-01T00:00:00Z"}) { sessions } }')
+    with contextlib.closing(sqlite3.connect(server.path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (13,)

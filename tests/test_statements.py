@@ -1,0 +1,657 @@
+"""What a request costs: how many statements, by which index, and how much of a table a page reads."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.containment import json_contains
+from models.keys import session_key, user_key
+from tests.conftest import Server
+
+NESTED = """query ($id: String!) { user(userId: $id) { name sessions(first: 5) { edges { cursor node { sessionId
+    messages(first: 20) { edges { cursor node { role name content createdAt } } pageInfo { hasNextPage endCursor } }
+    } } } } }"""
+
+USERS, SESSIONS, MESSAGES = 20, 5, 10
+
+
+def insert(connection: sqlite3.Connection, table: str, values: list[dict[str, Any]]) -> None:
+    names = list(values[0])
+    marks = ", ".join(f":{name}" for name in names)
+    connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
+
+
+def at(number: int) -> str:
+    minutes, second = divmod(number, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"2025-01-{1 + hours // 24:02}T{hours % 24:02}:{minute:02}:{second:02}"
+
+
+def user_row(user: str, number: int) -> dict[str, Any]:
+    return {
+        "key": user_key("default", user),
+        "project": "default",
+        "user_id": user,
+        "email": f"{user}@x.org",
+        "email_folded": f"{user}@x.org",
+        "about": "",
+        "metadata": "{}",
+        "created_at": at(number),
+        "updated_at": at(number),
+        "version": 1,
+    }
+
+
+def session_row(session: str, user: str, number: int, last: int) -> dict[str, Any]:
+    return {
+        "key": session_key("default", session),
+        "project": "default",
+        "session_id": session,
+        "user_key": user_key("default", user),
+        "agent_key": b"A" * 16,
+        "metadata": "{}",
+        "created_at": at(number),
+        "updated_at": at(number),
+        "last_activity_at": at(number),
+        "version": 1,
+        "last_sequence": last,
+        "deleted_through": 0,
+    }
+
+
+def message_row(session: bytes, sequence: int) -> dict[str, Any]:
+    return {
+        "session_key": session,
+        "sequence": sequence,
+        "generation": 0,
+        "message_id": f"m{sequence}",
+        "role": "USER" if sequence % 2 else "ASSISTANT",
+        "content": f"message {sequence}",
+        "metadata": "{}",
+        "token_count": 2,
+        "digest": b"d" * 16,
+        "created_at": at(sequence % 80000),
+        "updated_at": at(sequence % 80000),
+        "version": 1,
+    }
+
+
+def memory_row(number: int, user: str, session: str | None) -> dict[str, Any]:
+    return {
+        "key": number.to_bytes(16),
+        "project": "default",
+        "user_key": user_key("default", user),
+        "session_key": None if session is None else session_key("default", session),
+        "kind": "SUMMARY" if number % 4 == 0 else "FACT",
+        "content": f"memory {number}",
+        "method": "DECLARED",
+        "metadata": "{}",
+        "digest": b"d" * 16,
+        "created_at": at(number),
+        "updated_at": at(number),
+        "version": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def filled_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 users with 5 sessions of 10 messages each, an agent, documents, and memories that rest on them."""
+    path = tmp_path_factory.mktemp("filled") / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        users = [f"u{n:02}" for n in range(USERS)]
+        insert(connection, "users", [user_row(user, n) for n, user in enumerate(users)])
+        agent = {"key": b"A" * 16, "project": "default", "agent_id": "a", "name": "a", "about": "", "metadata": "{}"}
+        insert(connection, "agents", [agent | {"created_at": at(0), "updated_at": at(0), "version": 1}])
+        sessions = [(f"{user}-s{n}", user) for user in users for n in range(SESSIONS)]
+        insert(connection, "sessions", [session_row(s, u, n, MESSAGES) for n, (s, u) in enumerate(sessions)])
+        for session, _ in sessions:
+            key = session_key("default", session)
+            insert(connection, "messages", [message_row(key, n) for n in range(1, MESSAGES + 1)])
+        document = {"project": "default", "title": "t", "content": "c", "metadata": "{}", "digest": b"d" * 16}
+        document |= {"created_at": at(0), "updated_at": at(0), "version": 1}
+        owners = [(user_key("default", user), None) for user in users] + [(None, b"A" * 16)]
+        insert(
+            connection,
+            "documents",
+            [
+                document | {"key": b"D" + n.to_bytes(15), "user_key": user, "agent_key": agent}
+                for n, (user, agent) in enumerate(owners)
+            ],
+        )
+        memories = [memory_row(4 * n + k, user, s) for n, (s, user) in enumerate(sessions) for k in range(2)]
+        memories += [memory_row(10_000 + 4 * n + k, user, None) for n, user in enumerate(users) for k in range(3)]
+        insert(connection, "memories", memories)
+        # The second memory of each session takes the place of a third, which is therefore history.
+        older = [memory_row(20_000 + n, user, s) for n, (s, user) in enumerate(sessions)]
+        insert(
+            connection,
+            "memories",
+            [
+                row | {"superseded_by": (4 * n + 1).to_bytes(16), "superseded_from": at(n)}
+                for n, row in enumerate(older)
+            ],
+        )
+        sources = []
+        for n, (session, _) in enumerate(sessions):
+            key, memory = session_key("default", session), (4 * n).to_bytes(16)
+            sources += [
+                {
+                    "memory_key": memory,
+                    "position": position,
+                    "session_key": key,
+                    "sequence": position + 1,
+                    "document_key": None,
+                }
+                for position in range(3)
+            ]
+            sources.append(
+                {
+                    "memory_key": memory,
+                    "position": 3,
+                    "session_key": None,
+                    "sequence": None,
+                    "document_key": b"D" + (n // SESSIONS).to_bytes(15),
+                }
+            )
+        insert(connection, "memory_sources", sources)
+    return path
+
+
+def at_rest(path: Path) -> Server:
+    """A server that has done its purge: writes are carried out in their order, and /ready is one."""
+    running = Server(path)
+    assert running.client.get(f"{running.base}/ready").status_code == 200
+    return running
+
+
+@pytest.fixture
+def filled(filled_file: Path, tmp_path: Path) -> Iterator[Server]:
+    path = tmp_path / "filled.db"
+    shutil.copyfile(filled_file, path)
+    running = at_rest(path)
+    yield running
+    running.close()
+
+
+def statements(server: Server, query: str, **variables: Any) -> tuple[list[str], dict[str, Any]]:
+    """The texts of the statements that a query takes, and its data."""
+    seen: list[str] = []
+    server.app.state.database.listener = seen.append
+    try:
+        data = server.graphql(query, **variables)
+    finally:
+        server.app.state.database.listener = None
+    return seen, data
+
+
+def taken(server: Server, query: str, **variables: Any) -> int:
+    return len(statements(server, query, **variables)[0])
+
+
+def size_of(data: Any) -> int:
+    """How many objects an answer holds; a query whose statements are counted must find something."""
+    if isinstance(data, dict):
+        return 1 + sum(size_of(value) for value in data.values())
+    return sum(size_of(value) for value in data) if isinstance(data, list) else 0
+
+
+def test_the_nested_query_takes_one_statement_a_level(filled: Server) -> None:
+    seen, data = statements(filled, NESTED, id="u00")
+    assert size_of(data) > SESSIONS * MESSAGES
+    assert len(seen) == 3, seen
+
+
+def test_twenty_users_take_as_many_statements_as_one(filled: Server) -> None:
+    query = NESTED.replace("query ($id: String!) { user(userId: $id) {", "{ users(first: 20) { nodes {") + "}"
+    seen, data = statements(filled, query)
+    assert size_of(data) > USERS * SESSIONS * MESSAGES
+    assert len(seen) == 3, seen
+
+
+LEVELS = {
+    "a user": ('{ user(userId: "u01") { name email metadata } }', 1),
+    "an unknown user": ('{ user(userId: "none") { sessions { nodes { messages { nodes { id } } } } } }', 1),
+    "the viewer": ("{ viewer { role project } }", 0),
+    "an empty page": ("{ users(first: 0) { nodes { id } } }", 1),
+    "page info and cursors": ("{ users { pageInfo { hasNextPage endCursor } edges { cursor } } }", 1),
+    "a count with its page": ("{ users(first: 1) { totalCount nodes { id } } }", 2),
+    "a count that is not included": ("{ users(first: 1) { totalCount @include(if: false) nodes { id } } }", 1),
+    "counts on three levels": (
+        """{ users(first: 20) { totalCount nodes { sessions { totalCount nodes { messages { totalCount nodes { id }
+        } } } } } }""",
+        6,
+    ),
+    "aliases": (
+        """{ users { nodes { a: sessions(first: 1) { nodes { id } } b: sessions(first: 2) { nodes { id } }
+        c: sessions(last: 1) { nodes { id } } } } }""",
+        4,
+    ),
+    "the same field twice": ("{ users { nodes { sessions { nodes { id } } sessions { nodes { sessionId } } } } }", 2),
+    "fragments": (
+        """{ users { nodes { ...f ...g } } } fragment f on User { sessions { nodes { id } } }
+        fragment g on User { sessions { edges { cursor } } }""",
+        2,
+    ),
+    "summaries of users": ("{ users { nodes { summary { content } } } }", 2),
+    "summaries of sessions": ("{ sessions(first: 100) { nodes { summary { content } } } }", 2),
+    "the users of sessions": ("{ sessions(first: 100) { nodes { user { userId } } } }", 2),
+    "the agents of sessions": ("{ sessions(first: 100) { nodes { agent { agentId } } } }", 2),
+    "sessions of agents": ("{ agents { nodes { sessions(first: 100) { nodes { user { id } } } } } }", 3),
+    "the sessions of messages": ("{ sessions(first: 50) { nodes { messages { nodes { session { id } } } } } }", 3),
+    "memories of users": ("{ users { nodes { memories { nodes { id } } } } }", 2),
+    "memories of sessions": ("{ sessions { nodes { memories { nodes { user { id } session { id } } } } } }", 4),
+    "memories of messages": ("{ sessions { nodes { messages { nodes { memories { nodes { id } } } } } } }", 3),
+    "documents of users": ("{ users { nodes { documents { nodes { user { id } } } } } }", 3),
+    "documents of agents": ("{ agents { nodes { documents { nodes { agent { id } } } } } }", 3),
+    "superseded memories": (
+        "{ sessions { nodes { memories(filter: {history: true}) { nodes { supersededBy { id } } } } } }",
+        3,
+    ),
+    "superseding memories": (
+        "{ sessions { nodes { memories(filter: {history: true}) { nodes { supersedes { id } } } } } }",
+        3,
+    ),
+    "wide, not deep": (
+        """{ users { nodes { summary { id } sessions { nodes { id } } memories { nodes { id } }
+        documents { nodes { id } } } } }""",
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_takes_one_statement_however_many_parents_it_has(filled: Server, level: str) -> None:
+    query, expected = LEVELS[level]
+    seen, _ = statements(filled, query)
+    assert len(seen) == expected, seen
+
+
+def test_sources_take_at_most_three_statements_however_many_memories(filled: Server) -> None:
+    query = """{ users { nodes { memories(first: 100) { nodes { sources { totalCount edges { cursor node { __typename
+        ... on Message { content } ... on Document { title } } } } } } } } }"""
+    seen, data = statements(filled, query)
+    kinds = re.findall(r"'__typename': '(\w+)'", str(data))
+    assert kinds.count("Message") == 3 * USERS * SESSIONS
+    assert kinds.count("Document") == USERS * SESSIONS
+    assert 3 <= len(seen) <= 2 + 3 + 1, seen
+
+
+def test_nodes_take_one_statement_for_each_kind(filled: Server) -> None:
+    query = """{ users { nodes { id documents { nodes { id } } memories { nodes { id } }
+        sessions { nodes { id messages(first: 1) { nodes { id } } } } } } agents { nodes { id } } }"""
+    ids = re.findall(r"'id': '([^']+)'", str(filled.graphql(query)))
+    by_kind = {letter: [id for id in ids if id[0] == letter] for letter in "USMYDA"}
+    assert all(by_kind.values())
+    for found in by_kind.values():
+        assert taken(filled, "query ($id: ID!) { node(id: $id) { id } }", id=found[0]) == 1
+        assert taken(filled, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=found[:20]) == 1
+    mixed = [id for found in by_kind.values() for id in found[:10]]
+    seen, data = statements(filled, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*mixed, "nonsense"])
+    assert [node and node["id"] for node in data["nodes"]] == [*mixed, None]
+    assert len(seen) == len(by_kind)
+    assert taken(filled, '{ nodes(ids: []) { id } node(id: "nonsense") { id } }') == 0
+
+
+MUTATIONS: dict[str, tuple[str, str]] = {
+    "createUser": ("CreateUser", '{userId: "new"}'),
+    "updateUser": ("UpdateUser", '{userId: "u00", name: "x"}'),
+    "upsertUser": ("UpsertUser", '{userId: "u00", name: "y"}'),
+    "deleteUser": ("DeleteUser", '{userId: "u00"}'),
+    "createSession": ("CreateSession", '{sessionId: "new", userId: "u01"}'),
+    "updateSession": ("UpdateSession", '{sessionId: "u01-s0", situation: "x"}'),
+    "endSession": ("EndSession", '{sessionId: "u01-s0"}'),
+    "addMessages": ("AddMessages", '{sessionId: "u01-s1", messages: [{role: USER, content: "x", messageId: "k"}]}'),
+    "deleteMessages": ("DeleteMessages", '{sessionId: "u01-s2", fromSequence: 1, toSequence: 3}'),
+    "createMemory": ("CreateMemory", '{userId: "u01", sessionId: "u01-s1", kind: SUMMARY, content: "x"}'),
+    "createDocument": ("CreateDocument", '{userEmail: "u01@x.org", title: "t", content: "c"}'),
+    "deleteSession": ("DeleteSession", '{sessionId: "u01-s3"}'),
+    "deleteSession permanently": ("DeleteSession", '{sessionId: "u01-s4", permanently: true}'),
+}
+
+
+def mutation(name: str) -> str:
+    _, given = {**MUTATIONS, **MUTATIONS_OF_MORE}[name]
+    return f"mutation {{ {name.split()[0]}(input: {given}) {{ userErrors {{ code message }} }} }}"
+
+
+def test_mutations_take_as_many_statements_on_a_large_table_as_on_a_small_one(
+    filled: Server, migrated_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.db"
+    shutil.copyfile(migrated_file, path)
+    small = at_rest(path)
+    try:
+        for user in ("u00", "u01"):
+            document = '{title: "t", content: "c"}'
+            small.graphql(
+                f'mutation {{ createUser(input: {{userId: "{user}", email: "{user}@x.org", documents: [{document}]}}) '
+                "{ userErrors { code } } }"
+            )
+            messages = ", ".join(f'{{role: USER, content: "x", messageId: "m{n}"}}' for n in range(1, 11))
+            for n in range(SESSIONS):
+                small.graphql(
+                    f'mutation {{ addMessages(input: {{sessionId: "{user}-s{n}", userId: "{user}", '
+                    f"messages: [{messages}]}}) {{ userErrors {{ code }} }} }}"
+                )
+                small.graphql(
+                    f'mutation {{ createMemory(input: {{sessionId: "{user}-s{n}", kind: SUMMARY, content: "x"}}) '
+                    "{ userErrors { code } } }"
+                )
+        for name in MUTATIONS:
+            seen_small, few = statements(small, mutation(name))
+            seen_large, many = statements(filled, mutation(name))
+            assert next(iter(few.values())) == {"userErrors": []}, name
+            assert next(iter(many.values())) == {"userErrors": []}, name
+            assert len(seen_small) == len(seen_large), (name, seen_small, seen_large)
+            assert len(seen_large) <= 40, (name, seen_large)
+    finally:
+        small.close()
+
+
+def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
+    add = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { deduplicated userErrors { code } } }"
+
+    def batch(count: int, session: str) -> int:
+        messages = [{"role": "USER", "content": "x", "messageId": f"k{n}"} for n in range(count)]
+        first = taken(filled, add, input={"sessionId": session, "messages": messages})
+        again = taken(filled, add, input={"sessionId": session, "messages": messages})
+        assert again <= 6, "a retry looks up all its messages together"
+        return first
+
+    ten, hundred = batch(10, "ten"), batch(100, "hundred")
+    assert hundred - ten == 90, "one insert a message and nothing else that grows"
+
+
+# Plans
+
+
+def plans(path: Path, texts: list[str]) -> dict[str, list[str]]:
+    """How SQLite runs each statement."""
+    found: dict[str, list[str]] = {}
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.create_function("json_contains", 2, json_contains, deterministic=True)
+        for text in dict.fromkeys(texts):
+            names = set(re.findall(r":(\w+)", text))
+            values = {name: "[]" if name == "parents" or text.count(f"json_each(:{name})") else None for name in names}
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+            found[text] = [row[3] for row in rows]
+    return found
+
+
+def scans(plan: list[str]) -> list[str]:
+    """The steps that go through the whole of a table or of an index; lists that were bound as JSON don't count."""
+    return [
+        step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step and "CONSTANT ROW" not in step
+    ]
+
+
+def sorts(plan: list[str]) -> list[str]:
+    return [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step and "LAST TERM" not in step]
+
+
+HOT = {
+    "nested": NESTED.replace("query ($id: String!) { user(userId: $id)", '{ user(userId: "u01")'),
+    "users": "{ users { nodes { id sessions { nodes { id messages(last: 20) { nodes { id } } } } } } }",
+    "sessions": "{ sessions { nodes { id user { id } agent { id } } } }",
+    "oldest sessions": "{ sessions(last: 5) { nodes { id } } }",
+    "agents": "{ agents { nodes { id sessions { nodes { id } } documents { nodes { id } } } } }",
+    "memories": """{ users { nodes { memories { nodes { sources { nodes { __typename } } supersedes { id }
+        supersededBy { id } session { id } } } documents { nodes { id } } summary { id } } } }""",
+    "memories of messages": """{ sessions { nodes { summary { id } messages { nodes { memories { nodes { id } } } } } }
+        }""",
+    "by key": '{ session(sessionId: "u01-s1") { id } agent(agentId: "a") { id } user(userId: "u01") { id } }',
+    "filtered": """{ users { nodes { sessions(filter: {ended: false, hasUser: true}) { nodes { id } }
+        documents(filter: {metadata: {}}) { nodes { id } } } }
+        session(sessionId: "u01-s1") { messages(filter: {roles: [USER]}) { nodes { id } } } }""",
+    "by time": '{ users(filter: {createdAt: {since: "2025-01-01T00:00:00Z"}}) { nodes { id } } }',
+    "by activity": "{ sessions(orderBy: {field: LAST_ACTIVITY_AT, direction: DESC}) { nodes { id } } }",
+    "by id": """{ sessions(orderBy: {field: SESSION_ID, direction: ASC}) { nodes { id } }
+        users(orderBy: {field: USER_ID, direction: DESC}) { nodes { id } } }""",
+    "named": """{ users(filter: {userIds: ["u01", "u02"]}) { nodes { id } }
+        sessions(filter: {sessionIds: ["u01-s1"]}) { nodes { id } } }""",
+    "counts of nested lists": """{ user(userId: "u01") { sessions { totalCount nodes { messages { totalCount }
+        memories { totalCount } } } documents { totalCount } memories { totalCount } } }""",
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_no_hot_statement_goes_through_a_whole_table(filled: Server, name: str) -> None:
+    seen, data = statements(filled, HOT[name])
+    assert size_of(data) > 2
+    for text, plan in plans(filled.path, seen).items():
+        # A list of the project is read along an index that has its order, and stops at the page.
+        assert not scans(plan), f"{plan}\n{text}"
+
+
+@pytest.mark.parametrize("name", ["nested", "users", "sessions", "oldest sessions", "by key", "by activity", "by id"])
+def test_no_page_sorts_more_than_itself(filled: Server, name: str) -> None:
+    seen, _ = statements(filled, HOT[name])
+    for text, plan in plans(filled.path, seen).items():
+        if "json_each" in text:
+            # The rows of a page for many parents are put in order; what they are cut from must not be.
+            cut = [step for step in plan if "TEMP B-TREE" in step]
+            assert len(cut) <= 1, f"{plan}\n{text}"
+            assert not cut or plan[-1] == cut[0], f"{plan}\n{text}"
+        else:
+            assert not sorts(plan), f"{plan}\n{text}"
+
+
+MUTATIONS_OF_MORE: dict[str, tuple[str, str]] = {
+    "upsertAgent": ("UpsertAgent", '{agentId: "a", name: "b"}'),
+    "deleteAgent": ("DeleteAgent", '{agentId: "a"}'),
+    "upsertSession": ("UpsertSession", '{sessionId: "u01-s0", userId: "u02"}'),
+    "reopenSession": ("ReopenSession", '{sessionId: "u01-s0"}'),
+    "deleteInactiveSessions": ("DeleteInactiveSessions", '{inactiveSince: "2025-01-01T00:00:30Z", limit: 5}'),
+    "purgeDeleted": ("PurgeDeleted", '{deletedBefore: "2025-01-01T00:00:00Z"}'),
+}
+
+
+@pytest.mark.parametrize("name", [*MUTATIONS, *MUTATIONS_OF_MORE])
+def test_no_statement_of_a_mutation_goes_through_a_whole_table(filled: Server, name: str) -> None:
+    seen, _ = statements(filled, mutation(name))
+    assert seen
+    for text, plan in plans(filled.path, seen).items():
+        assert not scans(plan), f"{plan}\n{text}"
+
+
+# Cost
+
+
+LONG = 100_000
+
+
+@pytest.fixture(scope="module")
+def long_session(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        insert(connection, "users", [user_row("u", 0)])
+        insert(connection, "sessions", [session_row("long", "u", 0, LONG), session_row("short", "u", 1, 100)])
+        key = session_key("default", "long")
+        insert(connection, "messages", [message_row(key, n) for n in range(1, LONG + 1)])
+        insert(connection, "messages", [message_row(session_key("default", "short"), n) for n in range(1, 101)])
+    return path
+
+
+@pytest.fixture
+def long(long_session: Path) -> Iterator[Server]:
+    """One file for the tests of this part: they only read."""
+    running = at_rest(long_session)
+    yield running
+    running.close()
+
+
+@contextlib.contextmanager
+def steps(server: Server) -> Iterator[Callable[[], int]]:
+    """Counts the steps of SQLite's virtual machine on all connections of the server, in tens."""
+    counted = [0]
+
+    def tick() -> int:
+        counted[0] += 10
+        return 0
+
+    database = server.app.state.database
+
+    def listen(handler: Callable[[], int] | None) -> None:
+        for connection in (database._reading, database._writing):
+            connection.set_progress_handler(handler, 10)
+        slow = database._slow.set_progress_handler(handler, 10)
+        asyncio.run_coroutine_threadsafe(slow, database._writer.get_loop()).result(timeout=10)
+
+    listen(tick)
+    try:
+        yield lambda: counted[0]
+    finally:
+        listen(None)
+
+
+PAGE = """query ($first: Int, $after: String, $last: Int, $before: String) { session(sessionId: "long") {
+    messages(first: $first, after: $after, last: $last, before: $before) { edges { cursor node { sequence content } }
+    pageInfo { hasNextPage hasPreviousPage } } } }"""
+
+
+def page(server: Server, **arguments: Any) -> list[dict[str, Any]]:
+    return server.graphql(PAGE, **arguments)["session"]["messages"]["edges"]
+
+
+def test_a_page_costs_the_same_wherever_it_is_in_a_long_session(long: Server) -> None:
+    start = page(long, first=20)
+    assert [edge["node"]["sequence"] for edge in start] == list(range(1, 21))
+    end = page(long, last=20)
+    assert [edge["node"]["sequence"] for edge in end] == list(range(LONG - 19, LONG + 1))
+    costs: dict[str, int] = {}
+
+    def measure(name: str, expected: range, **arguments: Any) -> str:
+        with steps(long) as counted:
+            found = page(long, **arguments)
+            costs[name] = counted()
+        assert [edge["node"]["sequence"] for edge in found] == list(expected), name
+        return found[-1]["cursor"]
+
+    # Cursors of the middle are got by walking there: a hundred pages from the end.
+    before = end[0]["cursor"]
+    for _ in range(10):
+        before = page(long, last=100, before=before)[0]["cursor"]
+    middle = LONG - 19 - 1000
+    measure("start", range(1, 21), first=20)
+    measure("second", range(21, 41), first=20, after=start[-1]["cursor"])
+    measure("middle, forwards", range(middle + 1, middle + 21), first=20, after=before)
+    measure("middle, backwards", range(middle - 20, middle), last=20, before=before)
+    measure("end", range(LONG - 19, LONG + 1), last=20)
+    measure("before the end", range(LONG - 39, LONG - 19), last=20, before=end[0]["cursor"])
+    with steps(long) as counted:
+        long.graphql(PAGE.replace('"long"', '"short"'), first=20)
+        costs["of a short session"] = counted()
+    assert min(costs.values()) > 0
+    assert max(costs.values()) < 2 * min(costs.values()), costs
+    assert max(costs.values()) < 5000, costs
+
+
+def test_a_page_of_the_newest_session_first_does_not_read_the_messages_of_others(long: Server) -> None:
+    query = NESTED.replace("first: 20", "last: 20")
+    with steps(long) as counted:
+        data = long.graphql(query, id="u")
+        cost = counted()
+    assert len(data["user"]["sessions"]["edges"]) == 2
+    assert 0 < cost < 10_000
+
+
+WINDOW = "query ($first: Int, $after: String, $last: Int, $before: String)"
+LISTS = {
+    "users": (f"{WINDOW} {{ list: users(PAGE) {{ edges {{ cursor }} }} }}", []),
+    "users by id": (
+        f"{WINDOW} {{ list: users(PAGE, orderBy: {{field: USER_ID, direction: ASC}}) {{ edges {{ cursor }} }} }}",
+        [],
+    ),
+    "sessions": (f"{WINDOW} {{ list: sessions(PAGE) {{ edges {{ cursor }} }} }}", []),
+    "sessions by activity": (
+        f"""{WINDOW} {{ list: sessions(PAGE, orderBy: {{field: LAST_ACTIVITY_AT, direction: ASC}}) {{
+        edges {{ cursor }} }} }}""",
+        [],
+    ),
+    "sessions of a user": (
+        f'{WINDOW} {{ user(userId: "u00000") {{ list: sessions(PAGE) {{ edges {{ cursor }} }} }} }}',
+        ["user"],
+    ),
+    "memories of a user": (
+        f"""{WINDOW} {{ user(userId: "u00000") {{ list: memories(PAGE, filter: {{asOf: "2030-01-01T00:00:00Z"}}) {{
+        edges {{ cursor }} }} }} }}""",
+        ["user"],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["each at its time", "all at the same time"])
+def many_file(request: pytest.FixtureRequest, migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("many") / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    times = [0 if request.param else n for n in range(5000)]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        insert(connection, "users", [user_row(f"u{n:05}", time) for n, time in enumerate(times)])
+        insert(connection, "sessions", [session_row(f"s{n:05}", "u00000", time, 0) for n, time in enumerate(times)])
+        memories = [memory_row(n, "u00000", None) | {"created_at": at(time)} for n, time in enumerate(times)]
+        insert(connection, "memories", memories)
+    return path
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_of_a_long_list_costs_the_same_wherever_it_is(many_file: Path, name: str) -> None:
+    query, below = LISTS[name]
+    query = query.replace("PAGE", "first: $first, after: $after, last: $last, before: $before")
+    running = at_rest(many_file)
+    try:
+
+        def measure(**arguments: Any) -> tuple[int, list[str]]:
+            with steps(running) as counted:
+                data = running.graphql(query, **arguments)
+                cost = counted()
+            for field in below:
+                data = data[field]
+            return cost, [edge["cursor"] for edge in data["list"]["edges"]]
+
+        first, start = measure(first=20)
+        last, end = measure(last=20)
+        for _ in range(20):
+            _, end = measure(last=100, before=end[0])
+        forwards, after = measure(first=20, after=end[0])
+        backwards, before = measure(last=20, before=end[0])
+        costs = {"first": first, "last": last, "forwards": forwards, "backwards": backwards}
+        assert len(start) == len(after) == len(before) == 20
+        assert 0 < max(costs.values()) < 3 * min(costs.values()), costs
+    finally:
+        running.close()
+
+
+def test_appending_costs_the_same_in_a_long_session_and_after_many_deletions(
+    long_session: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.db"
+    shutil.copyfile(long_session, path)
+    key = session_key("default", "long")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        gone = [{"session_key": key, "sequence": n, "message_id_hash": n.to_bytes(16)} for n in range(1, 20_001)]
+        insert(connection, "deleted_messages", gone)
+        connection.execute("DELETE FROM messages WHERE session_key = ? AND sequence <= 20000", (key,))
+    running = at_rest(path)
+    add = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { deduplicated userErrors { code } } }"
+    try:
+        costs: dict[str, int] = {}
+        for session in ("short", "long"):
+            message = {"role": "USER", "content": "x", "messageId": "new"}
+            with steps(running) as counted:
+                answer = running.graphql(add, input={"sessionId": session, "messages": [message]})
+                costs[session] = counted()
+            assert answer == {"addMessages": {"deduplicated": 0, "userErrors": []}}
+        assert 0 < costs["long"] < 3 * costs["short"], costs
+    finally:
+        running.close()
