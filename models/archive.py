@@ -1,5 +1,6 @@
 """Reading everything, for an export: one snapshot, row by row."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from sqlalchemy import Select, func, literal, select
 
 from models.database import connect
+from models.errors import DatabaseProblem
+from models.memories import is_there
 from models.scope import Scope
 from models.statements import (
     AgentRow,
@@ -26,22 +29,24 @@ from models.tables import agents, documents, memories, memory_sources, messages,
 _live = sessions.c.deleted_at.is_(None)
 _sources = memory_sources.alias("s")
 _source = func.json_object(
+    literal("position"),
+    _sources.c.position,
     literal("sessionId"),
     sessions.c.session_id,
     literal("sequence"),
     _sources.c.sequence,
     literal("documentKey"),
-    func.lower(func.hex(_sources.c.document_key)),
+    func.nullif(func.lower(func.hex(_sources.c.document_key)), ""),
 )
 _named_sources = (
     select(func.json_group_array(func.json(_source)))
     .select_from(_sources.outerjoin(sessions, sessions.c.key == _sources.c.session_key))
-    .where(_sources.c.memory_key == memories.c.key)
+    .where(_sources.c.memory_key == memories.c.key, is_there(_sources))
     .correlate(memories)
     .scalar_subquery()
 )
 
-# What refers to something stands after it.
+# What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted.
 _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
     (select(users).where(in_project(users)).order_by(users.c.created_at, users.c.user_id), UserRow),
     (select(agents).where(in_project(agents)).order_by(agents.c.created_at, agents.c.agent_id), AgentRow),
@@ -53,7 +58,7 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
             )
         )
         .where(in_project(documents))
-        .order_by(documents.c.created_at, documents.c.key),
+        .order_by(documents.c.key),
         DocumentRow,
     ),
     (
@@ -82,7 +87,7 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
             )
         )
         .where(in_project(memories), memories.c.deleted_at.is_(None))
-        .order_by(memories.c.created_at, memories.c.key),
+        .order_by(memories.c.key),
         MemoryRow,
     ),
 ]
@@ -90,13 +95,16 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
 
 def read_everything(path: Path, scope: Scope) -> Iterator[Record]:
     """Every row that is not deleted, as the file was at one moment; what refers to others comes after them."""
-    with closing(connect(path)) as connection:
-        connection.execute("BEGIN")
-        for clause, kind in _EVERYTHING:
-            statement = Statement(clause, kind)
-            cursor = connection.cursor()
-            cursor.row_factory = statement.row
-            yield from cursor.execute(statement.text, {**statement.defaults, **scope.values})
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute("BEGIN")
+            for clause, kind in _EVERYTHING:
+                statement = Statement(clause, kind)
+                cursor = connection.cursor()
+                cursor.row_factory = statement.row
+                yield from cursor.execute(statement.text, {**statement.defaults, **scope.values})
+    except sqlite3.Error as error:
+        raise DatabaseProblem(f"{path} can't be read to its end: {error}. Restore it from a backup.") from error
 
 
 def count_everything(path: Path, scope: Scope) -> int:

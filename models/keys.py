@@ -3,13 +3,15 @@
 from hashlib import blake2b
 from uuid import uuid4
 
+KEY_SIZE = 16
+
 
 def key_of(kind: str, *parts: str | bytes) -> bytes:
     """The key of the object of this kind with these parts (project, then owner and the client's own key).
 
     Each part goes in with its length, so that ("ab", "c") and ("a", "bc") are different objects.
     """
-    digest = blake2b(digest_size=16, person=kind.encode())
+    digest = blake2b(digest_size=KEY_SIZE, person=kind.encode())
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(4, "big"))

@@ -26,9 +26,13 @@ from sqlalchemy import (
 
 from models.database import Reader
 from models.scope import Scope
-from models.statements import CrossJoin, Parents, Record, Row, Statement, each_of, parents
+from models.statements import CrossJoin, Parents, Record, Row, Statement, each_of, parent_number, parents
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
+
+
+SELECTIVE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
+"""Filters that most rows pass, so that a page is found at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,8 @@ class Listing:
     """A list that can be paged: whose rows, which of them, in which orders, by which filters.
 
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
-    with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how.
+    with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how. With `floor` a
+    parent's number is a value of the first order column that its rows lie above.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Listing:
     orders: Mapping[str, tuple[str, ...]]
     filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
     nested: bool = True
+    floor: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ def _page(
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = [rows.c[name] for name in listing.orders[order]]
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
+    if listing.floor:
+        # One lower bound: of two, SQLite takes the first for the index and walks from there to the other.
+        lower = func.max(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
+        conditions.append(columns[0] > lower)
+        after = False
     for wanted, name, follows in ((after, "after", not descending), (before, "before", descending)):
         if wanted:
             bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
@@ -102,6 +113,8 @@ def _page(
 def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
     rows = listing.table.alias("x") if listing.nested else listing.table
     conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
+    if listing.floor:
+        conditions &= rows.c[next(iter(listing.orders.values()))[0]] > parent_number
     counted = select(func.count()).select_from(rows).where(conditions)
     if not listing.nested:
         return Statement(counted.with_only_columns(func.count().label("count")))
@@ -128,7 +141,7 @@ async def fetch_pages(
     for name, position in (("after", part.after), ("before", part.before)):
         bound.update({f"{name}_{i}": value for i, value in enumerate(position or ())})
     # A filter may pass over many rows to find few; an order without an index sorts them all.
-    slowly = bool(part.given) or part.order not in ("created_at", "sequence", "position")
+    slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:
         rows = await read.fetch(statement, bound, slowly=slowly)
         return [rows[::-1] if part.backwards else rows]

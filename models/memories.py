@@ -70,7 +70,7 @@ MEMORIES_OF_MESSAGE = _listing(
 )
 
 
-def _is_there(rows: FromClause) -> ColumnElement[bool]:
+def is_there(rows: FromClause) -> ColumnElement[bool]:
     """Whether what a source names can be seen: a document, or a message that did not go with its session."""
     message = (
         select(messages.c.sequence)
@@ -91,7 +91,7 @@ SOURCES_OF_MEMORY = Listing(
     name="sources of a memory",
     table=memory_sources,
     row=Row,
-    always=lambda rows: (rows.c.memory_key == parent_key) & _is_there(rows),
+    always=lambda rows: (rows.c.memory_key == parent_key) & is_there(rows),
     orders={"position": ("position",)},
 )
 

@@ -26,7 +26,8 @@ MESSAGES_OF_SESSION = Listing(
     table=messages,
     row=MessageRow,
     # A parent's number is its `deleted_through`: the messages up to it went when the session was deleted.
-    always=lambda rows: (rows.c.session_key == parent_key) & (rows.c.sequence > parent_number),
+    floor=True,
+    always=lambda rows: rows.c.session_key == parent_key,
     orders={"sequence": ("sequence",)},
     filters={"roles": in_list("role", "roles"), "metadata": contains(), **between("created_at")},
 )
@@ -53,9 +54,13 @@ _by_message_id = Statement(
     MessageRow,
 )
 _tombstones = Statement(
-    select(deleted_messages.c.message_id_hash).where(
+    select(deleted_messages.c.message_id_hash)
+    .select_from(CrossJoin(parents, deleted_messages))
+    .where(
         deleted_messages.c.session_key == bindparam("session"),
-        deleted_messages.c.sequence > bindparam("generation"),
+        deleted_messages.c.message_id_hash == parent_key,
+        # An expression, so that SQLite goes by the hash and not by the sequence, which most rows pass.
+        deleted_messages.c.sequence + 0 > bindparam("generation"),
     )
 )
 _range = Statement(
@@ -88,9 +93,9 @@ async def messages_by_message_id(read: Reader, session: Record, message_ids: str
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
 
 
-async def deleted_ids(read: Reader, session: Record) -> set[bytes]:
-    """The hashes of the own keys of the session's deleted messages."""
-    values = {"session": session["key"], "generation": session["deleted_through"]}
+async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set[bytes]:
+    """Which of these hashes are of own keys of the session's deleted messages."""
+    values = {"session": session["key"], "generation": session["deleted_through"], **Parents(hashes).values}
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from glob import escape
 from pathlib import Path
 
 from alembic import command
@@ -11,9 +12,10 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from models.database import connect
+from models.database import LOCK_PATIENCE, connect
 from models.errors import DatabaseProblem
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -26,10 +28,23 @@ def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
     written by a newer version.
     """
     try:
+        _refuse_foreign(path)
         with closing(connect(path)) as connection:
             _upgrade(connection, path, migrations)
     except sqlite3.Error as error:
         raise DatabaseProblem(_explanation(error, path)) from error
+    except DBAPIError as error:
+        cause = error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error(str(error.orig))
+        raise DatabaseProblem(_explanation(cause, path)) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Before anything of the file is changed, its journal mode included."""
+    if path.is_file():
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if names and "alembic_version" not in names:
+            raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
@@ -44,10 +59,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
         current = MigrationContext.configure(bound).get_current_revision()
         if current == scripts.get_current_head():
             return
-        if current is None:
-            if bound.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
-                raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
-        else:
+        if current is not None:
             _refuse_newer(scripts, current, path)
             _back_up(path, current)
         config.attributes["connection"] = bound
@@ -66,7 +78,7 @@ def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
 
 def backups_of(path: Path) -> list[Path]:
     """The copies that migrations of this file have left, removed by the purge once they are old enough."""
-    return sorted(path.parent.glob(f"{path.name}.backup-*"))
+    return sorted(path.parent.glob(f"{escape(path.name)}.backup-*"))
 
 
 def _back_up(path: Path, revision: str) -> None:

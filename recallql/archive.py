@@ -53,6 +53,7 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
             "sessionId": GraphQLInputField(name),
             "sequence": GraphQLInputField(number),
             "documentKey": GraphQLInputField(name),
+            "position": GraphQLInputField(number),
         },
     )
     for field_name, field in source.fields.items():
@@ -179,9 +180,6 @@ def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tall
 def export_file(file: BinaryIO, settings: Settings) -> int:
     """Writes everything as it is at one moment; how many lines."""
     path = path_of(settings.database_url)
-    if not path.exists():
-        raise CannotImport(f"{path} does not exist; name the database with --database-url.")
-    migrate(path)
     count = 0
     with _progress("exporting", count_everything(path, Scope())) as advance:
         for row in read_everything(path, Scope()):
@@ -189,6 +187,7 @@ def export_file(file: BinaryIO, settings: Settings) -> int:
             count += 1
             if count % 100 == 0:
                 advance(100)
+        advance(count % 100)
     return count
 
 
@@ -205,6 +204,14 @@ def purge_file(settings: Settings, before: str) -> dict[str, int]:
             await database.close()
 
     return asyncio.run(run())
+
+
+def check_source(settings: Settings) -> None:
+    """Sees to it that there is a database to export before a file is made for it."""
+    path = path_of(settings.database_url)
+    if not path.exists():
+        raise CannotImport(f"{path} does not exist; name the database with --database-url.")
+    migrate(path)
 
 
 def open_input(path: Path) -> tuple[BinaryIO, int | None]:

@@ -104,9 +104,10 @@ def export(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
-    from recallql.archive import export_file
+    from recallql.archive import check_source, export_file
 
     settings = _settings(database_url=database_url)
+    check_source(settings)
     if file is None:
         export_file(sys.stdout.buffer, settings)
         return

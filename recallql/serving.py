@@ -55,9 +55,9 @@ def bind(settings: Settings) -> socket.socket:
 
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM; then requests in flight are finished first."""
+    listening = bind(settings)
     # Before any worker, so that they do not all find the same work; and errors are said in words here.
     migrate(path_of(settings.database_url))
-    listening = bind(settings)
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
     config = uvicorn.Config(

@@ -15,7 +15,7 @@ import orjson
 from models.agents import agent_by_id
 from models.database import Transaction
 from models.documents import documents_by_key
-from models.keys import key_of, session_key
+from models.keys import KEY_SIZE, key_of, session_key
 from models.memories import memories_by_key
 from models.messages import messages_by_message_id, messages_by_place
 from models.sessions import session_by_id
@@ -26,13 +26,13 @@ from models.writing import insert_row, update_row
 from resolvers.agents import RULES as AGENT_RULES
 from resolvers.agents import agent_row
 from resolvers.context import Context
-from resolvers.documents import DOCUMENT_RULES, OWNERS, document_row, insert_document
+from resolvers.documents import DOCUMENT_RULES, OWNERS, document_faults, document_row, insert_document
 from resolvers.documents import find_owner as find_document_owner
 from resolvers.errors import Fault, Refused, refuse
-from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule
+from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule, text
 from resolvers.memories import RULES as MEMORY_RULES
 from resolvers.memories import find_owner as find_memory_owner
-from resolvers.memories import find_superseded, insert_sources, memory_row, supersede
+from resolvers.memories import find_superseded, insert_sources, memory_faults, memory_row, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.messages import append, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
@@ -76,7 +76,7 @@ class Importer:
             for number, line in lines:
                 kind = line["type"]
                 try:
-                    check(line, KINDS[kind].rules)
+                    check(line, {**EXPORTED_RULES, **KINDS[kind].rules})
                     is_new = await KINDS[kind].add(write, self._context, self._identified(line))
                 except Refused as refusal:
                     raise BadLine(number, "; ".join(_words(fault) for fault in refusal.faults)) from refusal
@@ -112,7 +112,20 @@ def _kept(line: Line, *names: str) -> Line:
     return {name: line[name] for name in ("updated_at", "version", *names) if name in line}
 
 
+def _hex(line: Line, name: str, *path: str) -> bytes:
+    """A key as exports write it: 32 hexadecimal digits."""
+    try:
+        key = bytes.fromhex(line[name])
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        message = f"`{camel(name)}` has {2 * KEY_SIZE} hexadecimal digits, as an export writes it."
+        raise refuse("INVALID", message, *path, camel(name))
+    return key
+
+
 async def _add_user(write: Transaction, context: Context, line: Line) -> bool:
+    check({}, {}, more=document_faults(line))
     if await user_by_id(write, context.scope, _need(line, "user_id")):
         return False
     row = user_row(context, line, context.clock.now()) | _kept(line)
@@ -123,6 +136,7 @@ async def _add_user(write: Transaction, context: Context, line: Line) -> bool:
 
 
 async def _add_agent(write: Transaction, context: Context, line: Line) -> bool:
+    check({}, {}, more=document_faults(line))
     if await agent_by_id(write, context.scope, _need(line, "agent_id")):
         return False
     row = agent_row(context, line, context.clock.now()) | _kept(line)
@@ -155,7 +169,7 @@ async def _add_message(write: Transaction, context: Context, line: Line) -> bool
         raise refuse("CONFLICT", "The session was deleted since; import its own line before its messages.", "sequence")
     stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
     row = message_row(session, line, context.clock.now()) | _kept(line)
-    row["digest"] = bytes.fromhex(line["digest"]) if "digest" in line else row["digest"]
+    row["digest"] = _hex(line, "digest") if "digest" in line else row["digest"]
     if stored is not None:
         if stored["digest"] == row["digest"]:
             return False
@@ -180,11 +194,12 @@ async def _add_document(write: Transaction, context: Context, line: Line) -> boo
 
 
 async def _add_memory(write: Transaction, context: Context, line: Line) -> bool:
+    check({}, {}, more=memory_faults(line))
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, line, owner, context.clock.now())
     row |= _kept(line, "superseded_from") | {"key": _key_of(line, row)}
     if "superseded_by" in line:
-        row["superseded_by"] = bytes.fromhex(line["superseded_by"])
+        row["superseded_by"] = _hex(line, "superseded_by")
     if (await memories_by_key(write, context.scope, [row["key"]]))[0]:
         return False
     sources = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
@@ -198,7 +213,7 @@ async def _add_memory(write: Transaction, context: Context, line: Line) -> bool:
 def _key_of(line: Line, row: Line) -> bytes:
     """The key of a document or memory: without one of the client's or of an export, the line itself is its identity."""
     if "key" in line:
-        return bytes.fromhex(line["key"])
+        return _hex(line, "key")
     if line.get("memory_id") or line.get("document_id"):
         return row["key"]
     return key_of(line["type"], json.dumps(line, sort_keys=True))
@@ -206,17 +221,22 @@ def _key_of(line: Line, row: Line) -> bytes:
 
 async def _source(write: Transaction, context: Context, index: int, source: Line) -> dict[str, Any]:
     path = ("sources", str(index))
-    if "document_key" in source:
-        key = bytes.fromhex(source["document_key"])
+    position = source.get("position") or index
+    if source.get("document_key") is not None:
+        key = _hex(source, "document_key", *path)
         if (await documents_by_key(write, context.scope, [key]))[0] is None:
             raise refuse("NOT_FOUND", "There is no such document.", *path)
-        return {"session_key": None, "sequence": None, "document_key": key}
-    place = (session_key(context.scope.project, source.get("session_id", "")), source.get("sequence", 0))
+        return {"session_key": None, "sequence": None, "document_key": key, "position": position}
+    place = (session_key(context.scope.project, source.get("session_id") or ""), source.get("sequence") or 0)
     if (await messages_by_place(write, context.scope, [place]))[0] is None:
         raise refuse(
             "NOT_FOUND", "There is no message with this sessionId and sequence; it has to stand before.", *path
         )
-    return {"session_key": place[0], "sequence": place[1], "document_key": None}
+    return {"session_key": place[0], "sequence": place[1], "document_key": None, "position": position}
+
+
+EXPORTED_RULES: dict[str, Rule] = {"version": integer_rule(1), "last_sequence": integer_rule(0), "model": text}
+"""Rules of what exported lines add."""
 
 
 class Kind(NamedTuple):

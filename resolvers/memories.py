@@ -185,15 +185,7 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
 
 async def create_memory(context: Context, given: Values) -> Record:
     values = created(given)
-    faults: list[Fault] = []
-    if "user_id" not in values and "session_id" not in values:
-        faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
-    faults += [
-        Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))
-        for name in ("sources", "supersedes")
-        if len(values.get(name, ())) > LARGEST_LIST
-    ]
-    check(values, RULES, more=[*faults, *_validity_faults(values)])
+    check(values, RULES, more=memory_faults(values))
 
     async def operation(write: Transaction) -> Record:
         owner = await find_owner(write, context, values)
@@ -219,7 +211,7 @@ async def create_memory(context: Context, given: Values) -> Record:
 
 async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
     for position, source in enumerate(sources):
-        await insert_row(write, memory_sources, Row, {**source, "memory_key": memory["key"], "position": position})
+        await insert_row(write, memory_sources, Row, {"position": position, **source, "memory_key": memory["key"]})
 
 
 async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
@@ -246,6 +238,18 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
             "INVALID", "The session is not this user's; leave `userId` out, or name the session's user.", "userId"
         )
     return Owner(session["user_key"], session["key"])
+
+
+def memory_faults(values: Values) -> list[Fault]:
+    """What is wrong with a new memory as a whole."""
+    faults = _validity_faults(values)
+    if "user_id" not in values and "session_id" not in values:
+        faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
+    return faults + [
+        Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))
+        for name in ("sources", "supersedes")
+        if len(values.get(name, ())) > LARGEST_LIST
+    ]
 
 
 def _validity_faults(values: Values) -> list[Fault]:

@@ -194,7 +194,7 @@ async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]
     ids = [message["message_id"] for message in batch if "message_id" in message]
     if not ids:
         return {}
-    gone = await deleted_ids(write, session)
+    gone = await deleted_ids(write, session, [message_id_hash(id) for id in ids])
     for index, message in enumerate(batch):
         if gone and "message_id" in message and message_id_hash(message["message_id"]) in gone:
             text = "The message with this messageId was deleted; nothing of the batch was kept."
