@@ -1,8 +1,8 @@
 """Reading everything, for an export: one snapshot, row by row."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,22 +93,29 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
 ]
 
 
-def read_everything(path: Path, scope: Scope) -> Iterator[Record]:
-    """Every row that is not deleted, as the file was at one moment; what refers to others comes after them."""
+@contextmanager
+def _snapshot(path: Path) -> Generator[sqlite3.Connection]:
+    """A connection that sees the file as it is now, and says in words when it can't be read."""
     try:
         with closing(connect(path)) as connection:
             connection.execute("BEGIN")
-            for clause, kind in _EVERYTHING:
-                statement = Statement(clause, kind)
-                cursor = connection.cursor()
-                cursor.row_factory = statement.row
-                yield from cursor.execute(statement.text, {**statement.defaults, **scope.values})
+            yield connection
     except sqlite3.Error as error:
         raise DatabaseProblem(f"{path} can't be read to its end: {error}. Restore it from a backup.") from error
 
 
+def read_everything(path: Path, scope: Scope) -> Iterator[Record]:
+    """Every row that is not deleted, as the file was at one moment; what refers to others comes after them."""
+    with _snapshot(path) as connection:
+        for clause, kind in _EVERYTHING:
+            statement = Statement(clause, kind)
+            cursor = connection.cursor()
+            cursor.row_factory = statement.row
+            yield from cursor.execute(statement.text, {**statement.defaults, **scope.values})
+
+
 def count_everything(path: Path, scope: Scope) -> int:
     """How many rows an export has, for its progress bar."""
-    with closing(connect(path)) as connection:
+    with _snapshot(path) as connection:
         counts = [Statement(select(func.count()).select_from(clause.subquery())) for clause, _ in _EVERYTHING]
         return sum(connection.execute(c.text, {**c.defaults, **scope.values}).fetchone()[0] for c in counts)
