@@ -1,63 +1,24 @@
-"""Fields that take all parents of a level at once, reached from graphql-core through a loader."""
+"""The way from graphql-core to batch resolvers: a loader that gathers the parents of a level."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import strawberry
 from strawberry import Info
 
-BatchResolver = Callable[..., Awaitable[Sequence[Any]]]
-"""`resolve(context, parents, **arguments)`: one result for each parent, in order.
 
-An exception in a result's place is that parent's error.
-"""
-
-
-class HasBatches(Protocol):
-    """What the glue needs of an operation's context: a place for the batches that are being gathered."""
-
-    batches: dict[Any, Any]
-
-
-def batch_field(
-    resolve: BatchResolver,
-    *,
-    description: str,
-    parameters: Sequence[inspect.Parameter] = (),
-    arguments: Callable[..., dict[str, Any]] = dict,
-) -> Any:
-    """A field whose resolver takes all parents of its level.
-
-    `parameters` are the field's arguments, annotated for Strawberry; `arguments` turns them into the resolver's own,
-    once for the level. The field's type is its annotation in the class.
-    """
-
-    def load(root: Any, info: Info, **given: Any) -> asyncio.Future[Any]:
-        batches = info.context.batches
-        level = _level(info)
-        batch = batches.get(level)
-        if batch is None:
-            batch = batches[level] = _Batch(resolve, info.context, arguments(**given))
-            # graphql-core resolves the fields of one level before the loop goes on; then the batch is complete.
-            asyncio.get_running_loop().call_soon(batch.start, batches, level)
-        return batch.add(root)
-
-    return _field(load, description, parameters)
-
-
-def computed_field(compute: Callable[[Any], Any], *, description: str) -> Any:
-    """A field that is worked out from its parent alone."""
-    return _field(lambda root: compute(root), description, ())
-
-
-def _field(resolver: Callable[..., Any], description: str, parameters: Sequence[inspect.Parameter]) -> Any:
-    own = list(inspect.signature(resolver).parameters.values())
-    reserved = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-    resolver.__signature__ = inspect.Signature([*reserved, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
-    resolver.__annotations__ = {parameter.name: parameter.annotation for parameter in (*reserved, *parameters)}
-    return strawberry.field(resolver=resolver, description=description)
+def load(
+    info: Info, resolve: Callable[..., Awaitable[Sequence[Any]]], parent: Any, arguments: Callable[[], dict[str, Any]]
+) -> "asyncio.Future[Any]":
+    """This parent's part of its level's batch. The operation's context has a dictionary `batches` for gathering."""
+    batches = info.context.batches
+    level = _level(info)
+    batch = batches.get(level)
+    if batch is None:
+        batch = batches[level] = _Batch(resolve, info.context, arguments())
+        # graphql-core resolves the fields of one level before the loop goes on; then the batch is complete.
+        asyncio.get_running_loop().call_soon(batch.start, batches, level)
+    return batch.add(parent)
 
 
 def _level(info: Info) -> tuple[Any, ...]:
@@ -74,33 +35,30 @@ def _level(info: Info) -> tuple[Any, ...]:
 class _Batch:
     """The parents of one level, gathered while graphql-core walks them."""
 
-    def __init__(self, resolve: BatchResolver, context: Any, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, resolve: Callable[..., Awaitable[Sequence[Any]]], context: Any, arguments: dict[str, Any]
+    ) -> None:
         self._resolve = resolve
         self._context = context
         self._arguments = arguments
         self._parents: list[Any] = []
         self._futures: list[asyncio.Future[Any]] = []
+        self._task: asyncio.Task[None] | None = None
 
-    def add(self, parent: Any) -> asyncio.Future[Any]:
+    def add(self, parent: Any) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # A future that waits holds its batch, and the batch its task.
+        future.add_done_callback(lambda _: self)
         self._parents.append(parent)
         self._futures.append(future)
         return future
 
     def start(self, batches: dict[Any, Any], level: tuple[Any, ...]) -> None:
         del batches[level]
-        # The task is held by the futures that wait for it.
-        task = asyncio.get_running_loop().create_task(self._run())
-        for future in self._futures:
-            future.add_done_callback(lambda _, task=task: None)
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        try:
-            results = await self._resolve(self._context, self._parents, **self._arguments)
-            if len(results) != len(self._parents):
-                raise RuntimeError(f"a batch resolver gave {len(results)} results for {len(self._parents)} parents")
-        except Exception as error:
-            results = [error] * len(self._parents)
+        results = await resolve_batch(self._resolve, self._context, self._parents, self._arguments)
         for future, result in zip(self._futures, results, strict=True):
             if future.done():
                 continue
@@ -108,3 +66,16 @@ class _Batch:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+async def resolve_batch(
+    resolve: Callable[..., Awaitable[Sequence[Any]]], context: Any, parents: Sequence[Any], arguments: dict[str, Any]
+) -> Sequence[Any]:
+    """What a batch resolver gives for each parent; what it raises is each parent's error."""
+    try:
+        results = await resolve(context, parents, **arguments)
+        if len(results) == len(parents):
+            return results
+        raise RuntimeError(f"a batch resolver gave {len(results)} results for {len(parents)} parents")
+    except Exception as error:
+        return [error] * len(parents)

@@ -1,6 +1,9 @@
-"""Running a request: parse and validate once a document, execute, and tell each error's kind by a code."""
+"""Running a request: a document is planned once, its operation run breadth-first, its errors given codes.
 
-from collections import OrderedDict
+Introspection and fields of a kind that breadth-first execution does not know are run by graphql-core, with the whole of
+their document; which of the two it is, is known before anything runs.
+"""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +20,21 @@ from graphql import (
     parse,
     validate,
 )
-from graphql.execution.values import get_variable_values
+from graphql.execution.values import VariableValues, get_variable_values
 from graphql.validation.validate import ValidationAbortedError
 
-MUTATIONS = 500
-"""Mutations of one document, at most: graphql-core chains them, and a longer chain breaks in the middle."""
+from breadth.cache import Cache
+from breadth.plan import Compiler, Selection, covers, flag_names
+from breadth.running import Run
 
 Describe = Callable[[Exception], tuple[str, str]]
 """For an exception of a resolver the code and the message that a client may see."""
+
+CHAINED_MUTATIONS = 500
+"""Mutations of one document that graphql-core can run, at most: it chains them, and a long chain breaks midway."""
+
+LARGEST_CACHED = 64 * 1024
+"""Characters of a document whose plan is kept, at most."""
 
 
 @dataclass(frozen=True)
@@ -44,107 +54,145 @@ class Answer:
     executed: bool
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A document that was parsed and validated, with its operations by name."""
+class _Document:
+    """A document that was parsed and validated, its operations, and their plans."""
 
-    document: DocumentNode
-    operations: Mapping[str | None, OperationDefinitionNode]
-    errors: tuple[dict[str, Any], ...] = ()
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode | None, errors: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        self.errors = errors
+        self.operations: dict[str | None, OperationDefinitionNode] = {}
+        self.covered = False
+        self._schema = schema
+        self._plans: Cache[tuple[Any, ...], Selection] = Cache(64)
+        if document is None or errors:
+            return
+        self.document = document
+        self.covered = covers(schema, document)
+        self._flags = sorted(flag_names(document))
+        for definition in document.definitions:
+            if isinstance(definition, OperationDefinitionNode):
+                self.operations[definition.name.value if definition.name else None] = definition
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | str:
+        """The operation to run, or what is wrong with the choice."""
+        if name is not None:
+            return self.operations.get(name) or f"The document holds no operation named {name!r}."
+        if len(self.operations) == 1:
+            return next(iter(self.operations.values()))
+        if not self.operations:
+            return "The document holds no operation."
+        return "The document holds several operations; say which one to run with `operationName`."
+
+    def plan(self, operation: OperationDefinitionNode, variables: VariableValues) -> Selection | None:
+        """The operation's plan for these variables; None when it is graphql-core's to run."""
+        flags = {name: variables.coerced.get(name) for name in self._flags}
+        key = (operation.name and operation.name.value, *flags.values())
+        plan = self._plans.get(key)
+        if plan is None:
+            # A flag that this operation does not declare belongs to another one.
+            declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
+            if any(value is None and name in declared for name, value in flags.items()):
+                return None
+            compiler = Compiler(self._schema, self.document, {name: bool(value) for name, value in flags.items()})
+            root: Any = self._schema.get_root_type(operation.operation)
+            plan = Selection(compiler, root, [operation.selection_set])
+            self._plans.put(key, plan)
+        return plan
 
 
 class Executor:
-    """Executes requests on a schema. `describe` translates what resolvers raise."""
+    """Executes requests on the schema of a Strawberry schema. `describe` translates what resolvers raise.
 
-    def __init__(self, schema: GraphQLSchema, describe: Describe, *, plans: int = 1024) -> None:
+    With `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
+    """
+
+    def __init__(
+        self, schema: GraphQLSchema, describe: Describe, *, documents: int = 1024, reference: bool = False
+    ) -> None:
         self.schema = schema
         self._describe = describe
-        self._plans: OrderedDict[str, _Plan] = OrderedDict()
-        self._most = plans
+        self._documents: Cache[str, _Document] = Cache(documents)
+        self._reference = reference
 
     def operation_type(self, request: Request) -> OperationType | None:
         """What kind of operation the request would run, or None when it would run none."""
-        plan = self._plan(request.query)
-        operation = None if plan.errors else self._operation(plan, request.operation_name)
+        operation = self._document(request.query).operation(request.operation_name)
         return operation.operation if isinstance(operation, OperationDefinitionNode) else None
 
     async def execute(self, request: Request, context: Any) -> Answer:
-        plan = self._plan(request.query)
-        if plan.errors:
-            return Answer({"errors": list(plan.errors)}, executed=False)
-        operation = self._operation(plan, request.operation_name)
+        document = self._document(request.query)
+        if document.errors:
+            return Answer({"errors": list(document.errors)}, executed=False)
+        operation = document.operation(request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
-        if operation.operation is OperationType.MUTATION and len(operation.selection_set.selections) > MUTATIONS:
-            message = f"The document holds more than {MUTATIONS} mutations; send them in several requests."
-            return _refused("QUERY_TOO_COMPLEX", message)
         variables = get_variable_values(self.schema, operation.variable_definitions or (), dict(request.variables))
         if isinstance(variables, list):
             return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in variables]}, executed=False)
+        plan = document.plan(operation, variables) if document.covered and not self._reference else None
+        if plan is None:
+            return await self._run_graphql_core(document, operation, request, context)
+        run = Run(self.schema, context, variables)
+        is_mutation = operation.operation is OperationType.MUTATION
+        data = await (run.mutation(plan) if is_mutation else run.query(plan))
+        return self._answer(data, run.errors)
+
+    async def _run_graphql_core(
+        self, document: _Document, operation: OperationDefinitionNode, request: Request, context: Any
+    ) -> Answer:
+        fields = len(operation.selection_set.selections)
+        if operation.operation is OperationType.MUTATION and fields > CHAINED_MUTATIONS:
+            message = f"The document holds more than {CHAINED_MUTATIONS} mutations; send them in several requests."
+            return _refused("QUERY_TOO_COMPLEX", message)
         result = execute(
             self.schema,
-            plan.document,
+            document.document,
             context_value=context,
             variable_values=dict(request.variables),
             operation_name=request.operation_name,
         )
         if not isinstance(result, ExecutionResult):
             result = await result
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body["errors"] = [self._described(error) for error in result.errors]
+        return self._answer(result.data, result.errors)
+
+    def _answer(self, data: Any, errors: list[GraphQLError] | None) -> Answer:
+        body: dict[str, Any] = {"data": data}
+        if errors:
+            body["errors"] = [self._described(error) for error in errors]
         return Answer(body, executed=True)
 
-    def _plan(self, query: str) -> _Plan:
-        plan = self._plans.get(query)
-        if plan is None:
-            plan = self._plans[query] = self._compile(query)
-            if len(self._plans) > self._most:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(query)
-        return plan
+    def _document(self, query: str) -> _Document:
+        document = self._documents.get(query)
+        if document is None:
+            document = self._read(query)
+            if len(query) <= LARGEST_CACHED:
+                self._documents.put(query, document)
+        return document
 
-    def _compile(self, query: str) -> _Plan:
-        nothing = DocumentNode(definitions=())
+    def _read(self, query: str) -> _Document:
         try:
             document = parse(query, allow_empty_selection_sets=False)
             errors = validate(self.schema, document)
+            if any(isinstance(error, ValidationAbortedError) for error in errors):
+                message = "The document repeats its fields too often to be checked."
+                return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", message),))
+            if errors:
+                formatted = tuple(_formatted(error, _validation_code(error)) for error in errors)
+                return _Document(self.schema, None, formatted)
+            return _Document(self.schema, document)
         except GraphQLError as error:
-            return _Plan(nothing, {}, (_formatted(error, "GRAPHQL_PARSE_FAILED"),))
+            return _Document(self.schema, None, (_formatted(error, "GRAPHQL_PARSE_FAILED"),))
         except RecursionError:
             message = "The document is nested too deeply to be read."
-            return _Plan(nothing, {}, (_error("GRAPHQL_PARSE_FAILED", message),))
-        if any(isinstance(error, ValidationAbortedError) for error in errors):
-            return _Plan(
-                document, {}, (_error("QUERY_TOO_COMPLEX", "The document repeats its fields too often to be checked."),)
-            )
-        if errors:
-            return _Plan(document, {}, tuple(_formatted(error, _validation_code(error)) for error in errors))
-        operations = {
-            definition.name.value if definition.name else None: definition
-            for definition in document.definitions
-            if isinstance(definition, OperationDefinitionNode)
-        }
-        return _Plan(document, operations)
-
-    def _operation(self, plan: _Plan, name: str | None) -> OperationDefinitionNode | str:
-        """The operation to run, or what is wrong with the choice."""
-        if name is None:
-            if len(plan.operations) == 1:
-                return next(iter(plan.operations.values()))
-            if not plan.operations:
-                return "The document holds no operation."
-            return "The document holds several operations; say which one to run with `operationName`."
-        return plan.operations.get(name) or f"The document holds no operation named {name!r}."
+            return _Document(self.schema, None, (_error("GRAPHQL_PARSE_FAILED", message),))
 
     def _described(self, error: GraphQLError) -> dict[str, Any]:
         original = error.original_error
         if original is None or isinstance(original, GraphQLError):
             return _formatted(error, "BAD_USER_INPUT")
         code, message = self._describe(original)
-        formatted = dict(error.formatted)
-        return {**formatted, "message": message, "extensions": {"code": code}}
+        return {**error.formatted, "message": message, "extensions": {"code": code}}
 
 
 def _formatted(error: GraphQLError, code: str) -> dict[str, Any]:

@@ -139,7 +139,8 @@ class Database:
         self._closing = False
 
     @classmethod
-    async def open(cls, path: Path) -> "Database":
+    async def open(cls, path: Path, *, synchronous: str = "full") -> "Database":
+        """`synchronous` is how durable a commit is: "full" survives a power cut, "normal" a crash of the process."""
         database = cls(path)
         reading = connect(path)
         reading.execute("PRAGMA query_only = ON")
@@ -149,6 +150,8 @@ class Database:
             await database._slow.execute(f"PRAGMA {pragma}")
         # The loop must not sleep in a lock: the writer waits for one by itself.
         database._writing = connect(path, timeout=0)
+        if synchronous == "normal":
+            database._writing.execute("PRAGMA synchronous = NORMAL")
         database.reader = Reader(reading, database._slow, database)
         database._reading = reading
         database._transaction = Transaction(database._writing, database._slow, database)

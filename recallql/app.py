@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
         await asyncio.to_thread(migrate, path)
-        database = await Database.open(path)
+        database = await Database.open(path, synchronous=settings.synchronous)
         clock = Clock()
         app.state.database = database
         app.state.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]

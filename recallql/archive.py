@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_snake
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from breadth import plain
 from models.archive import count_everything, read_everything
 from models.database import Database, path_of
 from models.errors import DataError
@@ -32,7 +33,6 @@ from resolvers.archive import BadLine, Importer, Line, Tally, line_of
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock
-from schema.inputs import given
 from schema.root import schema
 
 BATCH = 500
@@ -115,7 +115,7 @@ class LineReader:
         if problems:
             raise BadLine(number, "; ".join(problems[:3]))
         coerced = coerce_input_value(value, kind_type)
-        return {"type": kind, **{name: given(item) for name, item in coerced.items() if item is not None}}
+        return {"type": kind, **{name: plain(item) for name, item in coerced.items() if item is not None}}
 
 
 def _placed(message: str, path: list[str | int]) -> str:

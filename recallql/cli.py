@@ -55,12 +55,15 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.", show_default="8000")] = None,
     database_url: DatabaseUrl = None,
+    synchronous: Annotated[
+        str | None, typer.Option(help="full survives a power cut, normal a crash only.", show_default="full")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes serve.", show_default="1")] = None,
 ) -> None:
     """Serve the API: /graphql (with the playground for browsers), /health and /ready."""
     from recallql.serving import serve as run
 
-    run(_settings(host=host, port=port, database_url=database_url, workers=workers))
+    run(_settings(host=host, port=port, database_url=database_url, synchronous=synchronous, workers=workers))
 
 
 @app.command()

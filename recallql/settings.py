@@ -18,6 +18,10 @@ class Settings(BaseSettings):
         "sqlite:///recallql.db",
         description="Where the data is kept: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.",
     )
+    synchronous: Literal["full", "normal"] = Field(
+        "full",
+        description="How durable a commit is: `full` survives a power cut, `normal` a crash of the process only.",
+    )
     workers: int = Field(1, ge=1, le=64, description="How many processes serve; one is enough for most.")
     purge_after_days: float = Field(
         30,

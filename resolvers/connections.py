@@ -4,7 +4,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error, crc32
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -83,18 +82,14 @@ class Cursors:
         )
 
 
-@dataclass(frozen=True)
-class Edge:
-    cursor: str
-    node: Any
+Edge = tuple[Cursors, Record, Any]
+"""The cursors of a list, the row that stands in it, and its node; a cursor is made when asked for."""
+
+NODE = 2
 
 
-@dataclass(frozen=True)
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+def edge_cursor(edge: Edge) -> str:
+    return edge[0].of(edge[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +115,20 @@ class Page:
         self._has_next = paging.before is not None if paging.backwards else more
         self._has_previous = more if paging.backwards else paging.after is not None
 
-    @cached_property
+    @property
     def edges(self) -> list[Edge]:
-        return [Edge(self._cursors.of(row), node) for row, node in zip(self.rows, self.nodes, strict=True)]
+        cursors = self._cursors
+        return [(cursors, row, node) for row, node in zip(self.rows, self.nodes, strict=True)]
 
     @property
-    def page_info(self) -> PageInfo:
-        first = self._cursors.of(self.rows[0]) if self.rows else None
-        last = self._cursors.of(self.rows[-1]) if self.rows else None
-        return PageInfo(self._has_next, self._has_previous, first, last)
+    def page_info(self) -> dict[str, Any]:
+        """Relay's PageInfo, by snake_case name."""
+        return {
+            "has_next_page": self._has_next,
+            "has_previous_page": self._has_previous,
+            "start_cursor": self._cursors.of(self.rows[0]) if self.rows else None,
+            "end_cursor": self._cursors.of(self.rows[-1]) if self.rows else None,
+        }
 
 
 async def connect(

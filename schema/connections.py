@@ -2,14 +2,14 @@
 
 import inspect
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 from strawberry import UNSET
 
-from breadth import BatchResolver, batch_field
-from resolvers.connections import paging, total_counts
-from schema.inputs import given
+from breadth import BatchResolver, batch_field, computed_field
+from resolvers.connections import NODE, edge_cursor, paging, total_counts
 
 T = TypeVar("T")
 
@@ -28,17 +28,18 @@ class PageInfo:
 
 @strawberry.type(description="An item of a list and its place there.")
 class Edge(Generic[T]):
-    cursor: str = strawberry.field(
-        description="The item's place, for `after` and `before`: opaque, good for this list, filter and order only."
+    cursor: str = computed_field(
+        edge_cursor,
+        description="The item's place, for `after` and `before`: opaque, good for this list, filter and order only.",
     )
-    node: T = strawberry.field(description="The item.")
+    node: T = computed_field(itemgetter(NODE), description="The item.")
 
 
 @strawberry.type(description="One page of a list.")
 class Connection(Generic[T]):
-    edges: list[Edge[T]] = strawberry.field(description="The items with their cursors.")
-    nodes: list[T] = strawberry.field(description="The items alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page stands in the list.")
+    edges: list[Edge[T]] = computed_field(attrgetter("edges"), description="The items with their cursors.")
+    nodes: list[T] = computed_field(attrgetter("nodes"), description="The items alone.")
+    page_info: PageInfo = computed_field(attrgetter("page_info"), description="Where the page stands in the list.")
     total_count: int = batch_field(
         total_counts, description="How many items the whole list has, with its filter. Counted only when selected."
     )
@@ -61,14 +62,14 @@ PAGING = [parameter("first", First), parameter("after", After), parameter("last"
 def connection_field(resolve: BatchResolver, *, description: str, filter: object = None, order: object = None) -> Any:
     """A connection: `resolve(context, parents, paging, filter, order)` gives a page for each parent."""
     parameters = list(PAGING)
-    left_out: dict[str, Any] = {}
+    left_out: dict[str, None] = {}
     if filter is not None:
         described = strawberry.argument(description="Which items to list; all of them when left out.")
-        left_out["filter"] = UNSET
+        left_out["filter"] = None
         parameters.append(parameter("filter", Annotated[filter | None, described]))  # pyright: ignore[reportOperatorIssue]
     if order is not None:
         described = strawberry.argument(description="How to order them; the newest first when left out.")
-        left_out["order_by"] = UNSET
+        left_out["order"] = None
         parameters.append(parameter("order_by", Annotated[order | None, described]))  # pyright: ignore[reportOperatorIssue]
 
     return batch_field(
@@ -80,9 +81,14 @@ def connection_field(resolve: BatchResolver, *, description: str, filter: object
 
 
 def _arguments(
-    *, first: Any = UNSET, after: Any = UNSET, last: Any = UNSET, before: Any = UNSET, **more: Any
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    order_by: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    sizes = [None if size is UNSET else size for size in (first, after, last, before)]
-    names = {"filter": "filter", "order_by": "order"}
-    more = {names[name]: None if value is UNSET else given(value) for name, value in more.items()}
-    return {"paging": paging(*sizes), **more}  # pyright: ignore[reportArgumentType]
+    if "order" in more:
+        more["order"] = order_by
+    return {"paging": paging(first, after, last, before), **more}

@@ -1,4 +1,4 @@
-"""From Strawberry's input objects to what operations take."""
+"""What inputs share."""
 
 from enum import Enum
 from typing import Any
@@ -9,17 +9,6 @@ from strawberry import UNSET
 from schema.scalars import DateTime
 
 MetadataDescription = "A JSON object, up to 64 KiB and 32 levels. Null means {}."
-
-
-def given(value: Any) -> Any:
-    """What a client gave, by snake_case name: fields left out are left out, null is None."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, list):
-        return [given(item) for item in value]
-    if hasattr(value, "__strawberry_definition__"):
-        return {name: given(item) for name, item in vars(value).items() if item is not UNSET}
-    return value
 
 
 def optional(description: str) -> Any:

@@ -6,10 +6,10 @@ from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
-from strawberry import Info
 
+from breadth import batch_field
 from resolvers.errors import Refused
-from schema.inputs import given
+from schema.connections import parameter
 
 
 @strawberry.enum(description="What is wrong with a mutation's input.")
@@ -56,17 +56,14 @@ def mutation(
 ) -> Any:
     """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused."""
 
-    async def resolve(info: Info, **arguments: Any) -> Payload:
+    async def resolve(context: Any, parents: Sequence[Any], input: dict[str, Any]) -> list[Payload]:
         try:
-            result = await operation(info.context, given(arguments["input"]))
+            result = await operation(context, input)
         except Refused as refusal:
             faults = [{"code": f.code, "message": f.message, "path": list(f.path)} for f in refusal.faults]
-            return Payload({name: [] for name in lists}, user_errors=faults)
-        return Payload(payload(result), user_errors=[])
+            return [Payload({name: [] for name in lists}, user_errors=faults)]
+        return [Payload(payload(result), user_errors=[])]
 
     described = Annotated[input_type, strawberry.argument(description="What to do.")]
-    own = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
-    argument = inspect.Parameter("input", inspect.Parameter.KEYWORD_ONLY, annotation=described)
-    resolve.__signature__ = inspect.Signature([own, argument])  # pyright: ignore[reportFunctionMemberAccess]
-    resolve.__annotations__ = {"info": Info, "input": described}
-    return strawberry.mutation(resolver=resolve, description=description)
+    argument = parameter("input", described, inspect.Parameter.empty)
+    return batch_field(resolve, description=description, parameters=[argument])

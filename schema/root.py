@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from enum import Enum
+from operator import getitem
 from typing import Annotated, Any
 
 import strawberry
@@ -144,18 +145,10 @@ class Mutation(UserMutations, SessionMutations, MessageMutations, MemoryMutation
     )
 
 
-def _read(source: Any, name: str) -> Any:
-    """A plain field: rows and payloads go by name, the parts of a page are attributes."""
-    try:
-        return source[name]
-    except TypeError:
-        return getattr(source, name)
-
-
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     types=[Message, Memory, Document],
-    config=StrawberryConfig(scalar_map=SCALARS, default_resolver=_read),
+    config=StrawberryConfig(scalar_map=SCALARS, default_resolver=getitem),
 )
 """The schema that clients see; it holds no connection and no setting, so one is enough."""

@@ -1,0 +1,94 @@
+"""Fields that breadth-first execution understands, declared on Strawberry types.
+
+- A plain field is read from its parent by name.
+- A computed field is worked out from its parent alone.
+- A batch field is given every parent of its level at once, and returns one result for each, in order.
+
+A field of any other kind has its whole document run by graphql-core.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import strawberry
+from strawberry import UNSET, Info
+
+from breadth.batching import load
+
+BatchResolver = Callable[..., Awaitable[Sequence[Any]]]
+"""`resolve(context, parents, **arguments)`: one result for each parent, in order.
+
+An exception in a result's place is that parent's error.
+"""
+
+MARK = "breadth"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """How a computed field is worked out."""
+
+    compute: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level."""
+
+    resolve: BatchResolver
+    arguments: Callable[..., dict[str, Any]]
+
+
+def batch_field(
+    resolve: BatchResolver,
+    *,
+    description: str,
+    parameters: Sequence[inspect.Parameter] = (),
+    arguments: Callable[..., dict[str, Any]] = dict,
+) -> Any:
+    """A field whose resolver takes all parents of its level. Its type is its annotation in the class.
+
+    `parameters` are the field's arguments, annotated for Strawberry. `arguments` is given their plain values (see
+    `plain`), those left out left out.
+    """
+    batch = Batch(resolve, arguments)
+
+    def from_graphql_core(root: Any, info: Info, **given: Any) -> Any:
+        values = {name: plain(value) for name, value in given.items()}
+        return load(info, resolve, root, lambda: arguments(**values))
+
+    return _field(from_graphql_core, batch, description, parameters)
+
+
+def computed_field(compute: Callable[[Any], Any], *, description: str) -> Any:
+    """A field that is worked out from its parent alone. Its type is its annotation in the class."""
+    return _field(lambda root: compute(root), Computed(compute), description, ())
+
+
+def _field(
+    resolver: Callable[..., Any], mark: Computed | Batch, description: str, parameters: Sequence[inspect.Parameter]
+) -> Any:
+    own = inspect.signature(resolver).parameters.values()
+    reserved = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    all_of_them = [*reserved, *parameters]
+    setattr(resolver, MARK, mark)
+    resolver.__signature__ = inspect.Signature(all_of_them)  # pyright: ignore[reportFunctionMemberAccess]
+    resolver.__annotations__ = {parameter.name: parameter.annotation for parameter in all_of_them}
+    return strawberry.field(resolver=resolver, description=description)
+
+
+def plain(value: Any) -> Any:
+    """An argument's value without Strawberry's classes.
+
+    Input objects become dictionaries by Python name, without what was left out; enums become their values.
+    """
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if hasattr(value, "__strawberry_definition__"):
+        return {name: plain(item) for name, item in vars(value).items() if item is not UNSET}
+    return value

@@ -1,0 +1,217 @@
+"""Plans: what an operation selects, level by level, compiled from its document.
+
+A selection is compiled when the first object of its type is there, so that a document costs what its answer costs, and
+fields under a type that no object has cost nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from graphql import (
+    BooleanValueNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLAbstractType,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    SelectionSetNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    VariableNode,
+    is_abstract_type,
+    is_leaf_type,
+    visit,
+)
+from graphql.language.visitor import Visitor
+
+from breadth.arguments import STRAWBERRY, Arguments, graphql_name
+from breadth.fields import MARK, Batch, Computed
+from breadth.writer import build_writer
+
+Flags = Mapping[str, bool]
+"""The values of the variables that @skip and @include go by."""
+
+
+def covers(schema: GraphQLSchema, document: DocumentNode) -> bool:
+    """Whether every field of a valid document is of a kind that breadth-first execution knows."""
+    info = TypeInfo(schema)
+    unknown: list[FieldNode] = []
+
+    class Finder(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            name = node.name.value
+            if name == "__typename":
+                return
+            definition = info.get_field_def()
+            field = definition and definition.extensions.get(STRAWBERRY)
+            known = field is not None and not field.extensions and (field.is_basic_field or _mark(field))
+            if name.startswith("__") or not known:
+                unknown.append(node)
+
+    visit(document, TypeInfoVisitor(info, Finder()))
+    return not unknown
+
+
+def flag_names(document: DocumentNode) -> frozenset[str]:
+    """The names of the variables that @skip and @include of a document go by."""
+    names: set[str] = set()
+
+    class Finder(Visitor):
+        def enter_directive(self, node: Any, *_: Any) -> None:
+            if node.name.value in ("skip", "include"):
+                names.update(a.value.name.value for a in node.arguments if isinstance(a.value, VariableNode))
+
+    visit(document, Finder())
+    return frozenset(names)
+
+
+def _mark(field: Any) -> Computed | Batch | None:
+    return getattr(field.base_resolver.wrapped_func, MARK, None) if field.base_resolver else None
+
+
+class Position:
+    """A place that values stand in: nullable or not, and a leaf, a list, or objects with what is selected."""
+
+    __slots__ = ("abstract", "item", "leaf", "nonnull", "objects", "type")
+
+    def __init__(self, kind: Any, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
+        self.nonnull = isinstance(kind, GraphQLNonNull)
+        self.type = kind.of_type if self.nonnull else kind
+        self.item = (
+            Position(self.type.of_type, compiler, selection_sets) if isinstance(self.type, GraphQLList) else None
+        )
+        self.leaf: GraphQLLeafType | None = self.type if is_leaf_type(self.type) else None
+        self.abstract: GraphQLAbstractType | None = self.type if is_abstract_type(self.type) else None
+        self.objects = Objects(compiler, selection_sets)
+
+
+class Objects:
+    """What is selected of the objects at a position, by their concrete types."""
+
+    __slots__ = ("_by_type", "_compiler", "_selection_sets")
+
+    def __init__(self, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
+        self._compiler = compiler
+        self._selection_sets = selection_sets
+        self._by_type: dict[str, Selection] = {}
+
+    def of(self, kind: GraphQLObjectType) -> "Selection":
+        selection = self._by_type.get(kind.name)
+        if selection is None:
+            selection = self._by_type[kind.name] = Selection(self._compiler, kind, self._selection_sets)
+        return selection
+
+
+class Field:
+    """A field of a selection: its key in the answer, how its values come, and where they stand."""
+
+    def __init__(self, compiler: "Compiler", parent: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> None:
+        self.key = key
+        self.nodes = nodes
+        self.parent = parent
+        self.name = nodes[0].name.value
+        self.typename = self.name == "__typename"
+        if self.typename:
+            return
+        definition = parent.fields[self.name]
+        field = definition.extensions[STRAWBERRY]
+        mark = _mark(field)
+        self.batch = mark if isinstance(mark, Batch) else None
+        self.compute = mark.compute if isinstance(mark, Computed) else None
+        self.python_name: str = field.python_name
+        self.read: Callable[[Any, str], Any] = field.default_resolver
+        names = {graphql_name(argument): argument.python_name for argument in field.arguments}
+        self.arguments = Arguments(definition, nodes[0], names)
+        selection_sets = [node.selection_set for node in nodes if node.selection_set]
+        self.position = Position(definition.type, compiler, selection_sets)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether its values are written straight into the answers of its level."""
+        return self.typename or (self.batch is None and self.position.leaf is not None)
+
+    def value_of(self, parent: Any) -> Any:
+        """One parent's value, for a field that is no batch."""
+        return self.read(parent, self.python_name) if self.compute is None else self.compute(parent)
+
+
+class Selection:
+    """The fields that are selected of one object type, in the order of the answer."""
+
+    def __init__(
+        self, compiler: "Compiler", kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]
+    ) -> None:
+        self.type = kind
+        self.fields = [
+            Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
+        ]
+        self.children = [field for field in self.fields if not field.is_leaf]
+
+    @cached_property
+    def write(self) -> Callable[..., list[dict[str, Any]]]:
+        """Writes the answers of all objects at once: `write(objects, *values of the children)`."""
+        return build_writer(self)
+
+
+class Compiler:
+    """Compiles the selections of one operation, for one set of flags."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags) -> None:
+        self._schema = schema
+        self._flags = flags
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+
+    def collect(
+        self, kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]
+    ) -> dict[str, list[FieldNode]]:
+        """The fields of selection sets that apply to an object type, by their keys; fragments are entered once."""
+        fields: dict[str, list[FieldNode]] = {}
+        entered: set[str] = set()
+        for selection_set in selection_sets:
+            self._collect(kind, selection_set, fields, entered)
+        return fields
+
+    def _collect(
+        self,
+        kind: GraphQLObjectType,
+        selections: SelectionSetNode,
+        fields: dict[str, list[FieldNode]],
+        entered: set[str],
+    ) -> None:
+        for node in selections.selections:
+            if not self._included(node):
+                continue
+            if isinstance(node, FieldNode):
+                fields.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
+            elif isinstance(node, InlineFragmentNode):
+                if self._applies(kind, node.type_condition):
+                    self._collect(kind, node.selection_set, fields, entered)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in entered:
+                entered.add(node.name.value)
+                fragment = self._fragments[node.name.value]
+                if self._applies(kind, fragment.type_condition):
+                    self._collect(kind, fragment.selection_set, fields, entered)
+
+    def _included(self, node: Any) -> bool:
+        for directive in node.directives or ():
+            if directive.name.value in ("skip", "include"):
+                value = directive.arguments[0].value
+                flag = value.value if isinstance(value, BooleanValueNode) else self._flags[value.name.value]
+                if flag is (directive.name.value == "skip"):
+                    return False
+        return True
+
+    def _applies(self, kind: GraphQLObjectType, condition: Any) -> bool:
+        if condition is None or condition.name.value == kind.name:
+            return True
+        wanted = self._schema.type_map[condition.name.value]
+        return is_abstract_type(wanted) and self._schema.is_sub_type(wanted, kind)

@@ -1,0 +1,221 @@
+"""Running a plan: a level at a time, one awaited call a batch field, however many parents it has.
+
+Errors follow the specification: a failing field becomes null with its full path, and where null may not be the nearest
+nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
+"""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
+from graphql.error import located_error
+from graphql.execution.values import VariableValues
+
+from breadth.batching import resolve_batch
+from breadth.plan import Field, Position, Selection
+from breadth.writer import serialise
+
+NULLED: Any = object()
+
+Path = Callable[[int], list[str | int]]
+"""The path of the object or value at an index of its level; worked out for errors only."""
+
+
+class Run:
+    """One execution of an operation."""
+
+    def __init__(self, schema: GraphQLSchema, context: Any, variables: VariableValues) -> None:
+        self.schema = schema
+        self.context = context
+        self.variables = variables
+        self.errors: list[GraphQLError] = []
+
+    async def query(self, root: Selection) -> dict[str, Any] | None:
+        """The data of a query."""
+        answer = (await self._select(root, [None], lambda _: []))[0]
+        return None if answer is NULLED else answer
+
+    async def mutation(self, root: Selection) -> dict[str, Any] | None:
+        """The data of a mutation: its fields one after the other, none after one that takes all data with it."""
+        answers: dict[str, Any] = {}
+        for field in root.fields:
+            value: Any = root.type.name
+            if not field.typename:
+                values = await self._resolve(field, [None])
+                value = (await self._complete(field, field.position, values, lambda _, key=field.key: [key]))[0]
+                if value is NULLED:
+                    return None
+            answers[field.key] = value
+        return answers
+
+    async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
+        """The answers of objects of one type."""
+        before = len(self.errors)
+        columns: list[list[Any]] = []
+        for field in selection.children:
+            values = await self._resolve(field, objects)
+            below = _below(path, field.key)
+            columns.append(await self._complete(field, field.position, values, below))
+        if len(self.errors) == before:
+            try:
+                return selection.write(objects, *columns)
+            except Exception:  # noqa: S110 - whatever it was is met again, and reported, below
+                pass
+        return self._write_with_care(selection, objects, columns, path)
+
+    async def _resolve(self, field: Field, objects: Sequence[Any]) -> Sequence[Any]:
+        """The values of a field for all objects; an exception in a value's place is its error."""
+        if field.batch is None:
+            try:
+                return [field.value_of(parent) for parent in objects]
+            except Exception:
+                return [_attempt(field, parent) for parent in objects]
+        try:
+            arguments = field.batch.arguments(**field.arguments.values(self.variables))
+        except Exception as error:
+            return [error] * len(objects)
+        return await resolve_batch(field.batch.resolve, self.context, objects, arguments)
+
+    async def _complete(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
+        """The answers for values at a position: as many, in order."""
+        if position.item is not None:
+            answers = await self._complete_lists(field, position, position.item, values, path)
+        elif position.leaf is not None:
+            answers = [self._leaf(field, position, value, path, index) for index, value in enumerate(values)]
+        else:
+            answers = await self._complete_objects(field, position, values, path)
+        if self.errors and not position.nonnull:
+            return [None if answer is NULLED else answer for answer in answers]
+        return answers
+
+    async def _complete_lists(
+        self, field: Field, position: Position, item: Position, values: Sequence[Any], path: Path
+    ) -> list[Any]:
+        answers: list[Any] = [None] * len(values)
+        places: list[tuple[int, int]] = []
+        flat: list[Any] = []
+        for index, value in enumerate(values):
+            if isinstance(value, list | tuple):
+                places.append((index, len(value)))
+                flat += value
+            else:
+                answers[index] = self._absent(field, position, value, path, index, "a list")
+        completed = await self._complete(field, item, flat, _item_path(path, places))
+        start = 0
+        for index, length in places:
+            part = completed[start : start + length]
+            start += length
+            answers[index] = NULLED if self.errors and any(answer is NULLED for answer in part) else part
+        return answers
+
+    async def _complete_objects(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
+        kinds = set(map(type, values))
+        regular = not any(kind is type(None) or issubclass(kind, Exception) for kind in kinds)
+        if regular and position.abstract is None:
+            return await self._select(position.objects.of(position.type), values, path)
+        answers: list[Any] = [None] * len(values)
+        groups: dict[str, list[int]] = {}
+        for index, value in enumerate(values):
+            if value is None or isinstance(value, Exception):
+                answers[index] = self._absent(field, position, value, path, index, "an object")
+            elif position.abstract is None:
+                groups.setdefault(position.type.name, []).append(index)
+            else:
+                try:
+                    groups.setdefault(self._type_of(field, position, value), []).append(index)
+                except Exception as error:
+                    answers[index] = self._failed(field, error, path(index))
+        for name, indexes in groups.items():
+            kind: Any = self.schema.type_map[name]
+            chosen = await self._select(
+                position.objects.of(kind), [values[i] for i in indexes], lambda i, indexes=indexes: path(indexes[i])
+            )
+            for index, answer in zip(indexes, chosen, strict=True):
+                answers[index] = answer
+        return answers
+
+    def _type_of(self, field: Field, position: Position, value: Any) -> str:
+        """The name of the concrete type of a value of an abstract one, as graphql-core finds it."""
+        abstract: Any = position.abstract
+        info: Any = SimpleNamespace(schema=self.schema, field_name=field.name, parent_type=field.parent)
+        name: Any = None
+        if abstract.resolve_type is not None:
+            name = abstract.resolve_type(value, info, abstract)
+        else:
+            for kind in self.schema.get_possible_types(abstract):
+                if kind.is_type_of is not None and kind.is_type_of(value, info):
+                    name = kind.name
+                    break
+        kind = self.schema.type_map.get(name)
+        if not isinstance(kind, GraphQLObjectType) or not self.schema.is_sub_type(abstract, kind):
+            raise TypeError(f"A value of {abstract} is of none of its types: {name!r}.")
+        return name
+
+    def _write_with_care(
+        self, selection: Selection, objects: Sequence[Any], columns: Sequence[Sequence[Any]], path: Path
+    ) -> list[Any]:
+        """The answers of objects of which some may fail."""
+        answers: list[Any] = []
+        for index, parent in enumerate(objects):
+            child = iter(columns)
+            answer: Any = {}
+            for field in selection.fields:
+                if field.typename:
+                    value: Any = selection.type.name
+                elif field.is_leaf:
+                    value = _attempt(field, parent)
+                    value = self._leaf(field, field.position, value, _below(path, field.key), index)
+                    value = None if value is NULLED and not field.position.nonnull else value
+                else:
+                    value = next(child)[index]
+                if value is NULLED:
+                    answer = NULLED
+                elif answer is not NULLED:
+                    answer[field.key] = value
+            answers.append(answer)
+        return answers
+
+    def _leaf(self, field: Field, position: Position, value: Any, path: Path, index: int) -> Any:
+        if value is None or isinstance(value, Exception):
+            return self._absent(field, position, value, path, index, "a value")
+        try:
+            return serialise(position.leaf, value)  # pyright: ignore[reportArgumentType]
+        except Exception as error:
+            return self._failed(field, error, path(index))
+
+    def _absent(self, field: Field, position: Position, value: Any, path: Path, index: int, wanted: str) -> Any:
+        """For null and for an exception, and for what is not `wanted` at all."""
+        if value is None:
+            if not position.nonnull:
+                return None
+            value = TypeError(f"Cannot return null for non-nullable field {field.parent.name}.{field.name}.")
+        elif not isinstance(value, Exception):
+            value = TypeError(f"{field.parent.name}.{field.name} did not give {wanted}.")
+        return self._failed(field, value, path(index))
+
+    def _failed(self, field: Field, error: Exception, path: list[str | int]) -> Any:
+        self.errors.append(located_error(error, field.nodes, path))
+        return NULLED
+
+
+def _attempt(field: Field, parent: Any) -> Any:
+    try:
+        return field.value_of(parent)
+    except Exception as error:
+        return error
+
+
+def _below(path: Path, key: str) -> Path:
+    return lambda index: [*path(index), key]
+
+
+def _item_path(path: Path, places: Sequence[tuple[int, int]]) -> Path:
+    def of(index: int) -> list[str | int]:
+        for place, length in places:
+            if index < length:
+                return [*path(place), index]
+            index -= length
+        raise IndexError(index)
+
+    return of
