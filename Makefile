@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check schema format playground lock clean
+.PHONY: setup serve test check bench schema format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -29,6 +29,10 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/recallql schema | diff -u schema.graphql -
 	$(BIN)/pytest -n auto --dist loadgroup
+
+# RecallQL beside its peers, about a quarter of an hour: make bench BENCH='--rounds 3 --seconds 2'
+bench: setup
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql

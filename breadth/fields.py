@@ -29,17 +29,24 @@ MARK = "breadth"
 
 @dataclass(frozen=True)
 class Computed:
-    """How a computed field is worked out."""
+    """How a computed field is worked out, and which plain values of its parent that takes (None: it may be any)."""
 
     compute: Callable[[Any], Any]
+    needs: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level."""
+    """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level.
+
+    `needs` are the plain values of its parents that it takes (None: it may be any). `records_at` says below which
+    fields the records stand that it reads: its resolver is then told, as `columns`, which of their values are wanted.
+    """
 
     resolve: BatchResolver
     arguments: Callable[..., dict[str, Any]]
+    needs: tuple[str, ...] | None
+    records_at: tuple[tuple[str, ...], ...]
 
 
 def batch_field(
@@ -48,13 +55,15 @@ def batch_field(
     description: str,
     parameters: Sequence[inspect.Parameter] = (),
     arguments: Callable[..., dict[str, Any]] = dict,
+    needs: tuple[str, ...] | None = None,
+    records_at: tuple[tuple[str, ...], ...] = (),
 ) -> Any:
     """A field whose resolver takes all parents of its level. Its type is its annotation in the class.
 
     `parameters` are the field's arguments, annotated for Strawberry. `arguments` is given their plain values (see
-    `plain`), those left out left out.
+    `plain`), those left out left out. For `needs` and `records_at` see `Batch`.
     """
-    batch = Batch(resolve, arguments)
+    batch = Batch(resolve, arguments, needs, records_at)
 
     def from_graphql_core(root: Any, info: Info, **given: Any) -> Any:
         values = {name: plain(value) for name, value in given.items()}
@@ -63,9 +72,12 @@ def batch_field(
     return _field(from_graphql_core, batch, description, parameters)
 
 
-def computed_field(compute: Callable[[Any], Any], *, description: str) -> Any:
-    """A field that is worked out from its parent alone. Its type is its annotation in the class."""
-    return _field(lambda root: compute(root), Computed(compute), description, ())
+def computed_field(compute: Callable[[Any], Any], *, description: str, needs: tuple[str, ...] | None = None) -> Any:
+    """A field that is worked out from its parent alone, from these of its plain values (None: it may be any).
+
+    Its type is its annotation in the class.
+    """
+    return _field(lambda root: compute(root), Computed(compute, needs), description, ())
 
 
 def _field(

@@ -91,6 +91,18 @@ class Position:
         self.abstract: GraphQLAbstractType | None = self.type if is_abstract_type(self.type) else None
         self.objects = Objects(compiler, selection_sets)
 
+    def columns_at(self, path: Sequence[str]) -> "list[frozenset[str] | None]":
+        """The plain values that are wanted of the objects that stand here, or below the fields of a path."""
+        if self.item is not None:
+            return self.item.columns_at(path)
+        if self.abstract is not None:
+            return [None]
+        selection = self.objects.of(self.type)
+        if not path:
+            return [selection.columns]
+        below = (field.position for field in selection.fields if field.name == path[0])
+        return [columns for position in below for columns in position.columns_at(path[1:])]
+
 
 class Objects:
     """What is selected of the objects at a position, by their concrete types."""
@@ -126,11 +138,20 @@ class Field:
         self.batch = mark if isinstance(mark, Batch) else None
         self.compute = mark.compute if isinstance(mark, Computed) else None
         self.python_name: str = field.python_name
+        self.needs = mark.needs if mark else (field.python_name,)
         self.read: Callable[[Any, str], Any] = field.default_resolver
         names = {graphql_name(argument): argument.python_name for argument in field.arguments}
         self.arguments = Arguments(definition, nodes[0], names)
         selection_sets = [node.selection_set for node in nodes if node.selection_set]
         self.position = Position(definition.type, compiler, selection_sets)
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """What a batch field's resolver is told of the records it reads: `columns`, their wanted values (None: all)."""
+        if self.batch is None or not self.batch.records_at:
+            return {}
+        wanted = [columns for path in self.batch.records_at for columns in self.position.columns_at(path)]
+        return {"columns": None if None in wanted else frozenset[str]().union(*(part or () for part in wanted))}
 
     @property
     def is_leaf(self) -> bool:
@@ -153,6 +174,12 @@ class Selection:
             Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
         ]
         self.children = [field for field in self.fields if not field.is_leaf]
+
+    @cached_property
+    def columns(self) -> frozenset[str] | None:
+        """The plain values that its fields take of their parent; None when they may take any."""
+        needs = [field.needs for field in self.fields if not field.typename]
+        return None if None in needs else frozenset(name for part in needs for name in part or ())
 
     @cached_property
     def write(self) -> Callable[..., list[dict[str, Any]]]:

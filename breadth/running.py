@@ -75,7 +75,7 @@ class Run:
             arguments = field.batch.arguments(**field.arguments.values(self.variables))
         except Exception as error:
             return [error] * len(objects)
-        return await resolve_batch(field.batch.resolve, self.context, objects, arguments)
+        return await resolve_batch(field.batch.resolve, self.context, objects, {**arguments, **field.columns})
 
     async def _complete(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
         """The answers for values at a position: as many, in order."""

@@ -56,12 +56,16 @@ class Listing:
 
 @dataclass(frozen=True)
 class Slice:
-    """Which part of a list: its order, its filters (`given` names those that stand in `values`), bounds and size."""
+    """Which part of a list: its order, its filters (`given` names those that stand in `values`), bounds and size.
+
+    With `columns` only these are read, and those that the order goes by.
+    """
 
     order: str
     descending: bool = False
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    columns: frozenset[str] | None = None
     limit: int = 20
     backwards: bool = False
     after: tuple[Any, ...] | None = None
@@ -70,7 +74,14 @@ class Slice:
 
 @lru_cache(maxsize=1024)
 def _page(
-    listing: Listing, order: str, given: tuple[str, ...], descending: bool, backwards: bool, after: bool, before: bool
+    listing: Listing,
+    order: str,
+    given: tuple[str, ...],
+    columns_read: frozenset[str] | None,
+    descending: bool,
+    backwards: bool,
+    after: bool,
+    before: bool,
 ) -> Statement:
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = [rows.c[name] for name in listing.orders[order]]
@@ -92,12 +103,16 @@ def _page(
         .order_by(*(column.desc() if falling else column.asc() for column in columns))
         .limit(bindparam("limit", type_=Integer))
     )
-    if not listing.nested:
-        return Statement(cut, listing.row)
     table = listing.table
+    read = list(table.columns)
+    if columns_read is not None:
+        wanted_names = columns_read.union(listing.orders[order])
+        read = [column for column in read if column.name in wanted_names]
+    if not listing.nested:
+        return Statement(cut.with_only_columns(*read), listing.row)
     ordering = [table.c[name] for name in listing.orders[order]]
     clause = (
-        select(parents.c.key.label("parent"), table)
+        select(parents.c.key.label("parent"), *read)
         .select_from(CrossJoin(parents, table))
         .where(
             literal_column(f"{table.name}.rowid").in_(
@@ -132,6 +147,7 @@ async def fetch_pages(
         listing,
         part.order,
         part.given,
+        part.columns,
         part.descending,
         part.backwards,
         part.after is not None,

@@ -12,7 +12,7 @@ from models.memories import forget_sources
 from models.statements import AgentRow, Record
 from models.tables import agents
 from models.writing import delete_row, insert_row
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -52,8 +52,10 @@ async def agents_of(context: Context, rows: Sequence[Record]) -> list[Record | N
     return await follow(context, agents_by_key, [row["agent_key"] for row in rows])
 
 
-async def list_agents(context: Context, parents: Sequence[object], paging: Paging) -> list[Page | BadInput]:
-    return await connect(context, AGENTS, paging, None)
+async def list_agents(
+    context: Context, parents: Sequence[object], paging: Paging, columns: Columns = None
+) -> list[Page | BadInput]:
+    return await connect(context, AGENTS, paging, None, columns=columns)
 
 
 def agent_row(context: Context, values: Values, now: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from models.statements import DocumentRow, Record
 from models.tables import documents
 from models.users import user_by_id, users_by_email
 from models.writing import delete_row, insert_row
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import FilterBuilder, Given
@@ -45,17 +45,21 @@ OWNERS = ("user_id", "user_email", "agent_id")
 
 
 async def documents_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     built = FilterBuilder(filter).metadata().build()
-    return await connect(context, DOCUMENTS_OF_USER, paging, [row["key"] for row in users], filter=built)
+    return await connect(
+        context, DOCUMENTS_OF_USER, paging, [row["key"] for row in users], filter=built, columns=columns
+    )
 
 
 async def documents_of_agents(
-    context: Context, agents: Sequence[Record], paging: Paging, filter: Given
+    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     built = FilterBuilder(filter).metadata().build()
-    return await connect(context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built)
+    return await connect(
+        context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built, columns=columns
+    )
 
 
 def document_digest(values: Values) -> bytes:

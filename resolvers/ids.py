@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
+from functools import lru_cache
 from typing import NamedTuple
 
 LETTERS = {"User": "U", "Session": "S", "Message": "M", "Memory": "Y", "Document": "D", "Agent": "A", "Viewer": "V"}
@@ -22,7 +23,12 @@ def global_id(noun: str, key: bytes) -> str:
 
 def message_id(session_key: bytes, sequence: int) -> str:
     """Names the session and the place in it, never the user: a session can be attached to one later."""
-    return f"{global_id('Message', session_key)}{sequence}"
+    return f"{_messages_of(session_key)}{sequence}"
+
+
+@lru_cache(maxsize=4096)
+def _messages_of(session_key: bytes) -> str:
+    return global_id("Message", session_key)
 
 
 def parse_id(text: str) -> NodeId | None:

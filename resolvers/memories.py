@@ -24,7 +24,7 @@ from models.sessions import sessions_by_key
 from models.statements import MemoryRow, Record, Row
 from models.tables import memories, memory_sources
 from models.writing import delete_row, insert_row
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
@@ -69,23 +69,31 @@ def memory_filter(context: Context, given: Given) -> Filter:
 
 
 async def memories_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     keys = [row["key"] for row in users]
-    return await connect(context, MEMORIES_OF_USER, paging, keys, filter=memory_filter(context, filter))
+    return await connect(
+        context, MEMORIES_OF_USER, paging, keys, filter=memory_filter(context, filter), columns=columns
+    )
 
 
 async def memories_of_sessions(
-    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given
+    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     keys = [row["key"] for row in sessions]
-    return await connect(context, MEMORIES_OF_SESSION, paging, keys, filter=memory_filter(context, filter))
+    return await connect(
+        context, MEMORIES_OF_SESSION, paging, keys, filter=memory_filter(context, filter), columns=columns
+    )
 
 
-async def memories_of_messages(context: Context, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
+async def memories_of_messages(
+    context: Context, rows: Sequence[Record], paging: Paging, columns: Columns = None
+) -> list[Page | BadInput]:
     """Every memory that names the message among its sources, also what is no longer true."""
     keys = [row["session_key"] for row in rows]
-    return await connect(context, MEMORIES_OF_MESSAGE, paging, keys, numbers=[row["sequence"] for row in rows])
+    return await connect(
+        context, MEMORIES_OF_MESSAGE, paging, keys, numbers=[row["sequence"] for row in rows], columns=columns
+    )
 
 
 async def _summaries(context: Context, listing: Listing, rows: Sequence[Record], *also: str) -> list[Record | None]:

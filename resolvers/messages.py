@@ -21,7 +21,7 @@ from models.sessions import change_owner, session_by_id
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import insert_row, update_row
-from resolvers.connections import Cursors, Edge, Page, Paging, connect
+from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
@@ -61,7 +61,7 @@ LARGEST_DELETION = 1000
 
 
 async def messages_of_sessions(
-    context: Context, rows: Sequence[Record], paging: Paging, filter: Given
+    context: Context, rows: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     """Oldest first."""
     return await connect(
@@ -73,6 +73,7 @@ async def messages_of_sessions(
         order="sequence",
         descending=False,
         filter=FilterBuilder(filter).lists("roles").metadata().ranges("created_at").build(),
+        columns=columns,
     )
 
 

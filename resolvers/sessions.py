@@ -23,7 +23,7 @@ from models.statements import Record, SessionRow
 from models.tables import sessions
 from models.writing import insert_row, update_row
 from resolvers.agents import find_agent
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
@@ -82,29 +82,35 @@ def session_filter(given: Given) -> Filter:
 
 
 async def list_sessions(
-    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given
+    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = session_filter(filter)
-    return await connect(context, SESSIONS, paging, None, order=name, descending=descending, filter=built)
+    return await connect(
+        context, SESSIONS, paging, None, order=name, descending=descending, filter=built, columns=columns
+    )
 
 
 async def sessions_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     keys = [row["key"] for row in users]
     built = session_filter(filter)
-    return await connect(context, SESSIONS_OF_USER, paging, keys, order=name, descending=descending, filter=built)
+    return await connect(
+        context, SESSIONS_OF_USER, paging, keys, order=name, descending=descending, filter=built, columns=columns
+    )
 
 
 async def sessions_of_agents(
-    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, order: Given
+    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     keys = [row["key"] for row in agents]
     built = session_filter(filter)
-    return await connect(context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built)
+    return await connect(
+        context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
+    )
 
 
 async def find_session(write: Transaction, context: Context, session_id: str) -> Record:

@@ -14,7 +14,7 @@ from models.statements import Record, UserRow
 from models.tables import users
 from models.users import USERS, user_by_id, users_by_key
 from models.writing import insert_row
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -57,14 +57,14 @@ async def users_of(context: Context, rows: Sequence[Record]) -> list[Record | No
 
 
 async def list_users(
-    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given
+    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     builder = FilterBuilder(filter).metadata().lists("user_ids").ranges("created_at", "updated_at")
     if builder.asked.get("emails") is not None:
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
     name, descending = order_of(order)
     built = builder.lists("emails").build()
-    return await connect(context, USERS, paging, None, order=name, descending=descending, filter=built)
+    return await connect(context, USERS, paging, None, order=name, descending=descending, filter=built, columns=columns)
 
 
 def display_name(row: Record) -> str | None:

@@ -59,8 +59,16 @@ def parameter(name: str, annotation: object, default: object = UNSET) -> inspect
 PAGING = [parameter("first", First), parameter("after", After), parameter("last", Last), parameter("before", Before)]
 
 
-def connection_field(resolve: BatchResolver, *, description: str, filter: object = None, order: object = None) -> Any:
-    """A connection: `resolve(context, parents, paging, filter, order)` gives a page for each parent."""
+def connection_field(
+    resolve: BatchResolver,
+    *,
+    description: str,
+    filter: object = None,
+    order: object = None,
+    needs: tuple[str, ...] = ("key",),
+    records_at: tuple[tuple[str, ...], ...] = (("edges", "node"), ("nodes",)),
+) -> Any:
+    """A connection: `resolve(context, parents, paging, filter, order, columns)` gives a page for each parent."""
     parameters = list(PAGING)
     left_out: dict[str, None] = {}
     if filter is not None:
@@ -77,6 +85,8 @@ def connection_field(resolve: BatchResolver, *, description: str, filter: object
         description=f"{description} 20 a page unless asked otherwise.",
         parameters=parameters,
         arguments=partial(_arguments, **left_out),
+        needs=needs,
+        records_at=records_at,
     )
 
 

@@ -26,10 +26,10 @@ class Document(Node):
     content: str = required("Its text.")
     metadata: JSON = required("The application's own data.")
     user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
-        users_of, description="The user it belongs to, if it is a user's."
+        users_of, description="The user it belongs to, if it is a user's.", needs=("user_key",)
     )
     agent: Annotated["Agent", strawberry.lazy("schema.agents")] | None = batch_field(
-        agents_of, description="The agent it belongs to, if it is an agent's."
+        agents_of, description="The agent it belongs to, if it is an agent's.", needs=("agent_key",)
     )
     created_at: DateTime = required("When it was created.")
     updated_at: DateTime = required("When it last changed.")

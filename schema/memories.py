@@ -35,22 +35,22 @@ class Memory(Node):
     method: MemoryMethod = required("How it came about.")
     model: str | None = required("The model that wrote it, when the method is MODEL.")
     user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
-        users_of, description="Whom it is about."
+        users_of, description="Whom it is about.", needs=("user_key",)
     )
     session: Annotated["Session", strawberry.lazy("schema.sessions")] | None = batch_field(
-        sessions_of, description="The session it was formed from or declared for."
+        sessions_of, description="The session it was formed from or declared for.", needs=("session_key",)
     )
     sources: Connection[MemorySource] = connection_field(
-        sources_of, description="What it rests on, in the order in which it was named."
+        sources_of, description="What it rests on, in the order in which it was named.", records_at=()
     )
     rating: float | None = required("How good or sure it is, from 0 to 1.")
     valid_from: DateTime | None = required("Since when it is true in the world; since createdAt when null.")
     valid_until: DateTime | None = required("Until when it is true; null while it is open.")
     superseded_by: Annotated["Memory", strawberry.lazy("schema.memories")] | None = batch_field(
-        newer_of, description="What has taken its place."
+        newer_of, description="What has taken its place.", needs=("superseded_by",)
     )
     supersedes: list[Annotated["Memory", strawberry.lazy("schema.memories")]] = batch_field(
-        older_of, description="Whose place it has taken, newest first."
+        older_of, description="Whose place it has taken, newest first.", needs=("key",)
     )
     expires_at: DateTime | None = required("When it stops being listed.")
     metadata: JSON = required("The application's own data.")

@@ -36,11 +36,15 @@ class Role(Enum):
 @strawberry.type(description="One turn of a conversation.")
 class Message(Node):
     id: strawberry.ID = computed_field(
-        lambda row: message_id(row["session_key"], row["sequence"]), description="The object's global id."
+        lambda row: message_id(row["session_key"], row["sequence"]),
+        description="The object's global id.",
+        needs=("session_key", "sequence"),
     )
     message_id: str | None = required("The client's own key, unique in its session: makes a retry safe.")
     sequence: int = required("1, 2, 3 … in the session, in the order in which they were kept.")
-    session: LazySession | None = batch_field(sessions_of, description="The session it was said in; never null.")
+    session: LazySession | None = batch_field(
+        sessions_of, description="The session it was said in; never null.", needs=("session_key",)
+    )
     role: Role = required("Who speaks.")
     name: str | None = required("The name of the one who speaks.")
     content: str = required('What was said; "" beside tool calls or parts without text.')
@@ -53,7 +57,9 @@ class Message(Node):
     updated_at: DateTime = required("When it last changed.")
     version: int = required("1 at first; more when it was edited.")
     memories: Connection[LazyMemory] = connection_field(
-        memories_of_messages, description="Every memory that names this message among its sources, newest first."
+        memories_of_messages,
+        description="Every memory that names this message among its sources, newest first.",
+        needs=("session_key", "sequence"),
     )
 
 

@@ -23,4 +23,6 @@ class Node:
 
 
 def id_field(noun: str) -> Any:
-    return computed_field(lambda row: global_id(noun, row["key"]), description="The object's global id.")
+    return computed_field(
+        lambda row: global_id(noun, row["key"]), description="The object's global id.", needs=("key",)
+    )

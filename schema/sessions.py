@@ -43,8 +43,10 @@ class ContextOverflow(Enum):
 class Session(Node):
     id: strawberry.ID = id_field("Session")
     session_id: str = required("The application's own key.")
-    user: User | None = batch_field(users_of, description="Whose it is; null while it is nobody's.")
-    agent: Agent | None = batch_field(agents_of, description="The agent it is held with.")
+    user: User | None = batch_field(
+        users_of, description="Whose it is; null while it is nobody's.", needs=("user_key",)
+    )
+    agent: Agent | None = batch_field(agents_of, description="The agent it is held with.", needs=("agent_key",))
     situation: str | None = required("What the conversation is about, for the prompt.")
     metadata: JSON = required("The application's own data.")
     token_budget: int | None = required("How many tokens its context may take; the server's default when null.")
@@ -59,13 +61,16 @@ class Session(Node):
         messages_of_sessions,
         description="What was said, oldest first; `last: 20` is the newest page.",
         filter=MessageFilter,
+        needs=("key", "deleted_through"),
     )
     memories: Connection[Memory] = connection_field(
         memories_of_sessions,
         description="What was formed from this session or declared for it, newest first.",
         filter=MemoryFilter,
     )
-    summary: Memory | None = batch_field(summaries_of_sessions, description="The session's standing summary.")
+    summary: Memory | None = batch_field(
+        summaries_of_sessions, description="The session's standing summary.", needs=("key",)
+    )
 
 
 @strawberry.input(description="A new session.")

@@ -36,7 +36,9 @@ class User(Node):
     email: str | None = required("The e-mail address; several users may bear the same.")
     first_name: str | None = required("The first name.")
     last_name: str | None = required("The last name.")
-    name: str | None = computed_field(display_name, description='As given, else "first last", else null.')
+    name: str | None = computed_field(
+        display_name, description='As given, else "first last", else null.', needs=("name", "first_name", "last_name")
+    )
     about: str = required('What the application knows of the user; "" when nothing was given.')
     metadata: JSON = required("The application's own data.")
     created_at: DateTime = required("When the user was created.")
@@ -55,7 +57,9 @@ class User(Node):
         documents_of_users, description="The user's documents, newest first.", filter=DocumentFilter
     )
     summary: LazyMemory | None = batch_field(
-        summaries_of_users, description="The standing summary of this user, apart from any session."
+        summaries_of_users,
+        description="The standing summary of this user, apart from any session.",
+        needs=("key",),
     )
 
 

@@ -1,0 +1,110 @@
+"""A server in a process of its own on one core, what it costs, and load for it from another core. Linux only."""
+
+import http.client
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER_CORE, *_, CLIENT_CORE = 2 * sorted(os.sched_getaffinity(0))
+TICKS = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 60
+
+
+class Server:
+    """A running server with its own copy of a database file. `command` may name {port}, {database}, {database_url}."""
+
+    def __init__(self, name: str, command: str, database: Path, folder: Path, *, synchronous: str) -> None:
+        self.name = name
+        self.port = _free_port()
+        self._log = folder / f"{name}.log"
+        copy = Path(shutil.copy(database, folder / f"{name}.db"))
+        argv = command.format(port=self.port, database=copy, database_url=f"sqlite:///{copy}")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                shlex.split(argv),
+                cwd=ROOT,
+                env={**os.environ, "DATABASE": str(copy), "SYNCHRONOUS": synchronous},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    self.stop()
+                    raise SystemExit(f"{self.name} did not start:\n{self._log.read_text()[-2000:]}") from None
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def ask(self, body: dict[str, Any]) -> Any:
+        """The data of one answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        connection.request("POST", "/graphql", json.dumps(body), headers)
+        text = connection.getresponse().read()
+        connection.close()
+        answer = json.loads(text)
+        if "errors" in answer:
+            raise SystemExit(f"{self.name} refuses {body['operationName']}: {text[:1000]!r}")
+        return answer["data"]
+
+    def load(self, bodies: Path, connections: int, seconds: float) -> dict[str, Any]:
+        """The client's tally of one stretch of load, with the CPU time that an answer took."""
+        before = self._cpu_seconds()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.client", str(self.port), bodies, str(connections), str(seconds)],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
+        )
+        tally = json.loads(done.stdout)
+        return {**tally, "cpu_us": (self._cpu_seconds() - before) / tally["answers"] * 1e6}
+
+    def _cpu_seconds(self) -> float:
+        return sum(_ticks(pid) for pid in _tree(self._process.pid)) / TICKS
+
+
+def _tree(pid: int) -> list[int]:
+    children = [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return [pid, *(each for child in children for each in _tree(child))]
+
+
+def _ticks(pid: int) -> int:
+    """User and system time, that of ended children included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(int(field) for field in fields[11:15])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
