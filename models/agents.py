@@ -22,7 +22,7 @@ _by_key = by_key(agents, AgentRow)
 _release = Statement(
     update(sessions)
     .where(sessions.c.agent_key == bindparam("agent"), in_project(sessions))
-    .values(agent_key=bindparam("none"))
+    .values(agent_key=bindparam("none"), version=sessions.c.version + 1, updated_at=bindparam("now"))
 )
 
 
@@ -34,6 +34,6 @@ async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> Record | Non
     return (await agents_by_key(read, scope, [agent_key(scope.project, agent_id)]))[0]
 
 
-async def release_sessions(write: Transaction, scope: Scope, agent: bytes) -> None:
+async def release_sessions(write: Transaction, scope: Scope, agent: bytes, now: str) -> None:
     """Leaves the agent's sessions without an agent."""
-    await write.execute(_release, {**scope.values, "agent": agent, "none": None}, slowly=True)
+    await write.execute(_release, {**scope.values, "agent": agent, "none": None, "now": now}, slowly=True)

@@ -24,7 +24,7 @@ from models.statements import (
     UserRow,
     in_project,
 )
-from models.tables import agents, documents, memories, memory_sources, messages, sessions, users
+from models.tables import agents, deleted_messages, documents, memories, memory_sources, messages, sessions, users
 
 _live = sessions.c.deleted_at.is_(None)
 _sources = memory_sources.alias("s")
@@ -46,6 +46,20 @@ _named_sources = (
     .scalar_subquery()
 )
 
+_stone = func.json_object(
+    literal("sequence"),
+    deleted_messages.c.sequence,
+    literal("messageIdHash"),
+    func.nullif(func.lower(func.hex(deleted_messages.c.message_id_hash)), ""),
+)
+_deleted_messages = (
+    select(func.nullif(func.json_group_array(func.json(_stone)), "[]"))
+    .select_from(deleted_messages)
+    .where(deleted_messages.c.session_key == sessions.c.key, deleted_messages.c.sequence > sessions.c.deleted_through)
+    .correlate(sessions)
+    .scalar_subquery()
+)
+
 # What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted.
 _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
     (select(users).where(in_project(users)).order_by(users.c.created_at, users.c.user_id), UserRow),
@@ -62,7 +76,7 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
         DocumentRow,
     ),
     (
-        select(sessions, users.c.user_id, agents.c.agent_id)
+        select(sessions, users.c.user_id, agents.c.agent_id, _deleted_messages.label("deleted_messages"))
         .select_from(
             sessions.outerjoin(users, users.c.key == sessions.c.user_key).outerjoin(
                 agents, agents.c.key == sessions.c.agent_key

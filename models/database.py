@@ -7,9 +7,9 @@ carried out together, each in a savepoint of its own, and answered after the one
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,9 @@ LOCK_PATIENCE = 30.0
 
 # Writes a page of the file, and says nothing new.
 _touch = Statement(text("PRAGMA user_version = 1"))
+
+CHECK_PATIENCE = 2.0
+"""Seconds after which a check of readiness stops waiting."""
 
 _busy = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
 
@@ -93,12 +96,8 @@ class Reader:
                 cursor.row_factory = statement.row
                 await cursor.execute(statement.text, values)
                 return list(await cursor.fetchall())  # pyright: ignore[reportReturnType]
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _explain(error) from error
-
-    async def first(self, statement: Statement, parameters: Record) -> Record | None:
-        rows = await self.fetch(statement, parameters)
-        return rows[0] if rows else None
 
 
 class Transaction(Reader):
@@ -112,16 +111,15 @@ class Transaction(Reader):
             return (await self._database.in_writer_thread(self._connection.execute, statement.text, values)).rowcount
         return self._connection.execute(statement.text, values).rowcount
 
-    async def execute_many(self, statement: Statement, parameters: Iterable[Record]) -> None:
-        self._database.observe(statement)
-        self._connection.executemany(statement.text, [{**statement.defaults, **values} for values in parameters])
-
     async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
         # The writer's own connection, whatever the statement: only there what was just written can be seen.
         self._database.observe(statement)
         cursor = self._connection.cursor()
         cursor.row_factory = statement.row
-        return cursor.execute(statement.text, {**statement.defaults, **parameters}).fetchall()
+        values = {**statement.defaults, **parameters}
+        if slowly:
+            return await self._database.in_writer_thread(lambda: cursor.execute(statement.text, values).fetchall())
+        return cursor.execute(statement.text, values).fetchall()
 
 
 Operation = Callable[[Transaction], Awaitable[Any]]
@@ -134,6 +132,7 @@ class Database:
         self.path = path
         self.listener: Callable[[str], None] | None = None
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._emptying: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
@@ -155,6 +154,8 @@ class Database:
         database.reader = Reader(reading, database._slow, database)
         database._reading = reading
         database._transaction = Transaction(database._writing, database._slow, database)
+        if not database._emptied():
+            database.empty_log_later()
         database._writer = asyncio.create_task(database._write_on(), name="writer")
         return database
 
@@ -170,6 +171,8 @@ class Database:
         self._closing = True
         self._woken.set()
         await self._writer
+        if self._emptying is not None:
+            self._emptying.cancel()
         await self._slow.close()
         self._reading.close()
         self._thread.shutdown()
@@ -206,6 +209,10 @@ class Database:
                 answers = await self._commit_together([operation for operation, _ in batch])
             except Exception as error:
                 self._roll_back()
+                if getattr(error, "sqlite_errorname", "") in _busy:
+                    # Those who wait behind have waited as long, or will: one patience is for all.
+                    batch += self._waiting
+                    self._waiting.clear()
                 answers = [_explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 _settle(future, answer)
@@ -252,23 +259,35 @@ class Database:
         async def touch(transaction: Transaction) -> None:
             await transaction.execute(_touch, {})
 
-        await self.write(touch)
+        try:
+            await asyncio.wait_for(self.write(touch), CHECK_PATIENCE)
+        except TimeoutError as error:
+            raise Unavailable("A write has been waiting for its turn for long.") from error
 
-    async def truncate_log(self) -> bool:
-        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether it was."""
+    async def empty_log(self) -> bool:
+        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether it was.
 
-        def checkpoint() -> bool:
-            connection = connect(self.path, timeout=1)
-            try:
-                return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-            finally:
-                connection.close()
-
+        A reader of the log can hold it up, an export for one; if it does for long the emptying goes on by itself.
+        """
         for _ in range(30):
-            with suppress(sqlite3.OperationalError):
-                if await asyncio.to_thread(checkpoint):
-                    return True
-            await asyncio.sleep(0.05)
+            # Waits up to a second for a reader.
+            if await asyncio.to_thread(self._emptied):
+                return True
+        return False
+
+    def empty_log_later(self) -> None:
+        """Keeps trying until it is done."""
+
+        async def keep_on() -> None:
+            while not await self.empty_log():
+                pass
+
+        if self._emptying is None or self._emptying.done():
+            self._emptying = asyncio.create_task(keep_on(), name="empty the log")
+
+    def _emptied(self) -> bool:
+        with suppress(sqlite3.OperationalError), closing(connect(self.path, timeout=1)) as connection:
+            return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         return False
 
 

@@ -19,6 +19,9 @@ from models.tables import (
 )
 from models.writing import delete_row, insert_row
 
+PURGED_TOGETHER = 100
+"""Deletions that one transaction of the purge carries out, so that others get their turn."""
+
 _user = bindparam("user")
 _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
 _own_memories = or_(memories.c.user_key == _user, memories.c.session_key.in_(_own_sessions))
@@ -78,6 +81,7 @@ _old_deletions = Statement(
     .join(sessions, sessions.c.key == session_deletions.c.session_key)
     .where(session_deletions.c.deleted_at < bindparam("before"), in_project(sessions))
     .order_by(session_deletions.c.deleted_at)
+    .limit(PURGED_TOGETHER)
 )
 _up_to = [
     Statement(
@@ -100,15 +104,23 @@ _drop_deletion = Statement(
 
 
 async def purge(write: Transaction, scope: Scope, before: str) -> dict[str, int]:
-    """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back."""
+    """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back.
+
+    It takes the first so many; when nothing is counted any more, all is done.
+    """
     values = {**scope.values, "before": before}
-    counted = {"sessions": 0, "messages": 0, "memories": await write.execute(_old_memories, values, slowly=True)}
+    counted = {
+        "deletions": 0,
+        "sessions": 0,
+        "messages": 0,
+        "memories": await write.execute(_old_memories, values, slowly=True),
+    }
     for row in await write.fetch(_old_deletions, values):
         bound = {"session": row["session_key"], "through": row["through_sequence"], "before": before}
         await forget_sources(write, "session", bound)
         for statement in _up_to:
             removed = await write.execute(statement, bound, slowly=True)
         counted["messages"] += removed  # pyright: ignore[reportPossiblyUnboundVariable]
-        await write.execute(_drop_deletion, bound)
+        counted["deletions"] += await write.execute(_drop_deletion, bound)
         counted["sessions"] += await write.execute(_drop_session, bound)
     return counted

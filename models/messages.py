@@ -63,8 +63,13 @@ _tombstones = Statement(
         deleted_messages.c.sequence + 0 > bindparam("generation"),
     )
 )
+_tombstone = Statement(
+    select(deleted_messages.c.sequence).where(
+        deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence == bindparam("sequence")
+    )
+)
 _range = Statement(
-    select(messages)
+    select(messages.c.session_key, messages.c.sequence, messages.c.message_id)
     .where(
         messages.c.session_key == bindparam("session"),
         messages.c.sequence >= bindparam("first"),
@@ -105,11 +110,20 @@ async def messages_between(read: Reader, session: Record, first: int, last: int,
 
 
 async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:
-    """Deletes messages for good; of one with an own key its hash stays."""
+    """Deletes messages for good; their sequences stay, and the hashes of their own keys."""
     sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=len(rows) > 100)
     for row in rows:
-        if row["message_id"] is not None:
-            stone = {"session_key": session, "sequence": row["sequence"]}
-            stone["message_id_hash"] = message_id_hash(row["message_id"])
-            await insert_row(write, deleted_messages, MessageRow, stone)
+        own = row["message_id"]
+        await bury(write, session, row["sequence"], None if own is None else message_id_hash(own))
+
+
+async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
+    """Notes that a message was deleted."""
+    stone = {"session_key": session, "sequence": sequence, "message_id_hash": hash}
+    await insert_row(write, deleted_messages, MessageRow, stone)
+
+
+async def was_deleted(read: Reader, session: bytes, sequence: int) -> bool:
+    """Whether the message that had this place was deleted."""
+    return bool(await read.fetch(_tombstone, {"session": session, "sequence": sequence}))

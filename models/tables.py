@@ -173,7 +173,7 @@ class DeletedMessage(SQLModel, table=True):
     )
     session_key: bytes = key_column(primary=True)
     sequence: int = integer_column(primary=True)
-    message_id_hash: bytes = Field(sa_column=Column(Key, nullable=False))
+    message_id_hash: bytes | None = key_column(nullable=True)
 
 
 class Memory(SQLModel, table=True):

@@ -39,8 +39,8 @@ BATCH = 500
 """Lines that are imported together, or not at all."""
 
 
-class CannotImport(DataError):
-    """Which line is wrong, and what with it."""
+class ArchiveProblem(DataError):
+    """What is wrong with a file or the database of an import or an export; of a line, which."""
 
 
 def _line_types() -> dict[str, GraphQLInputObjectType]:
@@ -56,12 +56,25 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
             "position": GraphQLInputField(number),
         },
     )
-    for field_name, field in source.fields.items():
-        field.out_name = to_snake(field_name)
+    stone = GraphQLInputObjectType(
+        "deletedMessage",
+        {"sequence": GraphQLInputField(GraphQLNonNull(number)), "messageIdHash": GraphQLInputField(name)},
+    )
+    for inner in (source, stone):
+        for field_name, field in inner.fields.items():
+            field.out_name = to_snake(field_name)
     added: dict[str, tuple[str, dict[str, Any]]] = {
         "user": ("CreateUserInput", {}),
         "agent": ("CreateAgentInput", {"createdAt": time}),
-        "session": ("CreateSessionInput", {"endedAt": time, "lastActivityAt": time, "lastSequence": number}),
+        "session": (
+            "CreateSessionInput",
+            {
+                "endedAt": time,
+                "lastActivityAt": time,
+                "lastSequence": number,
+                "deletedMessages": GraphQLList(GraphQLNonNull(stone)),
+            },
+        ),
         "message": ("MessageInput", {"sessionId": GraphQLNonNull(name), "sequence": number, "digest": name}),
         "document": ("CreateDocumentInput", {"key": name}),
         "memory": (
@@ -94,7 +107,7 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
 
 
 class LineReader:
-    """Reads lines of a file into objects; `CannotImport` names the first that is wrong."""
+    """Reads lines of a file into objects; `ArchiveProblem` names the first that is wrong."""
 
     def __init__(self) -> None:
         self._types = _line_types()
@@ -148,7 +161,7 @@ def _progress(what: str, total: float | None) -> Generator[Any]:
 def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tally:
     """Imports a file of `size` bytes batch by batch.
 
-    `CannotImport` names a bad line: nothing of its batch is kept, what came before is, and importing the mended file
+    `ArchiveProblem` names a bad line: nothing of its batch is kept, what came before is, and importing the mended file
     goes on from there.
     """
     path = path_of(settings.database_url)
@@ -166,7 +179,7 @@ def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tall
                         first = batch[-1][0] + 1
                     advance(taken)
         except BadLine as error:
-            raise CannotImport(
+            raise ArchiveProblem(
                 f"line {error.number}: {error} Nothing from line {first} on was imported; "
                 "mend it and import the file again."
             ) from error
@@ -193,8 +206,8 @@ def export_file(file: BinaryIO, settings: Settings) -> int:
 
 def purge_file(settings: Settings, before: str) -> dict[str, int]:
     """Purges what was deleted before a time; how many objects of each kind."""
+    check_source(settings)
     path = path_of(settings.database_url)
-    migrate(path)
 
     async def run() -> dict[str, int]:
         database = await Database.open(path)
@@ -207,10 +220,10 @@ def purge_file(settings: Settings, before: str) -> dict[str, int]:
 
 
 def check_source(settings: Settings) -> None:
-    """Sees to it that there is a database to export before a file is made for it."""
+    """Sees to it that there is a database, which a wrong name must not make."""
     path = path_of(settings.database_url)
     if not path.exists():
-        raise CannotImport(f"{path} does not exist; name the database with --database-url.")
+        raise ArchiveProblem(f"{path} does not exist; name the database with --database-url.")
     migrate(path)
 
 
@@ -221,4 +234,4 @@ def open_input(path: Path) -> tuple[BinaryIO, int | None]:
     try:
         return path.open("rb"), path.stat().st_size
     except OSError as error:
-        raise CannotImport(f"{path} can't be read: {error.strerror}.") from error
+        raise ArchiveProblem(f"{path} can't be read: {error.strerror}.") from error

@@ -1,5 +1,6 @@
 """The command line."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,15 +113,26 @@ def export(
     settings = _settings(database_url=database_url)
     check_source(settings)
     if file is None:
-        export_file(sys.stdout.buffer, settings)
+        try:
+            export_file(sys.stdout.buffer, settings)
+            sys.stdout.flush()
+        except OSError as error:
+            raise CannotExport(f"The export can't be written: {error.strerror}.") from error
         return
+    if file.exists():
+        raise CannotExport(f"{file} exists; name another file, or remove it first.")
+    # Only a whole export gets the name.
+    part = file.with_name(f"{file.name}.part")
     try:
-        with file.open("xb") as opened:
+        with part.open("wb") as opened:
             count = export_file(opened, settings)
-    except FileExistsError as error:
-        raise CannotExport(f"{file} exists; name another file, or remove it first.") from error
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.rename(file)
     except OSError as error:
         raise CannotExport(f"{file} can't be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
     print(f"exported {count} objects to {file}")
 
 

@@ -24,6 +24,10 @@ class BadRequest(Exception):
         self.code = code
 
 
+class TooDeep(Exception):
+    """An answer that is nested more deeply than JSON is written."""
+
+
 def read_json(body: bytes) -> Any:
     """The value of a JSON text; `BadRequest` when it is none, or holds NaN or Infinity."""
     try:
@@ -66,7 +70,10 @@ def write_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        return orjson.dumps(_characters(value))
+        try:
+            return orjson.dumps(_characters(value))
+        except TypeError as error:
+            raise TooDeep from error
 
 
 def _characters(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """Running the server: one process or several on one socket."""
 
-import ipaddress
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
+from recallql.hosts import is_loopback
 from recallql.settings import Settings
 
 log = structlog.get_logger("recallql.serve")
@@ -19,15 +19,6 @@ log = structlog.get_logger("recallql.serve")
 
 class CannotServe(Exception):
     """Why the server does not start, in words for the operator."""
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(settings: Settings) -> socket.socket:

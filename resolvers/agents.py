@@ -140,7 +140,7 @@ async def delete_agent(context: Context, values: Values) -> str:
         row = await find_agent(write, context, values["agent_id"])
         await forget_sources(write, "documents of agent", {"agent": row["key"]})
         await delete_documents_of_agent(write, context.scope, row["key"])
-        await release_sessions(write, context.scope, row["key"])
+        await release_sessions(write, context.scope, row["key"], context.clock.now())
         await delete_row(write, agents, row)
         return global_id("Agent", row["key"])
 

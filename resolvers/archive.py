@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sqlite3 import IntegrityError
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,7 +18,7 @@ from models.database import Transaction
 from models.documents import documents_by_key
 from models.keys import KEY_SIZE, key_of, session_key
 from models.memories import memories_by_key
-from models.messages import messages_by_message_id, messages_by_place
+from models.messages import bury, messages_by_message_id, messages_by_place, was_deleted
 from models.sessions import session_by_id
 from models.statements import AgentRow, DocumentRow, MemoryRow, MessageRow, Record, SessionRow, UserRow
 from models.tables import agents, documents, memories, messages, sessions, users
@@ -29,14 +30,14 @@ from resolvers.context import Context
 from resolvers.documents import DOCUMENT_RULES, OWNERS, document_faults, document_row, insert_document
 from resolvers.documents import find_owner as find_document_owner
 from resolvers.errors import Fault, Refused, refuse
-from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule, text
+from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule, refuse_all, text
 from resolvers.memories import RULES as MEMORY_RULES
 from resolvers.memories import find_owner as find_memory_owner
-from resolvers.memories import find_superseded, insert_sources, memory_faults, memory_row, supersede
+from resolvers.memories import find_superseded, insert_sources, memory_faults, memory_row, remove_memory, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.messages import append, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
-from resolvers.sessions import begin_session, session_row
+from resolvers.sessions import begin_session, references, session_row
 from resolvers.users import RULES as USER_RULES
 from resolvers.users import user_row
 
@@ -67,6 +68,7 @@ class Importer:
         self.tally = Tally()
         self._context = context
         self._places: Counter[str] = Counter()
+        self._born: set[str] = set()
 
     async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
         """Imports numbered lines in one transaction; `BadLine` says which one is wrong, and then none was imported."""
@@ -77,9 +79,11 @@ class Importer:
                 kind = line["type"]
                 try:
                     check(line, {**EXPORTED_RULES, **KINDS[kind].rules})
-                    is_new = await KINDS[kind].add(write, self._context, self._identified(line))
+                    is_new = await KINDS[kind].add(write, self._context, self._identified(line), self._born)
                 except Refused as refusal:
                     raise BadLine(number, "; ".join(_words(fault) for fault in refusal.faults)) from refusal
+                except IntegrityError as error:
+                    raise BadLine(number, "It contradicts what is there, or another line.") from error
                 (tally.added if is_new else tally.known)[kind] += 1
             return tally
 
@@ -112,6 +116,10 @@ def _kept(line: Line, *names: str) -> Line:
     return {name: line[name] for name in ("updated_at", "version", *names) if name in line}
 
 
+Born = set[str]
+"""The sessions that came into being by a message of this import, before their own line."""
+
+
 def _hex(line: Line, name: str, *path: str) -> bytes:
     """A key as exports write it: 32 hexadecimal digits."""
     try:
@@ -124,8 +132,8 @@ def _hex(line: Line, name: str, *path: str) -> bytes:
     return key
 
 
-async def _add_user(write: Transaction, context: Context, line: Line) -> bool:
-    check({}, {}, more=document_faults(line))
+async def _add_user(write: Transaction, context: Context, line: Line, born: Born) -> bool:
+    refuse_all(document_faults(line))
     if await user_by_id(write, context.scope, _need(line, "user_id")):
         return False
     row = user_row(context, line, context.clock.now()) | _kept(line)
@@ -135,8 +143,8 @@ async def _add_user(write: Transaction, context: Context, line: Line) -> bool:
     return True
 
 
-async def _add_agent(write: Transaction, context: Context, line: Line) -> bool:
-    check({}, {}, more=document_faults(line))
+async def _add_agent(write: Transaction, context: Context, line: Line, born: Born) -> bool:
+    refuse_all(document_faults(line))
     if await agent_by_id(write, context.scope, _need(line, "agent_id")):
         return False
     row = agent_row(context, line, context.clock.now()) | _kept(line)
@@ -146,27 +154,40 @@ async def _add_agent(write: Transaction, context: Context, line: Line) -> bool:
     return True
 
 
-async def _add_session(write: Transaction, context: Context, line: Line) -> bool:
-    remains = await session_by_id(write, context.scope, _need(line, "session_id"))
-    if remains is not None and remains["deleted_at"] is None:
+async def _add_session(write: Transaction, context: Context, line: Line, born: Born) -> bool:
+    there = await session_by_id(write, context.scope, _need(line, "session_id"))
+    if there is None or there["deleted_at"] is not None:
+        session = await begin_session(write, context, line, there)
+    elif line["session_id"] in born:
+        keys = await references(write, context, line)
+        row = session_row(context, line, there["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
+        own = {name: row[name] for name in row if name not in ("key", "last_sequence", "last_activity_at")}
+        session = await update_row(write, sessions, there, own)
+        born.discard(line["session_id"])
+    else:
         return False
-    session = await begin_session(write, context, line, remains)
     last = max(session["last_sequence"], line.get("last_sequence", 0))
     await update_row(write, sessions, session, {**_kept(line, "ended_at", "last_activity_at"), "last_sequence": last})
+    for stone in line.get("deleted_messages", ()):
+        hash = None if stone.get("message_id_hash") is None else _hex(stone, "message_id_hash", "deletedMessages")
+        await bury(write, session["key"], stone["sequence"], hash)
     return True
 
 
-async def _add_message(write: Transaction, context: Context, line: Line) -> bool:
-    check({}, {}, more=message_faults(line, ()))
+async def _add_message(write: Transaction, context: Context, line: Line, born: Born) -> bool:
+    refuse_all(message_faults(line, ()))
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
-        row = session_row(context, line | {"metadata": {}}, context.clock.now(), user=None, agent=None)
-        session = await insert_row(write, sessions, SessionRow, row | {"created_at": row["updated_at"]})
+        row = session_row(context, {"session_id": line["session_id"]}, context.clock.now(), user=None, agent=None)
+        session = await insert_row(write, sessions, SessionRow, row)
+        born.add(line["session_id"])
     if "sequence" not in line:
-        return (await append(write, context, session, [line])).deduplicated == 0
+        return (await append(write, context, session, [line], even_ended=True)).deduplicated == 0
     sequence = line["sequence"]
-    if session["deleted_at"] is not None or sequence <= session["deleted_through"]:
-        raise refuse("CONFLICT", "The session was deleted since; import its own line before its messages.", "sequence")
+    # What was deleted since the export stays so.
+    gone = session["deleted_at"] is not None or sequence <= session["deleted_through"]
+    if gone or await was_deleted(write, session["key"], sequence):
+        return False
     stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
     row = message_row(session, line, context.clock.now()) | _kept(line)
     row["digest"] = _hex(line, "digest") if "digest" in line else row["digest"]
@@ -181,7 +202,7 @@ async def _add_message(write: Transaction, context: Context, line: Line) -> bool
     return True
 
 
-async def _add_document(write: Transaction, context: Context, line: Line) -> bool:
+async def _add_document(write: Transaction, context: Context, line: Line, born: Born) -> bool:
     if sum(name in line for name in OWNERS) != 1:
         raise refuse("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
     owner = await find_document_owner(write, context, line)
@@ -193,15 +214,19 @@ async def _add_document(write: Transaction, context: Context, line: Line) -> boo
     return True
 
 
-async def _add_memory(write: Transaction, context: Context, line: Line) -> bool:
-    check({}, {}, more=memory_faults(line))
+async def _add_memory(write: Transaction, context: Context, line: Line, born: Born) -> bool:
+    # An exported memory may end before it begins: one that was to begin later has been superseded.
+    refuse_all(memory_faults({**line, "valid_until": None} if "key" in line else line))
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, line, owner, context.clock.now())
     row |= _kept(line, "superseded_from") | {"key": _key_of(line, row)}
     if "superseded_by" in line:
         row["superseded_by"] = _hex(line, "superseded_by")
-    if (await memories_by_key(write, context.scope, [row["key"]]))[0]:
+    stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
+    if stored is not None and stored["deleted_at"] is None:
         return False
+    if stored is not None:
+        await remove_memory(write, stored)
     sources = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
     older = await find_superseded(write, context, owner, line.get("supersedes", ()))
     kept = await insert_row(write, memories, MemoryRow, row)
@@ -221,7 +246,7 @@ def _key_of(line: Line, row: Line) -> bytes:
 
 async def _source(write: Transaction, context: Context, index: int, source: Line) -> dict[str, Any]:
     path = ("sources", str(index))
-    position = source.get("position") or index
+    position = index if source.get("position") is None else source["position"]
     if source.get("document_key") is not None:
         key = _hex(source, "document_key", *path)
         if (await documents_by_key(write, context.scope, [key]))[0] is None:
@@ -235,7 +260,14 @@ async def _source(write: Transaction, context: Context, index: int, source: Line
     return {"session_key": place[0], "sequence": place[1], "document_key": None, "position": position}
 
 
-EXPORTED_RULES: dict[str, Rule] = {"version": integer_rule(1), "last_sequence": integer_rule(0), "model": text}
+LARGEST = 2**30
+"""A number of a line, at most: it must have room to grow."""
+
+EXPORTED_RULES: dict[str, Rule] = {
+    "version": integer_rule(1, LARGEST),
+    "last_sequence": integer_rule(0, LARGEST),
+    "model": text,
+}
 """Rules of what exported lines add."""
 
 
@@ -243,15 +275,15 @@ class Kind(NamedTuple):
     """What a type of line is checked by, and how it is added: whether it is new."""
 
     rules: Mapping[str, Rule]
-    add: Callable[[Transaction, Context, Line], Awaitable[bool]]
+    add: Callable[[Transaction, Context, Line, Born], Awaitable[bool]]
 
 
 KINDS = {
     "user": Kind(USER_RULES, _add_user),
     "agent": Kind(AGENT_RULES, _add_agent),
     "session": Kind(SESSION_RULES, _add_session),
-    "message": Kind({**MESSAGE_RULES, "session_id": key_rule, "sequence": integer_rule(1)}, _add_message),
-    "document": Kind({**DOCUMENT_RULES, "user_id": key_rule, "agent_id": key_rule}, _add_document),
+    "message": Kind({**MESSAGE_RULES, "session_id": key_rule, "sequence": integer_rule(1, LARGEST)}, _add_message),
+    "document": Kind({**DOCUMENT_RULES, "user_id": key_rule, "user_email": text, "agent_id": key_rule}, _add_document),
     "memory": Kind(MEMORY_RULES, _add_memory),
 }
 
@@ -259,7 +291,7 @@ _FIELDS = {
     "User": "user_id email first_name last_name name about metadata created_at updated_at version",
     "Agent": "agent_id name about instructions model metadata created_at updated_at version",
     "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at "
-    "ended_at last_activity_at last_sequence version",
+    "ended_at last_activity_at last_sequence deleted_messages version",
     "Message": "session_id sequence message_id role name content parts tool_calls tool_call_id metadata token_count "
     "created_at updated_at version digest",
     "Document": "key document_id user_id agent_id title content metadata created_at updated_at version",
@@ -267,7 +299,7 @@ _FIELDS = {
     "superseded_by superseded_from sources metadata created_at updated_at version",
 }
 _WRITTEN = {noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()}
-_JSON = {"metadata", "parts", "tool_calls", "sources"}
+_JSON = {"metadata", "parts", "tool_calls", "sources", "deleted_messages"}
 
 
 def line_of(row: Record) -> bytes:

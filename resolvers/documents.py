@@ -31,6 +31,7 @@ from resolvers.inputs import (
     key_rule,
     metadata_rule,
     required_text,
+    text,
 )
 from resolvers.json_values import json_text
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -138,7 +139,7 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> di
 
 async def create_document(context: Context, given: Values) -> Record:
     values = created(given)
-    rules = {**DOCUMENT_RULES, "user_id": key_rule, "agent_id": key_rule}
+    rules = {**DOCUMENT_RULES, "user_id": key_rule, "user_email": text, "agent_id": key_rule}
     owners = [name for name in OWNERS if name in values]
     several = Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
     check(values, rules, more=[several] if len(owners) != 1 else [])

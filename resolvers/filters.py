@@ -7,7 +7,7 @@ from typing import Any
 
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
-from resolvers.json_values import Unacceptable, check_json
+from resolvers.json_values import Unacceptable, checked_text, unstorable
 
 LARGEST_LIST = 100
 
@@ -43,7 +43,7 @@ class FilterBuilder:
             if not isinstance(value, dict):
                 raise BadInput('`filter.metadata` must be a JSON object, as in {"plan": "pro"}.')
             try:
-                check_json(value)
+                checked_text(value)
             except Unacceptable as problem:
                 raise BadInput(f"`filter.metadata`: {problem}") from problem
             self.add("metadata", json.dumps(value))
@@ -56,7 +56,8 @@ class FilterBuilder:
                     raise BadInput(
                         f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed."
                     )
-                self.add(name, json.dumps(value))
+                # What could not be kept is not there, and SQLite would cut it short to something that may be.
+                self.add(name, json.dumps([item for item in value if not unstorable(item)]))
         return self
 
     def ranges(self, *names: str) -> "FilterBuilder":

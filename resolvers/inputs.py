@@ -100,8 +100,12 @@ def check(
     values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), more: Iterable[Fault] = ()
 ) -> None:
     """Refuses an input with everything that is wrong with it."""
-    faults = [*faults_of(values, rules, required=required), *more]
-    if faults:
+    refuse_all([*faults_of(values, rules, required=required), *more])
+
+
+def refuse_all(faults: Iterable[Fault]) -> None:
+    """Refuses an input for these faults, if there are any."""
+    if faults := list(faults):
         raise Refused(*faults)
 
 

@@ -38,6 +38,7 @@ from resolvers.inputs import (
     created,
     key_rule,
     metadata_rule,
+    refuse_all,
     required_text,
     share_rule,
 )
@@ -97,8 +98,7 @@ async def memories_of_messages(
 
 
 async def _summaries(context: Context, listing: Listing, rows: Sequence[Record], *also: str) -> list[Record | None]:
-    given = ("kinds", "as_of", "not_superseded", *also)
-    filter = Filter(given, {"kinds": '["SUMMARY"]', "as_of": context.clock.now()})
+    filter = Filter(("kinds", "not_superseded", *also), {"kinds": '["SUMMARY"]'})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
     return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
 
@@ -204,11 +204,14 @@ async def create_memory(context: Context, given: Values) -> Record:
                 return stored
             raise refuse("CONFLICT", "Another memory bears this memoryId; use updateMemory, or another id.", "memoryId")
         if stored is not None:
-            await _remove(write, stored)
+            await remove_memory(write, stored)
         sources = await _sources(write, context, owner, values.get("sources", ()))
         older = await find_superseded(write, context, owner, values.get("supersedes", ()))
         if row["kind"] == "SUMMARY":
             older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user)
+        if row["memory_id"] is not None:
+            # A memory that bore this id before may be named still; this is another one.
+            await unlink_newer(write, row["key"])
         kept = await insert_row(write, memories, MemoryRow, row)
         await insert_sources(write, kept, sources)
         await supersede(write, context, kept, older)
@@ -321,7 +324,7 @@ async def _find(write: Transaction, context: Context, id: str) -> Record:
     return row
 
 
-async def _remove(write: Transaction, row: Record) -> None:
+async def remove_memory(write: Transaction, row: Record) -> None:
     await unlink_newer(write, row["key"])
     await delete_row(write, memories, row)
 
@@ -334,7 +337,7 @@ async def update_memory(context: Context, values: Values) -> Record:
         check_version(row, values)
         wanted = given_of(values, "kind", "content", "rating", "valid_from", "valid_until", "expires_at")
         if "valid_from" in wanted or "valid_until" in wanted:
-            check({}, {}, more=_validity_faults({**dict(row), **wanted}))
+            refuse_all(_validity_faults({**dict(row), **wanted}))
         return await revise(
             write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now()
         )
@@ -347,7 +350,7 @@ async def delete_memory(context: Context, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await _remove(write, row)
+        await remove_memory(write, row)
         return global_id("Memory", row["key"])
 
     return await context.write(operation)

@@ -115,7 +115,7 @@ def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
         "tool_calls": json_text(values["tool_calls"]) if "tool_calls" in values else None,
         "tool_call_id": values.get("tool_call_id"),
         "metadata": json_text(values.get("metadata", {})),
-        "token_count": values.get("token_count", count_tokens(said) if "token_count" not in values else 0),
+        "token_count": values["token_count"] if "token_count" in values else count_tokens(said),
         "digest": digest_of({**values, "content": said}),
         "created_at": values.get("created_at", now),
         "updated_at": now,
@@ -156,14 +156,20 @@ async def add_messages(context: Context, values: Values) -> Added:
 
 
 async def append(
-    write: Transaction, context: Context, session: Record, batch: list[dict[str, Any]], owner: bytes | None = None
+    write: Transaction,
+    context: Context,
+    session: Record,
+    batch: list[dict[str, Any]],
+    owner: bytes | None = None,
+    *,
+    even_ended: bool = False,
 ) -> Added:
-    """Appends messages without nulls to a session, within a transaction."""
+    """Appends messages without nulls to a session, within a transaction; `even_ended` to one that has ended."""
     # A deletion ended the life of the ids before it.
     generation = {"key": session["key"], "deleted_through": session["deleted_through"]}
     known = await _known(write, generation, batch)
     fresh = any(message.get("message_id") not in known for message in batch)
-    if session["ended_at"] is not None and (fresh or session["deleted_at"] is not None):
+    if session["ended_at"] is not None and not even_ended and (fresh or session["deleted_at"] is not None):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
     if owner is not None and session["user_key"] not in (None, owner):
         raise refuse("CONFLICT", "The session belongs to another user.", "userId")

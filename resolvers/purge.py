@@ -1,5 +1,7 @@
 """The purge: what was deleted softly goes for good."""
 
+from collections import Counter
+
 from models.database import Transaction
 from models.erasure import purge
 from resolvers.context import Context
@@ -12,4 +14,11 @@ async def purge_deleted(context: Context, values: Values) -> dict[str, int]:
     async def operation(write: Transaction) -> dict[str, int]:
         return await purge(write, context.scope, values["deleted_before"])
 
-    return await context.write(operation)
+    total = Counter[str]({"sessions": 0, "messages": 0, "memories": 0})
+    while True:
+        counted = await context.write(operation)
+        for name, count in counted.items():
+            total[name] += count
+        if not counted["deletions"]:
+            del total["deletions"]
+            return dict(total)

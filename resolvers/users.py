@@ -97,11 +97,11 @@ def own_columns(values: Values) -> dict[str, str | None]:
     return {"email": email, "email_folded": None if email is None else email.casefold()}
 
 
-async def find_user(write: Transaction, context: Context, user_id: str, *path: str) -> Record:
+async def find_user(write: Transaction, context: Context, user_id: str) -> Record:
     """The user a mutation names, who must exist."""
     row = await user_by_id(write, context.scope, user_id)
     if row is None:
-        raise refuse("NOT_FOUND", "There is no user with this userId.", *(path or ("userId",)))
+        raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
     return row
 
 
@@ -167,9 +167,11 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
         return {"deleted_user_id": global_id("User", row["key"]), "receipt": receipt}
 
     answer = await context.write(operation)
-    if not await context.database.truncate_log():
-        log.error("an erased user's bytes may still be in the write-ahead log: it could not be emptied")
+    if not await context.database.empty_log():
+        log.error(
+            "an erased user's bytes are still in the write-ahead log: somebody reads it; it is emptied after that"
+        )
         raise Unavailable(
-            "The user is erased, but the write-ahead log could not be emptied; it will be at the next erasure."
+            "The user is erased, but a reader of the database holds up the last step; it is done once that ends."
         )
     return answer

@@ -8,8 +8,6 @@ from strawberry import UNSET
 
 from schema.scalars import DateTime
 
-MetadataDescription = "A JSON object, up to 64 KiB and 32 levels. Null means {}."
-
 
 def optional(description: str) -> Any:
     """An input field that may be left out, which is not the same as null."""

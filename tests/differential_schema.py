@@ -83,7 +83,7 @@ class Place:
         return self.x
 
 
-def record(kind: type[Record], number: int) -> Record:
+def record(kind: type[Record], number: int, *, with_pets: bool = True) -> Record:
     values: dict[str, Any] = {
         "number": number,
         "name": None if number % 5 == 0 else f"{kind.noun} {number}",
@@ -92,7 +92,9 @@ def record(kind: type[Record], number: int) -> Record:
         "trouble": [None, "none", Trouble(f"kept in {number}"), "x"][number % 4],
         "place": None if number % 7 == 6 else Place(number),
         "places": [[Place(number), None if number % 3 == 2 else Place(number + 1)], [] if number % 2 else None],
-        "pets": [being(number + step) for step in (1, 2)],
+        "pets": [record(BEINGS[one % 3], one, with_pets=False) for one in (number + 1, number + 2)]
+        if with_pets
+        else None,
         "self": number,
         "size": [number, 2.5, None, "big"][number % 4] if kind is not RockRecord else f"size {number}",
     }

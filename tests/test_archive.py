@@ -386,7 +386,9 @@ def contract_fields() -> dict[str, set[str]]:
     return {
         "user": fields("CreateUserInput") | always,
         "agent": fields("CreateAgentInput") | always,
-        "session": fields("CreateSessionInput") | always | {"endedAt", "lastActivityAt", "lastSequence"},
+        "session": fields("CreateSessionInput")
+        | always
+        | {"endedAt", "lastActivityAt", "lastSequence", "deletedMessages"},
         "message": fields("MessageInput") | always | {"sessionId", "sequence", "digest"},
         "document": fields("CreateDocumentInput") | always | {"key"},
         "memory": fields("CreateMemoryInput")

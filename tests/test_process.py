@@ -139,6 +139,7 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "host": "localhost",
         "port": 81,
         "database_url": "sqlite:////x/y.db",
+        "synchronous": "normal",
         "workers": 3,
         "purge_after_days": 0.5,
         "log_level": "debug",

@@ -147,7 +147,7 @@ def upgrade() -> None:
         "deleted_messages",
         sa.Column("session_key", Key, nullable=False),
         sa.Column("sequence", Number, nullable=False),
-        sa.Column("message_id_hash", Key, nullable=False),
+        sa.Column("message_id_hash", Key, nullable=True),
         sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_deleted_messages"),
         sa.ForeignKeyConstraint(
             ["session_key"], ["sessions.key"], name="fk_deleted_messages_sessions", ondelete="CASCADE"

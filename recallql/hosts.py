@@ -1,0 +1,13 @@
+"""Which names and addresses are this machine's own."""
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, an IPv6 one in brackets or not, is a loopback one."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
