@@ -107,12 +107,14 @@ class Position:
 class Objects:
     """What is selected of the objects at a position, by their concrete types."""
 
-    __slots__ = ("_by_type", "_compiler", "_selection_sets")
+    __slots__ = ("_by_type", "_compiler", "_selection_sets", "known")
 
     def __init__(self, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
         self._compiler = compiler
         self._selection_sets = selection_sets
         self._by_type: dict[str, Selection] = {}
+        self.known: set[type] = set()
+        """Python classes whose objects are known to be of the position's concrete type."""
 
     def of(self, kind: GraphQLObjectType) -> "Selection":
         selection = self._by_type.get(kind.name)

@@ -4,13 +4,14 @@ Errors follow the specification: a failing field becomes null with its full path
 nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.error import located_error
 from graphql.execution.values import VariableValues
+from graphql.pyutils import is_iterable
 
 from breadth.batching import resolve_batch
 from breadth.plan import Field, Position, Selection
@@ -96,6 +97,8 @@ class Run:
         places: list[tuple[int, int]] = []
         flat: list[Any] = []
         for index, value in enumerate(values):
+            if not isinstance(value, list | tuple):
+                value = _listed(value)
             if isinstance(value, list | tuple):
                 places.append((index, len(value)))
                 flat += value
@@ -110,17 +113,13 @@ class Run:
         return answers
 
     async def _complete_objects(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
-        kinds = set(map(type, values))
-        regular = not any(kind is type(None) or issubclass(kind, Exception) for kind in kinds)
-        if regular and position.abstract is None:
+        if position.abstract is None and position.objects.known.issuperset(map(type, values)):
             return await self._select(position.objects.of(position.type), values, path)
         answers: list[Any] = [None] * len(values)
         groups: dict[str, list[int]] = {}
         for index, value in enumerate(values):
             if value is None or isinstance(value, Exception):
                 answers[index] = self._absent(field, position, value, path, index, "an object")
-            elif position.abstract is None:
-                groups.setdefault(position.type.name, []).append(index)
             else:
                 try:
                     groups.setdefault(self._type_of(field, position, value), []).append(index)
@@ -136,10 +135,20 @@ class Run:
         return answers
 
     def _type_of(self, field: Field, position: Position, value: Any) -> str:
-        """The name of the concrete type of a value of an abstract one, as graphql-core finds it."""
+        """The name of a value's concrete type, as graphql-core finds it.
+
+        That a class of objects is of a concrete type is asked once; a mapping may be anything, and is asked each time.
+        """
         abstract: Any = position.abstract
         info: Any = SimpleNamespace(schema=self.schema, field_name=field.name, parent_type=field.parent)
         name: Any = None
+        if abstract is None:
+            kind: Any = position.type
+            if kind.is_type_of is not None and not kind.is_type_of(value, info):
+                raise GraphQLError(f"Expected value of type '{kind}' but got another.", field.nodes)
+            if kind.is_type_of is None or not isinstance(value, Mapping):
+                position.objects.known.add(type(value))
+            return kind.name
         if abstract.resolve_type is not None:
             name = abstract.resolve_type(value, info, abstract)
         else:
@@ -197,6 +206,16 @@ class Run:
     def _failed(self, field: Field, error: Exception, path: list[str | int]) -> Any:
         self.errors.append(located_error(error, field.nodes, path))
         return NULLED
+
+
+def _listed(value: Any) -> Any:
+    """The items of another iterable as a list, or its error; what is no iterable stays as it is."""
+    if value is None or not is_iterable(value):
+        return value
+    try:
+        return list(value)
+    except Exception as error:
+        return error
 
 
 def _attempt(field: Field, parent: Any) -> Any:

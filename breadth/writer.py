@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def serialise(leaf: GraphQLLeafType, value: Any) -> Any:
     """A leaf's value as it stands in an answer; raises when the type refuses it, or makes it null."""
+    if isinstance(value, Exception):
+        raise value
     written = leaf.coerce_output_value(value)
     if written is Undefined or written is None:
         raise TypeError(f"{leaf} cannot write this value.")

@@ -149,6 +149,7 @@ class Database:
             await database._slow.execute(f"PRAGMA {pragma}")
         # The loop must not sleep in a lock: the writer waits for one by itself.
         database._writing = connect(path, timeout=0)
+        database._waits_for_disk = synchronous != "normal"
         if synchronous == "normal":
             database._writing.execute("PRAGMA synchronous = NORMAL")
         database.reader = Reader(reading, database._slow, database)
@@ -164,6 +165,7 @@ class Database:
     _writing: sqlite3.Connection
     _transaction: Transaction
     _writer: asyncio.Task[None]
+    _waits_for_disk: bool
     reader: Reader
 
     async def close(self) -> None:
@@ -232,8 +234,11 @@ class Database:
                 self._writing.execute("ROLLBACK TO operation")
                 answers.append(_explain(error) if isinstance(error, sqlite3.OperationalError) else error)
             self._writing.execute("RELEASE operation")
-        # In a thread, since it waits for the disk; meanwhile the loop reads, and the next operations gather.
-        await self.in_writer_thread(self._writing.execute, "COMMIT")
+        if self._waits_for_disk:
+            # In a thread; meanwhile the loop reads, and the next operations gather.
+            await self.in_writer_thread(self._writing.execute, "COMMIT")
+        else:
+            self._writing.execute("COMMIT")
         return answers
 
     async def _begin(self) -> None:

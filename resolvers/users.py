@@ -168,6 +168,7 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
 
     answer = await context.write(operation)
     if not await context.database.empty_log():
+        context.database.empty_log_later()
         log.error(
             "an erased user's bytes are still in the write-ahead log: somebody reads it; it is emptied after that"
         )

@@ -286,3 +286,29 @@ def test_nothing_of_a_deleted_agent_remains_in_the_database(server: Server) -> N
     hire(server, "unmistakable key", "unmistakable name", instructions="unmistakable", documents=[document])
     server.accepted(DELETE, agentId="unmistakable key")
     assert "unmistakable" not in str(server.tables())
+
+
+def test_the_sessions_of_a_deleted_agent_have_a_new_version(server: Server) -> None:
+    query = """{ sessions(first: 10, orderBy: {field: SESSION_ID, direction: ASC}) {
+      nodes { sessionId version createdAt updatedAt agent { agentId } }
+    } }"""
+    hire(server)
+    hire(server, "clerk")
+    for key, with_whom in (("one", "guide"), ("other", "clerk"), ("two", "guide")):
+        add_session(server, key, agentId=with_whom)
+    before = server.graphql(query)["sessions"]["nodes"]
+    server.accepted(DELETE, agentId="guide")
+    after = server.graphql(query)["sessions"]["nodes"]
+    assert [node["agent"] for node in after] == [None, {"agentId": "clerk"}, None]
+    assert [node["version"] for node in after] == [2, 1, 2]
+    assert after[1] == before[1]
+    for old, new in zip(before, after, strict=True):
+        assert new["createdAt"] == old["createdAt"]
+        assert (new["updatedAt"] > old["updatedAt"]) is (new["version"] == 2)
+    error = server.refused(
+        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ {SESSION} {ERRORS} }} }}",
+        sessionId="one",
+        expectedVersion=1,
+        situation="x",
+    )
+    assert error["code"] == "CONFLICT"

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -998,3 +999,276 @@ def test_a_wrong_use_of_the_command_ends_with_2(command: Command, arguments: lis
     outcome = command(*arguments)
     assert outcome.status == 2
     assert "Usage" in outcome.err
+
+
+# What a review found
+
+
+HISTORY = """{ user(userId: "ada") { memories(filter: {history: true}) {
+    nodes { id content validFrom validUntil supersededBy { id } supersedes { id } } } } }"""
+KEPT = """query ($sessionId: String!) { session(sessionId: $sessionId) { situation metadata endedAt user { userId }
+    messages(first: 100) { nodes { content sequence } } } }"""
+DELETE_RANGE = """mutation ($input: DeleteMessagesInput!) { deleteMessages(input: $input) {
+    deletedMessageIds hasMore userErrors { code message path } } }"""
+
+
+def kept(api: Api, session: str) -> list[str]:
+    nodes = api.graphql(KEPT, sessionId=session)["session"]["messages"]["nodes"]
+    return [node["content"] for node in nodes]
+
+
+def exported(api: Api, folder: Path, command: Command) -> Path:
+    file = folder / "exported.ndjson"
+    outcome = command("export", file, *url_of(api.path))
+    assert outcome.status == 0, outcome.err
+    return file
+
+
+def test_a_memory_superseded_before_it_was_to_begin_is_exported_and_imported(
+    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+) -> None:
+    mutate(server, "createUser", "user { id }", userId="ada")
+    fields = {"userId": "ada", "kind": "FACT"}
+    older = mutate(server, "createMemory", "memory { id }", content="old", validFrom="2030-01-01T00:00:00Z", **fields)[
+        "memory"
+    ]["id"]
+    mutate(
+        server,
+        "createMemory",
+        "memory { id }",
+        content="new",
+        validFrom="2025-01-01T00:00:00Z",
+        supersedes=[older],
+        **fields,
+    )
+    before = server.graphql(HISTORY)
+    assert len(before["user"]["memories"]["nodes"]) == 2
+    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+        assert other.graphql(HISTORY) == before
+
+
+def test_a_message_deleted_after_an_export_stays_deleted_when_that_is_imported(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    first = {"messageId": "m", "role": "USER", "content": "to be forgotten"}
+    (message,) = server.accepted(ADD, sessionId="s", messages=[first])["messages"]
+    rest = say(server, "s", "two", "three")
+    file = exported(server, tmp_path, command)
+    mutate(server, "deleteMessage", "deletedMessageId", id=message["id"])
+    before = server.tables()
+    imported = command("import", file, *url_of(server.path))
+    assert imported.status == 0, imported.err
+    assert server.tables() == before
+    assert kept(server, "s") == ["two", "three"]
+    assert server.refused(ADD, sessionId="s", messages=[first])["code"] == "CONFLICT"
+    gone = server.accepted(DELETE_RANGE, sessionId="s", fromSequence=1, toSequence=3)
+    assert (gone["deletedMessageIds"], gone["hasMore"]) == (rest, False)
+    assert kept(server, "s") == []
+
+
+def test_the_id_of_a_deleted_message_is_refused_after_an_import_elsewhere(
+    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+) -> None:
+    first = {"messageId": "m", "role": "USER", "content": "to be forgotten"}
+    (message,) = server.accepted(ADD, sessionId="s", messages=[first])["messages"]
+    told = say(server, "s", "two", "three")
+    for gone in (message["id"], told[1]):
+        mutate(server, "deleteMessage", "deletedMessageId", id=gone)
+    target = copied(command, server.path, tmp_path, migrated_file)
+    lines = [json.loads(line) for line in (tmp_path / "copied.ndjson").read_text().splitlines()]
+    (session,) = [line for line in lines if line["type"] == "session"]
+    assert [stone["sequence"] for stone in session["deletedMessages"]] == [1, 3]
+    with serving(target) as other:
+        assert other.refused(ADD, sessionId="s", messages=[first])["code"] == "CONFLICT"
+        assert kept(other, "s") == ["two"]
+        assert say(other, "s", "four") == say(server, "s", "four"), "the sequence goes on behind the deleted one"
+
+
+def test_messages_without_a_place_are_imported_into_a_session_that_has_ended(
+    path: Path, tmp_path: Path, command: Command
+) -> None:
+    ended = "2024-05-06T07:08:09Z"
+    lines: list[Line] = [{"type": "session", "sessionId": "s", "endedAt": ended}]
+    lines += [{"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"} for n in range(3)]
+    file = write(tmp_path / "in.ndjson", lines)
+    for _ in range(2):
+        imported = command("import", file, *url_of(path))
+        assert imported.status == 0, imported.err
+    with serving(path) as api:
+        assert api.graphql(KEPT, sessionId="s")["session"]["endedAt"] == ended
+        assert kept(api, "s") == ["0", "1", "2"]
+        refusal = api.refused(ADD, sessionId="s", messages=[{"role": "USER", "content": "more"}])
+        assert refusal["code"] == "SESSION_ENDED"
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+@pytest.mark.parametrize("placed", [False, True], ids=["without sequence", "with sequence"])
+def test_a_session_line_after_its_messages_is_applied(
+    path: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int, placed: bool
+) -> None:
+    monkeypatch.setattr(recallql.archive, "BATCH", batch)
+    lines: list[Line] = [{"type": "user", "userId": "ada"}]
+    for n in (1, 2):
+        line = {"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"}
+        lines.append(line | ({"sequence": n} if placed else {}))
+    session = {"sessionId": "s", "userId": "ada", "situation": "at sea", "metadata": {"a": [1]}}
+    lines.append({"type": "session", **session})
+    file = write(tmp_path / "in.ndjson", lines)
+    for _ in range(2):
+        imported = command("import", file, *url_of(path))
+        assert imported.status == 0, imported.err
+    with serving(path) as api:
+        found = api.graphql(KEPT, sessionId="s")["session"]
+        assert (found["user"], found["situation"], found["metadata"]) == ({"userId": "ada"}, "at sea", {"a": [1]})
+        assert kept(api, "s") == ["1", "2"]
+        of_user = api.graphql('{ user(userId: "ada") { sessions { nodes { sessionId } } } }')["user"]["sessions"]
+        assert of_user["nodes"] == [{"sessionId": "s"}]
+        (next_one,) = api.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "3"}])["messages"]
+        assert next_one["sequence"] == 3
+
+
+def test_an_import_restores_a_memory_that_went_with_its_revived_session(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    query = '{ session(sessionId: "s") { memories { nodes { id memoryId content } } } }'
+    say(server, "s", "one")
+    for fields in ({"memoryId": "m", "content": "with a key"}, {"content": "without a key"}):
+        mutate(server, "createMemory", "memory { id }", sessionId="s", kind="FACT", **fields)
+    before = server.graphql(query)
+    assert len(before["session"]["memories"]["nodes"]) == 2
+    file = exported(server, tmp_path, command)
+    mutate(server, "deleteSession", "deletedSessionId", sessionId="s")
+    say(server, "s", "back")
+    assert server.graphql(query)["session"]["memories"]["nodes"] == []
+    imported = command("import", file, *url_of(server.path))
+    assert imported.status == 0, imported.err
+    assert server.graphql(query) == before
+
+
+TWO_MESSAGES: list[Line] = [
+    {"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}", "sequence": n} for n in (1, 2)
+]
+
+
+@pytest.mark.parametrize("positions", [(0, 0), (3, 3), (1, None), (None, 0)])
+def test_two_sources_with_one_position_are_refused_by_line(
+    path: Path, tmp_path: Path, command: Command, positions: tuple[int | None, int | None]
+) -> None:
+    sources = [{"sessionId": "s", "sequence": n, "position": at} for n, at in zip((1, 2), positions, strict=True)]
+    memory = {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "c", "sources": sources}
+    words = said(command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *url_of(path)))
+    assert re.search(r"\bline 3\b", words), words
+    assert counts(path)["memories"] == counts(path)["messages"] == 0
+
+
+def test_sources_are_imported_in_the_order_of_their_positions(path: Path, tmp_path: Path, command: Command) -> None:
+    sources = [{"sessionId": "s", "sequence": 1, "position": 1}, {"sessionId": "s", "sequence": 2, "position": 0}]
+    memory = {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "c", "sources": sources}
+    imported = command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *url_of(path))
+    assert imported.status == 0, imported.err
+    query = '{ session(sessionId: "s") { memories { nodes { sources { nodes { ... on Message { sequence } } } } } } }'
+    with serving(path) as api:
+        (found,) = api.graphql(query)["session"]["memories"]["nodes"]
+    assert found["sources"]["nodes"] == [{"sequence": 2}, {"sequence": 1}]
+
+
+def test_importing_again_leaves_the_messages_of_a_revived_session_deleted(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    first = {"messageId": "m", "role": "USER", "content": "before"}
+    server.accepted(ADD, sessionId="s", messages=[first, {"role": "USER", "content": "before that"}])
+    file = exported(server, tmp_path, command)
+    mutate(server, "deleteSession", "deletedSessionId", sessionId="s")
+    say(server, "s", "after")
+    before = server.tables()
+    imported = command("import", file, *url_of(server.path))
+    assert imported.status == 0, imported.err
+    assert server.tables() == before
+    assert kept(server, "s") == ["after"]
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 2**30 + 1])
+def test_a_number_without_room_to_grow_is_refused(path: Path, tmp_path: Path, command: Command, number: int) -> None:
+    lines: list[Line] = [
+        {"type": "user", "userId": "ada", "version": number},
+        {"type": "session", "sessionId": "s", "version": number},
+        {"type": "session", "sessionId": "s", "lastSequence": number},
+        {**TWO_MESSAGES[0], "version": number},
+        {**TWO_MESSAGES[0], "sequence": number},
+    ]
+    before = rows(path)
+    for line in lines:
+        words = said(command("import", write(tmp_path / "in.ndjson", [line]), *url_of(path)))
+        assert re.search(r"\bline 1\b", words), words
+        assert any(name in words for name in ("version", "lastSequence", "sequence")), words
+    assert rows(path) == before
+
+
+def many_documents(migrated_file: Path, path: Path, count: int) -> Path:
+    """A file with an agent and its documents of a megabyte each."""
+    shutil.copyfile(migrated_file, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        now = "2025-01-01T00:00:00"
+        connection.execute(
+            "INSERT INTO agents VALUES (?, 'default', 'a', 'a', '', NULL, NULL, '{}', ?, ?, 1)", (bytes(16), now, now)
+        )
+        connection.executemany(
+            "INSERT INTO documents VALUES (?, 'default', NULL, NULL, ?, 't', ?, '{}', ?, ?, ?, 1)",
+            [(n.to_bytes(16), bytes(16), "x" * 1_000_000, bytes(16), now, now) for n in range(count)],
+        )
+    return path
+
+
+def test_an_export_that_is_killed_leaves_nothing_under_its_name(migrated_file: Path, tmp_path: Path) -> None:
+    database = many_documents(migrated_file, tmp_path / "large.db", 100)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / "out.ndjson"
+    with subprocess.Popen(
+        [sys.executable, "-m", "recallql", "export", str(file), *url_of(database)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as export:
+        deadline = time.monotonic() + 30
+        while not any(one.stat().st_size for one in folder.iterdir()):
+            assert export.poll() is None, "it ended before it had written anything"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        export.kill()
+        assert export.wait(timeout=30) != 0
+    assert not file.exists()
+    assert run("export", file, *url_of(database)).status == 0, "what is left stands in the way of the next one"
+    assert len(file.read_bytes().splitlines()) == 101
+    assert list(folder.iterdir()) == [file]
+
+
+def test_an_export_of_a_damaged_file_leaves_nothing(migrated_file: Path, tmp_path: Path, command: Command) -> None:
+    database = many_documents(migrated_file, tmp_path / "damaged.db", 2)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_documents_1'"
+        (page,) = connection.execute(query).fetchone()
+    with database.open("r+b") as opened:
+        opened.seek(size * (page - 1))
+        opened.write(b"\xa5" * size)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    assert str(database) in said(command("export", folder / "out.ndjson", *url_of(database)))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_an_export_onto_a_full_disk_says_so(migrated_file: Path, tmp_path: Path, count: int) -> None:
+    database = many_documents(migrated_file, tmp_path / "any.db", count)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "recallql", "export", *url_of(database)],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert "No space left" in said(Outcome(done.returncode, "", done.stderr.decode()))

@@ -1165,3 +1165,35 @@ def test_whatever_a_document_is_turned_into_is_answered(target: Target, data: st
         end = data.draw(st.integers(start, min(len(document), start + 8)))
         document = document[:start] + data.draw(texts | st.sampled_from(TOKENS)) + document[end:]
     target.ask(document)
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("depth", range(60, 67))
+def test_an_answer_deeper_than_json_is_written_is_called_too_complex(target: Target, depth: int) -> None:
+    level = "sessions(first: 1) { nodes { user { "
+    document = '{ user(userId: "here") { ' + level * depth + "userId" + " } } }" * depth + " } }"
+    answer = target.ask(document)
+    if depth >= 63 or "errors" in answer:
+        # A document that is deeper still may be too deep to be read at all.
+        unread = {"GRAPHQL_PARSE_FAILED"} if depth > 63 else set()
+        assert {error["extensions"]["code"] for error in answer["errors"]} <= {"QUERY_TOO_COMPLEX"} | unread
+        return
+    user = answer["data"]["user"]
+    for _ in range(depth):
+        user = user["sessions"]["nodes"][0]["user"]
+    assert user == {"userId": "here"}
+
+
+@pytest.mark.parametrize("count", [950, 2000])
+def test_many_mutations_in_one_document_are_all_carried_out_once(target: Target, count: int) -> None:
+    total = "{ users(first: 0) { totalCount } }"
+    before = target.ask(total)["data"]["users"]["totalCount"]
+    one = f"createUser(input: {{}}) {{ user {{ id }} {ERRORS} }}"
+    answer = target.ask("mutation { " + " ".join(f"a{i}: {one}" for i in range(count)) + " }")
+    assert "errors" not in answer, answer["errors"]
+    assert list(answer["data"]) == [f"a{i}" for i in range(count)]
+    assert all(payload["userErrors"] == [] for payload in answer["data"].values())
+    assert len({payload["user"]["id"] for payload in answer["data"].values()}) == count
+    assert target.ask(total)["data"]["users"]["totalCount"] == before + count

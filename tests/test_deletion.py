@@ -1,5 +1,6 @@
 """Deletion: soft for sessions, hard by purging or at once, and the erasure of a user with everything that is theirs."""
 
+import sqlite3
 import threading
 import time
 import uuid
@@ -707,3 +708,62 @@ def test_nothing_of_a_user_survives_an_erasure_while_clients_write(server):
     assert (listed(server), listed(server, deleted=True)) == ([], [])
     assert "rareword" not in texts(server)
     assert b"rareword" not in raw_bytes(server.path)
+
+
+# What a review found
+
+
+def test_more_than_a_hundred_deleted_sessions_are_purged_in_one_call(server):
+    for start in range(0, 250, 50):
+        fields = " ".join(
+            f"""a{number}: addMessages(input: {{sessionId: "s{number}", formMemories: false, messages: [
+              {{role: USER, content: "rarecontent"}}, {{role: USER, content: "rarecontent"}}
+            ]}}) {{ {ERRORS} }}
+            m{number}: createMemory(input: {{sessionId: "s{number}", kind: FACT, content: "rareword"}}) {{
+              {ERRORS}
+            }}"""
+            for number in range(start, start + 50)
+        )
+        data = server.graphql(f"mutation {{ {fields} }}")
+        assert all(payload["userErrors"] == [] for payload in data.values())
+    add(server, "stays", "hello")
+    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    keys = [f"s{number}" for number in range(250)]
+    data = server.graphql(
+        "mutation { "
+        + " ".join(f'{key}: deleteSession(input: {{sessionId: "{key}"}}) {{ {ERRORS} }}' for key in keys)
+        + " }"
+    )
+    assert all(payload["userErrors"] == [] for payload in data.values())
+    payload = server.accepted(PURGE, deletedBefore=future)
+    assert (payload["sessions"], payload["messages"], payload["memories"]) == (250, 500, 250)
+    assert "rare" not in texts(server)
+    assert listed(server, deleted=True) == []
+    assert listed(server) == ["stays"]
+    payload = server.accepted(PURGE, deletedBefore=future)
+    assert (payload["sessions"], payload["messages"], payload["memories"]) == (0, 0, 0)
+
+
+def test_the_log_is_emptied_by_itself_once_a_reader_is_done(server):
+    log = server.path.with_name(f"{server.path.name}-wal")
+    database = server.app.state.database
+
+    async def empty_later() -> None:
+        database.empty_log_later()
+
+    reader = sqlite3.connect(server.path, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        user(server, "ada", about="rareword")
+        server.host.wait_for(empty_later())
+        time.sleep(0.3)
+        assert b"rareword" in log.read_bytes(), "the reader does not hold it up"
+        reader.execute("COMMIT")
+    finally:
+        reader.close()
+    deadline = time.monotonic() + 5
+    while log.exists() and log.stat().st_size:
+        assert time.monotonic() < deadline, "the log was not emptied"
+        time.sleep(0.02)
+    assert server.graphql(OF_USER, userId="ada")["user"]["version"] == 1

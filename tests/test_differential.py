@@ -175,6 +175,7 @@ SCALARS: dict[str, list[Any]] = {
 """Values that are fit; ids, keys and cursors come from the hints of a schema."""
 
 UNFIT: list[Any] = ["text", 5, 1.5, None, [], [None], {}, {"nope": 1}, True, 2**31, "bad", 2**70]
+CURSORS = ("after", "before", "last")
 HEAVY = ("ordinary", "ordinaryAdd")
 """Fields that have a document run by graphql-core whole: now and then only."""
 
@@ -314,7 +315,8 @@ class Author:
         for argument, part in definition.args.items():
             required = isinstance(part.type, GraphQLNonNull)
             defaulted = part.default_value is not None and repr(part.default_value) != "Undefined"
-            if (required and not defaulted) or self.dice.chance(25):
+            # A cursor is good for one list only: more of them, and most lists would be refused.
+            if (required and not defaulted) or self.dice.chance(5 if argument in CURSORS else 25):
                 hint = self.hints.get(f"{parent}.{name}.{argument}") or self.hints.get(argument)
                 value = self.value(part.type, hint, uses, defaulted=defaulted)
                 texts.append(f"{argument}: {literal(value)}")

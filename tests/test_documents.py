@@ -350,3 +350,10 @@ def test_documents_go_with_their_owner(server: Server, owner: dict[str, str]) ->
     assert [document(server, one["id"]) for one in gone] == [None] * 3
     assert documents(server, owner) == []
     assert documents(server, other) == [kept]
+
+
+@pytest.mark.parametrize("email", ["\ud800", "ada@example.org\ud800", "a\0b", "ada@example.org\0"])
+def test_an_email_that_is_no_text_is_invalid(server: Server, email: str) -> None:
+    add_owners(server)
+    error = server.refused(CREATE, title="t", content="c", userEmail=email)
+    assert (error["code"], error["path"]) == ("INVALID", ["userEmail"])

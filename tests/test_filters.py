@@ -1,6 +1,7 @@
 """Filters: metadata containment as PostgreSQL's @> has it, keys, ranges, states, and what a filter may not be."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -602,3 +603,37 @@ def test_a_condition_that_cannot_be_is_refused(memories: Server) -> None:
     create(memories, "Agent", [{"agentId": "guide", "name": "Guide"}])
     for query, condition in IMPOSSIBLE:
         refused(memories, query, **condition)
+
+
+# What a review found
+
+
+def test_a_key_with_a_nul_finds_nobody(sessions: Server) -> None:
+    create(sessions, "User", [{"userId": "nobody", "email": "nobody@example.org"}])
+    for end in ("\0zzz", "\0", "\ud800"):
+        assert found(sessions, USERS, userIds=[f"ada{end}"]) == []
+        assert found(sessions, USERS, emails=[f"nobody@example.org{end}"]) == []
+        assert found(sessions, USERS, userIds=[f"ada{end}", "ada"]) == ["ada"]
+        assert found(sessions, SESSIONS, userIds=[f"ada{end}"]) == []
+        for key in found(sessions, SESSIONS):
+            assert found(sessions, SESSIONS, sessionIds=[f"{key}{end}"]) == []
+
+
+def test_a_metadata_filter_beyond_64_kibibytes_is_refused(server: Server) -> None:
+    create(server, "User", [{"userId": "ada", "metadata": {"a": "x" * (64 * 1024 - 8)}}])
+    assert found(server, USERS, metadata={"a": "x" * (64 * 1024 - 8)}) == ["ada"]
+    for metadata in ({"a": "x" * (64 * 1024 - 7)}, {"a": "x" * 2**20}, {"a": list(range(50_000))}):
+        refused(server, USERS, metadata=metadata)
+
+
+def test_a_long_list_in_a_long_list_is_found(server: Server) -> None:
+    create(server, "User", [{"userId": "ada", "metadata": {"a": list(range(9000))}}])
+    create(server, "User", [{"userId": "bob", "metadata": {"a": [n for n in range(9000) if n != 2999]}}])
+    wanted = list(range(3000))
+    begin = time.perf_counter()
+    assert found(server, USERS, metadata={"a": wanted}) == ["ada"]
+    assert found(server, USERS, metadata={"a": wanted[::-1][1:]}) == ["ada", "bob"]
+    assert found(server, USERS, metadata={"a": [*wanted, 9000]}) == []
+    assert found(server, USERS, metadata={"a": [*wanted, True]}) == []
+    assert found(server, USERS, metadata={"a": [*wanted, [1]]}) == []
+    assert time.perf_counter() - begin < 2

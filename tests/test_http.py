@@ -358,3 +358,21 @@ def test_clients_that_leave_early_do_no_harm(api: Server) -> None:
             with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
                 connection.sendall(whole[:length])
     assert ask(api, VIEWER).json() == SERVICE
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.2:8000", "127.255.255.254", "127.1.2.3:1"])
+def test_every_loopback_address_is_served(api: Server, host: str) -> None:
+    assert api.post({"query": VIEWER}, {"host": host}).json() == SERVICE
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL])
+def test_an_answer_too_deep_for_json_is_no_fault_of_the_server(api: Server, accept: str) -> None:
+    api.graphql("""mutation {
+      createUser(input: {userId: "deep"}) { userErrors { code } }
+      createSession(input: {sessionId: "deep", userId: "deep"}) { userErrors { code } }
+    }""")
+    level = "sessions(first: 1) { nodes { user { "
+    query = '{ user(userId: "deep") { ' + level * 63 + "userId" + " } } }" * 63 + " } }"
+    response = ask(api, query, accept)
+    assert response.status_code == (200 if accept == JSON else 400)
+    assert codes(response) == {"QUERY_TOO_COMPLEX"}

@@ -906,3 +906,42 @@ def test_an_erasure_takes_every_memory_of_the_user(server: Server) -> None:
     assert receipt["memories"] == 3
     assert memory(server, mine["id"]) is None
     assert contents(server, "bob") == ["of bob", "of the session of bob"]
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("way", ["memory", "session", "session for good", "purge"])
+def test_a_memory_under_the_key_of_a_deleted_one_supersedes_nothing_of_its(server: Server, way: str) -> None:
+    add_user(server)
+    add_session(server, userId="ada")
+    old = declare(server, "old", userId="ada")
+    new = declare(server, "new", sessionId="chat", memoryId="m", supersedes=[old["id"]])
+    found = memory(server, old["id"])
+    assert found is not None
+    assert found["supersededBy"] == {"id": new["id"]}
+    if way == "memory":
+        server.accepted(DELETE, id=new["id"])
+    else:
+        server.accepted(DELETE_SESSION, sessionId="chat", permanently=way == "session for good")
+        if way == "purge":
+            server.graphql('mutation { purgeDeleted(input: {deletedBefore: "2099-01-01T00:00:00Z"}) { sessions } }')
+        server.accepted(ADD, sessionId="chat", userId="ada", messages=[{"role": "USER", "content": "back"}])
+    again = declare(server, "another", sessionId="chat", memoryId="m")
+    assert again["supersedes"] == []
+    found = memory(server, old["id"])
+    assert found is not None
+    assert found["supersededBy"] is None
+    assert contents(server) == ["another"], "the old memory stays superseded"
+
+
+@pytest.mark.parametrize("start", ["2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z", None])
+def test_the_summary_is_the_newest_one_also_when_it_begins_later(server: Server, start: str | None) -> None:
+    add_user(server)
+    add_session(server, userId="ada")
+    for owner in ({"userId": "ada"}, {"sessionId": "chat"}):
+        declare(server, "first", kind="SUMMARY", **owner)
+        declare(server, "second", kind="SUMMARY", validFrom="2098-01-01T00:00:00Z", **owner)
+        declare(server, "third", kind="SUMMARY", validFrom=start, **owner)
+    found = server.graphql(SUMMARIES, userId="ada", sessionId="chat")
+    assert found["user"]["summary"]["content"] == found["session"]["summary"]["content"] == "third"

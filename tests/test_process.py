@@ -686,3 +686,24 @@ def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (13,)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_another_loopback_address_is_served_under_its_own_name(tmp_path: Path) -> None:
+    with started("--host", "127.0.0.2", "--port", "0", cwd=tmp_path) as (_, line):
+        assert line["url"].startswith("http://127.0.0.2:")
+        assert ready_status(line["url"]) == 200
+        answer = httpx.post(line["url"], json={"query": "{ viewer { role } }"}, trust_env=False)
+        assert answer.request.headers["host"].startswith("127.0.0.2:")
+        assert (answer.status_code, answer.json()) == (200, {"data": {"viewer": {"role": "SERVICE"}}})
+        headers = {"host": "evil.example"}
+        assert httpx.get(line["url"], params={"query": "{ x }"}, headers=headers, trust_env=False).status_code == 403
+
+
+def test_the_purge_command_makes_no_database(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    path = tmp_path / "missing.db"
+    assert str(path) in refusal("purge", "--database-url", f"sqlite:///{path}")
+    assert "does not exist" in refusal(
+        "purge", "--deleted-before", "2024-01-01T00:00:00Z", "--database-url", f"sqlite:///{path}"
+    )
+    assert list(tmp_path.iterdir()) == []

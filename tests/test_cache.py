@@ -1,0 +1,106 @@
+"""The bounded cache of documents and plans: a flood of new ones leaves what is in use."""
+
+import asyncio
+
+import pytest
+
+from breadth import Executor, Request
+from breadth.cache import Cache
+from recallql.errors import describe
+from schema.root import schema
+
+HOT = "{ __typename }"
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 10, 64, 1024])
+def test_a_key_used_twice_survives_a_flood(size: int) -> None:
+    cache: Cache[str, object] = Cache(size)
+    hot = object()
+    cache.put("hot", hot)
+    assert cache.get("hot") is hot
+    for number in range(5000):
+        cache.put(f"{number}", object())
+        assert len(cache) <= size
+    assert cache.get("hot") is hot
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 10, 64, 1024])
+def test_there_are_never_more_entries_than_its_size(size: int) -> None:
+    cache: Cache[int, str] = Cache(size)
+    for number in range(3 * size + 100):
+        cache.put(number, f"{number}")
+        assert len(cache) <= size
+        # Each is used again, and a few of those before.
+        for known in range(max(0, number - 3), number + 1):
+            assert cache.get(known) in (f"{known}", None)
+            assert len(cache) <= size
+    assert len(cache) == size, "what it may hold is not used"
+
+
+def test_what_is_used_is_kept_and_the_least_recently_used_goes_first() -> None:
+    cache: Cache[int, str] = Cache(10)
+    for number in range(8):
+        cache.put(number, f"{number}")
+        assert cache.get(number) == f"{number}"
+    for number in range(1, 8):
+        assert cache.get(number) == f"{number}"
+    # One more that is used takes the place of the one not used for longest, which is on trial then.
+    cache.put(8, "8")
+    assert cache.get(8) == "8"
+    for number in range(100, 200):
+        cache.put(number, f"{number}")
+    assert cache.get(0) is None
+    assert [cache.get(number) for number in range(1, 9)] == [f"{number}" for number in range(1, 9)]
+
+
+def test_an_unknown_key_is_none() -> None:
+    cache: Cache[str, str] = Cache(10)
+    assert cache.get("nothing") is None
+    assert len(cache) == 0
+
+
+def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
+    size = 50
+    executor = Executor(schema._schema, describe, documents=size)  # pyright: ignore[reportPrivateUsage]
+
+    async def ask(query: str) -> None:
+        answer = await executor.execute(Request(query), None)
+        assert answer.executed
+        assert "errors" not in answer.body, answer.body
+
+    def kept() -> tuple[object, object]:
+        document = executor._document(HOT)
+        (cached,) = {**document._plans._trial, **document._plans._kept}.values()
+        return document, cached
+
+    async def flood() -> None:
+        await ask(HOT)
+        await ask(HOT)
+        hot = kept()
+        for number in range(2000):
+            await ask(f"{{ a{number}: __typename }}")
+            assert len(executor._documents) <= size
+        await ask(HOT)
+        found = kept()
+        assert found[0] is hot[0]
+        assert found[1] is hot[1]
+
+    asyncio.run(flood())
+
+
+def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
+    size = 20
+    executor = Executor(schema._schema, describe, documents=size)  # pyright: ignore[reportPrivateUsage]
+    hot = executor._document(HOT)
+    assert executor._document(HOT) is hot
+    for number in range(500):
+        for query in (f"{{ nonsense{number} }}", f"{{ {number}", f"query A{number} {HOT} query B {HOT}"):
+            executor.operation_type(Request(query))
+            assert len(executor._documents) <= size
+    held = len(executor._documents)
+    for number in range(3):
+        query = f"# {number} {'x' * 70_000}\n{HOT}"
+        assert executor.operation_type(Request(query)) is not None
+        assert query not in {**executor._documents._trial, **executor._documents._kept}
+    assert len(executor._documents) == held
+    assert executor._document(HOT) is hot
