@@ -79,7 +79,9 @@ class Run:
         return await resolve_batch(field.batch.resolve, self.context, objects, {**arguments, **field.columns})
 
     async def _complete(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
-        """The answers for values at a position: as many, in order."""
+        """The answers for values at a position: as many, in order. Where there are none nothing below is asked for."""
+        if not values:
+            return []
         if position.item is not None:
             answers = await self._complete_lists(field, position, position.item, values, path)
         elif position.leaf is not None:
