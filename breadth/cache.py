@@ -17,8 +17,10 @@ class Cache(Generic[K, V]):
     def __init__(self, size: int) -> None:
         self._trial: OrderedDict[K, V] = OrderedDict()
         self._kept: OrderedDict[K, V] = OrderedDict()
+        if size < 2:
+            raise ValueError("a cache of two parts has a size of 2 at least")
         self._most_on_trial = max(1, size // 5)
-        self._most_kept = max(1, size - self._most_on_trial)
+        self._most_kept = size - self._most_on_trial
 
     def __len__(self) -> int:
         return len(self._trial) + len(self._kept)
@@ -36,6 +38,9 @@ class Cache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
+        if key in self._kept:
+            self._kept[key] = value
+            return
         self._trial[key] = value
         if len(self._trial) > self._most_on_trial:
             self._trial.popitem(last=False)

@@ -19,7 +19,7 @@ from models.documents import documents_by_key
 from models.keys import KEY_SIZE, key_of, session_key
 from models.memories import memories_by_key
 from models.messages import bury, messages_by_message_id, messages_by_place, was_deleted
-from models.sessions import session_by_id
+from models.sessions import change_owner, session_by_id
 from models.statements import AgentRow, DocumentRow, MemoryRow, MessageRow, Record, SessionRow, UserRow
 from models.tables import agents, documents, memories, messages, sessions, users
 from models.users import user_by_id
@@ -163,14 +163,19 @@ async def _add_session(write: Transaction, context: Context, line: Line, born: B
         row = session_row(context, line, there["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
         own = {name: row[name] for name in row if name not in ("key", "last_sequence", "last_activity_at")}
         session = await update_row(write, sessions, there, own)
+        await change_owner(write, context.scope, session["key"], session["user_key"])
         born.discard(line["session_id"])
     else:
         return False
-    last = max(session["last_sequence"], line.get("last_sequence", 0))
+    stones = {stone["sequence"]: stone.get("message_id_hash") for stone in line.get("deleted_messages", ())}
+    for sequence, hash in stones.items():
+        if not 1 <= sequence <= LARGEST:
+            raise refuse("INVALID", f"{sequence} is no sequence of a message.", "deletedMessages")
+        if not await was_deleted(write, session["key"], sequence):
+            own = None if hash is None else _hex({"message_id_hash": hash}, "message_id_hash", "deletedMessages")
+            await bury(write, session["key"], sequence, own)
+    last = max(session["last_sequence"], line.get("last_sequence", 0), *stones, 0)
     await update_row(write, sessions, session, {**_kept(line, "ended_at", "last_activity_at"), "last_sequence": last})
-    for stone in line.get("deleted_messages", ()):
-        hash = None if stone.get("message_id_hash") is None else _hex(stone, "message_id_hash", "deletedMessages")
-        await bury(write, session["key"], stone["sequence"], hash)
     return True
 
 
@@ -227,7 +232,13 @@ async def _add_memory(write: Transaction, context: Context, line: Line, born: Bo
         return False
     if stored is not None:
         await remove_memory(write, stored)
-    sources = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
+    named = [await _source(write, context, index, source) for index, source in enumerate(line.get("sources", ()))]
+    # What an exported memory rested on may have been deleted since; what a new one names must be there.
+    missing = next((index for index, source in enumerate(named) if source is None), None)
+    if missing is not None and "key" not in line:
+        message = "There is no such message or document; it has to stand before."
+        raise refuse("NOT_FOUND", message, "sources", str(missing))
+    sources = [source for source in named if source is not None]
     older = await find_superseded(write, context, owner, line.get("supersedes", ()))
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, sources)
@@ -244,20 +255,21 @@ def _key_of(line: Line, row: Line) -> bytes:
     return key_of(line["type"], json.dumps(line, sort_keys=True))
 
 
-async def _source(write: Transaction, context: Context, index: int, source: Line) -> dict[str, Any]:
+async def _source(write: Transaction, context: Context, index: int, source: Line) -> dict[str, Any] | None:
+    """The row of a source, or None when what it names is not there."""
     path = ("sources", str(index))
     position = index if source.get("position") is None else source["position"]
+    if not 0 <= position <= LARGEST:
+        raise refuse("INVALID", f"{position} is no position in a list.", *path, "position")
     if source.get("document_key") is not None:
         key = _hex(source, "document_key", *path)
-        if (await documents_by_key(write, context.scope, [key]))[0] is None:
-            raise refuse("NOT_FOUND", "There is no such document.", *path)
-        return {"session_key": None, "sequence": None, "document_key": key, "position": position}
-    place = (session_key(context.scope.project, source.get("session_id") or ""), source.get("sequence") or 0)
-    if (await messages_by_place(write, context.scope, [place]))[0] is None:
-        raise refuse(
-            "NOT_FOUND", "There is no message with this sessionId and sequence; it has to stand before.", *path
-        )
-    return {"session_key": place[0], "sequence": place[1], "document_key": None, "position": position}
+        found = (await documents_by_key(write, context.scope, [key]))[0]
+        row = {"session_key": None, "sequence": None, "document_key": key}
+    else:
+        place = (session_key(context.scope.project, source.get("session_id") or ""), source.get("sequence") or 0)
+        found = (await messages_by_place(write, context.scope, [place]))[0]
+        row = {"session_key": place[0], "sequence": place[1], "document_key": None}
+    return None if found is None else {**row, "position": position}
 
 
 LARGEST = 2**30

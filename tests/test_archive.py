@@ -1272,3 +1272,45 @@ def test_an_export_onto_a_full_disk_says_so(migrated_file: Path, tmp_path: Path,
             timeout=60,
         )
     assert "No space left" in said(Outcome(done.returncode, "", done.stderr.decode()))
+
+
+def test_importing_again_after_a_source_was_deleted_changes_nothing(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    server.graphql('mutation { createUser(input: {userId: "ada"}) { userErrors { code } } }')
+    added = server.graphql(
+        'mutation { addMessages(input: {sessionId: "s", userId: "ada", messages: [{role: USER, content: "a"}, '
+        '{role: USER, content: "b"}]}) { messages { id } } }'
+    )["addMessages"]["messages"]
+    create = "mutation ($i: CreateMemoryInput!) { createMemory(input: $i) { memory { id } userErrors { code } } }"
+    memory = {"sessionId": "s", "kind": "FACT", "content": "both", "sources": [message["id"] for message in added]}
+    kept = server.graphql(create, i=memory)["createMemory"]["memory"]["id"]
+    file = tmp_path / "all.ndjson"
+    assert command("export", str(file), "--database-url", f"sqlite:///{server.path}").status == 0
+    server.graphql("mutation ($id: ID!) { deleteMemory(input: {id: $id}) { deletedMemoryId } }", id=kept)
+    server.graphql("mutation ($id: ID!) { deleteMessage(input: {id: $id}) { deletedMessageId } }", id=added[0]["id"])
+    outcome = command("import", str(file), "--database-url", f"sqlite:///{server.path}")
+    assert outcome.status == 0, outcome
+    query = "query ($id: ID!) { node(id: $id) { ... on Memory { sources { nodes { ... on Message { content } } } } } }"
+    assert server.graphql(query, id=kept)["node"]["sources"]["nodes"] == [{"content": "b"}]
+
+
+def test_a_session_line_after_its_messages_takes_its_memories_along(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    lines = [
+        {"type": "user", "userId": "ada"},
+        {"type": "message", "sessionId": "s", "role": "USER", "content": "hello"},
+        {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "greets"},
+        {"type": "session", "sessionId": "s", "userId": "ada", "deletedMessages": [{"sequence": 7}]},
+    ]
+    file = tmp_path / "late.ndjson"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert command("import", str(file), "--database-url", f"sqlite:///{server.path}").status == 0
+    found = server.graphql('{ user(userId: "ada") { memories { nodes { content } } } }')
+    assert found["user"]["memories"]["nodes"] == [{"content": "greets"}]
+    add = (
+        'mutation { addMessages(input: {sessionId: "s", messages: [{role: USER, content: "x"}]}) '
+        "{ messages { sequence } } }"
+    )
+    assert server.graphql(add)["addMessages"]["messages"] == [{"sequence": 8}]
