@@ -6,6 +6,7 @@ their document; which of the two it is, is known before anything runs.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from graphql import (
@@ -39,11 +40,16 @@ LARGEST_CACHED = 64 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """A GraphQL request, as it came."""
+    """A GraphQL request, as it came.
 
-    query: str
+    With `sha256` (the hash of a document, in hexadecimal digits) the document is kept under it, and `query` may be left
+    out the next time: Apollo's automatic persisted queries.
+    """
+
+    query: str | None
     variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
     operation_name: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,15 +119,34 @@ class Executor:
         self.schema = schema
         self._describe = describe
         self._documents: Cache[str, _Document] = Cache(documents)
+        self._persisted: Cache[str, str] = Cache(documents)
         self._reference = reference
 
     def operation_type(self, request: Request) -> OperationType | None:
         """What kind of operation the request would run, or None when it would run none."""
-        operation = self._document(request.query).operation(request.operation_name)
+        query = self._query(request)
+        operation = None if isinstance(query, Answer) else self._document(query).operation(request.operation_name)
         return operation.operation if isinstance(operation, OperationDefinitionNode) else None
 
+    def _query(self, request: Request) -> str | Answer:
+        """The text of the request's document, or what is wrong with how it is named."""
+        query, named = request.query, request.sha256
+        if named is None:
+            return query or ""
+        if query is None:
+            # Apollo's clients go by this very message, and send the document then.
+            return self._persisted.get(named) or _refused("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+        if sha256(query.encode("utf-8", "surrogatepass")).hexdigest() != named.lower():
+            return _refused("BAD_USER_INPUT", "`sha256Hash` is not the hash of `query`.")
+        if len(query) <= LARGEST_CACHED:
+            self._persisted.put(named, query)
+        return query
+
     async def execute(self, request: Request, context: Any) -> Answer:
-        document = self._document(request.query)
+        query = self._query(request)
+        if isinstance(query, Answer):
+            return query
+        document = self._document(query)
         if document.errors:
             return Answer({"errors": list(document.errors)}, executed=False)
         operation = document.operation(request.operation_name)

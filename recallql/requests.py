@@ -54,15 +54,27 @@ def request_of(value: Any) -> Request:
     if not isinstance(value, dict):
         raise BadRequest('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
-    if not isinstance(query, str):
+    hash = _persisted_hash(value.get("extensions"))
+    if not isinstance(query, str) and (hash is None or query is not None):
         raise BadRequest("`query` is missing, or is no string.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest("`operationName` must be a string.")
-    if not isinstance(value.get("extensions"), dict | None):
+    return Request(query, variables or {}, name or None, hash)
+
+
+def _persisted_hash(extensions: Any) -> str | None:
+    """The hash of an automatic persisted query, if the request names one."""
+    if not isinstance(extensions, dict | None):
         raise BadRequest("`extensions` must be a JSON object.")
-    return Request(query, variables or {}, name or None)
+    persisted = (extensions or {}).get("persistedQuery")
+    if persisted is None:
+        return None
+    hash = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    if not isinstance(hash, str) or persisted.get("version") != 1:
+        raise BadRequest("`extensions.persistedQuery` must have `version` 1 and `sha256Hash`.")
+    return hash
 
 
 def write_json(value: Any) -> bytes:
