@@ -21,9 +21,9 @@ from graphql import (
     parse,
     validate,
 )
-from graphql.execution.values import VariableValues, get_variable_values
 from graphql.validation.validate import ValidationAbortedError
 
+from breadth.arguments import Variables
 from breadth.cache import Cache
 from breadth.plan import Compiler, Selection, covers, flag_names
 from breadth.running import Run
@@ -90,7 +90,7 @@ class _Document:
             return "The document holds no operation."
         return "The document holds several operations; say which one to run with `operationName`."
 
-    def plan(self, operation: OperationDefinitionNode, variables: VariableValues) -> Selection | None:
+    def plan(self, operation: OperationDefinitionNode, variables: Variables) -> Selection | None:
         """The operation's plan for these variables; None when it is graphql-core's to run."""
         flags = {name: variables.coerced.get(name) for name in self._flags}
         key = (operation.name and operation.name.value, *flags.values())
@@ -152,9 +152,9 @@ class Executor:
         operation = document.operation(request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
-        variables = get_variable_values(self.schema, operation.variable_definitions or (), dict(request.variables))
-        if isinstance(variables, list):
-            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in variables]}, executed=False)
+        variables = Variables(self.schema, operation, request.variables)
+        if variables.quick is None and isinstance(wrong := variables.coerce(), list):
+            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong]}, executed=False)
         plan = document.plan(operation, variables) if document.covered and not self._reference else None
         if plan is None:
             return await self._run_graphql_core(document, operation, request, context)

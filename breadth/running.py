@@ -10,9 +10,9 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.error import located_error
-from graphql.execution.values import VariableValues
 from graphql.pyutils import is_iterable
 
+from breadth.arguments import Variables
 from breadth.batching import resolve_batch
 from breadth.plan import Field, Position, Selection
 from breadth.writer import serialise
@@ -26,7 +26,7 @@ Path = Callable[[int], list[str | int]]
 class Run:
     """One execution of an operation."""
 
-    def __init__(self, schema: GraphQLSchema, context: Any, variables: VariableValues) -> None:
+    def __init__(self, schema: GraphQLSchema, context: Any, variables: Variables) -> None:
         self.schema = schema
         self.context = context
         self.variables = variables
