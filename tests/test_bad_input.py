@@ -27,7 +27,7 @@ CODES = {
 }
 USER_CODES = {"ALREADY_EXISTS", "NOT_FOUND", "INVALID", "CONFLICT", "SESSION_ENDED", "TOO_LARGE"}
 INSIDE = re.compile(  # in lower case
-    r'traceback|file "|sqlite|sqlalchemy|site-packages|\.py\b|/work/|/tmp/|/usr/|/home/|object at 0x|nonetype|'
+    r'traceback|file "|sqlite|sqlalchemy|site-packages|\.py\b|/tmp/|/usr/|/home/|object at 0x|nonetype|'
     r"orjson|strawberry|pydantic|unique constraint|select .* from|insert (?:or|into)|update \w+ set|delete from|"
     r"codec can't|\b(?:type|value|key|index|attribute|name|recursion|memory|overflow|assertion|runtime|"
     r"unicode\w*|operational|integrity|programming|interface|data|json|jsondecode)error\b"
