@@ -649,9 +649,9 @@ def compare_generated(strategy: st.SearchStrategy[Case], check: Callable[[Case],
         compare(case, wanted, got)
 
     compare_one()
-    assert tally["invalid"] < tally["all"] * 0.1, tally
-    assert tally["refused"] < tally["all"] * 0.25, tally
-    assert tally["by graphql-core"] < tally["all"] * 0.1, tally
+    assert tally["invalid"] < tally["all"] * 0.2, tally
+    assert tally["refused"] < tally["all"] * 0.4, tally
+    assert tally["by graphql-core"] < tally["all"] * 0.2, tally
 
 
 # --- The schema with everything ---
