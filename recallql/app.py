@@ -37,24 +37,26 @@ PURGE_EVERY = 3600.0
 class Application(Starlette):
     """Starlette, with the one endpoint that has to be fast before everything else."""
 
+    endpoint: Endpoint
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/graphql":
-            await self.state.endpoint(scope, receive, send)
+            await self.endpoint(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings) -> Application:
     """The application for these settings. Its lifespan migrates and opens the database."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(app: Application) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
         await asyncio.to_thread(migrate, path)
         database = await Database.open(path, synchronous=settings.synchronous)
         clock = Clock()
         app.state.database = database
-        app.state.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
+        app.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         try:
             yield
@@ -69,7 +71,7 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def from_environment() -> Starlette:
+def from_environment() -> Application:
     """The application of a worker process: its settings come from the environment."""
     settings = Settings()  # pyright: ignore[reportCallIssue]
     configure_logs(settings)

@@ -12,6 +12,7 @@ from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
 from recallql.hosts import is_loopback
+from recallql.protocol import Protocol
 from recallql.settings import Settings
 
 log = structlog.get_logger("recallql.serve")
@@ -60,6 +61,8 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout,
         ws="none",
+        http=Protocol,
+        proxy_headers=False,
     )
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

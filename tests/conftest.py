@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import uvicorn
-from starlette.applications import Starlette
 
-from recallql.app import create_app
+from recallql.app import Application, create_app
+from recallql.http import Endpoint
+from recallql.protocol import Protocol
 from recallql.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -116,8 +117,10 @@ class Host:
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         self.loop = asyncio.new_event_loop()
-        self.app: Starlette | None = None
-        config = uvicorn.Config(self._dispatch, interface="asgi3", lifespan="off", log_level="warning")
+        self.app: Application | None = None
+        config = uvicorn.Config(
+            self, interface="asgi3", lifespan="off", log_level="warning", http=Protocol, proxy_headers=False
+        )
         self.uvicorn = uvicorn.Server(config)
         self.thread = threading.Thread(target=self._run, args=(listener,), name=f"uvicorn-{self.port}", daemon=True)
         self.thread.start()
@@ -130,7 +133,11 @@ class Host:
     def _run(self, listener: socket.socket) -> None:
         self.loop.run_until_complete(self.uvicorn.serve(sockets=[listener]))
 
-    async def _dispatch(self, scope: Any, receive: Any, send: Any) -> None:
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self.app and self.app.endpoint
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert self.app is not None, "a request came between two tests"
         await self.app(scope, receive, send)
 

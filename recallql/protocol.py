@@ -1,0 +1,165 @@
+"""uvicorn's HTTP protocol, with a short way for what it is asked nearly always: a plain POST to the endpoint.
+
+A client repeats the head of its requests byte by byte. What a head says is therefore read once and remembered by its
+bytes; the next time only the body is new, and it is answered without an ASGI scope, a task or events, unless the answer
+has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's.
+"""
+
+from collections.abc import Coroutine
+from types import coroutine
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from recallql.heads import LARGEST_HEAD, Head
+from recallql.http import Endpoint, Reply
+
+log = structlog.get_logger("recallql.protocol")
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. The application has the `endpoint` that plain requests go to."""
+
+    app: Any
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head: Head | None = None
+        """The head of the plain request whose body is still coming, or whose answer is."""
+        self._received = bytearray()
+        self._answering = False
+        self._last = False
+        self._between = True
+        """Whether the next byte starts a request, as far as uvicorn's parser has seen them."""
+        self._answered = 0
+
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answering:
+            # The next request is ahead of the answer to this one; it waits, and so does what follows it.
+            self._received += data
+            self.transport.pause_reading()
+        elif self._head is not None:
+            self._received += data
+            self._read_body(self._head)
+        elif not (self._between and self._read_head(data)):
+            super().data_received(data)
+
+    def _read_head(self, data: bytes) -> bool:
+        """Whether the data starts with a plain head, and was taken. Requests in a row are uvicorn's."""
+        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD) + 4
+        busy = self.cycle and not self.cycle.response_complete
+        if end < 4 or busy or self.flow.write_paused:
+            return False
+        endpoint: Endpoint | None = self.app.endpoint
+        head = None if endpoint is None else endpoint.head(data[:end])
+        if endpoint is None or head is None or len(data) > end + head.length:
+            return False
+        if len(data) == end + head.length:
+            self._answer(endpoint, head, data[end:])
+        else:
+            self._head = head
+            self._received += data[end:]
+        return True
+
+    def _read_body(self, head: Head) -> None:
+        if len(self._received) < head.length:
+            return
+        body, rest = bytes(self._received[: head.length]), bytes(self._received[head.length :])
+        self._head, self._received = None, bytearray()
+        self._answer(self.app.endpoint, head, body)
+        if rest:
+            self.data_received(rest)
+
+    def _answer(self, endpoint: Endpoint, head: Head, body: bytes) -> None:
+        answering = endpoint.answer(head, body)
+        try:
+            waits_for = answering.send(None)
+        except StopIteration as done:
+            self._write(done.value)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._answering = True
+            task = self.loop.create_task(self._answer_later(answering, waits_for))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _answer_later(self, answering: Coroutine[Any, Any, Reply], waits_for: Any) -> None:
+        try:
+            reply = await _resume(answering, waits_for)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._write(reply)
+        self._answering = False
+        rest, self._received = bytes(self._received), bytearray()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            if rest:
+                self.data_received(rest)
+
+    def _write(self, reply: Reply) -> None:
+        self.server_state.total_requests += 1
+        self._answered += 1
+        if self.transport.is_closing():
+            return
+        status, content_type, body = reply
+        shared = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        close = b"connection: close\r\n" if self._last else b""
+        self.transport.write(
+            b"%b%bcontent-type: %b\r\n%bcontent-length: %d\r\n\r\n%b"
+            % (STATUS_LINE[status], shared, content_type, close, len(body), body)
+        )
+        if self._last:
+            self.transport.close()
+        elif self.timeout_keep_alive_task is None:
+            self._wait_for_another()
+
+    def _wait_for_another(self) -> None:
+        """Closes the connection when nothing has come for the time that one is kept, or up to twice that."""
+        answered = self._answered
+
+        def look() -> None:
+            if self._answering or self._head is not None or self._answered > answered:
+                self._wait_for_another()
+            else:
+                self.timeout_keep_alive_handler()
+
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, look)
+
+    def _fail(self, error: Exception) -> None:
+        log.error("a request could not be answered", exc_info=error)
+        self._last = True
+        self._write((500, b"text/plain; charset=utf-8", b"Internal Server Error"))
+
+    def shutdown(self) -> None:
+        """What is under way is answered, and the connection closed then."""
+        if self._answering or self._head is not None:
+            self._last = True
+        else:
+            super().shutdown()
+
+
+@coroutine
+def _resume(started: Coroutine[Any, Any, Reply], waits_for: Any) -> Any:
+    """Goes on with a coroutine that was started outside of a task and waits for a future."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:  # also a cancellation, which is the coroutine's to see
+            resume = started.throw, error
+        else:
+            resume = started.send, value
+        try:
+            waits_for = resume[0](resume[1])
+        except StopIteration as done:
+            return done.value
