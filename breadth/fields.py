@@ -29,10 +29,16 @@ MARK = "breadth"
 
 @dataclass(frozen=True)
 class Computed:
-    """How a computed field is worked out, and which plain values of its parent that takes (None: it may be any)."""
+    """How a computed field is worked out: from these plain values of its parent, or from the parent itself (None)."""
 
-    compute: Callable[[Any], Any]
+    compute: Callable[..., Any]
     needs: tuple[str, ...] | None
+
+    def of(self, parent: Any, read: Callable[[Any, str], Any]) -> Any:
+        """The value for one parent, whose plain values `read(parent, name)` gives."""
+        if self.needs is None:
+            return self.compute(parent)
+        return self.compute(*(read(parent, name) for name in self.needs))
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Batch:
     """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level.
 
     `needs` are the plain values of its parents that it takes (None: it may be any). `records_at` says below which
-    fields the records stand that it reads: its resolver is then told, as `columns`, which of their values are wanted.
+    fields the records stand that it reads: its resolver is then told, as `columns`, which of their values are wanted
+    (None: any of them), and gives records that start with these in their order, by position as well as by name.
     """
 
     resolve: BatchResolver
@@ -72,12 +79,17 @@ def batch_field(
     return _field(from_graphql_core, batch, description, parameters)
 
 
-def computed_field(compute: Callable[[Any], Any], *, description: str, needs: tuple[str, ...] | None = None) -> Any:
-    """A field that is worked out from its parent alone, from these of its plain values (None: it may be any).
+def computed_field(compute: Callable[..., Any], *, description: str, needs: tuple[Any, ...] | None = None) -> Any:
+    """A field that is worked out from its parent alone: `compute(*these plain values)`, or `compute(parent)` (None).
 
     Its type is its annotation in the class.
     """
-    return _field(lambda root: compute(root), Computed(compute, needs), description, ())
+    computed = Computed(compute, needs)
+
+    def from_graphql_core(root: Any, info: Info) -> Any:
+        return computed.of(root, info._field.default_resolver)  # pyright: ignore[reportPrivateUsage]
+
+    return _field(from_graphql_core, computed, description, ())
 
 
 def _field(

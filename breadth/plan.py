@@ -33,7 +33,7 @@ from graphql.language.visitor import Visitor
 
 from breadth.arguments import STRAWBERRY, Arguments, graphql_name
 from breadth.fields import MARK, Batch, Computed
-from breadth.writer import build_writer
+from breadth.writer import Writer
 
 Flags = Mapping[str, bool]
 """The values of the variables that @skip and @include go by."""
@@ -91,17 +91,32 @@ class Position:
         self.abstract: GraphQLAbstractType | None = self.type if is_abstract_type(self.type) else None
         self.objects = Objects(compiler, selection_sets)
 
-    def columns_at(self, path: Sequence[str]) -> "list[frozenset[str] | None]":
-        """The plain values that are wanted of the objects that stand here, or below the fields of a path."""
+    @property
+    def selection(self) -> "Selection":
+        """What is selected of the objects of a concrete type that stand here."""
+        return self.objects.of(self.type)
+
+    @property
+    def known_type(self) -> bool:
+        """Whether what stands here, or in the lists that stand here, is of one type, whatever the values."""
+        return self.abstract is None if self.item is None else self.item.known_type
+
+    def selections_at(self, path: Sequence[str]) -> "list[Selection] | None":
+        """What is selected of the objects that stand here, or below the fields of a path; None if types differ."""
+        if not self.known_type:
+            return None
         if self.item is not None:
-            return self.item.columns_at(path)
-        if self.abstract is not None:
-            return [None]
-        selection = self.objects.of(self.type)
+            return self.item.selections_at(path)
         if not path:
-            return [selection.columns]
-        below = (field.position for field in selection.fields if field.name == path[0])
-        return [columns for position in below for columns in position.columns_at(path[1:])]
+            return [self.selection]
+        found: list[Selection] = []
+        for field in self.selection.fields:
+            if field.name == path[0]:
+                below = field.position.selections_at(path[1:])
+                if below is None:
+                    return None
+                found += below
+        return found
 
 
 class Objects:
@@ -138,7 +153,7 @@ class Field:
         field = definition.extensions[STRAWBERRY]
         mark = _mark(field)
         self.batch = mark if isinstance(mark, Batch) else None
-        self.compute = mark.compute if isinstance(mark, Computed) else None
+        self.computed = mark if isinstance(mark, Computed) else None
         self.python_name: str = field.python_name
         self.needs = mark.needs if mark else (field.python_name,)
         self.read: Callable[[Any, str], Any] = field.default_resolver
@@ -149,20 +164,34 @@ class Field:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """What a batch field's resolver is told of the records it reads: `columns`, their wanted values (None: all)."""
+        """What a batch field's resolver is told of the records it reads: `columns`, their wanted values (None: any)."""
         if self.batch is None or not self.batch.records_at:
             return {}
-        wanted = [columns for path in self.batch.records_at for columns in self.position.columns_at(path)]
-        return {"columns": None if None in wanted else frozenset[str]().union(*(part or () for part in wanted))}
+        selections: list[Selection] = []
+        for path in self.batch.records_at:
+            found = self.position.selections_at(path)
+            if found is None or any(selection.needs is None for selection in found):
+                return {"columns": None}
+            selections += found
+        columns = tuple(sorted({name for selection in selections for name in selection.needs or ()}))
+        for selection in selections:
+            selection.places = {name: place for place, name in enumerate(columns)}
+        return {"columns": columns}
 
     @property
     def is_leaf(self) -> bool:
         """Whether its values are written straight into the answers of its level."""
         return self.typename or (self.batch is None and self.position.leaf is not None)
 
+    @property
+    def is_within(self) -> bool:
+        """Whether its values are found within its parents, and what stands there is known, so that it can be written
+        together with them."""
+        return self.batch is None and self.position.known_type
+
     def value_of(self, parent: Any) -> Any:
         """One parent's value, for a field that is no batch."""
-        return self.read(parent, self.python_name) if self.compute is None else self.compute(parent)
+        return self.read(parent, self.python_name) if self.computed is None else self.computed.of(parent, self.read)
 
 
 class Selection:
@@ -176,17 +205,19 @@ class Selection:
             Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
         ]
         self.children = [field for field in self.fields if not field.is_leaf]
+        self.places: Mapping[str, int] = {}
+        """Where plain values stand in the objects, for those that are records (see `Field.columns`)."""
 
     @cached_property
-    def columns(self) -> frozenset[str] | None:
+    def needs(self) -> frozenset[str] | None:
         """The plain values that its fields take of their parent; None when they may take any."""
         needs = [field.needs for field in self.fields if not field.typename]
         return None if None in needs else frozenset(name for part in needs for name in part or ())
 
     @cached_property
-    def write(self) -> Callable[..., list[dict[str, Any]]]:
-        """Writes the answers of all objects at once: `write(objects, *values of the children)`."""
-        return build_writer(self)
+    def writer(self) -> Writer:
+        """Writes the answers of all objects at once."""
+        return Writer(self)
 
 
 class Compiler:

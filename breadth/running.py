@@ -15,7 +15,7 @@ from graphql.pyutils import is_iterable
 from breadth.arguments import Variables
 from breadth.batching import resolve_batch
 from breadth.plan import Field, Position, Selection
-from breadth.writer import serialise
+from breadth.writer import Writer, serialise
 
 NULLED: Any = object()
 
@@ -31,6 +31,8 @@ class Run:
         self.context = context
         self.variables = variables
         self.errors: list[GraphQLError] = []
+        self._done: dict[Field, list[Any]] = {}
+        """The answers of fields that were resolved before it was found that their ancestors need care."""
 
     async def query(self, root: Selection) -> dict[str, Any] | None:
         """The data of a query."""
@@ -51,18 +53,38 @@ class Run:
         return answers
 
     async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
-        """The answers of objects of one type."""
+        """The answers of objects of one type, and of all that stands within them."""
+        writer = selection.writer
         before = len(self.errors)
+        try:
+            levels = [objects if gather is None else gather(objects) for gather in writer.gather]
+        except Exception:  # whatever it was is met again, and reported
+            return await self._select_with_care(selection, objects, path)
         columns: list[list[Any]] = []
-        for field in selection.children:
-            values = await self._resolve(field, objects)
-            below = _below(path, field.key)
-            columns.append(await self._complete(field, field.position, values, below))
+        for index, (field, parents) in enumerate(zip(writer.outside, levels, strict=True)):
+            column = self._done.pop(field, None)
+            if column is None:
+                values = await self._resolve(field, parents)
+                where = path if writer.gather[index] is None else _within(path, writer, index, objects)
+                column = await self._complete(field, field.position, values, _below(where, field.key))
+            columns.append(column)
         if len(self.errors) == before:
             try:
-                return selection.write(objects, *columns)
-            except Exception:  # noqa: S110 - whatever it was is met again, and reported, below
+                return writer.write(objects, *map(iter, columns))
+            except Exception:  # noqa: S110 - as above
                 pass
+        self._done.update(zip(writer.outside, columns, strict=True))
+        return await self._select_with_care(selection, objects, path)
+
+    async def _select_with_care(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
+        """The answers of objects of which some may be out of order, level by level and one by one."""
+        columns: list[list[Any]] = []
+        for field in selection.children:
+            column = self._done.pop(field, None)
+            if column is None:
+                values = await self._resolve(field, objects)
+                column = await self._complete(field, field.position, values, _below(path, field.key))
+            columns.append(column)
         return self._write_with_care(selection, objects, columns, path)
 
     async def _resolve(self, field: Field, objects: Sequence[Any]) -> Sequence[Any]:
@@ -229,6 +251,14 @@ def _attempt(field: Field, parent: Any) -> Any:
 
 def _below(path: Path, key: str) -> Path:
     return lambda index: [*path(index), key]
+
+
+def _within(path: Path, writer: Writer, outside: int, objects: Sequence[Any]) -> Path:
+    def of(index: int) -> list[str | int]:
+        place, below = writer.places(outside, objects)[index]
+        return [*path(place), *below]
+
+    return of
 
 
 def _item_path(path: Path, places: Sequence[tuple[int, int]]) -> Path:

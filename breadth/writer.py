@@ -1,17 +1,30 @@
-"""Writing a level: a Python function made for one selection, which builds the answers of all its objects in one loop.
+"""Writing answers: Python functions made for one selection, which write all its objects in one loop.
+
+What is found within the objects is written in the same loop, to any depth: a connection with its edges and their nodes
+is one. Only what has to be asked for (a batch field) or told apart (an interface, a union) is resolved before, from
+parents that are gathered here.
 
 It is right for the ordinary case only. What is out of order (a null where none may be, a value that its type refuses,
-an exception) makes it raise, and the level is then written with care, object by object (`breadth.running`).
+an object of a class not met before) makes it raise, and the objects are then written with care, one by one
+(`breadth.running`).
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLEnumType, GraphQLLeafType, Undefined
 
 if TYPE_CHECKING:
-    from breadth.plan import Field, Selection
+    from breadth.plan import Field, Position, Selection
+
+Objects = Sequence[Any]
+
+
+class OutOfOrder(Exception):
+    """Something that needs care."""
 
 
 def serialise(leaf: GraphQLLeafType, value: Any) -> Any:
@@ -22,6 +35,29 @@ def serialise(leaf: GraphQLLeafType, value: Any) -> Any:
     if written is Undefined or written is None:
         raise TypeError(f"{leaf} cannot write this value.")
     return written
+
+
+def _refuse() -> bool:
+    raise OutOfOrder
+
+
+def _lists(known: set[type] | None, *, null: bool, null_items: bool) -> Callable[[Any], Objects]:
+    """A function that gives the items of a list if they are of known classes (None: they may be of any).
+
+    With `null` the list may be null, which has no items; with `null_items` an item may be.
+    """
+
+    def items(values: Any) -> Objects:
+        if isinstance(values, list | tuple):
+            if known is None or known.issuperset(map(type, values)):
+                return values
+            if null_items and known.issuperset(type(value) for value in values if value is not None):
+                return values
+        elif values is None and null:
+            return ()
+        raise OutOfOrder
+
+    return items
 
 
 class _Written(dict[Any, Any]):
@@ -44,54 +80,170 @@ _AS_IT_IS = {
 }
 """When a value of a built-in scalar is written as it is."""
 
+_PLAIN = frozenset((str, int, float, bool, dict, list))
+"""Classes whose values a custom scalar is given without a look; what is none of these may be an exception."""
 
-def build_writer(selection: "Selection") -> Callable[..., list[dict[str, Any]]]:
-    """`write(objects, *values)`: the answers of all objects; `values` are those of `selection.children`, in order."""
-    names: dict[str, Any] = {}
-    entries: list[str] = []
-    columns: list[str] = []
-    for index, field in enumerate(selection.fields):
-        if field.typename:
-            value = repr(selection.type.name)
-        elif field.is_leaf:
-            value = _leaf(field, index, names)
+
+class Writer:
+    """Writes the objects of one selection, once the fields outside of them are resolved: `outside`, in this order."""
+
+    def __init__(self, selection: "Selection") -> None:
+        code = self._code = _Code()
+        loops, answer = code.selection(selection, "o", ())
+        self.outside = [field for field, _ in code.outside]
+        self.write: Callable[..., list[dict[str, Any]]] = code.function(
+            f"[{answer} for o in objects{loops}]", *(f"x{index}" for index in range(len(self.outside)))
+        )
+        """`write(objects, *iterators over the answers of the fields outside)`: the answers of all objects."""
+        self.gather: list[Callable[[Objects], Objects] | None] = [
+            code.function(f"[{steps[-1].name} for o in objects{_walk(steps)}]") if steps else None
+            for _, steps in code.outside
+        ]
+        """For each field outside what gathers its parents from the objects; None where these are its parents."""
+
+    def places(self, outside: int, objects: Objects) -> list[tuple[int, list[str | int]]]:
+        """For a field outside the places of its parents: the index of the object, and the path within it."""
+        _, steps = self._code.outside[outside]
+        path = ", ".join(part for step in steps for part in step.path)
+        return self._code.function(f"[(i, [{path}]) for i, o in enumerate(objects){_walk(steps, numbered=True)}]")(
+            objects
+        )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step down from an object to one within it, or with an `index` to each in a list within it."""
+
+    name: str
+    values: str
+    condition: str
+    path: tuple[str, ...]
+    index: str | None = None
+
+
+def _walk(steps: Sequence[_Step], *, numbered: bool = False) -> str:
+    return "".join(
+        f" for {step.index}, {step.name} in enumerate({step.values}){step.condition}"
+        if numbered and step.index
+        else f" for {step.name} in {step.values}{step.condition}"
+        for step in steps
+    )
+
+
+class _Code:
+    """Python expressions for the parts of a selection, and the values that they name.
+
+    An expression comes with the loops, of one turn each, that give names to the objects it goes by.
+    """
+
+    def __init__(self) -> None:
+        self.outside: list[tuple[Field, tuple[_Step, ...]]] = []
+        self._values: dict[str, Any] = {"refuse": _refuse, "plain": _PLAIN, "Undefined": Undefined}
+        self._count = 0
+
+    def function(self, expression: str, *parameters: str) -> Callable[..., Any]:
+        source = f"def made({', '.join(('objects', *parameters))}):\n    return {expression}"
+        values = dict(self._values)
+        exec(compile(source, "<selection>", "exec"), values)  # noqa: S102 - made of names that GraphQL's grammar allows
+        return values["made"]
+
+    def selection(self, selection: "Selection", name: str, steps: tuple[_Step, ...]) -> tuple[str, str]:
+        """The answer for the object under a name; `steps` are those that led there."""
+        loops: list[str] = []
+        entries: list[str] = []
+        for field in selection.fields:
+            if field.typename:
+                value = repr(selection.type.name)
+            elif field.is_within:
+                more, value = self._at(field.position, self._read(selection, field, name), steps, (repr(field.key),))
+                loops.append(more)
+            else:
+                value = f"next(x{len(self.outside)})"
+                self.outside.append((field, steps))
+            entries.append(f"{field.key!r}: {value}")
+        return "".join(loops), f"{{{', '.join(entries)}}}"
+
+    def _at(self, position: "Position", value: str, steps: tuple[_Step, ...], path: tuple[str, ...]) -> tuple[str, str]:
+        """The answer for the value of an expression that stands at a position."""
+        if position.leaf is not None:
+            return "", self._leaf(position.leaf, value, nonnull=position.nonnull)
+        if position.item is not None:
+            return "", self._list(position, position.item, value, steps, path)
+        name, known = self._name("o"), self._named("known", position.objects.known)
+        sound = f"type({name}) in {known} or refuse()"
+        if position.nonnull:
+            step = _Step(name, f"[{value}]", f" if {sound}", path)
+            loops, answer = self.selection(position.selection, name, (*steps, step))
+            return _walk([step]) + loops, answer
+        step = _Step(name, f"[{value}]", f" if {name} is not None and ({sound})", path)
+        loops, answer = self.selection(position.selection, name, (*steps, step))
+        # What lies within an object that may be null is only looked at when it is not.
+        answer = f"[{answer} for _ in [0]{loops}][0]" if loops else answer
+        return f" for {name} in [{value}] if {name} is None or {sound}", f"(None if {name} is None else {answer})"
+
+    def _list(
+        self, position: "Position", item: "Position", value: str, steps: tuple[_Step, ...], path: tuple[str, ...]
+    ) -> str:
+        """The answers for the items of a list."""
+        name, index = self._name("o"), self._name("i")
+        objects = item.leaf is None and item.item is None
+        known = item.objects.known if objects else None
+        items = self._named("items", _lists(known, null=not position.nonnull, null_items=not item.nonnull))
+        condition = "" if item.nonnull or not objects else f" if {name} is not None"
+        below = (*steps, _Step(name, f"{items}({value})", condition, (*path, index), index))
+        if objects:
+            loops, answer = self.selection(item.selection, name, below)
+            if not item.nonnull:
+                answer = f"[{answer} for _ in [0]{loops}][0]" if loops else answer
+                loops, answer = "", f"(None if {name} is None else {answer})"
         else:
-            value = f"x{index}"
-            columns.append(value)
-        entries.append(f"{field.key!r}: {value}")
-    parameters = ", ".join(f"c{column}" for column in columns)
-    loop = f"o, {', '.join(columns)} in zip(objects, {parameters})" if columns else "o in objects"
-    source = f"def write(objects, {parameters}):\n    return [{{{', '.join(entries)}}} for {loop}]"
-    exec(compile(source, "<selection>", "exec"), names)  # noqa: S102 - made of names that GraphQL's grammar allows
-    return names["write"]
+            loops, answer = self._at(item, name, below, ())
+        if position.nonnull:
+            return f"[{answer} for {name} in {items}({value}){loops}]"
+        given = self._name("v")
+        return f"(None if ({given} := {value}) is None else [{answer} for {name} in {items}({given}){loops}])"
 
+    def _read(self, selection: "Selection", field: "Field", name: str) -> str:
+        """A field's value, of the object under a name."""
+        if field.computed is None:
+            return self._plain_value(selection, field, name, field.python_name)
+        compute = self._named("compute", field.computed.compute)
+        if field.computed.needs is None:
+            return f"{compute}({name})"
+        values = (self._plain_value(selection, field, name, needed) for needed in field.computed.needs)
+        return f"{compute}({', '.join(values)})"
 
-def _leaf(field: "Field", index: int, names: dict[str, Any]) -> str:
-    """The expression for a leaf's value, of the object `o`."""
-    position = field.position
-    leaf: Any = position.leaf
-    if field.compute is not None:
-        names[f"f{index}"] = field.compute
-        value = f"f{index}(o)"
-    elif field.read is operator.getitem:
-        value = f"o[{field.python_name!r}]"
-    elif field.read is getattr:
-        value = f"o.{field.python_name}"
-    else:
-        names[f"f{index}"] = field.read
-        value = f"f{index}(o, {field.python_name!r})"
+    def _plain_value(self, selection: "Selection", field: "Field", name: str, wanted: str) -> str:
+        if wanted in selection.places:
+            return f"{name}[{selection.places[wanted]}]"
+        if field.read is operator.getitem:
+            return f"{name}[{wanted!r}]"
+        if field.read is getattr:
+            return f"{name}.{wanted}"
+        return f"{self._named('read', field.read)}({name}, {wanted!r})"
 
-    def write(value: Any) -> Any:
-        return serialise(leaf, value)
+    def _leaf(self, leaf: GraphQLLeafType, value: str, *, nonnull: bool) -> str:
+        if isinstance(leaf, GraphQLEnumType):
+            written = self._named("written", _Written(leaf).__getitem__)
+            return f"{written}({value})" if nonnull else f"(None if (v := {value}) is None else {written}(v))"
+        as_it_is = _AS_IT_IS.get(leaf.name)
+        if as_it_is is not None:
+            write = self._named("write", partial(serialise, leaf))
+            test = as_it_is.format(value=value)
+            return f"(v if {test} else {write}(v))" if nonnull else f"(v if {test} or v is None else {write}(v))"
+        write = self._named("write", leaf.coerce_output_value)
+        # What is of no plain class may be an exception; and what it writes may be nothing.
+        written = f"(w if (w := {write}(v)) is not None and w is not Undefined else refuse())"
+        if nonnull:
+            return f"({written} if type(v := {value}) in plain else refuse())"
+        return f"(None if (v := {value}) is None else {written} if type(v) in plain else refuse())"
 
-    if isinstance(leaf, GraphQLEnumType):
-        names[f"s{index}"] = _Written(leaf).__getitem__
-    else:
-        names[f"s{index}"] = write
-    as_it_is = _AS_IT_IS.get(leaf.name)
-    if as_it_is is not None:
-        test = as_it_is.format(value=value)
-        return f"(v if {test} else s{index}(v))" if position.nonnull else f"(v if {test} or v is None else s{index}(v))"
-    if position.nonnull:
-        return f"s{index}({value})"
-    return f"(None if (v := {value}) is None else s{index}(v))"
+    def _name(self, letter: str) -> str:
+        self._count += 1
+        return f"{letter}{self._count}"
+
+    def _named(self, word: str, value: Any) -> str:
+        """The name under which an expression finds a value."""
+        name = self._name(f"{word}_")
+        self._values[name] = value
+        return name

@@ -31,6 +31,9 @@ from models.statements import CrossJoin, Parents, Record, Row, Statement, each_o
 Condition = Callable[[FromClause], ColumnElement[bool]]
 
 
+PARENT: Any = -1
+"""Where a row of a page has its parent's position."""
+
 SELECTIVE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
 """Filters that most rows pass, so that a page is found at once."""
 
@@ -58,14 +61,14 @@ class Listing:
 class Slice:
     """Which part of a list: its order, its filters (`given` names those that stand in `values`), bounds and size.
 
-    With `columns` only these are read, and those that the order goes by.
+    With `columns` rows start with these, in their order, and have besides only those that the list's order goes by.
     """
 
     order: str
     descending: bool = False
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
-    columns: frozenset[str] | None = None
+    columns: tuple[str, ...] | None = None
     limit: int = 20
     backwards: bool = False
     after: tuple[Any, ...] | None = None
@@ -77,7 +80,7 @@ def _page(
     listing: Listing,
     order: str,
     given: tuple[str, ...],
-    columns_read: frozenset[str] | None,
+    columns_read: tuple[str, ...] | None,
     descending: bool,
     backwards: bool,
     after: bool,
@@ -106,13 +109,12 @@ def _page(
     table = listing.table
     read = list(table.columns)
     if columns_read is not None:
-        wanted_names = columns_read.union(listing.orders[order])
-        read = [column for column in read if column.name in wanted_names]
+        read = [table.c[name] for name in dict.fromkeys((*columns_read, *listing.orders[order]))]
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
     ordering = [table.c[name] for name in listing.orders[order]]
     clause = (
-        select(parents.c.key.label("parent"), *read)
+        select(*read, parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, table))
         .where(
             literal_column(f"{table.name}.rowid").in_(
@@ -161,9 +163,22 @@ async def fetch_pages(
     if of is None:
         rows = await read.fetch(statement, bound, slowly=slowly)
         return [rows[::-1] if part.backwards else rows]
-    found: list[list[Record]] = [[] for _ in range(of.count)]
-    for row in await read.fetch(statement, {**bound, **of.values}, slowly=slowly):
-        found[row["parent"]].append(row)
+    rows = await read.fetch(statement, {**bound, **of.values}, slowly=slowly)
+    return _by_parent(rows, of.count, part.limit + 1)
+
+
+def _by_parent(rows: list[Record], parents: int, most: int) -> list[list[Record]]:
+    """The rows of each parent, at most so many; they are sorted by its position, their last column."""
+    found: list[list[Record]] = []
+    start = 0
+    for parent in range(parents):
+        end = start + most
+        if end > len(rows) or rows[end - 1][PARENT] != parent:
+            end = start
+            while end < len(rows) and rows[end][PARENT] == parent:
+                end += 1
+        found.append(rows[start:end])
+        start = end
     return found
 
 

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error, crc32
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -15,8 +15,8 @@ from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 
-Columns = frozenset[str] | None
-"""The columns that a page's rows are read with; None for all."""
+Columns = tuple[str, ...] | None
+"""The columns that a page's rows start with; None for all."""
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
@@ -43,11 +43,9 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
     return Paging(DEFAULT_PAGE if size is None else size, last is not None, after, before)
 
 
-# A list that goes by one number has many cursors, so they are made by one multiplication, which spreads the numbers
-# over 64 bits; what does not come back as a small number was never a cursor of this list.
-_NUMBERS = 2**64
-_SCATTER = 0x9E3779B97F4A7C15
-_GATHER = pow(_SCATTER, -1, _NUMBERS)
+# A list that goes by one number has many cursors, so they are made by one multiplication and one addition; what is not
+# such a multiple was never a cursor of this list. A change of one digit never gives another multiple of a prime.
+_PRIME = 1_073_741_789
 _LARGEST = 2**31
 
 
@@ -62,16 +60,17 @@ class Cursors:
         self._columns = listing.orders[order]
         self._types = [listing.table.c[name].type.python_type for name in self._columns]
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
-        self._seed = int.from_bytes(blake2b(identity + (parent or b""), digest_size=4).digest(), "big")
+        self._numbers = self._types == [int]
+        size = 7 if self._numbers else 4
+        self._seed = int.from_bytes(blake2b(identity + (parent or b""), digest_size=size).digest(), "big")
+        self.of: Callable[[Record], str] = self._of_numbers() if self._numbers else self._of_values
+        """The cursor of a row."""
 
-        if self._types == [int]:
-            self.of = self._of_number
-            self._seed = int.from_bytes(blake2b(identity + (parent or b""), digest_size=8).digest(), "big")
+    def _of_numbers(self) -> Callable[[Record], str]:
+        (column,), seed = self._columns, self._seed
+        return lambda row: f"{row[column] * _PRIME + seed:x}"
 
-    def _of_number(self, row: Record) -> str:
-        return f"{(row[self._columns[0]] * _SCATTER + self._seed) % _NUMBERS:016x}"
-
-    def of(self, row: Record) -> str:
+    def _of_values(self, row: Record) -> str:
         return self._encode(orjson.dumps([row[name] for name in self._columns], default=bytes.hex))
 
     def _encode(self, position: bytes) -> str:
@@ -88,7 +87,7 @@ class Cursors:
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
         """Where a cursor points; `BadInput` when it is not one of this list's."""
-        if self._types == [int]:
+        if self._numbers:
             return (self._number(cursor, argument),)
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
@@ -100,11 +99,10 @@ class Cursors:
 
     def _number(self, cursor: str, argument: str) -> int:
         try:
-            number = (int(cursor, 16) - self._seed) * _GATHER % _NUMBERS
+            number, rest = divmod(int(cursor, 16) - self._seed, _PRIME)
         except ValueError:
             raise _foreign(argument) from None
-        # Of all that could stand there only one in a million millions is a position at all.
-        if number > _LARGEST or f"{(number * _SCATTER + self._seed) % _NUMBERS:016x}" != cursor:
+        if rest or not 0 <= number <= _LARGEST or f"{number * _PRIME + self._seed:x}" != cursor:
             raise _foreign(argument)
         return number
 
@@ -116,14 +114,10 @@ def _foreign(argument: str) -> BadInput:
     )
 
 
-Edge = tuple[Cursors, Record, Any]
-"""The cursors of a list, the row that stands in it, and its node; a cursor is made when asked for."""
+Edge = tuple[Callable[[Record], str], Record, Any]
+"""What makes the cursor, when it is asked for; the row that stands in the list; its node."""
 
-NODE = 2
-
-
-def edge_cursor(edge: Edge) -> str:
-    return edge[0].of(edge[1])
+CURSOR_OF, ROW, NODE = range(3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,23 +140,29 @@ class Page:
         self.query = query
         self.index = index
         self._cursors = cursors
-        self._has_next = paging.before is not None if paging.backwards else more
-        self._has_previous = more if paging.backwards else paging.after is not None
+        self._paging = paging
+        self._more = more
 
     @property
     def edges(self) -> list[Edge]:
-        cursors = self._cursors
-        return [(cursors, row, node) for row, node in zip(self.rows, self.nodes, strict=True)]
+        of = self._cursors.of
+        return [(of, row, node) for row, node in zip(self.rows, self.nodes, strict=True)]
 
     @property
-    def page_info(self) -> dict[str, Any]:
-        """Relay's PageInfo, by snake_case name."""
-        return {
-            "has_next_page": self._has_next,
-            "has_previous_page": self._has_previous,
-            "start_cursor": self._cursors.of(self.rows[0]) if self.rows else None,
-            "end_cursor": self._cursors.of(self.rows[-1]) if self.rows else None,
-        }
+    def has_next_page(self) -> bool:
+        return self._paging.before is not None if self._paging.backwards else self._more
+
+    @property
+    def has_previous_page(self) -> bool:
+        return self._more if self._paging.backwards else self._paging.after is not None
+
+    @property
+    def start_cursor(self) -> str | None:
+        return self._cursors.of(self.rows[0]) if self.rows else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        return self._cursors.of(self.rows[-1]) if self.rows else None
 
 
 async def connect(

@@ -91,7 +91,7 @@ class Added:
         cursors = Cursors(
             MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=self.session["key"]
         )
-        return [(cursors, row, row) for row in self.messages]
+        return [(cursors.of, row, row) for row in self.messages]
 
 
 def digest_of(values: Values) -> bytes:

@@ -67,11 +67,11 @@ async def list_users(
     return await connect(context, USERS, paging, None, order=name, descending=descending, filter=built, columns=columns)
 
 
-def display_name(row: Record) -> str | None:
+def display_name(name: str | None, first_name: str | None, last_name: str | None) -> str | None:
     """The name as given, else "first last", else nothing."""
-    if row["name"] is not None:
-        return row["name"]
-    return " ".join(part for part in (row["first_name"], row["last_name"]) if part) or None
+    if name is not None:
+        return name
+    return " ".join(part for part in (first_name, last_name) if part) or None
 
 
 def user_row(context: Context, values: Values, now: str) -> dict[str, Any]:

@@ -2,34 +2,41 @@
 
 import inspect
 from functools import partial
-from operator import attrgetter, itemgetter
+from operator import attrgetter, call, itemgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 from strawberry import UNSET
 
 from breadth import BatchResolver, batch_field, computed_field
-from resolvers.connections import NODE, edge_cursor, paging, total_counts
+from resolvers.connections import CURSOR_OF, NODE, ROW, paging, total_counts
 
 T = TypeVar("T")
 
 
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
-    has_next_page: bool = strawberry.field(
-        description="Going forward: whether more follows. Going backward: whether `before` was given."
+    has_next_page: bool = computed_field(
+        attrgetter("has_next_page"),
+        description="Going forward: whether more follows. Going backward: whether `before` was given.",
     )
-    has_previous_page: bool = strawberry.field(
-        description="Going backward: whether more comes before. Going forward: whether `after` was given."
+    has_previous_page: bool = computed_field(
+        attrgetter("has_previous_page"),
+        description="Going backward: whether more comes before. Going forward: whether `after` was given.",
     )
-    start_cursor: str | None = strawberry.field(description="The cursor of the first item; null for an empty page.")
-    end_cursor: str | None = strawberry.field(description="The cursor of the last item; null for an empty page.")
+    start_cursor: str | None = computed_field(
+        attrgetter("start_cursor"), description="The cursor of the first item; null for an empty page."
+    )
+    end_cursor: str | None = computed_field(
+        attrgetter("end_cursor"), description="The cursor of the last item; null for an empty page."
+    )
 
 
 @strawberry.type(description="An item of a list and its place there.")
 class Edge(Generic[T]):
     cursor: str = computed_field(
-        edge_cursor,
+        call,
+        needs=(CURSOR_OF, ROW),
         description="The item's place, for `after` and `before`: opaque, good for this list, filter and order only.",
     )
     node: T = computed_field(itemgetter(NODE), description="The item.")
@@ -39,7 +46,7 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     edges: list[Edge[T]] = computed_field(attrgetter("edges"), description="The items with their cursors.")
     nodes: list[T] = computed_field(attrgetter("nodes"), description="The items alone.")
-    page_info: PageInfo = computed_field(attrgetter("page_info"), description="Where the page stands in the list.")
+    page_info: PageInfo = computed_field(lambda page: page, description="Where the page stands in the list.")
     total_count: int = batch_field(
         total_counts, description="How many items the whole list has, with its filter. Counted only when selected."
     )

@@ -36,7 +36,7 @@ class Role(Enum):
 @strawberry.type(description="One turn of a conversation.")
 class Message(Node):
     id: strawberry.ID = computed_field(
-        lambda row: message_id(row["session_key"], row["sequence"]),
+        message_id,
         description="The object's global id.",
         needs=("session_key", "sequence"),
     )

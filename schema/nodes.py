@@ -23,6 +23,4 @@ class Node:
 
 
 def id_field(noun: str) -> Any:
-    return computed_field(
-        lambda row: global_id(noun, row["key"]), description="The object's global id.", needs=("key",)
-    )
+    return computed_field(lambda key: global_id(noun, key), description="The object's global id.", needs=("key",))
