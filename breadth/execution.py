@@ -23,7 +23,7 @@ from graphql import (
 )
 from graphql.validation.validate import ValidationAbortedError
 
-from breadth.arguments import Variables
+from breadth.arguments import Signature, Variables
 from breadth.cache import Cache
 from breadth.plan import Compiler, Selection, covers, flag_names
 from breadth.running import Run
@@ -70,6 +70,7 @@ class _Document:
         self.operations: dict[str | None, OperationDefinitionNode] = {}
         self.covered = False
         self._schema = schema
+        self._signatures: dict[str | None, Signature] = {}
         self._plans: Cache[tuple[Any, ...], Selection] = Cache(64)
         if document is None or errors:
             return
@@ -90,9 +91,17 @@ class _Document:
             return "The document holds no operation."
         return "The document holds several operations; say which one to run with `operationName`."
 
+    def signature(self, operation: OperationDefinitionNode) -> Signature:
+        """The variables of one of its operations."""
+        name = operation.name and operation.name.value
+        signature = self._signatures.get(name)
+        if signature is None:
+            signature = self._signatures[name] = Signature(self._schema, operation)
+        return signature
+
     def plan(self, operation: OperationDefinitionNode, variables: Variables) -> Selection | None:
         """The operation's plan for these variables; None when it is graphql-core's to run."""
-        flags = {name: variables.coerced.get(name) for name in self._flags}
+        flags = {name: variables.flag(name) for name in self._flags}
         key = (operation.name and operation.name.value, *flags.values())
         plan = self._plans.get(key)
         if plan is None:
@@ -152,8 +161,8 @@ class Executor:
         operation = document.operation(request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
-        variables = Variables(self.schema, operation, request.variables)
-        if variables.quick is None and isinstance(wrong := variables.coerce(), list):
+        variables = Variables(document.signature(operation), request.variables)
+        if variables.plain is None and isinstance(wrong := variables.coerce(), list):
             return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong]}, executed=False)
         plan = document.plan(operation, variables) if document.covered and not self._reference else None
         if plan is None:

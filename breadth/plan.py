@@ -31,7 +31,8 @@ from graphql import (
 )
 from graphql.language.visitor import Visitor
 
-from breadth.arguments import STRAWBERRY, Arguments, graphql_name
+from breadth.arguments import Arguments
+from breadth.coercion import STRAWBERRY, graphql_name
 from breadth.fields import MARK, Batch, Computed
 from breadth.writer import Writer
 

@@ -55,20 +55,21 @@ class Run:
     async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
         """The answers of objects of one type, and of all that stands within them."""
         writer = selection.writer
-        before = len(self.errors)
+        # What was resolved before may hold what has to become null here.
+        ordinary, before = not self._done, len(self.errors)
+        columns: list[list[Any]] = []
         try:
             levels = [objects if gather is None else gather(objects) for gather in writer.gather]
         except Exception:  # whatever it was is met again, and reported
             return await self._select_with_care(selection, objects, path)
-        columns: list[list[Any]] = []
-        for index, (field, parents) in enumerate(zip(writer.outside, levels, strict=True)):
-            column = self._done.pop(field, None)
+        for index, parents in enumerate(levels):
+            field = writer.outside[index]
+            column = self._done.pop(field, None) if self._done else None
             if column is None:
-                values = await self._resolve(field, parents)
                 where = path if writer.gather[index] is None else _within(path, writer, index, objects)
-                column = await self._complete(field, field.position, values, _below(where, field.key))
+                column = await self._field(field, parents, where)
             columns.append(column)
-        if len(self.errors) == before:
+        if ordinary and len(self.errors) == before:
             try:
                 return writer.write(objects, *map(iter, columns))
             except Exception:  # noqa: S110 - as above
@@ -76,15 +77,23 @@ class Run:
         self._done.update(zip(writer.outside, columns, strict=True))
         return await self._select_with_care(selection, objects, path)
 
+    async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
+        """The answers of a field for all its parents."""
+        values = await self._resolve(field, parents)
+        position = field.position
+        if position.objects.known.issuperset(map(type, values)) and values and position.abstract is None:
+            answers = await self._select(position.selection, values, _below(path, field.key))
+            if self.errors and not position.nonnull:
+                return [None if answer is NULLED else answer for answer in answers]
+            return answers
+        return await self._complete(field, position, values, _below(path, field.key))
+
     async def _select_with_care(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
         """The answers of objects of which some may be out of order, level by level and one by one."""
         columns: list[list[Any]] = []
         for field in selection.children:
             column = self._done.pop(field, None)
-            if column is None:
-                values = await self._resolve(field, objects)
-                column = await self._complete(field, field.position, values, _below(path, field.key))
-            columns.append(column)
+            columns.append(await self._field(field, objects, path) if column is None else column)
         return self._write_with_care(selection, objects, columns, path)
 
     async def _resolve(self, field: Field, objects: Sequence[Any]) -> Sequence[Any]:

@@ -6,7 +6,7 @@ from models.database import Reader, Transaction
 from models.keys import agent_key
 from models.keyset import Listing, fetch_by_key
 from models.scope import Scope
-from models.statements import AgentRow, Parents, Record, Statement, by_key, in_project
+from models.statements import AgentRow, ByKey, Record, Statement, in_project
 from models.tables import agents, sessions
 
 AGENTS = Listing(
@@ -18,7 +18,7 @@ AGENTS = Listing(
     orders={"created_at": ("created_at", "agent_id")},
 )
 
-_by_key = by_key(agents, AgentRow)
+_by_key = ByKey(agents, AgentRow)
 _release = Statement(
     update(sessions)
     .where(sessions.c.agent_key == bindparam("agent"), in_project(sessions))
@@ -27,7 +27,7 @@ _release = Statement(
 
 
 async def agents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
-    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+    return await fetch_by_key(read, scope, _by_key, keys)
 
 
 async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> Record | None:

@@ -7,7 +7,7 @@ carried out together, each in a savepoint of its own, and answered after the one
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -86,7 +86,7 @@ class Reader:
     async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
         """All rows of a statement; `slowly` for one that may read more than it returns."""
         self._database.observe(statement)
-        values = {**statement.defaults, **parameters}
+        values = {**statement.defaults, **parameters} if statement.defaults else parameters
         try:
             if not slowly:
                 cursor = self._connection.cursor()
@@ -103,20 +103,34 @@ class Reader:
 class Transaction(Reader):
     """Reads and writes that become durable together, or not at all."""
 
+    def __init__(self, connection: sqlite3.Connection, slow: aiosqlite.Connection, database: "Database") -> None:
+        super().__init__(connection, slow, database)
+        self._shapes: dict[Statement, sqlite3.Cursor] = {}
+
     async def execute(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> int:
         """Carries out a statement; the number of rows it changed."""
         self._database.observe(statement)
-        values = {**statement.defaults, **parameters}
+        values = {**statement.defaults, **parameters} if statement.defaults else parameters
         if slowly:
             return (await self._database.in_writer_thread(self._connection.execute, statement.text, values)).rowcount
         return self._connection.execute(statement.text, values).rowcount
+
+    async def insert(self, statement: Statement, shape: Statement, rows: Sequence[dict[str, Any]]) -> list[Record]:
+        """Inserts rows, whose values stand in the order of the columns of `shape`; given back as records of it."""
+        self._database.observe(statement)
+        self._connection.executemany(statement.text, rows)
+        cursor = self._shapes.get(shape)
+        if cursor is None:
+            cursor = self._shapes[shape] = self._connection.execute(shape.text, shape.defaults)
+        kept: list[Any] = [statement.row(cursor, tuple(row.values())) for row in rows]
+        return kept
 
     async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
         # The writer's own connection, whatever the statement: only there what was just written can be seen.
         self._database.observe(statement)
         cursor = self._connection.cursor()
         cursor.row_factory = statement.row
-        values = {**statement.defaults, **parameters}
+        values = {**statement.defaults, **parameters} if statement.defaults else parameters
         if slowly:
             return await self._database.in_writer_thread(lambda: cursor.execute(statement.text, values).fetchall())
         return cursor.execute(statement.text, values).fetchall()
@@ -198,7 +212,7 @@ class Database:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
         self._woken.set()
-        return await asyncio.shield(future)
+        return await future
 
     async def _write_on(self) -> None:
         while self._waiting or not self._closing:

@@ -5,7 +5,7 @@ from sqlalchemy import bindparam, delete
 from models.database import Reader, Transaction
 from models.keyset import Listing, contains, fetch_by_key
 from models.scope import Scope
-from models.statements import DocumentRow, Parents, Record, Statement, by_key, in_project, parent_key
+from models.statements import ByKey, DocumentRow, Record, Statement, in_project, parent_key
 from models.tables import documents
 
 ORDERS = {"created_at": ("created_at", "key")}
@@ -28,14 +28,14 @@ DOCUMENTS_OF_AGENT = Listing(
     filters=FILTERS,
 )
 
-_by_key = by_key(documents, DocumentRow)
+_by_key = ByKey(documents, DocumentRow)
 _delete_of_agent = Statement(
     delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents))
 )
 
 
 async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
-    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+    return await fetch_by_key(read, scope, _by_key, keys)
 
 
 async def delete_documents_of_agent(write: Transaction, scope: Scope, agent: bytes) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from models.database import Reader
 from models.scope import Scope
-from models.statements import CrossJoin, Parents, Record, Row, Statement, each_of, parent_number, parents
+from models.statements import ByKey, CrossJoin, Key, Parents, Record, Row, Statement, each_of, parent_number, parents
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
 
@@ -86,6 +86,8 @@ def _page(
     after: bool,
     before: bool,
 ) -> Statement:
+    if listing.floor and not given and not descending:
+        return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = [rows.c[name] for name in listing.orders[order]]
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
@@ -107,9 +109,7 @@ def _page(
         .limit(bindparam("limit", type_=Integer))
     )
     table = listing.table
-    read = list(table.columns)
-    if columns_read is not None:
-        read = [table.c[name] for name in dict.fromkeys((*columns_read, *listing.orders[order]))]
+    read = _columns(listing, order, columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
     ordering = [table.c[name] for name in listing.orders[order]]
@@ -124,6 +124,47 @@ def _page(
         .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
     )
     return Statement(clause, listing.row)
+
+
+def _range(
+    listing: Listing, order: str, columns_read: tuple[str, ...] | None, *, backwards: bool, after: bool, before: bool
+) -> Statement:
+    """A page of a list with a floor and without filters: what lies between two numbers, of which one is looked up.
+
+    Each parent's rows are met once and in their order, without a sort: the parents come one by one, since the join is
+    a CROSS JOIN, and the rows of each as the index of the order has them.
+    """
+    table, rows = listing.table, listing.table.alias("x")
+    number, place = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
+    lower = func.max(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
+    upper = bindparam("before_0", type_=Integer) if before else literal_column(str(2**63 - 1))
+    end = (
+        select(place)
+        .where(listing.always(rows), place > lower, place < upper)
+        .order_by(place.desc() if backwards else place)
+        .limit(1)
+        .offset(bindparam("limit", type_=Integer) - 1)
+        .correlate(parents)
+        .scalar_subquery()
+    )
+    within = (
+        (number >= func.coalesce(end, lower + 1), number < upper)
+        if backwards
+        else (number > lower, number <= func.coalesce(end, upper - 1))
+    )
+    clause = (
+        select(*_columns(listing, order, columns_read), parents.c.key.label("parent"))
+        .select_from(CrossJoin(parents, table))
+        .where(listing.always(table), *within)
+    )
+    return Statement(clause, listing.row)
+
+
+def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
+    """What the rows of a page are read with."""
+    if wanted is None:
+        return list(listing.table.columns)
+    return [listing.table.c[name] for name in dict.fromkeys((*wanted, *listing.orders[order]))]
 
 
 @lru_cache(maxsize=256)
@@ -190,7 +231,14 @@ async def fetch_counts(
     return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
 
 
-async def fetch_by_key(read: Reader, scope: Scope, statement: Statement, of: Parents) -> list[Record | None]:
+async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey, keys: list[Key]) -> list[Record | None]:
+    """For each key its row, or None."""
+    if len(keys) == 1:
+        return list(await read.fetch(by_key.one, {**scope.values, "key": keys[0]})) or [None]
+    return await fetch_one_each(read, scope, by_key.many, Parents(keys))
+
+
+async def fetch_one_each(read: Reader, scope: Scope, statement: Statement, of: Parents) -> list[Record | None]:
     """For each parent the one row that the statement finds for it, or None."""
     found: list[Record | None] = [None] * of.count
     for row in await read.fetch(statement, {**scope.values, **of.values}):

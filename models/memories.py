@@ -9,13 +9,13 @@ from models.database import Reader, Transaction
 from models.keyset import Condition, Listing, contains, fetch_by_key, in_list, is_null
 from models.scope import Scope
 from models.statements import (
+    ByKey,
     CrossJoin,
     MemoryRow,
     Parents,
     Record,
     Row,
     Statement,
-    by_key,
     each_of,
     in_project,
     parent_key,
@@ -96,8 +96,8 @@ SOURCES_OF_MEMORY = Listing(
 )
 
 _live = memories.c.deleted_at.is_(None)
-_by_key = by_key(memories, MemoryRow, where=(_live,))
-_any_by_key = by_key(memories, MemoryRow)
+_by_key = ByKey(memories, MemoryRow, where=(_live,))
+_any_by_key = ByKey(memories, MemoryRow)
 _superseded = Statement(
     select(parents.c.key.label("parent"), memories)
     .select_from(CrossJoin(parents, memories))
@@ -176,7 +176,7 @@ async def memories_by_key(
     read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False
 ) -> list[Record | None]:
     """Memories by key; with `deleted` also those that went with their session."""
-    return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, Parents(keys))
+    return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, keys)
 
 
 async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[Record]]:

@@ -4,7 +4,7 @@ from sqlalchemy import Integer, bindparam, delete, select
 
 from models.database import Reader, Transaction
 from models.keys import message_id_hash
-from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.keyset import Listing, between, contains, fetch_one_each, in_list
 from models.scope import Scope
 from models.statements import (
     CrossJoin,
@@ -89,7 +89,7 @@ _delete = Statement(
 async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[Record | None]:
     """Messages by session key and sequence; None for one that is deleted or not there."""
     of = Parents([session for session, _ in places], [sequence for _, sequence in places])
-    return await fetch_by_key(read, scope, _by_place, of)
+    return await fetch_one_each(read, scope, _by_place, of)
 
 
 async def messages_by_message_id(read: Reader, session: Record, message_ids: str) -> dict[str, Record]:

@@ -6,7 +6,7 @@ from models.database import Reader, Transaction
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
 from models.scope import Scope
-from models.statements import Parents, Record, SessionRow, Statement, by_key, each_of, in_project, parent_key
+from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
 from models.tables import (
     agents,
     deleted_messages,
@@ -71,8 +71,8 @@ SESSIONS_OF_AGENT = Listing(
     filters=FILTERS,
 )
 
-_by_key = by_key(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None),))
-_any_by_key = by_key(sessions, SessionRow)
+_by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None),))
+_any_by_key = ByKey(sessions, SessionRow)
 _memories_follow = Statement(
     update(memories)
     .where(memories.c.session_key == bindparam("session"), in_project(memories))
@@ -107,13 +107,13 @@ _delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"
 
 async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
     """Sessions that were not deleted."""
-    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+    return await fetch_by_key(read, scope, _by_key, keys)
 
 
 async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record | None:
     """The session under this key, also a deleted one."""
     key = session_key(scope.project, session_id)
-    return (await fetch_by_key(read, scope, _any_by_key, Parents([key])))[0]
+    return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
 
 
 async def inactive_sessions(

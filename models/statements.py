@@ -90,11 +90,17 @@ def each_of(name: str) -> Select[Any]:
     return select(values.c.value)
 
 
-def by_key(table: Table, row: type[Row], *, where: tuple[ColumnElement[bool], ...] = ()) -> Statement:
-    """Rows of `table` by their keys (`Parents`), each with its parent's position as `parent`."""
-    clause = (
-        select(parents.c.key.label("parent"), table)
-        .select_from(CrossJoin(parents, table))
-        .where(table.c.key == parent_key, in_project(table), *where)
-    )
-    return Statement(clause, row)
+class ByKey:
+    """Rows of a table by their keys: one, or each with its parent's position as `parent` (see `Parents`)."""
+
+    __slots__ = ("many", "one")
+
+    def __init__(self, table: Table, row: type[Row], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
+        conditions = (in_project(table), *where)
+        self.one = Statement(select(table).where(table.c.key == bindparam("key"), *conditions), row)
+        self.many = Statement(
+            select(parents.c.key.label("parent"), table)
+            .select_from(CrossJoin(parents, table))
+            .where(table.c.key == parent_key, *conditions),
+            row,
+        )

@@ -12,8 +12,7 @@ Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as th
 
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
-from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy import BigInteger, Column, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects import postgresql
 from sqlmodel import Field, SQLModel
 
@@ -142,7 +141,14 @@ class Message(SQLModel, table=True):
 
     __tablename__ = "messages"
     __table_args__ = (
-        Unique("session_key", "generation", "message_id"),
+        # Most messages bear no key of their own, and need no entry.
+        Index(
+            "uq_messages_session_key_generation_message_id",
+            *("session_key", "generation", "message_id"),
+            unique=True,
+            sqlite_where=text("message_id IS NOT NULL"),
+            postgresql_where=text("message_id IS NOT NULL"),
+        ),
         ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
     )
     session_key: bytes = key_column(primary=True)

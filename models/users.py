@@ -6,7 +6,7 @@ from models.database import Reader
 from models.keys import user_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.scope import Scope
-from models.statements import Parents, Record, Statement, UserRow, by_key, in_project
+from models.statements import ByKey, Record, Statement, UserRow, in_project
 from models.tables import users
 
 USERS = Listing(
@@ -29,14 +29,14 @@ USERS = Listing(
     },
 )
 
-_by_key = by_key(users, UserRow)
+_by_key = ByKey(users, UserRow)
 _by_email = Statement(
     select(users).where(in_project(users), users.c.email_folded == bindparam("email")).limit(2), UserRow
 )
 
 
 async def users_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
-    return await fetch_by_key(read, scope, _by_key, Parents(keys))
+    return await fetch_by_key(read, scope, _by_key, keys)
 
 
 async def user_by_id(read: Reader, scope: Scope, user_id: str) -> Record | None:

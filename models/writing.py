@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, insert, update
+from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 
 from models.database import Transaction
 from models.statements import Record, Row, Statement
@@ -14,6 +14,13 @@ def insertion(table: Table, row: type[Row] = Row) -> Statement:
     """Inserts a row with every column given and returns it."""
     values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
     return Statement(insert(table).values(values).returning(*table.columns), row)
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: Table, row: type[Row]) -> tuple[Statement, Statement]:
+    """Inserts a row with every column given; and a selection of none, which is the shape of such rows."""
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    return Statement(insert(table).values(values), row), Statement(select(*table.columns).where(false()), row)
 
 
 @lru_cache(maxsize=512)
@@ -31,6 +38,12 @@ def _delete(table: Table) -> Statement:
 
 async def insert_row(write: Transaction, table: Table, row: type[Row], values: Record) -> Record:
     return (await write.fetch(insertion(table, row), values))[0]
+
+
+async def insert_rows(write: Transaction, table: Table, row: type[Row], rows: list[dict[str, Any]]) -> list[Record]:
+    """Inserts many rows, each with every column in the order of the table; given back as they are kept."""
+    insertion, shape = _insertion(table, row)
+    return await write.insert(insertion, shape, rows)
 
 
 async def update_row(write: Transaction, table: Table, row: Record, changes: dict[str, Any]) -> Record:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import orjson
+
 from models.database import Transaction
 from models.keys import message_id_hash
 from models.memories import forget_sources
@@ -20,7 +22,7 @@ from models.messages import (
 from models.sessions import change_owner, session_by_id
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
-from models.writing import insert_row, update_row
+from models.writing import insert_row, insert_rows, update_row
 from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
@@ -96,16 +98,20 @@ class Added:
 
 def digest_of(values: Values) -> bytes:
     """Of what a retry must repeat: role, name, content, parts and tool calls as first sent."""
-    names = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")
-    sent = json.dumps([values.get(name) for name in names], sort_keys=True, separators=(",", ":"))
-    return blake2b(sent.encode(), digest_size=16).digest()
+    sent = [values.get(name) for name in ("role", "name", "content", "parts", "tool_calls", "tool_call_id")]
+    try:
+        written = orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer of more than 64 bits
+        written = json.dumps(sent, sort_keys=True, separators=(",", ":")).encode()
+    return blake2b(written, digest_size=16).digest()
 
 
 def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
-    """Every column of a new message but its sequence; `values` has no nulls."""
+    """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
     said = values.get("content", "")
     return {
         "session_key": session["key"],
+        "sequence": 0,
         "generation": session["deleted_through"],
         "message_id": values.get("message_id"),
         "role": values["role"],
@@ -176,24 +182,26 @@ async def append(
     session = await _wake(write, context, session, owner)
 
     rows: list[Record] = []
-    sequence = session["last_sequence"]
+    new: list[dict[str, Any]] = []
     for index, message in enumerate(batch):
         row = message_row(session, message, context.clock.now())
         stored = known.get(row["message_id"]) if row["message_id"] is not None else None
         if stored is None:
-            sequence += 1
-            stored = await insert_row(write, messages, MessageRow, {**row, "sequence": sequence})
+            new.append(row)
+            row["sequence"] = session["last_sequence"] + len(new)
             if row["message_id"] is not None:
-                known[row["message_id"]] = stored
+                known[row["message_id"]] = row
+            stored = row
         elif stored["digest"] != row["digest"]:
             message = "Another message of this session bears this messageId; nothing of the batch was kept."
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
-    added = sequence - session["last_sequence"]
-    if added:
-        counted = {"last_sequence": sequence, "last_activity_at": context.clock.now()}
+    if new:
+        kept = {row["sequence"]: row for row in await insert_rows(write, messages, MessageRow, new)}
+        rows = [kept.get(row["sequence"], row) for row in rows]
+        counted = {"last_sequence": new[-1]["sequence"], "last_activity_at": context.clock.now()}
         session = await update_row(write, sessions, session, counted)
-    return Added(session, rows, len(batch) - added)
+    return Added(session, rows, len(batch) - len(new))
 
 
 async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]]) -> dict[str, Record]:

@@ -32,10 +32,15 @@ class Clock:
 
     def __init__(self) -> None:
         self._last = 0
+        self._second = 0
+        self._second_text = ""
 
     def now(self) -> str:
         self._last = max(time.time_ns() // 1000, self._last + 1)
-        return (_epoch + timedelta(microseconds=self._last)).isoformat()
+        second, microseconds = divmod(self._last, 1_000_000)
+        if second != self._second:
+            self._second, self._second_text = second, (_epoch + timedelta(seconds=second)).isoformat()
+        return f"{self._second_text}.{microseconds:06d}"
 
 
 def ago(span: timedelta) -> str:

@@ -367,7 +367,7 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
         return first
 
     ten, hundred = batch(10, "ten"), batch(100, "hundred")
-    assert hundred - ten == 90, "one insert a message and nothing else that grows"
+    assert hundred == ten, "one insert however many messages there are"
 
 
 # Plans

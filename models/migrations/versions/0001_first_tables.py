@@ -190,9 +190,14 @@ def upgrade() -> None:
         sa.Column("version", Number, nullable=False),
         *primary_key,
         sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_messages_sessions", ondelete="CASCADE"),
-        sa.UniqueConstraint(
-            "session_key", "generation", "message_id", name="uq_messages_session_key_generation_message_id"
-        ),
+    )
+    op.create_index(
+        "uq_messages_session_key_generation_message_id",
+        "messages",
+        ["session_key", "generation", "message_id"],
+        unique=True,
+        sqlite_where=sa.text("message_id IS NOT NULL"),
+        postgresql_where=sa.text("message_id IS NOT NULL"),
     )
     op.create_table(
         "session_deletions",

@@ -1,0 +1,261 @@
+"""Coercion of what clients send, compiled once a type: from JSON to the plain values that Python functions expect.
+
+Plain values are graphql-core's coerced ones with Python's names for the fields of input objects, and enums by value.
+Only what is as it should be is coerced here. The rest raises `Unusual`, and is graphql-core's to coerce or to refuse.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+    ListValueNode,
+    Node,
+    ObjectValueNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+)
+from graphql.language import visit
+from graphql.language.visitor import Visitor
+from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
+from strawberry.utils.str_converters import to_camel_case
+
+STRAWBERRY = "strawberry-definition"
+
+Convert = Callable[[Any], Any]
+
+LEFT_OUT: Any = object()
+
+
+class Unusual(Exception):
+    """Something that graphql-core has to judge."""
+
+
+def graphql_name(named: Any) -> str:
+    """The name in GraphQL of a Strawberry field or argument."""
+    return named.graphql_name or to_camel_case(named.python_name)
+
+
+def python_names(kind: GraphQLInputObjectType) -> dict[str, str]:
+    """The Python names of an input object's fields."""
+    return {graphql_name(field): field.python_name for field in kind.extensions[STRAWBERRY].fields}
+
+
+@cache
+def converter(kind: GraphQLInputType) -> Convert | None:
+    """How graphql-core's coerced values of a type become plain ones; None when they are."""
+    if isinstance(kind, GraphQLNonNull):
+        return converter(kind.of_type)
+    if isinstance(kind, GraphQLList):
+        item = converter(kind.of_type)
+        return item and (lambda value: [None if each is None else item(each) for each in value])
+    if isinstance(kind, GraphQLEnumType):
+        return lambda value: value.value if isinstance(value, Enum) else value
+    if isinstance(kind, GraphQLInputObjectType):
+        return lambda value: _object_by_python_names(kind, value)
+    return None
+
+
+def _object_by_python_names(kind: GraphQLInputObjectType, value: Mapping[str, Any]) -> dict[str, Any]:
+    names = python_names(kind)
+    return {names[name]: converted(kind.fields[name].type, given) for name, given in value.items()}
+
+
+def converted(kind: GraphQLInputType, value: Any) -> Any:
+    """The plain form of a coerced value."""
+    convert = converter(kind)
+    return value if convert is None or value is None else convert(value)
+
+
+_EXACT: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
+"""Built-in scalars whose values of one Python type are coerced to themselves."""
+
+
+@cache
+def coercer(kind: GraphQLInputType) -> Convert:
+    """A function that makes a plain value of what a client sent as this type; it raises `Unusual`."""
+    if isinstance(kind, GraphQLNonNull):
+        return _present(coercer(kind.of_type))
+    if isinstance(kind, GraphQLList):
+        return _list(kind)
+    if isinstance(kind, GraphQLInputObjectType):
+        return _object(kind)
+    if isinstance(kind, GraphQLEnumType):
+        return _enum(kind)
+    exact = _EXACT.get(kind.name)
+    if exact is not None:
+        return _of_type(exact)
+    return _integer if kind.name == "Int" else _scalar(kind)
+
+
+def _present(inner: Convert) -> Convert:
+    def coerce(value: Any) -> Any:
+        if value is None:
+            raise Unusual
+        return inner(value)
+
+    return coerce
+
+
+def _of_type(exact: type) -> Convert:
+    def coerce(value: Any) -> Any:
+        if type(value) is exact or value is None:
+            return value
+        raise Unusual
+
+    return coerce
+
+
+def _integer(value: Any) -> Any:
+    if value is None or (type(value) is int and -(2**31) <= value < 2**31):
+        return value
+    raise Unusual
+
+
+def _scalar(kind: GraphQLScalarType) -> Convert:
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            coerced = kind.coerce_input_value(value)
+        except Exception as error:
+            raise Unusual from error
+        if coerced is Undefined:
+            raise Unusual
+        return coerced
+
+    return coerce
+
+
+def _enum(kind: GraphQLEnumType) -> Convert:
+    plain = {
+        name: value.value.value if isinstance(value.value, Enum) else value.value for name, value in kind.values.items()
+    }
+
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return None
+        if type(value) is not str or value not in plain:
+            raise Unusual
+        return plain[value]
+
+    return coerce
+
+
+def _list(kind: GraphQLList[Any]) -> Convert:
+    item = coercer(kind.of_type)
+
+    def coerce(value: Any) -> Any:
+        if type(value) is list:
+            return [item(each) for each in value]
+        if value is None:
+            return None
+        raise Unusual
+
+    return coerce
+
+
+def _object(kind: GraphQLInputObjectType) -> Convert:
+    names = python_names(kind)
+    spec: list[tuple[str, str, Convert, bool]] = []
+
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return None
+        if type(value) is not dict or kind.is_one_of:
+            raise Unusual
+        if not spec:  # filled late, since a type may hold itself
+            spec.extend(
+                (name, names[name], coercer(field.type), _may_be_left_out(field)) for name, field in kind.fields.items()
+            )
+        plain: dict[str, Any] = {}
+        found = 0
+        for name, python_name, inner, optional in spec:
+            given = value.get(name, LEFT_OUT)
+            if given is not LEFT_OUT:
+                plain[python_name] = inner(given)
+                found += 1
+            elif not optional:
+                raise Unusual
+        if found != len(value):
+            raise Unusual
+        return plain
+
+    return coerce
+
+
+def _may_be_left_out(field: Any) -> bool:
+    """Whether it is simply not there when it is left out: not required, and without a default."""
+    return not isinstance(field.type, GraphQLNonNull) and coerce_default_value(field) is Undefined
+
+
+Build = Callable[[Mapping[str, Any]], Any]
+"""Makes a plain value from the plain variables of a request, or `LEFT_OUT`."""
+
+
+def builder(kind: GraphQLInputType, node: ValueNode, has_default: bool) -> Build:
+    """How the value of a literal of this type is made, with the variables that stand in it; may raise `Unusual`."""
+    if isinstance(node, VariableNode):
+        return _variable(node.name.value, has_default=has_default, nonnull=isinstance(kind, GraphQLNonNull))
+    inner: Any = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+    if isinstance(node, ObjectValueNode) and isinstance(inner, GraphQLInputObjectType) and not inner.is_one_of:
+        return _built_object(inner, node)
+    if isinstance(node, ListValueNode) and isinstance(inner, GraphQLList):
+        items = [builder(inner.of_type, item, has_default=True) for item in node.values]
+        return lambda variables: [build(variables) for build in items]
+    value = Undefined if has_variables(node) else coerce_input_literal(node, kind)
+    if value is Undefined:
+        raise Unusual
+    plain = converted(kind, value)
+    return lambda _: plain
+
+
+def has_variables(node: Node) -> bool:
+    """Whether variables stand in a node."""
+    found: list[VariableNode] = []
+
+    class Finder(Visitor):
+        def enter_variable(self, variable: VariableNode, *_: Any) -> None:
+            found.append(variable)
+
+    visit(node, Finder())
+    return bool(found)
+
+
+def _variable(name: str, *, has_default: bool, nonnull: bool) -> Build:
+    def build(variables: Mapping[str, Any]) -> Any:
+        value = variables.get(name, LEFT_OUT)
+        if (value is LEFT_OUT and has_default) or (value is None and nonnull):
+            raise Unusual
+        return value
+
+    return build
+
+
+def _built_object(kind: GraphQLInputObjectType, node: ObjectValueNode) -> Build:
+    names = python_names(kind)
+    given = {field.name.value: field.value for field in node.fields}
+    spec: list[tuple[str, Build]] = []
+    for name, field in kind.fields.items():
+        if name in given:
+            spec.append((names[name], builder(field.type, given[name], has_default=not _may_be_left_out(field))))
+        elif not _may_be_left_out(field):
+            raise Unusual
+
+    def build(variables: Mapping[str, Any]) -> Any:
+        plain: dict[str, Any] = {}
+        for name, part in spec:
+            value = part(variables)
+            if value is not LEFT_OUT:
+                plain[name] = value
+        return plain
+
+    return build
