@@ -1,12 +1,12 @@
 """Statements on agents."""
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import ColumnElement, FromClause, bindparam, exists, or_, select, update
 
 from models.database import Reader, Transaction
 from models.keys import agent_key
 from models.keyset import Listing, fetch_by_key
-from models.scope import Scope
-from models.statements import AgentRow, ByKey, Record, Statement, in_project
+from models.scope import Scope, viewer
+from models.statements import AgentRow, ByKey, Record, Statement, in_project, parent_key
 from models.tables import agents, sessions
 
 AGENTS = Listing(
@@ -18,7 +18,25 @@ AGENTS = Listing(
     orders={"created_at": ("created_at", "agent_id")},
 )
 
-_by_key = ByKey(agents, AgentRow)
+
+def _talks_to(user: ColumnElement[bytes], rows: FromClause) -> ColumnElement[bool]:
+    """Whether the user has a session with the agent."""
+    return exists(
+        select(sessions.c.key).where(
+            sessions.c.agent_key == rows.c.key, sessions.c.user_key == user, sessions.c.deleted_at.is_(None)
+        )
+    )
+
+
+AGENTS_OF_USER = Listing(
+    name="agents of a user",
+    table=agents,
+    row=AgentRow,
+    always=lambda rows: in_project(rows) & _talks_to(parent_key, rows),
+    orders=AGENTS.orders,
+)
+
+_by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), _talks_to(viewer, agents)),))
 _release = Statement(
     update(sessions)
     .where(sessions.c.agent_key == bindparam("agent"), in_project(sessions))

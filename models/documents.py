@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, delete
 
 from models.database import Reader, Transaction
 from models.keyset import Listing, contains, fetch_by_key
-from models.scope import Scope
+from models.scope import Scope, of_viewer
 from models.statements import ByKey, DocumentRow, Record, Statement, in_project, parent_key
 from models.tables import documents
 
@@ -15,7 +15,7 @@ DOCUMENTS_OF_USER = Listing(
     name="documents of a user",
     table=documents,
     row=DocumentRow,
-    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows),
+    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
 )
@@ -23,12 +23,12 @@ DOCUMENTS_OF_AGENT = Listing(
     name="documents of an agent",
     table=documents,
     row=DocumentRow,
-    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows),
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
 )
 
-_by_key = ByKey(documents, DocumentRow)
+_by_key = ByKey(documents, DocumentRow, where=(of_viewer(documents.c.user_key),))
 _delete_of_agent = Statement(
     delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents))
 )

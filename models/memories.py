@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, FromClause, bindparam, delete, exists, fun
 
 from models.database import Reader, Transaction
 from models.keyset import Condition, Listing, contains, fetch_by_key, in_list, is_null
-from models.scope import Scope
+from models.scope import Scope, of_viewer
 from models.statements import (
     ByKey,
     CrossJoin,
@@ -52,7 +52,7 @@ def _listing(name: str, belongs: Condition) -> Listing:
         name=name,
         table=memories,
         row=MemoryRow,
-        always=lambda rows: belongs(rows) & rows.c.deleted_at.is_(None) & in_project(rows),
+        always=lambda rows: belongs(rows) & rows.c.deleted_at.is_(None) & in_project(rows) & of_viewer(rows.c.user_key),
         orders={"created_at": ("created_at", "key")},
         filters=FILTERS,
     )
@@ -81,9 +81,12 @@ def is_there(rows: FromClause) -> ColumnElement[bool]:
             messages.c.sequence > sessions.c.deleted_through,
             sessions.c.deleted_at.is_(None),
             in_project(sessions),
+            of_viewer(sessions.c.user_key),
         )
     )
-    document = select(documents.c.key).where(documents.c.key == rows.c.document_key, in_project(documents))
+    document = select(documents.c.key).where(
+        documents.c.key == rows.c.document_key, in_project(documents), of_viewer(documents.c.user_key)
+    )
     return or_(exists(message), exists(document))
 
 
@@ -96,12 +99,13 @@ SOURCES_OF_MEMORY = Listing(
 )
 
 _live = memories.c.deleted_at.is_(None)
-_by_key = ByKey(memories, MemoryRow, where=(_live,))
-_any_by_key = ByKey(memories, MemoryRow)
+_own = of_viewer(memories.c.user_key)
+_by_key = ByKey(memories, MemoryRow, where=(_live, _own))
+_any_by_key = ByKey(memories, MemoryRow, where=(_own,))
 _superseded = Statement(
     select(parents.c.key.label("parent"), memories)
     .select_from(CrossJoin(parents, memories))
-    .where(memories.c.superseded_by == parent_key, _live, in_project(memories))
+    .where(memories.c.superseded_by == parent_key, _live, in_project(memories), _own)
     .order_by(parents.c.key, memories.c.created_at.desc(), memories.c.key.desc()),
     MemoryRow,
 )

@@ -5,7 +5,7 @@ from sqlalchemy import Integer, bindparam, delete, select
 from models.database import Reader, Transaction
 from models.keys import message_id_hash
 from models.keyset import Listing, between, contains, fetch_one_each, in_list
-from models.scope import Scope
+from models.scope import Scope, of_viewer
 from models.statements import (
     CrossJoin,
     MessageRow,
@@ -39,6 +39,7 @@ _by_place = Statement(
         sessions.c.key == parent_key,
         sessions.c.deleted_at.is_(None),
         in_project(sessions),
+        of_viewer(sessions.c.user_key),
         messages.c.session_key == parent_key,
         messages.c.sequence == parent_number,
         messages.c.sequence > sessions.c.deleted_through,

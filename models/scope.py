@@ -1,14 +1,32 @@
 """Whose data a statement may touch: a required argument of each one."""
 
 from dataclasses import dataclass
+from functools import cached_property
+
+from sqlalchemy import ColumnElement, LargeBinary, bindparam, func
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The project that the request speaks for; projects know nothing of each other."""
+    """What the request may see: its project, and within that all (`user` is None), or what is of one user, by key."""
 
     project: str = "default"
+    user: bytes | None = None
+
+    @cached_property
+    def values(self) -> dict[str, str | bytes | None]:
+        """What statements are told of it."""
+        return {"project": self.project, "viewer": self.user}
 
     @property
-    def values(self) -> dict[str, str]:
-        return {"project": self.project}
+    def whole_project(self) -> "Scope":
+        """For finding out whether a key is taken, by whomever."""
+        return Scope(self.project)
+
+
+viewer = bindparam("viewer", type_=LargeBinary)
+
+
+def of_viewer(owner: ColumnElement[bytes | None]) -> ColumnElement[bool]:
+    """Whether the owner is the user whom the request speaks for; any is, for the application itself."""
+    return owner.is_not_distinct_from(func.coalesce(viewer, owner))

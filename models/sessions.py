@@ -5,7 +5,7 @@ from sqlalchemy import FromClause, Integer, bindparam, delete, select, update
 from models.database import Reader, Transaction
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
-from models.scope import Scope
+from models.scope import Scope, of_viewer
 from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
 from models.tables import (
     agents,
@@ -58,7 +58,7 @@ SESSIONS_OF_USER = Listing(
     name="sessions of a user",
     table=sessions,
     row=SessionRow,
-    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows),
+    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
 )
@@ -66,13 +66,14 @@ SESSIONS_OF_AGENT = Listing(
     name="sessions of an agent",
     table=sessions,
     row=SessionRow,
-    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows),
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
 )
 
-_by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None),))
-_any_by_key = ByKey(sessions, SessionRow)
+_own = of_viewer(sessions.c.user_key)
+_by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None), _own))
+_any_by_key = ByKey(sessions, SessionRow, where=(_own,))
 _memories_follow = Statement(
     update(memories)
     .where(memories.c.session_key == bindparam("session"), in_project(memories))

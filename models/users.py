@@ -5,33 +5,37 @@ from sqlalchemy import bindparam, select
 from models.database import Reader
 from models.keys import user_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
-from models.scope import Scope
-from models.statements import ByKey, Record, Statement, UserRow, in_project
+from models.scope import Scope, of_viewer
+from models.statements import ByKey, Record, Statement, UserRow, in_project, parent_key
 from models.tables import users
 
-USERS = Listing(
-    name="users",
+ORDERS = {
+    "created_at": ("created_at", "user_id"),
+    "updated_at": ("updated_at", "user_id"),
+    "user_id": ("user_id",),
+}
+FILTERS = {
+    "metadata": contains(),
+    "user_ids": in_list("user_id", "user_ids"),
+    "emails": in_list("email_folded", "emails"),
+    **between("created_at"),
+    **between("updated_at"),
+}
+
+USERS = Listing(name="users", table=users, row=UserRow, always=in_project, nested=False, orders=ORDERS, filters=FILTERS)
+USER_ALONE = Listing(
+    name="the viewer alone",
     table=users,
     row=UserRow,
-    always=in_project,
-    nested=False,
-    orders={
-        "created_at": ("created_at", "user_id"),
-        "updated_at": ("updated_at", "user_id"),
-        "user_id": ("user_id",),
-    },
-    filters={
-        "metadata": contains(),
-        "user_ids": in_list("user_id", "user_ids"),
-        "emails": in_list("email_folded", "emails"),
-        **between("created_at"),
-        **between("updated_at"),
-    },
+    always=lambda rows: (rows.c.key == parent_key) & in_project(rows),
+    orders=ORDERS,
+    filters=FILTERS,
 )
 
-_by_key = ByKey(users, UserRow)
+_by_key = ByKey(users, UserRow, where=(of_viewer(users.c.key),))
 _by_email = Statement(
-    select(users).where(in_project(users), users.c.email_folded == bindparam("email")).limit(2), UserRow
+    select(users).where(in_project(users), of_viewer(users.c.key), users.c.email_folded == bindparam("email")).limit(2),
+    UserRow,
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from models.agents import AGENTS, agent_by_id, agents_by_key, release_sessions
+from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agents_by_key, release_sessions
 from models.database import Transaction
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
@@ -55,7 +55,16 @@ async def agents_of(context: Context, rows: Sequence[Record]) -> list[Record | N
 async def list_agents(
     context: Context, parents: Sequence[object], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
+    """All of the project; for a user those of the own sessions."""
+    viewer = context.scope.user
+    if viewer is not None:
+        return await connect(context, AGENTS_OF_USER, paging, [viewer], columns=columns)
     return await connect(context, AGENTS, paging, None, columns=columns)
+
+
+async def instructions_of(context: Context, rows: Sequence[Record]) -> list[str | None]:
+    context.only_service("read an agent's instructions")
+    return [row["instructions"] for row in rows]
 
 
 def agent_row(context: Context, values: Values, now: str) -> dict[str, Any]:

@@ -180,7 +180,7 @@ async def _add_session(write: Transaction, context: Context, line: Line, born: B
 
 
 async def _add_message(write: Transaction, context: Context, line: Line, born: Born) -> bool:
-    refuse_all(message_faults(line, ()))
+    refuse_all(message_faults(context, line, ()))
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
         row = session_row(context, {"session_id": line["session_id"]}, context.clock.now(), user=None, agent=None)
@@ -221,7 +221,7 @@ async def _add_document(write: Transaction, context: Context, line: Line, born: 
 
 async def _add_memory(write: Transaction, context: Context, line: Line, born: Born) -> bool:
     # An exported memory may end before it begins: one that was to begin later has been superseded.
-    refuse_all(memory_faults({**line, "valid_until": None} if "key" in line else line))
+    refuse_all(memory_faults(context, {**line, "valid_until": None} if "key" in line else line))
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, line, owner, context.clock.now())
     row |= _kept(line, "superseded_from") | {"key": _key_of(line, row)}

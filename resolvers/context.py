@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from models.database import Database, Reader, Transaction
 from models.scope import Scope
+from models.statements import Record
+from resolvers.errors import Forbidden
 from resolvers.times import Clock
 
 T = TypeVar("T")
@@ -13,14 +15,27 @@ T = TypeVar("T")
 
 @dataclass
 class Context:
-    """Made for one operation. `role` is SERVICE for the application itself."""
+    """Made for one operation."""
 
     database: Database
     clock: Clock
     scope: Scope = field(default_factory=Scope)
-    role: str = "SERVICE"
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
+
+    @property
+    def role(self) -> str:
+        """USER for one user, SERVICE for the application itself."""
+        return "SERVICE" if self.scope.user is None else "USER"
+
+    def only_service(self, what: str) -> None:
+        """Refuses a user what only the application itself may do."""
+        if self.scope.user is not None:
+            raise Forbidden(what)
+
+    def may_see(self, row: Record) -> bool:
+        """Whether a row with an owner may be known of."""
+        return self.scope.user is None or row["user_key"] == self.scope.user
 
     @property
     def read(self) -> Reader:

@@ -57,6 +57,7 @@ async def documents_of_users(
 async def documents_of_agents(
     context: Context, agents: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
+    context.only_service("read an agent's documents")
     built = FilterBuilder(filter).metadata().build()
     return await connect(
         context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built, columns=columns

@@ -1,6 +1,7 @@
 """Faults of the one who asks.
 
 RecallError
+├── Forbidden  the credential may never do this; becomes a top-level error FORBIDDEN
 ├── BadInput   an argument of a query is wrong; becomes a top-level error BAD_USER_INPUT
 └── Refused    a mutation is refused and has changed nothing; its faults become `userErrors`
 """
@@ -17,6 +18,15 @@ class BadInput(RecallError):
     """What was wrong, which value, what to do."""
 
     code = "BAD_USER_INPUT"
+
+
+class Forbidden(RecallError):
+    """What a user token may never do, whosever data it is."""
+
+    code = "FORBIDDEN"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"A user token may not {what}; that takes the application's own key.")
 
 
 @dataclass(frozen=True)

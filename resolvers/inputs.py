@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from resolvers.context import Context
 from resolvers.errors import Fault, Refused
 from resolvers.json_values import Unacceptable, checked_text, unstorable
 
@@ -119,6 +120,17 @@ def check_version(row: Mapping[str, Any], values: Values) -> None:
                 ("expectedVersion",),
             )
         )
+
+
+def service_faults(context: Context, values: Values, *names: str, path: tuple[str, ...] = ()) -> list[Fault]:
+    """Faults for values that only the application itself may give."""
+    if context.scope.user is None:
+        return []
+    return [
+        Fault("FORBIDDEN", f"A user token may not give `{camel(name)}`; leave it out.", (*path, camel(name)))
+        for name in names
+        if values.get(name) is not None
+    ]
 
 
 def created(values: Values) -> dict[str, Any]:

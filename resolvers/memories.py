@@ -40,13 +40,14 @@ from resolvers.inputs import (
     metadata_rule,
     refuse_all,
     required_text,
+    service_faults,
     share_rule,
 )
 from resolvers.json_values import json_text
 from resolvers.references import follow
 from resolvers.sessions import find_session
 from resolvers.updates import given_of, revise, wanted_metadata
-from resolvers.users import find_user
+from resolvers.users import find_user, find_viewer
 
 RULES: dict[str, Rule] = {
     "memory_id": key_rule,
@@ -193,7 +194,7 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
 
 async def create_memory(context: Context, given: Values) -> Record:
     values = created(given)
-    check(values, RULES, more=memory_faults(values))
+    check(values, RULES, more=memory_faults(context, values))
 
     async def operation(write: Transaction) -> Record:
         owner = await find_owner(write, context, values)
@@ -241,6 +242,8 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
     """Whom a new memory names; a session implies its user."""
     named = values.get("user_id")
     user = None if named is None else (await find_user(write, context, named))["key"]
+    if context.scope.user is not None:
+        user = (await find_viewer(write, context))["key"]
     if "session_id" not in values:
         return Owner(user, None)
     session = await find_session(write, context, values["session_id"])
@@ -251,10 +254,10 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
     return Owner(session["user_key"], session["key"])
 
 
-def memory_faults(values: Values) -> list[Fault]:
-    """What is wrong with a new memory as a whole."""
-    faults = _validity_faults(values)
-    if "user_id" not in values and "session_id" not in values:
+def memory_faults(context: Context, values: Values) -> list[Fault]:
+    """What is wrong with a new memory as a whole. A user's own is about that user."""
+    faults = _validity_faults(values) + service_faults(context, values, "created_at")
+    if "user_id" not in values and "session_id" not in values and context.scope.user is None:
         faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
     return faults + [
         Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))

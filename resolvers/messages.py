@@ -40,13 +40,14 @@ from resolvers.inputs import (
     json_rule,
     key_rule,
     metadata_rule,
+    service_faults,
     text,
 )
 from resolvers.json_values import json_text
 from resolvers.sessions import find_session, session_row
 from resolvers.tokens import count_tokens
 from resolvers.updates import given_of, revise, wanted_metadata
-from resolvers.users import find_user
+from resolvers.users import find_user, find_viewer
 
 RULES: dict[str, Rule] = {
     "message_id": key_rule,
@@ -129,9 +130,11 @@ def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
     }
 
 
-def message_faults(values: Values, path: tuple[str, ...]) -> list[Fault]:
-    """What is wrong with one message of a batch."""
-    faults = faults_of(values, RULES, path=path)
+def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
+    """What is wrong with one message of a batch. A user speaks as USER, and now."""
+    faults = faults_of(values, RULES, path=path) + service_faults(context, values, "created_at", path=path)
+    if context.scope.user is not None and values["role"] != "USER":
+        faults.append(Fault("FORBIDDEN", "With a user token only messages of role USER are added.", (*path, "role")))
     if values.get("content") is None and values.get("tool_calls") is None and values.get("parts") is None:
         message = "A message without `toolCalls` or `parts` needs `content`."
         faults.append(Fault("INVALID", message, (*path, "content")))
@@ -141,7 +144,9 @@ def message_faults(values: Values, path: tuple[str, ...]) -> list[Fault]:
 async def add_messages(context: Context, values: Values) -> Added:
     """Appends a batch, all or nothing; an unknown session comes into being, a deleted one comes back."""
     batch = [created(message) for message in values["messages"]]
-    faults = [fault for i, message in enumerate(batch) for fault in message_faults(message, ("messages", str(i)))]
+    faults = [
+        fault for i, message in enumerate(batch) for fault in message_faults(context, message, ("messages", str(i)))
+    ]
     if not 1 <= len(batch) <= LARGEST_BATCH:
         code = "TOO_LARGE" if batch else "INVALID"
         faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
@@ -150,7 +155,11 @@ async def add_messages(context: Context, values: Values) -> Added:
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
         owner = None if named is None else (await find_user(write, context, named))["key"]
-        session = await session_by_id(write, context.scope, values["session_id"])
+        if context.scope.user is not None:
+            owner = (await find_viewer(write, context))["key"]
+        session = await session_by_id(write, context.scope.whole_project, values["session_id"])
+        if session is not None and not context.may_see(session):
+            raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
         if session is None:
             row = session_row(
                 context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None

@@ -37,12 +37,13 @@ from resolvers.inputs import (
     integer_rule,
     key_rule,
     metadata_rule,
+    service_faults,
     text,
 )
 from resolvers.json_values import json_text
 from resolvers.references import follow
 from resolvers.updates import given_of, revise, wanted_metadata
-from resolvers.users import find_user
+from resolvers.users import find_user, find_viewer
 
 RULES: dict[str, Rule] = {
     "session_id": key_rule,
@@ -67,8 +68,10 @@ async def sessions_of(context: Context, rows: Sequence[Record]) -> list[Record |
     return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
 
 
-def session_filter(given: Given) -> Filter:
+def session_filter(context: Context, given: Given) -> Filter:
     builder = FilterBuilder(given)
+    if builder.asked.get("deleted"):
+        context.only_service("list deleted sessions")
     builder.flag("deleted", yes="deleted", no="live")
     if "deleted" not in builder.asked:
         builder.add("live")
@@ -85,9 +88,16 @@ async def list_sessions(
     context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
-    built = session_filter(filter)
+    viewer = context.scope.user
     return await connect(
-        context, SESSIONS, paging, None, order=name, descending=descending, filter=built, columns=columns
+        context,
+        SESSIONS if viewer is None else SESSIONS_OF_USER,
+        paging,
+        None if viewer is None else [viewer],
+        order=name,
+        descending=descending,
+        filter=session_filter(context, filter),
+        columns=columns,
     )
 
 
@@ -96,7 +106,7 @@ async def sessions_of_users(
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     keys = [row["key"] for row in users]
-    built = session_filter(filter)
+    built = session_filter(context, filter)
     return await connect(
         context, SESSIONS_OF_USER, paging, keys, order=name, descending=descending, filter=built, columns=columns
     )
@@ -107,7 +117,7 @@ async def sessions_of_agents(
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     keys = [row["key"] for row in agents]
-    built = session_filter(filter)
+    built = session_filter(context, filter)
     return await connect(
         context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
     )
@@ -147,8 +157,10 @@ def session_row(
 
 
 async def references(write: Transaction, context: Context, values: Values) -> dict[str, bytes | None]:
-    """The keys of the user and the agent that an input names; null names none."""
+    """The keys of the user and the agent that an input names; null names none. A user names nobody but itself."""
     keys: dict[str, bytes | None] = {}
+    if context.scope.user is not None:
+        keys["user_key"] = (await find_viewer(write, context))["key"]
     if "user_id" in values:
         named = values["user_id"]
         keys["user_key"] = None if named is None else (await find_user(write, context, named))["key"]
@@ -173,12 +185,12 @@ async def begin_session(write: Transaction, context: Context, values: Values, re
 
 async def create_session(context: Context, given: Values) -> Record:
     values = created(given)
-    check(values, RULES)
+    check(values, RULES, more=service_faults(context, values, "created_at"))
     values.setdefault("session_id", str(uuid4()))
 
     async def operation(write: Transaction) -> Record:
-        row = await session_by_id(write, context.scope, values["session_id"])
-        if row is not None and row["deleted_at"] is None:
+        row = await session_by_id(write, context.scope.whole_project, values["session_id"])
+        if row is not None and (row["deleted_at"] is None or not context.may_see(row)):
             message = "A session with this sessionId exists; use updateSession or upsertSession."
             raise refuse("ALREADY_EXISTS", message, "sessionId")
         return await begin_session(write, context, values, row)

@@ -12,7 +12,7 @@ from models.errors import Unavailable
 from models.keys import user_key
 from models.statements import Record, UserRow
 from models.tables import users
-from models.users import USERS, user_by_id, users_by_key
+from models.users import USER_ALONE, USERS, user_by_id, users_by_key
 from models.writing import insert_row
 from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
@@ -64,7 +64,17 @@ async def list_users(
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
     name, descending = order_of(order)
     built = builder.lists("emails").build()
-    return await connect(context, USERS, paging, None, order=name, descending=descending, filter=built, columns=columns)
+    viewer = context.scope.user
+    return await connect(
+        context,
+        USERS if viewer is None else USER_ALONE,
+        paging,
+        None if viewer is None else [viewer],
+        order=name,
+        descending=descending,
+        filter=built,
+        columns=columns,
+    )
 
 
 def display_name(name: str | None, first_name: str | None, last_name: str | None) -> str | None:
@@ -102,6 +112,14 @@ async def find_user(write: Transaction, context: Context, user_id: str) -> Recor
     row = await user_by_id(write, context.scope, user_id)
     if row is None:
         raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
+    return row
+
+
+async def find_viewer(write: Transaction, context: Context) -> Record:
+    """The user whom the request speaks for."""
+    row = (await users_by_key(write, context.scope, [context.scope.user or b""]))[0]
+    if row is None:
+        raise refuse("NOT_FOUND", "The user whom the token speaks for does not exist; the application creates users.")
     return row
 
 

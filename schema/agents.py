@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from resolvers.agents import create_agent, delete_agent, update_agent, upsert_agent
+from breadth import batch_field
+from resolvers.agents import create_agent, delete_agent, instructions_of, update_agent, upsert_agent
 from resolvers.documents import documents_of_agents
 from resolvers.sessions import sessions_of_agents
 from schema.connections import Connection, connection_field
@@ -25,7 +26,9 @@ class Agent(Node):
     agent_id: str = required("The application's own key.")
     name: str = required("What it is called.")
     about: str = required('What it is for; "" when nothing was given.')
-    instructions: str | None = required("Its instructions, for the prompt.")
+    instructions: str | None = batch_field(
+        instructions_of, description="Its instructions, for the prompt; not for user tokens.", needs=("instructions",)
+    )
     model: str | None = required("The model it runs on.")
     metadata: JSON = required("The application's own data.")
     created_at: DateTime = required("When it was created.")
@@ -38,7 +41,7 @@ class Agent(Node):
         order=SessionOrder,
     )
     documents: Connection[Document] = connection_field(
-        documents_of_agents, description="Its documents, newest first.", filter=DocumentFilter
+        documents_of_agents, description="Its documents, newest first; not for user tokens.", filter=DocumentFilter
     )
 
 

@@ -157,6 +157,7 @@ class MessageMutations:
         },
         description="Appends messages to a session, all or none; they get the next sequences, side by side.",
         lists=("messages", "message_edges"),
+        for_users=True,
     )
     update_message: UpdateMessagePayload = mutation(
         update_message,

@@ -53,10 +53,16 @@ def mutation(
     *,
     description: str,
     lists: Sequence[str] = (),
+    for_users: bool = False,
 ) -> Any:
-    """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused."""
+    """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused.
+
+    A user token may do it only with `for_users`; the operation then sees to it that it is on the user's own.
+    """
 
     async def resolve(context: Any, parents: Sequence[Any], input: dict[str, Any]) -> list[Payload]:
+        if not for_users:
+            context.only_service("run this mutation")
         try:
             result = await operation(context, input)
         except Refused as refusal:

@@ -21,6 +21,7 @@ from resolvers.sessions import list_sessions
 from resolvers.sessions import session as find_session
 from resolvers.users import list_users
 from resolvers.users import user as find_user
+from resolvers.viewer import viewer as find_viewer
 from schema.agents import Agent, AgentMutations
 from schema.connections import Connection, connection_field, parameter
 from schema.documents import Document, DocumentMutations
@@ -51,11 +52,6 @@ class Viewer:
     user: User | None = required("The user, when it speaks for one.")
 
 
-async def _viewer(context: Context, parents: Sequence[Any]) -> list[Any]:
-    viewer = {"role": context.role, "project": context.scope.project, "user": None, "key": bytes(16)}
-    return [viewer] * len(parents)
-
-
 async def _node(context: Context, parents: Sequence[Any], id: str) -> list[Any]:
     return await find_nodes(context, [id]) * len(parents)
 
@@ -83,7 +79,7 @@ def _key(name: str, description: str, annotation: object = str) -> Any:
 
 @strawberry.type(description="What can be read.")
 class Query:
-    viewer: Viewer = batch_field(_viewer, description="Whom the request's credential speaks for.")
+    viewer: Viewer = batch_field(find_viewer, description="Whom the request's credential speaks for.")
     node: Node | None = batch_field(
         _node,
         description="The object with this global id; null for an id that is none.",
