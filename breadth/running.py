@@ -4,7 +4,7 @@ Errors follow the specification: a failing field becomes null with its full path
 nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -170,7 +170,7 @@ class Run:
     def _type_of(self, field: Field, position: Position, value: Any) -> str:
         """The name of a value's concrete type, as graphql-core finds it.
 
-        That a class of objects is of a concrete type is asked once; a mapping may be anything, and is asked each time.
+        Of a class of objects it is asked once; a dictionary may be anything, and it is asked each time.
         """
         abstract: Any = position.abstract
         info: Any = SimpleNamespace(schema=self.schema, field_name=field.name, parent_type=field.parent)
@@ -179,7 +179,7 @@ class Run:
             kind: Any = position.type
             if kind.is_type_of is not None and not kind.is_type_of(value, info):
                 raise GraphQLError(f"Expected value of type '{kind}' but got another.", field.nodes)
-            if kind.is_type_of is None or not isinstance(value, Mapping):
+            if kind.is_type_of is None or type(value) is not dict:
                 position.objects.known.add(type(value))
             return kind.name
         if abstract.resolve_type is not None:

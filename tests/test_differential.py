@@ -45,6 +45,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from breadth import Executor, Request
+from breadth.running import Run
 from models.database import Database
 from models.migrate import migrate
 from recallql.requests import write_json
@@ -1145,3 +1146,32 @@ def test_generated_reads_of_the_real_schema_are_answered_alike(filled: Filled, s
 
 def test_generated_changes_of_the_real_schema_leave_the_same_data(filled: Filled, sides: tuple[Side, Side]) -> None:
     compare_generated(cases(real_schema._schema, "mutation", filled.hints), partial(answers, sides, changes=True))
+
+
+def test_ordinary_objects_are_written_in_one_loop_from_the_second_time_on(
+    runner: asyncio.Runner, filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Care is for what is out of order; what it costs would go unnoticed otherwise."""
+    with_care: list[str] = []
+    careful = Run._select_with_care
+
+    async def counted(run: Run, selection: Any, objects: Any, path: Any) -> list[Any]:
+        with_care.append(selection.type.name)
+        return await careful(run, selection, objects, path)
+
+    monkeypatch.setattr(Run, "_select_with_care", counted)
+    query = """{ viewer { role user { id } } users(first: 3) { totalCount pageInfo { endCursor } edges { cursor node {
+        id name summary { id } sessions(first: 2) { nodes { sessionId agent { name } metadata messages { edges { node {
+        id role createdAt memories { nodes { id sources { nodes { __typename } } } } } } } } } } } } }"""
+
+    async def run() -> None:
+        database = await Database.open(filled.path)
+        executor = Executor(real_schema._schema, describe)
+        for _ in range(2):
+            with_care.clear()
+            answer = await executor.execute(Request(query), Context(database, Clock()))
+            assert "errors" not in answer.body
+        await database.close()
+
+    runner.run(run())
+    assert with_care == []
