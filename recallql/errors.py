@@ -5,14 +5,14 @@ from uuid import uuid4
 import structlog
 
 from models.errors import Unavailable
-from resolvers.errors import BadInput
+from resolvers.errors import BadInput, Forbidden
 
 log = structlog.get_logger("recallql.errors")
 
 
 def describe(error: Exception) -> tuple[str, str]:
     """The code and message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
-    if isinstance(error, BadInput):
+    if isinstance(error, BadInput | Forbidden):
         return error.code, str(error)
     if isinstance(error, Unavailable):
         return "UNAVAILABLE", str(error)

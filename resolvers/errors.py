@@ -1,8 +1,9 @@
 """Faults of the one who asks.
 
 RecallError
-├── BadInput   an argument of a query is wrong; becomes a top-level error BAD_USER_INPUT
-└── Refused    a mutation is refused and has changed nothing; its faults become `userErrors`
+├── BadInput    an argument of a query is wrong; becomes a top-level error BAD_USER_INPUT
+├── Forbidden   the credential may never do this; becomes a top-level error FORBIDDEN
+└── Refused     a mutation is refused and has changed nothing; its faults become `userErrors`
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,12 @@ class BadInput(RecallError):
     """What was wrong, which value, what to do."""
 
     code = "BAD_USER_INPUT"
+
+
+class Forbidden(RecallError):
+    """What may not be done, and by whom it may."""
+
+    code = "FORBIDDEN"
 
 
 @dataclass(frozen=True)
