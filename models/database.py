@@ -83,6 +83,16 @@ class Reader:
         self._slow = slow
         self._database = database
 
+    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
+        """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
+        cursor = self._connection.cursor()
+        cursor.row_factory = statement.row
+        try:
+            rows = cursor.execute(statement.text, {**statement.defaults, **parameters}).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _explain(error) from error
+        return rows[0] if rows else None
+
     async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
         """All rows of a statement; `slowly` for one that may read more than it returns."""
         self._database.observe(statement)

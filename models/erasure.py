@@ -2,7 +2,7 @@
 
 from sqlalchemy import FromClause, Select, bindparam, delete, func, or_, select
 
-from models.database import Transaction
+from models.database import Reader, Transaction
 from models.memories import forget_sources
 from models.scope import Scope
 from models.statements import CrossJoin, Parents, Record, Row, Statement, in_project, parent_key, parents
@@ -53,6 +53,14 @@ _left_of_sessions = [
     Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
     for table in (messages, deleted_messages, session_deletions, memories, memory_sources)
 ]
+
+_erasure = Statement(select(erasures.c.erased_at).where(erasures.c.key == _user))
+
+
+def last_erasure(read: Reader, user: bytes) -> str | None:
+    """When the user under this key (`models.keys.user_key`) was last erased."""
+    row = read.look_up(_erasure, {"user": user})
+    return row["erased_at"] if row else None
 
 
 async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -> dict[str, int]:

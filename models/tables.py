@@ -259,6 +259,29 @@ class Erasure(SQLModel, table=True):
     erased_at: str = time_column()
 
 
+class ApiKey(SQLModel, table=True):
+    """What is known of an API key: a hash, never the key. A revoked one stays: where keys were made, one is needed."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index(None, "hash", "revoked_at"),)
+    id: str = Field(sa_column=Column(Words, primary_key=True))
+    name: str = text_column(nullable=False)
+    project: str = text_column(nullable=False)
+    hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+    created_at: str = time_column()
+    revoked_at: str | None = time_column(nullable=True)
+
+
+class SigningKey(SQLModel, table=True):
+    """A key that signs user tokens; a retired one signs none, and is still good for those it signed."""
+
+    __tablename__ = "signing_keys"
+    kid: str = Field(sa_column=Column(Words, primary_key=True))
+    secret: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+    created_at: str = time_column()
+    retired_at: str | None = time_column(nullable=True)
+
+
 def table(model: type[SQLModel]) -> Table:
     """The table of a class; SQLModel keeps it where a type checker cannot see it."""
     return cast(Table, vars(model)["__table__"])
@@ -267,3 +290,4 @@ def table(model: type[SQLModel]) -> Table:
 users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
+api_keys, signing_keys = table(ApiKey), table(SigningKey)

@@ -18,6 +18,7 @@ from models.database import Database, path_of
 from models.errors import DataError
 from models.migrate import backups_of, migrate
 from recallql import __version__
+from recallql.credentials import Credentials
 from recallql.errors import describe
 from recallql.http import Endpoint
 from recallql.logs import configure_logs
@@ -56,7 +57,8 @@ def create_app(settings: Settings) -> Application:
         database = await Database.open(path, synchronous=settings.synchronous)
         clock = Clock()
         app.state.database = database
-        app.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
+        credentials = Credentials(database, settings)
+        app.endpoint = Endpoint(database, Executor(schema._schema, describe), clock, credentials)  # pyright: ignore[reportPrivateUsage]
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         try:
             yield
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> Application:
             purging.cancel()
             with suppress(asyncio.CancelledError):
                 await purging
+            await credentials.close()
             await database.close()
 
     return Application(

@@ -20,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+keys = typer.Typer(help="API keys, which applications show, and the keys that sign user tokens.", no_args_is_help=True)
+app.add_typer(keys, name="key")
+
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
 ]
@@ -30,10 +33,15 @@ def _settings(**options: Any) -> Settings:
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors()]
-        raise typer.BadParameter("; ".join(lines)) from error
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_given(e)}" for e in error.errors()]
+        raise typer.BadParameter("; ".join(lines).removeprefix(": ")) from error
     configure_logs(settings)
     return settings
+
+
+def _given(error: Any) -> str:
+    """The wrong value; not when it is a secret, nor when no single one is wrong."""
+    return f" (given: {error['input']!r})" if error["loc"] and error["loc"] != ("api_key",) else ""
 
 
 def _version(wanted: bool) -> None:
@@ -60,11 +68,35 @@ def serve(
         str | None, typer.Option(help="full survives a power cut, normal a crash only.", show_default="full")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes serve.", show_default="1")] = None,
+    jwks_url: Annotated[
+        str | None, typer.Option(help="Where your identity provider publishes its keys.", show_default=False)
+    ] = None,
+    jwks_issuer: Annotated[str | None, typer.Option(help="The `iss` of its tokens.", show_default=False)] = None,
+    jwks_audience: Annotated[str | None, typer.Option(help="The `aud` of its tokens.", show_default=False)] = None,
+    jwks_user_claim: Annotated[
+        str | None, typer.Option(help="The claim of its tokens that holds the userId.", show_default="sub")
+    ] = None,
+    jwks_project: Annotated[
+        str | None, typer.Option(help="The project that its tokens open.", show_default="default")
+    ] = None,
 ) -> None:
     """Serve the API: /graphql (with the playground for browsers), /health and /ready."""
     from recallql.serving import serve as run
 
-    run(_settings(host=host, port=port, database_url=database_url, synchronous=synchronous, workers=workers))
+    run(
+        _settings(
+            host=host,
+            port=port,
+            database_url=database_url,
+            synchronous=synchronous,
+            workers=workers,
+            jwks_url=jwks_url,
+            jwks_issuer=jwks_issuer,
+            jwks_audience=jwks_audience,
+            jwks_user_claim=jwks_user_claim,
+            jwks_project=jwks_project,
+        )
+    )
 
 
 @app.command()
@@ -154,6 +186,71 @@ def purge(
         raise typer.BadParameter(str(error)) from error
     counted = purge_file(settings, before)
     print("purged " + ", ".join(f"{count} {name}" for name, count in counted.items()))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for, for you to tell it from others.")],
+    project: Annotated[str, typer.Option(help="The project whose data it opens.")] = "default",
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make an API key and print it, this once. From then on a credential is needed, also on loopback."""
+    from recallql.keys import create_key as create
+
+    row, key = create(_settings(database_url=database_url), name=name, project=project)
+    print(f"The key {row['id']} ({name}, project {project}); it is shown only now:", file=sys.stderr)
+    print(key)
+
+
+@keys.command("list")
+def list_keys(database_url: DatabaseUrl = None) -> None:
+    """List the API keys: id, project, name, when each was made and revoked."""
+    from recallql.keys import list_keys as read
+
+    for row in read(_settings(database_url=database_url)):
+        revoked = f", revoked {row['revoked_at']}Z" if row["revoked_at"] else ""
+        print(f"{row['id']}  {row['project']}  {row['name']}  made {row['created_at']}Z{revoked}")
+
+
+@keys.command("revoke")
+def revoke_key(
+    id: Annotated[str, typer.Argument(help="The key's id, as `recallql key list` shows it.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke an API key: it is refused at once, by servers that run too."""
+    from recallql.keys import revoke_key as revoke
+
+    row = revoke(_settings(database_url=database_url), id)
+    print(f"revoked {row['id']} ({row['name']}) at {row['revoked_at']}Z")
+
+
+@keys.command("rotate-signing")
+def rotate_signing_key(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Refuse all tokens issued before, as when a signing key was stolen.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Sign user tokens with a new key. Tokens issued before stay good until they expire."""
+    from recallql.keys import rotate_signing_key as rotate
+
+    print(f"signing with {rotate(_settings(database_url=database_url), at_once=at_once)}")
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="The userId of the user whom the token speaks for.")],
+    project: Annotated[str, typer.Option(help="The user's project.")] = "default",
+    expires_in: Annotated[int | None, typer.Option(help="Seconds, up to 86400.", show_default="900")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Issue a token that sees one user, and print it."""
+    from recallql.keys import issue_token
+
+    settings = _settings(database_url=database_url)
+    issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in)
+    print(f"A token for {user}, good until {issued['expires_at']}Z:", file=sys.stderr)
+    print(issued["token"])
 
 
 class CannotExport(DataError):

@@ -20,13 +20,16 @@ _not_plain = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"tr
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was read from a head: the answer's media type, the body's length, and why it is refused if it is.
+    """What was read from a head: the answer's media type, the body's length, the credential, and what is wrong.
 
     The length is of plain heads only (see `plain_headers`); 0 for others.
     """
 
     media: str
     length: int
+    authorization: str | None
+    local: bool
+    """Whether the host that it names is a loopback one."""
     problem: BadRequest | None
 
 
@@ -35,12 +38,17 @@ def read_head(headers: Mapping[bytes, bytes], *, post: bool) -> Head:
     text = {name: value.decode("latin-1") for name, value in headers.items()}
     problem = None
     try:
-        _check_host(text.get(b"host", "localhost"))
         if post:
             _check_content_type(text.get(b"content-type", ""))
     except BadRequest as found:
         problem = found
-    return Head(_media_type(text.get(b"accept", JSON)), int(text.get(b"content-length", "0")) if post else 0, problem)
+    return Head(
+        media=_media_type(text.get(b"accept", JSON)),
+        length=int(text.get(b"content-length", "0")) if post else 0,
+        authorization=text.get(b"authorization"),
+        local=_is_local(text.get(b"host", "localhost")),
+        problem=problem,
+    )
 
 
 def plain_headers(head: bytes) -> dict[bytes, bytes] | None:
@@ -62,15 +70,9 @@ def plain_headers(head: bytes) -> dict[bytes, bytes] | None:
     return headers if headers.get(b"connection", b"keep-alive").lower() == b"keep-alive" else None
 
 
-def _check_host(host: str) -> None:
-    """Without a key only this machine is served: a page of another site must not reach it under a name of its own."""
+def _is_local(host: str) -> bool:
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-    if not is_loopback(name.lower()):
-        raise BadRequest(
-            "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost.",
-            status=403,
-            code="FORBIDDEN",
-        )
+    return is_loopback(name.lower())
 
 
 @lru_cache(maxsize=256)

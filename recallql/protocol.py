@@ -112,8 +112,8 @@ class Protocol(HttpToolsProtocol):
         self._answered += 1
         if self.transport.is_closing():
             return
-        status, content_type, body = reply
-        shared = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        status, content_type, body, more = reply
+        shared = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *more)])
         close = b"connection: close\r\n" if self._last else b""
         self.transport.write(
             b"%b%bcontent-type: %b\r\n%bcontent-length: %d\r\n\r\n%b"
@@ -139,7 +139,7 @@ class Protocol(HttpToolsProtocol):
     def _fail(self, error: Exception) -> None:
         log.error("a request could not be answered", exc_info=error)
         self._last = True
-        self._write((500, b"text/plain; charset=utf-8", b"Internal Server Error"))
+        self._write(Reply(500, b"text/plain; charset=utf-8", b"Internal Server Error"))
 
     def shutdown(self) -> None:
         """What is under way is answered, and the connection closed then."""

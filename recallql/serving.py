@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
+from recallql.credentials import has_keys, needs_credential
 from recallql.hosts import is_loopback
 from recallql.protocol import Protocol
 from recallql.settings import Settings
@@ -25,10 +26,10 @@ class CannotServe(Exception):
 def bind(settings: Settings) -> socket.socket:
     """The listening socket; `CannotServe` says why it can't be had."""
     host, port = settings.host, settings.port
-    if not is_loopback(host):
+    if not is_loopback(host) and not has_keys(settings):
         raise CannotServe(
-            f"{host} is not a loopback address. There are no keys in this version, so RecallQL serves this machine "
-            "only: use --host 127.0.0.1, and a proxy that knows who may come in."
+            f"{host} is not a loopback address, and without a key RecallQL serves this machine only: make one with "
+            "`recallql key create` or set RECALLQL_API_KEY, or use --host 127.0.0.1."
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named so that asyncio sends small answers at once (it sets TCP_NODELAY on such sockets only).
@@ -39,7 +40,7 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise CannotServe(
-            f"Port {port} on {host} can't be had ({os.strerror(error.errno or 0)}): another program may use it. "
+            f"Port {port} on {host} can't be had ({error.strerror}): another program may use it. "
             "Stop that one, or choose another with --port."
         ) from error
     return listening
@@ -67,7 +68,9 @@ def serve(settings: Settings) -> None:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     log.info(
-        "serving; without a key, this machine only",
+        "serving; a credential is needed"
+        if needs_credential(settings)
+        else "serving; without a key, this machine only",
         url=f"http://{shown}:{port}/graphql",
         database=settings.database_url,
         workers=settings.workers,

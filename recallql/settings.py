@@ -1,10 +1,17 @@
 """Settings: read once from the environment (`RECALLQL_` + name in capitals) and from options, then passed on."""
 
 from datetime import timedelta
-from typing import Literal
+from importlib.util import find_spec
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recallql.hosts import is_loopback
+
+LEAST_SECRET = 16
+"""Characters of `api_key`, at least."""
 
 
 class Settings(BaseSettings):
@@ -12,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RECALLQL_", frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="The address to listen on. In this version a loopback one.")
+    host: str = Field("127.0.0.1", description="The address to listen on; without a key a loopback one.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     database_url: str = Field(
         "sqlite:///recallql.db",
@@ -36,6 +43,41 @@ class Settings(BaseSettings):
     shutdown_timeout: int = Field(
         30, ge=1, le=3600, description="Seconds that requests in flight are given to finish when the server stops."
     )
+
+    api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
+    jwks_url: str = Field(
+        "", description="Where the application's identity provider publishes the keys that its tokens are signed with."
+    )
+    jwks_issuer: str = Field("", description="What its tokens have as `iss`.")
+    jwks_audience: str = Field("", description="What its tokens have as `aud`, or among others there.")
+    jwks_user_claim: str = Field("sub", min_length=1, description="The claim of its tokens that holds the userId.")
+    jwks_project: str = Field("default", min_length=1, description="The project that its tokens open.")
+
+    @field_validator("api_key")
+    @classmethod
+    def _strong_enough(cls, key: str) -> str:
+        if key and (len(key) < LEAST_SECRET or not key.isascii() or not key.isprintable() or " " in key):
+            raise ValueError(
+                f"a key has {LEAST_SECRET} or more characters, all of them visible ASCII ones; "
+                "make one with `openssl rand -hex 32`"
+            )
+        return key
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _safe_from_others(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and parts.scheme != "https" and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
+            raise ValueError("keys are fetched by https:// (http:// from this machine only): who alters them gets in")
+        return url
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.jwks_url and not (self.jwks_issuer and self.jwks_audience):
+            raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
+        if self.jwks_url and find_spec("cryptography") is None:
+            raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
+        return self
 
     @property
     def purge_after(self) -> timedelta:

@@ -46,3 +46,13 @@ class Clock:
 def ago(span: timedelta) -> str:
     """The kept form of the time this long before now."""
     return time_text(datetime.now(UTC) - span)
+
+
+def later(moment: str, span: timedelta) -> str:
+    """The kept form of the time this long after one."""
+    return (datetime.fromisoformat(moment) + span).isoformat()
+
+
+def epoch_seconds(moment: str) -> float:
+    """Seconds since 1970 of a kept time, to the microsecond."""
+    return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()

@@ -21,9 +21,10 @@ from resolvers.sessions import list_sessions
 from resolvers.sessions import session as find_session
 from resolvers.users import list_users
 from resolvers.users import user as find_user
-from resolvers.viewer import viewer as find_viewer
+from resolvers.viewers import viewer as find_viewer
 from schema.agents import Agent, AgentMutations
 from schema.connections import Connection, connection_field, parameter
+from schema.credentials import CredentialMutations
 from schema.documents import Document, DocumentMutations
 from schema.inputs import required
 from schema.memories import Memory, MemoryMutations
@@ -132,7 +133,15 @@ class PurgeDeletedPayload:
 @strawberry.type(
     description="What can be changed. Each mutation commits by itself, and one with userErrors has changed nothing."
 )
-class Mutation(UserMutations, SessionMutations, MessageMutations, MemoryMutations, DocumentMutations, AgentMutations):
+class Mutation(
+    UserMutations,
+    SessionMutations,
+    MessageMutations,
+    MemoryMutations,
+    DocumentMutations,
+    AgentMutations,
+    CredentialMutations,
+):
     purge_deleted: PurgeDeletedPayload = mutation(
         purge_deleted,
         PurgeDeletedInput,

@@ -145,6 +145,12 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "log_level": "debug",
         "log_format": "console",
         "shutdown_timeout": 7,
+        "api_key": "0123456789abcdef",
+        "jwks_url": "https://id.example/jwks",
+        "jwks_issuer": "https://id.example",
+        "jwks_audience": "recall",
+        "jwks_user_claim": "user",
+        "jwks_project": "web",
     }
     assert wanted.keys() == Settings.model_fields.keys(), "a new setting belongs into this test"
     for name, value in wanted.items():

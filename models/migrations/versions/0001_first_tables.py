@@ -41,6 +41,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_agents_project_created_at_agent_id", "agents", ["project", "created_at", "agent_id"])
     op.create_table(
+        "api_keys",
+        sa.Column("id", Words, nullable=False),
+        sa.Column("name", Words, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("revoked_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+    )
+    op.create_index("ix_api_keys_hash_revoked_at", "api_keys", ["hash", "revoked_at"])
+    op.create_table(
         "documents",
         sa.Column("key", Key, nullable=False),
         sa.Column("project", Words, nullable=False),
@@ -123,6 +134,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_project_session_id", "sessions", ["project", "session_id"])
     op.create_index("ix_sessions_user_key_created_at_session_id", "sessions", ["user_key", "created_at", "session_id"])
+    op.create_table(
+        "signing_keys",
+        sa.Column("kid", Words, nullable=False),
+        sa.Column("secret", sa.LargeBinary(32), nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("retired_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("kid", name="pk_signing_keys"),
+    )
     op.create_table(
         "users",
         sa.Column("key", Key, nullable=False),

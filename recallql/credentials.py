@@ -1,0 +1,184 @@
+"""From the `Authorization` header to whom it speaks for.
+
+What was proven once is remembered; what can change is looked up at every use, in the database that all processes share:
+a key that was revoked, or a user who was erased, is refused from then on.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from time import monotonic, time
+from typing import Protocol
+
+import structlog
+
+from breadth.cache import Cache
+from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_good
+from models.database import Database, Reader, path_of
+from models.migrate import migrate
+from recallql.claims import BadToken, read_header
+from recallql.hosts import is_loopback
+from recallql.identity import IdentityProvider
+from recallql.settings import Settings
+from recallql.user_tokens import UserTokens
+from resolvers.credentials import ALGORITHM, KEY_PREFIX
+from resolvers.viewers import Viewer
+
+log = structlog.get_logger("recallql.credentials")
+
+HEADER_BYTES = 8 * 1024
+REMEMBERED = 4096
+"""Credentials whose proof is kept; what is refused is not among them."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether the first key was made: so long it may take until a credential is needed."""
+
+NEEDED = "A credential is needed: send the header `Authorization: Bearer` with an API key or a user token."
+REFUSED = "The credential is not good. Send `Authorization: Bearer` with an API key or a user token that is."
+EXPIRED = "The token has expired; get another."
+
+APPLICATION = Viewer()
+SINGLE_KEY = Viewer(credential="RECALLQL_API_KEY")
+
+
+class Unauthenticated(Exception):
+    """There is no credential, or no good one: HTTP 401, UNAUTHENTICATED, `WWW-Authenticate: Bearer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProof:
+    """An API key that was found good."""
+
+    read: Reader
+    viewer: Viewer
+    hash: bytes
+
+    def holds(self, _: float) -> bool:
+        """Whether it is good still: not revoked."""
+        return is_good(self.read, self.hash)
+
+
+class Proof(Protocol):
+    """What was proven of a credential; for how long it holds, `holds` looks up."""
+
+    @property
+    def viewer(self) -> Viewer: ...
+
+    def holds(self, now: float, /) -> bool: ...
+
+
+class Credentials:
+    """Who is whose. Used from one event loop."""
+
+    def __init__(self, database: Database, settings: Settings, *, now: Callable[[], float] = time) -> None:
+        self._read = database.reader
+        self._now = now
+        self._single = sha256(settings.api_key.encode()).digest() if settings.api_key else None
+        self._own = UserTokens(database.reader)
+        self._provider = IdentityProvider(database.reader, settings) if settings.jwks_url else None
+        self._needed = bool(settings.api_key or settings.jwks_url) or not is_loopback(settings.host)
+        self._next_look = 0.0
+        self._proofs: Cache[bytes, Proof] = Cache(REMEMBERED)
+
+    @property
+    def needed(self) -> bool:
+        """Whether a credential is needed. From the first key on it is, for good: revoking all of them opens nothing."""
+        if not self._needed and monotonic() >= self._next_look:
+            self._next_look = monotonic() + LOOK_EVERY
+            self._needed = any_api_key(self._read)
+        return self._needed
+
+    def viewer(self, authorization: str | None) -> Viewer | Awaitable[Viewer]:
+        """Whom a request with this header speaks for; to be awaited when the identity provider has to be asked.
+
+        `Unauthenticated` when it may not come in, also from what is awaited. A long connection asks again for each
+        thing it is sent. A header of another scheme than Bearer counts as none.
+        """
+        credential = _bearer(authorization)
+        if credential is None:
+            if self.needed:
+                raise Unauthenticated(NEEDED)
+            return APPLICATION
+        # What is compared, looked up and kept is the hash: how long that takes says nothing of the secret.
+        digest = sha256(credential.encode("utf-8", "surrogatepass")).digest()
+        if self._single is not None and compare_digest(digest, self._single):
+            return SINGLE_KEY
+        proof = self._proofs.get(digest)
+        if proof is not None and proof.holds(self._now()):
+            return proof.viewer
+        # One that holds no longer is looked at anew, which finds out why.
+        if credential.startswith(KEY_PREFIX):
+            return self._remember(digest, self._key(digest))
+        try:
+            algorithm, kid = read_header(credential)
+        except BadToken as problem:
+            raise _refusal(problem) from problem
+        if self._provider is not None and self._provider.lacks(kid, algorithm):
+            return self._refetched(self._provider, credential, digest, algorithm, kid)
+        return self._prove(credential, digest, algorithm, kid)
+
+    async def close(self) -> None:
+        if self._provider is not None:
+            await self._provider.close()
+
+    def _remember(self, digest: bytes, proof: Proof) -> Viewer:
+        self._proofs.put(digest, proof)
+        return proof.viewer
+
+    def _key(self, digest: bytes) -> KeyProof:
+        row = api_key_by_hash(self._read, digest)
+        if row is None or not compare_digest(row["hash"], digest):
+            raise Unauthenticated(REFUSED)
+        return KeyProof(self._read, Viewer(project=row["project"], credential=f"API key {row['id']}"), digest)
+
+    async def _refetched(
+        self, provider: IdentityProvider, token: str, digest: bytes, algorithm: str, kid: str
+    ) -> Viewer:
+        """The viewer, once the provider's keys were fetched: the token may be signed with a new one."""
+        await provider.refetch()
+        return self._prove(token, digest, algorithm, kid)
+
+    def _prove(self, token: str, digest: bytes, algorithm: str, kid: str) -> Viewer:
+        try:
+            # The algorithm says whose token it is, and each side has keys of its own kind only.
+            if algorithm == ALGORITHM:
+                return self._remember(digest, self._own.prove(token, kid, self._now()))
+            if self._provider is not None:
+                return self._remember(digest, self._provider.prove(token, kid, algorithm, self._now()))
+            raise BadToken("it is not this server's, and there is no identity provider")
+        except BadToken as problem:
+            raise _refusal(problem) from problem
+
+
+def _bearer(authorization: str | None) -> str | None:
+    if not authorization:
+        return None
+    if len(authorization) > HEADER_BYTES:
+        raise Unauthenticated(f"The header `Authorization` has more than {HEADER_BYTES} bytes; no credential has.")
+    scheme, _, credential = authorization.strip().partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else None
+
+
+def _refusal(problem: BadToken) -> Unauthenticated:
+    log.debug("a token was refused", reason=str(problem))
+    return Unauthenticated(EXPIRED if problem.expired else REFUSED)
+
+
+def has_keys(settings: Settings) -> bool:
+    """Whether there is a good credential for somebody to show, so that other addresses than loopback may be served."""
+    if settings.api_key or settings.jwks_url:
+        return True
+    return _count(settings)[1] > 0
+
+
+def needs_credential(settings: Settings) -> bool:
+    """What `Credentials.needed` will be at the start; for the start-up line."""
+    return bool(settings.api_key or settings.jwks_url) or not is_loopback(settings.host) or _count(settings)[0] > 0
+
+
+def _count(settings: Settings) -> tuple[int, int]:
+    path = path_of(settings.database_url)
+    if not path.exists():
+        return 0, 0
+    migrate(path)
+    return count_api_keys(path)

@@ -1,0 +1,57 @@
+"""The user tokens that the server has signed itself (`resolvers.credentials.issue_user_token`)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from models.database import Reader
+from models.erasure import last_erasure
+from models.keys import user_key
+from models.signing_keys import signing_key_by_kid, token_standing
+from recallql.claims import BadToken, read_claims, text_claim
+from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
+from resolvers.times import ago
+from resolvers.viewers import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProof:
+    """A token that was found good. `erased` is when a user had last been erased under the key when it was issued."""
+
+    read: Reader
+    viewer: Viewer
+    user: bytes
+    expires: float
+    kid: str
+    erased: str | None
+
+    def holds(self, now: float) -> bool:
+        """Whether it is good still: not expired, its signing key there, its user not erased."""
+        if self.expires <= now:
+            return False
+        standing = token_standing(self.read, kid=self.kid, user=self.user)
+        return standing is not None and standing["erased_at"] == self.erased and not _too_old(standing["retired_at"])
+
+
+class UserTokens:
+    """Finds out whom a token speaks for."""
+
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+
+    def prove(self, token: str, kid: str, now: float) -> OwnProof:
+        """`BadToken` when it is not good."""
+        signing = signing_key_by_kid(self._read, kid)
+        if signing is None or _too_old(signing["retired_at"]):
+            raise BadToken("it is signed with a key that is not known, or no longer good")
+        claims = read_claims(token, signing["secret"], ALGORITHM, issuer=ISSUER, audience=AUDIENCE, now=now)
+        project, user_id = text_claim(claims, "project"), text_claim(claims, "sub")
+        user, erased = user_key(project, user_id), claims.get("erased")
+        if last_erasure(self._read, user) != erased:
+            raise BadToken("its user was erased since")
+        viewer = Viewer("USER", project, user_id, user, "user token")
+        return OwnProof(self._read, viewer, user, claims["exp"], kid, erased)
+
+
+def _too_old(retired_at: str | None) -> bool:
+    """Whether a signing key was retired so long ago that no token of it can be good."""
+    return retired_at is not None and retired_at < ago(timedelta(seconds=LARGEST_LIFE))

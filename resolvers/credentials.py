@@ -1,0 +1,137 @@
+"""Credentials: API keys, which speak for the application, and the tokens it has issued for its users.
+
+A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `erased`: when a
+user was last erased under this key, at the time of issue. It is good while that is still so, whatever the clocks say.
+"""
+
+import secrets
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from jwt import PyJWS
+
+from models.api_keys import insert_api_key
+from models.api_keys import list_api_keys as all_api_keys
+from models.api_keys import revoke_api_key as revoke
+from models.database import Transaction
+from models.erasure import last_erasure
+from models.keys import user_key
+from models.signing_keys import (
+    current_signing_key,
+    forget_signing_keys,
+    insert_signing_key,
+    retire_signing_keys,
+)
+from models.statements import Record
+from models.users import user_by_id
+from resolvers.context import Context
+from resolvers.errors import refuse
+from resolvers.inputs import Found, Rule, Values, check, integer_rule, key_rule
+from resolvers.times import ago, epoch_seconds, later
+
+DEFAULT_LIFE = 15 * 60
+LARGEST_LIFE = 24 * 60 * 60
+KEY_PREFIX = "rql_"
+ISSUER = AUDIENCE = "recallql"
+ALGORITHM = "HS256"
+
+
+def name_rule(value: str) -> Found:
+    if 1 <= len(value) <= 200 and value.isprintable():
+        return None
+    return "INVALID", "A name of a key has 1 to 200 characters that can be shown on a line."
+
+
+TOKEN_RULES: dict[str, Rule] = {"user_id": key_rule, "expires_in_seconds": integer_rule(1, LARGEST_LIFE)}
+KEY_RULES: dict[str, Rule] = {"name": name_rule, "project": key_rule}
+
+
+def key_hash(key: str) -> bytes:
+    """What is kept of an API key. It has 256 random bits, so that no slower hash is needed to keep it secret."""
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+async def issue_user_token(context: Context, values: Values) -> dict[str, Any]:
+    """A new token of a user who is there, and when it expires."""
+    check(values, TOKEN_RULES)
+    life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]
+    user_id, project = values["user_id"], context.scope.project
+    signing = current_signing_key(context.read) or await _first_signing_key(context)
+    # Before the user is looked for: an erasure in between leaves a token that is good for nothing.
+    erased = last_erasure(context.read, user_key(project, user_id))
+    if await user_by_id(context.read, context.scope, user_id) is None:
+        raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
+    now = context.clock.now()
+    expires_at = later(now, timedelta(seconds=life))
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": user_id,
+        "project": project,
+        "iat": epoch_seconds(now),
+        "exp": epoch_seconds(expires_at),
+        "erased": erased,
+    }
+    # Not `jwt.encode`: it writes characters as \u escapes, and a long key would not fit into a header.
+    token = PyJWS().encode(orjson.dumps(claims), signing["secret"], ALGORITHM, headers={"kid": signing["kid"]})
+    return {"token": token, "expires_at": expires_at}
+
+
+async def _first_signing_key(context: Context) -> Record:
+    async def operation(write: Transaction) -> Record:
+        # Another process may have made it meanwhile.
+        return current_signing_key(write) or await _make_signing_key(write, context)
+
+    return await context.write(operation)
+
+
+async def _make_signing_key(write: Transaction, context: Context) -> Record:
+    values = {"kid": secrets.token_hex(8), "secret": secrets.token_bytes(32), "created_at": context.clock.now()}
+    return await insert_signing_key(write, {**values, "retired_at": None})
+
+
+async def rotate_signing_key(context: Context, *, at_once: bool) -> str:
+    """The id of a new key, which signs from now on.
+
+    Tokens signed before stay good until they expire; with `at_once` none of them is good any more.
+    """
+
+    async def operation(write: Transaction) -> Record:
+        if at_once:
+            await forget_signing_keys(write)
+        longest = ago(timedelta(seconds=LARGEST_LIFE))
+        await retire_signing_keys(write, context.clock.now(), forget_before=longest)
+        return await _make_signing_key(write, context)
+
+    return (await context.write(operation))["kid"]
+
+
+async def create_api_key(context: Context, values: Values) -> tuple[Record, str]:
+    """The new key's row and the key itself, which is kept nowhere; `values` are its name and project."""
+    check(values, KEY_RULES)
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    row = {**values, "id": secrets.token_hex(6), "hash": key_hash(key), "revoked_at": None}
+
+    async def operation(write: Transaction) -> Record:
+        return await insert_api_key(write, {**row, "created_at": context.clock.now()})
+
+    return await context.write(operation), key
+
+
+async def list_api_keys(context: Context) -> list[Record]:
+    """All keys of all projects, the oldest first."""
+    return await all_api_keys(context.read)
+
+
+async def revoke_api_key(context: Context, id: str) -> Record:
+    """The key, which is good no more; revoking it again changes nothing."""
+
+    async def operation(write: Transaction) -> Record:
+        row = await revoke(write, id, context.clock.now())
+        if row is None:
+            raise refuse("NOT_FOUND", f"There is no key with the id {id}; `recallql key list` shows them all.", "id")
+        return row
+
+    return await context.write(operation)

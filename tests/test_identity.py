@@ -1,0 +1,594 @@
+"""Tokens of the application's own identity provider, whose keys come from a real HTTP server on loopback."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from structlog.testing import capture_logs
+
+from models.keys import user_key
+from recallql import identity
+from recallql.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
+from recallql.settings import Settings
+from resolvers.viewers import Viewer
+from tests.test_credentials import Desk, part, signed
+
+ISSUER, AUDIENCE = "https://id.example/", "recall"
+ALGORITHMS = {
+    "RS256": "rsa",
+    "RS512": "rsa",
+    "PS256": "rsa",
+    "ES256": "p256",
+    "ES384": "p384",
+    "ES512": "p521",
+    "EdDSA": "ed25519",
+}
+
+
+@cache
+def private_key(name: str) -> Any:
+    """A private key by name; it takes long to find one for RSA, so each is made once."""
+    match name.partition("-")[0]:
+        case "rsa":
+            return rsa.generate_private_key(65537, 2048)
+        case "short":
+            return rsa.generate_private_key(65537, 1024)
+        case "ed25519":
+            return ed25519.Ed25519PrivateKey.generate()
+        case curve:
+            curves = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1}
+            return ec.generate_private_key(curves[curve]())
+
+
+def algorithm_of(name: str) -> Any:
+    family = {"r": "RS256", "s": "RS256", "e": "EdDSA", "p": "ES256"}[name[0]]
+    return jwt.get_algorithm_by_name(family)
+
+
+def jwk(name: str, *, private: bool = False, **more: Any) -> dict[str, Any]:
+    """A key as a provider publishes it, under its name as `kid`."""
+    key = private_key(name)
+    made = algorithm_of(name).to_jwk(key if private else key.public_key(), as_dict=True)
+    made.pop("key_ops", None)
+    return {**made, "kid": name, **more}
+
+
+class Provider:
+    """An HTTP server that publishes keys, and can be told to fail in every way."""
+
+    def __init__(self) -> None:
+        self.keys: list[Any] = [jwk(name) for name in ("rsa", "p256", "p384", "p521", "ed25519")]
+        self.asked: list[str] = []
+        self.answer: Callable[[BaseHTTPRequestHandler], None] = self.publish
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.asked.append(self.path)
+                with suppress(OSError):
+                    provider.answer(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks.json"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def publish(self, request: BaseHTTPRequestHandler) -> None:
+        send(request, json.dumps({"keys": self.keys}).encode())
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    request.send_response(status)
+    for name, value in {"content-length": str(len(body)), "connection": "close", **headers}.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    running = Provider()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def desk(migrated_file: Path, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    path = tmp_path / "desk.db"
+    path.write_bytes(migrated_file.read_bytes())
+    opened = Desk(path, jwks_url=provider.url, jwks_issuer=ISSUER, jwks_audience=AUDIENCE)
+    yield opened
+    opened.close()
+
+
+def again(desk: Desk, provider: Provider, **more: Any) -> Credentials:
+    """Credentials that have fetched nothing yet."""
+    return desk.another(jwks_url=provider.url, jwks_issuer=ISSUER, jwks_audience=AUDIENCE, **more)
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    now = int(time.time())
+    right = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now - 1, "exp": now + 600, **changed}
+    return {name: value for name, value in right.items() if value is not None}
+
+
+def token(name: str = "rsa", algorithm: str = "RS256", *, kid: str | None = None, **changed: Any) -> str:
+    return jwt.encode(claims(**changed), private_key(name), algorithm, headers={"kid": kid or name})
+
+
+def foreign(header: dict[str, Any], payload: Any, name: str = "p256") -> str:
+    """A token with any header and payload at all, signed with ES256."""
+    text = f"{part(header)}.{part(payload)}"
+    return f"{text}.{part(jwt.get_algorithm_by_name('ES256').sign(text.encode(), private_key(name)))}"
+
+
+# Good ones
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_token_of_the_provider_speaks_for_its_user(desk: Desk, provider: Provider, algorithm: str) -> None:
+    desk.user()
+    good = token(ALGORITHMS[algorithm], algorithm)
+    for _ in range(3):
+        viewer = desk.viewer(good)
+        assert (viewer.role, viewer.project, viewer.user_id) == ("USER", "default", "ada")
+        assert viewer.user_key == user_key("default", "ada")
+    assert provider.asked == ["/jwks.json"]
+
+
+def test_the_claim_that_holds_the_user_and_the_project_are_settings(desk: Desk, provider: Provider) -> None:
+    credentials = again(desk, provider, jwks_user_claim="https://app.example/user", jwks_project="web")
+    viewer = desk.viewer(token(**{"https://app.example/user": "eve", "sub": 12}), credentials)
+    assert (viewer.user_id, viewer.project, viewer.user_key) == ("eve", "web", user_key("web", "eve"))
+    assert desk.refused(token(), credentials) == REFUSED
+
+
+def test_one_of_several_audiences_is_enough(desk: Desk) -> None:
+    assert desk.viewer(token(aud=["other", AUDIENCE])).user_id == "ada"
+
+
+def test_a_user_who_is_not_there_is_somebody_all_the_same(desk: Desk) -> None:
+    assert desk.viewer(token(sub="nobody yet")).user_id == "nobody yet"
+    assert desk.query("SELECT * FROM users") == []
+
+
+def test_tokens_of_the_server_and_keys_are_good_beside_those_of_the_provider(desk: Desk, provider: Provider) -> None:
+    desk.user("eve")
+    own, key = desk.token("eve"), desk.key()
+    assert desk.viewer(own).user_id == "eve"
+    assert desk.viewer(key).role == "SERVICE"
+    assert desk.refused(None)
+    assert provider.asked == []
+
+
+# Wrong ones
+
+WRONG_CLAIMS: dict[str, list[Any]] = {
+    "iss": [None, "", ISSUER[:-1], "recallql", [ISSUER], 1, {}],
+    "aud": [None, "", "other", ["other"], [], {}, 1, [AUDIENCE, 1]],
+    "sub": [None, "", 1, 1.5, True, ["ada"], {"ada": 1}, "x" * 513, "a\x00", "\ud800"],
+    "exp": [None, 0, -1, True, "9999999999", [9999999999], {}, float("inf"), float("nan"), -(10**400)],
+    "iat": [None, 10**12, True, "1", [1], {}, float("nan"), float("-inf"), 10**400],
+    "nbf": [10**12, True, "1", [], {}, float("inf"), 10**400],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CLAIMS)
+def test_a_wrong_claim_is_refused(desk: Desk, name: str) -> None:
+    header = {"alg": "ES256", "kid": "p256"}
+    assert desk.viewer(foreign(header, claims())).user_id == "ada"
+    for value in WRONG_CLAIMS[name]:
+        for payload in (claims(**{name: value}), {**claims(), name: value}):
+            assert desk.refused(foreign(header, payload)) in (REFUSED, EXPIRED), value
+
+
+def test_the_clocks_may_differ_by_the_leeway_and_no_more(desk: Desk) -> None:
+    desk.now = now = 1_800_000_000.0
+    leeway = identity.LEEWAY
+    assert leeway <= 60
+    for given_, good in [
+        ({"exp": now - leeway + 1}, True),
+        ({"exp": now - leeway}, False),
+        ({"iat": now + leeway}, True),
+        ({"iat": now + leeway + 1}, False),
+        ({"nbf": now + leeway}, True),
+        ({"nbf": now + leeway + 1}, False),
+    ]:
+        made = token(**{"iat": now - 1000, "exp": now + 1000, **given_})
+        if good:
+            assert desk.viewer(made).user_id == "ada", given_
+        else:
+            assert desk.refused(made) in (REFUSED, EXPIRED), given_
+    made = token(iat=now - 1000, exp=now)
+    assert desk.viewer(made)
+    desk.now = now + leeway
+    assert desk.refused(made) == EXPIRED
+
+
+def test_a_token_that_never_expires_is_taken_as_the_provider_meant_it(desk: Desk) -> None:
+    for _ in range(2):
+        assert desk.viewer(foreign({"alg": "ES256", "kid": "p256"}, claims(exp=10**400))).user_id == "ada"
+
+
+def public_forms() -> list[bytes]:
+    """What an attacker may take the provider's public key for: the secret of an HMAC."""
+    encodings = (serialization.Encoding.PEM, serialization.Encoding.DER)
+    formats = (serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1)
+    public = private_key("rsa").public_key()
+    forms = [public.public_bytes(encoding, form) for encoding in encodings for form in formats]
+    forms += [json.dumps(jwk("rsa")).encode(), jwk("rsa")["n"].encode()]
+    return [*forms, *(form.strip() for form in forms)]
+
+
+def test_a_public_key_is_no_secret(desk: Desk) -> None:
+    desk.user("eve")
+    desk.token("eve")
+    assert desk.viewer(token())
+    for kid in ("rsa", desk.secret()[0]):
+        for algorithm in ("HS256", "HS512", "RS256"):
+            for secret in public_forms():
+                assert desk.refused(signed({"alg": algorithm, "kid": kid}, claims(), secret)) == REFUSED
+
+
+def test_a_secret_that_the_provider_publishes_signs_nothing(desk: Desk, provider: Provider) -> None:
+    secret = b"s" * 32
+    provider.keys = [{"kty": "oct", "k": part(secret), "kid": "shared", "alg": "HS256"}, jwk("p256")]
+    assert desk.viewer(token("p256", "ES256"))
+    for algorithm in ("HS256", "RS256"):
+        assert desk.refused(signed({"alg": algorithm, "kid": "shared"}, claims(), secret)) == REFUSED
+
+
+@pytest.mark.parametrize("algorithm", ["none", "NONE", "", "HS256", "ES384", "RS256", "ES256K", "es256", None, 1, []])
+def test_a_token_says_its_algorithm_and_the_key_decides(desk: Desk, algorithm: Any) -> None:
+    header = {"alg": algorithm, "kid": "p256"}
+    made = foreign(header, claims())
+    for one in (made, made.rsplit(".", 1)[0] + ".", made.rsplit(".", 1)[0]):
+        assert desk.refused(one) == REFUSED
+
+
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_a_key_is_good_for_the_algorithm_it_was_published_for_and_for_signatures_only(
+    desk: Desk, provider: Provider
+) -> None:
+    provider.keys = [
+        jwk("rsa-pinned", alg="RS256"),
+        jwk("rsa-encrypts", use="enc"),
+        jwk("rsa-wraps", key_ops=["wrapKey"]),
+        jwk("rsa-named", use="sig", key_ops=["verify"]),
+        jwk("short"),
+        jwk("p256-open", private=True),
+        jwk("p256-other", alg="ES384"),
+        {**jwk("p256-crooked"), "y": jwk("p256")["y"]},
+    ]
+    assert desk.viewer(token("rsa-pinned"))
+    assert desk.viewer(token("rsa-named", "PS256"))
+    for name, algorithm in [
+        ("rsa-pinned", "RS512"),
+        ("rsa-pinned", "PS256"),
+        ("rsa-encrypts", "RS256"),
+        ("rsa-wraps", "RS256"),
+        ("short", "RS256"),
+        ("p256-open", "ES256"),
+        ("p256-other", "ES256"),
+        ("p256-crooked", "ES256"),
+    ]:
+        assert desk.refused(token(name, algorithm)) == REFUSED, (name, algorithm)
+
+
+def test_a_key_of_the_same_id_and_another_kind_is_told_apart(desk: Desk, provider: Provider) -> None:
+    provider.keys = [{**jwk("rsa"), "kid": "same"}, {**jwk("ed25519"), "kid": "same"}]
+    assert desk.viewer(token("rsa", kid="same"))
+    assert desk.viewer(token("ed25519", "EdDSA", kid="same"))
+    assert desk.refused(token("rsa-stranger", kid="same")) == REFUSED
+
+
+def test_a_key_that_a_token_brings_along_proves_nothing(desk: Desk) -> None:
+    own = jwk("p256-evil")
+    for kid in ("p256-evil", "p256"):
+        header = {"alg": "ES256", "kid": kid, "jwk": own, "jku": "https://evil.example/jwks", "x5c": ["evil"]}
+        assert desk.refused(foreign(header, claims(), "p256-evil")) == REFUSED
+        assert desk.refused(foreign({**header, "crit": ["jwk"]}, claims(), "p256")) == REFUSED
+    assert desk.refused(foreign({"alg": "ES256"}, claims())) == REFUSED
+
+
+def test_a_token_with_any_character_changed_is_refused(desk: Desk) -> None:
+    good = token("p256", "ES256")
+    assert desk.viewer(good)
+    for index, letter in enumerate(good):
+        assert desk.refused(good[:index] + ("A" if letter != "A" else "B") + good[index + 1 :]) == REFUSED
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    header=st.dictionaries(
+        st.sampled_from(["alg", "kid", "crit", "typ"]),
+        st.sampled_from(["RS256", "ES256", "EdDSA", "none", "HS256", "rsa", "p256", "", 0, None]) | st.text(max_size=8),
+    ),
+    signature=st.binary(max_size=300),
+)
+def test_whatever_is_not_signed_by_the_provider_is_refused(
+    desk: Desk, header: dict[str, Any], signature: bytes
+) -> None:
+    made = f"{part({'alg': 'ES256', 'kid': 'p256', **header})}.{part(claims())}.{part(signature)}"
+    assert desk.refused(made) == REFUSED
+
+
+# Erasure
+
+
+def test_a_token_from_before_the_erasure_is_refused_and_one_from_well_after_it_is_not(desk: Desk) -> None:
+    desk.user()
+    old = token()
+    assert desk.viewer(old)
+    desk.erase()
+    erased = time.time()
+    for time_of_use in (erased, erased + 100):
+        desk.now = time_of_use
+        assert desk.refused(old) == REFUSED
+        # The clocks may differ: what was issued within the leeway may be from before.
+        assert desk.refused(token(iat=int(erased) + identity.LEEWAY - 1, exp=erased + 900)) == REFUSED
+    later = token(iat=int(erased) + identity.LEEWAY + 2, exp=erased + 900)
+    assert desk.viewer(later).user_id == "ada"
+    desk.user()
+    assert desk.refused(old) == REFUSED
+    assert desk.viewer(later).user_id == "ada"
+    assert desk.viewer(token(sub="eve")).user_id == "eve"
+
+
+# The provider's keys
+
+
+def test_keys_are_fetched_once_for_many_who_come_at_the_same_time(desk: Desk, provider: Provider) -> None:
+    def slowly(request: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.2)
+        provider.publish(request)
+
+    provider.answer = slowly
+
+    async def together() -> list[Viewer]:
+        asked = [desk.credentials.viewer(f"Bearer {token(sub=str(n))}") for n in range(20)]
+        return list(await asyncio.gather(*asked))  # type: ignore[arg-type]
+
+    assert [viewer.user_id for viewer in desk.run(together())] == [str(n) for n in range(20)]
+    assert len(provider.asked) == 1
+
+
+def test_an_unknown_key_has_the_keys_fetched_again_but_not_without_end(
+    desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "PAUSE", 0.0)
+    assert desk.viewer(token())
+    provider.keys.append(jwk("p256-new"))
+    assert desk.viewer(token("p256-new", "ES256")).user_id == "ada"
+    assert len(provider.asked) == 2
+    monkeypatch.setattr(identity, "PAUSE", 60.0)
+    desk.refused(token(kid="unknown"))
+    for number in range(200):
+        assert desk.refused(token("ed25519", "EdDSA", kid=f"unknown-{number}")) == REFUSED
+    assert len(provider.asked) == 3
+    # Only what might be the provider's makes anybody ask.
+    credentials = again(desk, provider)
+    for algorithm in ("none", "HS256", "HS384", "XX"):
+        desk.refused(foreign({"alg": algorithm, "kid": "x"}, claims()), credentials)
+    desk.refused("nonsense", credentials)
+    assert len(provider.asked) == 3
+
+
+def test_while_the_provider_is_down_known_keys_go_on_and_the_log_says_what_is_wrong(
+    desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "PAUSE", 0.0)
+    monkeypatch.setattr(identity, "LIFETIME", 0.0)
+    assert desk.viewer(token())
+    provider.answer = lambda request: send(request, b"sorry", 503)
+    with capture_logs() as logs:
+        assert desk.refused(token("p256-new", "ES256")) == REFUSED
+        for number in range(3):
+            assert desk.viewer(token(sub=str(number))).user_id == str(number)
+    error = next(line for line in logs if line["log_level"] == "error")
+    assert "keys can't be had" in error["event"]
+    assert error["url"] == provider.url
+    assert "503" in error["reason"]
+    provider.keys.append(jwk("p256-new"))
+    provider.answer = provider.publish
+    deadline = time.monotonic() + 10
+    while True:
+        # A fetch that began while it was down may be under way.
+        with suppress(Unauthenticated):
+            assert desk.viewer(token("p256-new", "ES256")).user_id == "ada"
+            break
+        assert time.monotonic() < deadline
+
+
+def closed(request: BaseHTTPRequestHandler) -> None:
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
+def dripping(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    for _ in range(100):
+        request.wfile.write(b" ")
+        request.wfile.flush()
+        time.sleep(0.05)
+
+
+GOOD = json.dumps({"keys": [jwk("rsa")]}).encode()
+FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
+    "an error": lambda request: send(request, GOOD, 500),
+    "not found": lambda request: send(request, GOOD, 404),
+    "nothing": lambda request: send(request, b"", 204),
+    "a redirect": lambda request: send(request, GOOD, 302, location="/elsewhere.json"),
+    "a redirect to a file": lambda request: send(request, GOOD, 301, location="file:///etc/passwd"),
+    "a redirect to another scheme": lambda request: send(request, GOOD, 307, location="data:application/json,{}"),
+    "too much": lambda request: send(request, b" " * (identity.JWKS_BYTES + 1) + GOOD),
+    "too much without a length": lambda request: (
+        send(request, b"", **{"content-length": "99999999999"}),
+        [request.wfile.write(b" " * 65536) for _ in range(64)],
+    )[0],
+    "too slowly": lambda request: time.sleep(1.5),
+    "by drips": dripping,
+    "a closed connection": closed,
+    "half": lambda request: send(request, GOOD[:100]),
+    "less than announced": lambda request: send(request, GOOD[:100], **{"content-length": "9999"}),
+    "a page": lambda request: send(request, b"<!doctype html><title>Sign in</title>"),
+    "a list": lambda request: send(request, b"[]"),
+    "a number": lambda request: send(request, b"1"),
+    "null": lambda request: send(request, b"null"),
+    "no keys": lambda request: send(request, b"{}"),
+    "keys that are no list": lambda request: send(request, b'{"keys": {"kid": "rsa"}}'),
+    "bytes that are no text": lambda request: send(request, b"\xff\xfe\x00"),
+    "deep": lambda request: send(request, b"[" * 500_000),
+    "no HTTP": lambda request: request.wfile.write(b"hello\r\n\r\n") and None,
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_provider_that_answers_otherwise_opens_nothing_and_is_asked_again_later(
+    desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    monkeypatch.setattr(identity, "TIMEOUT", 0.3)
+    monkeypatch.setattr(identity, "PAUSE", 0.0)
+    provider.answer = FAILURES[failure]
+    start = time.monotonic()
+    with capture_logs() as logs:
+        assert desk.refused(token()) == REFUSED
+    assert time.monotonic() - start < 1.4
+    assert [line["log_level"] for line in logs if line["log_level"] == "error"] == ["error"], logs
+    assert all(line.get("reason") for line in logs if line["log_level"] == "error")
+    assert provider.asked == ["/jwks.json"]
+    provider.answer = provider.publish
+    assert desk.viewer(token()).user_id == "ada"
+
+
+def test_keys_that_make_no_sense_are_passed_over(desk: Desk, provider: Provider) -> None:
+    odd: list[Any] = [None, 1, "x", [], {}, {"kid": "a"}, {"kid": 1, "kty": "RSA"}, {"kid": "b", "kty": ["RSA"]}]
+    odd += [{"kid": "c", "kty": "RSA"}, {"kid": "d", "kty": "RSA", "n": "!", "e": "AQAB"}, {"kid": "e", "kty": "EC"}]
+    odd += [{"kid": "f", "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kid": "g", "kty": "EC", "crv": {}}]
+    odd += [{"kid": "h", "kty": "OKP", "crv": "Ed25519", "x": "AA"}, {"kid": "i", "kty": "OKP", "crv": "X25519"}]
+    odd += [{**jwk("rsa"), "kid": "j", "n": 5}, {**jwk("p256"), "kid": "k", "x": None}, {**jwk("rsa"), "use": []}]
+    odd += [{**jwk("rsa"), "kid": "l", "key_ops": "verify"}, {**jwk("rsa"), "kid": "m", "alg": ["RS256"]}]
+    odd += [{**jwk("rsa"), "kid": "n", "e": "AA"}, {**jwk("rsa"), "kid": "o", "e": "AQ", "n": "AQ" * 500}]
+    provider.keys = [*odd, jwk("rsa")]
+    assert desk.viewer(token()).user_id == "ada"
+    for kid in "abcdefghijklmno":
+        assert desk.refused(token(kid=kid)) == REFUSED, kid
+
+
+def test_a_provider_that_hangs_holds_up_nobody_else(
+    desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "TIMEOUT", 1.0)
+    key = desk.key()
+    provider.answer = lambda request: time.sleep(3)
+
+    async def meanwhile() -> tuple[int, float]:
+        waiting = desk.credentials.viewer(f"Bearer {token()}")
+        assert not isinstance(waiting, Viewer)
+        task = asyncio.ensure_future(waiting)
+        served, longest = 0, 0.0
+        while not task.done():
+            start = time.monotonic()
+            assert isinstance(desk.credentials.viewer(f"Bearer {key}"), Viewer)
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - start)
+            served += 1
+        assert isinstance(task.exception(), Unauthenticated)
+        return served, longest
+
+    served, longest = desk.run(meanwhile())
+    assert served > 1000
+    assert longest < 0.5
+
+
+def test_a_key_that_is_withdrawn_is_refused_once_the_keys_are_fetched_anew(
+    desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, other = token(), token("p256", "ES256")
+    assert identity.LIFETIME <= 3600
+    monkeypatch.setattr(identity, "LIFETIME", 0.0)
+    monkeypatch.setattr(identity, "PAUSE", 0.0)
+    assert desk.viewer(old)
+    assert desk.viewer(other)
+    provider.keys = [jwk("p256")]
+
+    async def until_refused() -> None:
+        while True:
+            viewer = desk.credentials.viewer(f"Bearer {old}")
+            if not isinstance(viewer, Viewer):
+                await viewer
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(Unauthenticated):
+        desk.run(asyncio.wait_for(until_refused(), 10))
+    assert desk.viewer(other).user_id == "ada"
+
+
+def test_fetching_the_keys_ends_with_the_server(desk: Desk, provider: Provider) -> None:
+    provider.answer = lambda request: time.sleep(1)
+
+    async def stop() -> None:
+        waiting = asyncio.ensure_future(desk.credentials.viewer(f"Bearer {token()}"))  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(desk.credentials.close(), 0.5)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    desk.run(stop())
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("given_", "word"),
+    [
+        ({"jwks_url": "http://id.example/jwks"}, "https"),
+        ({"jwks_url": "file:///etc/passwd"}, "https"),
+        ({"jwks_url": "ftp://127.0.0.1/jwks"}, "https"),
+        ({"jwks_url": "id.example/jwks"}, "https"),
+        ({"jwks_url": "http://127.0.0.1.evil.example/jwks"}, "https"),
+        ({"jwks_url": "http://127.0.0.1@evil.example/jwks"}, "https"),
+        ({"jwks_audience": ""}, "jwks_audience"),
+        ({"jwks_issuer": ""}, "jwks_issuer"),
+        ({"jwks_user_claim": ""}, "jwks_user_claim"),
+        ({"jwks_project": ""}, "jwks_project"),
+    ],
+)
+def test_settings_that_would_let_others_in_are_refused(given_: dict[str, str], word: str) -> None:
+    right = {"jwks_url": "https://id.example/jwks", "jwks_issuer": ISSUER, "jwks_audience": AUDIENCE}
+    assert Settings(**right).jwks_url == right["jwks_url"]
+    assert Settings(**{**right, "jwks_url": "http://localhost:9/jwks"})
+    with pytest.raises(ValidationError, match=word):
+        Settings(**{**right, **given_})
+
+
+def test_without_the_package_that_verifies_the_settings_say_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recallql.settings.find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match=r"recallql\[jwks\]"):
+        Settings(jwks_url="https://id.example/jwks", jwks_issuer=ISSUER, jwks_audience=AUDIENCE)
+    assert Settings().jwks_url == ""
