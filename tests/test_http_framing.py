@@ -11,9 +11,8 @@ import pytest
 from conftest import Process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import HEAD, USERS, Answer, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
+from wire import GRAPHQL, HEAD, KINDS, USERS, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
 
-GRAPHQL = "application/graphql-response+json"
 MEBIBYTE = 1024 * 1024
 LARGEST_BODY = 8 * MEBIBYTE
 
@@ -40,7 +39,7 @@ def test_requests_of_every_kind_alternate(process: Process, connection: Connecti
     kinds = list(KINDS.values())
     for first, second in itertools.product(kinds, repeat=2):
         for kind in (first, second, first):
-            assert kind.ask(connection) == kind.alone(process)
+            assert kind.ask(connection) == kind.alone(process.port)
 
 
 def test_what_one_connection_asks_does_not_answer_another(process: Process) -> None:
@@ -129,66 +128,13 @@ def test_a_client_may_read_late(process: Process) -> None:
         assert not sender.is_alive()
 
 
-# The kinds of requests, each with what it is answered on a connection of its own
-
-
-class Kind:
-    """A request as bytes; `alone` is what it is answered when nothing came before."""
-
-    def __init__(self, data: bytes, *, status: int = 200, method: str = "POST") -> None:
-        self.data = data
-        self.status = status
-        self.method = method
-        self._alone: dict[int, Answer] = {}
-
-    def ask(self, connection: Connection) -> Answer:
-        connection.send(self.data)
-        return self.read(connection)
-
-    def read(self, connection: Connection) -> Answer:
-        answer = connection.answer(self.method)
-        return answer if answer.status >= 200 else connection.answer(self.method)
-
-    def alone(self, process: Process) -> Answer:
-        if process.port not in self._alone:
-            with Connection(process.port) as connection:
-                answer = self._alone[process.port] = self.ask(connection)
-                assert answer.status == self.status, answer
-        return self._alone[process.port]
-
-
-BY_URL = "/graphql?query=%7Busers(first:0)%7BtotalCount%7D%7D"
-KINDS = {
-    "user 1": Kind(ask(1)),
-    "user 2": Kind(ask(2)),
-    "a body with spaces": Kind(request(body(3).ljust(len(body(3)) + 1))),
-    "a body of another number of digits": Kind(request(body(3).ljust(1000))),
-    "a large body": Kind(request(body(4).ljust(100_000))),
-    "another media type": Kind(ask(5, {"Accept": GRAPHQL})),
-    "a head with more": Kind(ask(5, {"X-More": "yes"})),
-    "names in capitals": Kind(ask(6).replace(HEAD, HEAD.replace(b"Content-", b"CONTENT-"))),
-    "to be continued": Kind(ask(6, {"Expect": "100-continue"})),
-    "chunks": Kind(request(headers={"Transfer-Encoding": "chunked"}) + chunked([body(7)[:9], body(7)[9:]])),
-    "by url": Kind(request(method="GET", target=BY_URL), method="GET"),
-    "the head of it": Kind(request(method="HEAD", target=BY_URL), method="HEAD"),
-    "a body nobody reads": Kind(request(b"hello", {"Content-Length": "5"}, method="GET", target=BY_URL), method="GET"),
-    "health": Kind(request(method="GET", target="/health"), method="GET"),
-    "nowhere": Kind(request(body(8), target="/graphqk"), status=404),
-    "a body that is no json": Kind(request(b"{"), status=400),
-    "no body": Kind(request(b""), status=400),
-    "another content type": Kind(ask(8, {"Content-Type": "text/plain"}), status=415),
-    "another host": Kind(ask(8, {"Host": "example.org"}), status=403),
-    "another method": Kind(request(body(8), {"Content-Length": str(len(body(8)))}, method="PUT"), status=405),
-}
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), names=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=12))
 def test_requests_cut_anywhere_are_answered_in_order_as_each_is_alone(
     process: Process, data: st.DataObject, names: list[str]
 ) -> None:
     kinds = [KINDS[name] for name in names]
-    expected = [kind.alone(process) for kind in kinds]
+    expected = [kind.alone(process.port) for kind in kinds]
     stream = b"".join(kind.data for kind in kinds)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(stream) - 1), max_size=8), label="cuts"))
     with Connection(process.port) as connection:
@@ -213,9 +159,8 @@ def test_a_body_ends_where_its_head_says(connection: Connection) -> None:
 def test_what_follows_a_body_and_is_no_request_ends_the_connection(connection: Connection, more: bytes) -> None:
     for _ in range(3):
         assert found(connection.ask(ask(1)), 1)
-    connection.send(HEAD + body(2), more + b"\r\n\r\n")
-    assert found(connection.answer(), 2)
-    assert connection.answer().status == 400
+    assert found(connection.ask(HEAD + body(2)), 2)
+    assert connection.ask(more + b"\r\n\r\n").status == 400
     assert connection.is_closed()
 
 

@@ -80,6 +80,10 @@ class Connection:
             body = self.rest()
         return Answer(status, tuple(item for item in headers.items() if item[0] != "date"), body)
 
+    def finish(self) -> None:
+        """Say that nothing more will be sent."""
+        self.socket.shutdown(socket.SHUT_WR)
+
     def rest(self) -> bytes:
         """All that comes until the server closes the connection."""
         while self._receive():
@@ -129,6 +133,7 @@ class Connection:
         return bool(piece)
 
 
+GRAPHQL = "application/graphql-response+json"
 HEADERS = {"Host": "127.0.0.1", "Content-Type": "application/json"}
 
 
@@ -140,7 +145,7 @@ def request(
     target: str = "/graphql",
     version: str = "1.1",
 ) -> bytes:
-    """A request with the usual headers, among them `Content-Length` unless it comes in chunks; `headers` replace them."""
+    """A request with the usual headers, with `Content-Length` unless it comes in chunks; `headers` replace them."""
     given = headers or {}
     length = {"Content-Length": str(len(body))} if body or method == "POST" else {}
     named = HEADERS | ({} if "Transfer-Encoding" in given else length) | given
@@ -185,3 +190,55 @@ def mutation(key: str) -> bytes:
 
 HEAD = ask(1).removesuffix(body(1))
 """The head of every ordinary request."""
+
+
+class Kind:
+    """One of the requests that a client may send, as bytes, with its method and the status it is answered with."""
+
+    def __init__(self, data: bytes, *, status: int = 200, method: str = "POST") -> None:
+        self.data = data
+        self.status = status
+        self.method = method
+        self._alone: dict[int, Answer] = {}
+
+    def ask(self, connection: Connection) -> Answer:
+        connection.send(self.data)
+        return self.read(connection)
+
+    def read(self, connection: Connection) -> Answer:
+        """The answer to it, without the word that it may go on."""
+        answer = connection.answer(self.method)
+        return answer if answer.status >= 200 else connection.answer(self.method)
+
+    def alone(self, port: int) -> Answer:
+        """What it is answered when nothing came before."""
+        if port not in self._alone:
+            with Connection(port) as connection:
+                answer = self._alone[port] = self.ask(connection)
+                assert answer.status == self.status, answer
+        return self._alone[port]
+
+
+BY_URL = "/graphql?query=%7Busers(first:0)%7BtotalCount%7D%7D"
+KINDS = {
+    "user 1": Kind(ask(1)),
+    "user 2": Kind(ask(2)),
+    "a body with spaces": Kind(request(body(3).ljust(len(body(3)) + 1))),
+    "a body of another number of digits": Kind(request(body(3).ljust(1000))),
+    "a large body": Kind(request(body(4).ljust(100_000))),
+    "another media type": Kind(ask(5, {"Accept": GRAPHQL})),
+    "a head with more": Kind(ask(5, {"X-More": "yes"})),
+    "names in capitals": Kind(ask(6).replace(HEAD, HEAD.replace(b"Content-", b"CONTENT-"))),
+    "to be continued": Kind(ask(6, {"Expect": "100-continue"})),
+    "chunks": Kind(request(headers={"Transfer-Encoding": "chunked"}) + chunked([body(7)[:9], body(7)[9:]])),
+    "by url": Kind(request(method="GET", target=BY_URL), method="GET"),
+    "the head of it": Kind(request(method="HEAD", target=BY_URL), method="HEAD"),
+    "a body nobody reads": Kind(request(b"hello", {"Content-Length": "5"}, method="GET", target=BY_URL), method="GET"),
+    "health": Kind(request(method="GET", target="/health"), method="GET"),
+    "nowhere": Kind(request(body(8), target="/graphqk"), status=404),
+    "a body that is no json": Kind(request(b"{"), status=400),
+    "no body": Kind(request(b""), status=400),
+    "another content type": Kind(ask(8, {"Content-Type": "text/plain"}), status=415),
+    "another host": Kind(ask(8, {"Host": "example.org"}), status=403),
+    "another method": Kind(request(body(8), {"Content-Length": str(len(body(8)))}, method="PUT"), status=405),
+}
