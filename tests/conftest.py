@@ -286,10 +286,12 @@ def process(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def unharmed(process: Process) -> Iterator[None]:
+def unharmed(process: Process, request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test `process` answers others, has met no fault, and has not carried out what was smuggled in."""
     before = len(process.output())
     yield
+    if request.node.get_closest_marker("xfail"):
+        return
     assert process.process.poll() is None, process.output()
     with Connection(process.port) as other:
         assert found(other.ask(ask(7)), 7)

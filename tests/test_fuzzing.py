@@ -244,7 +244,7 @@ def test_damaged_requests_do_no_harm_and_leave_nobody_waiting(
     assert b"INTERNAL_SERVER_ERROR" not in said, said
     with Connection(process.port) as connection:
         assert found(connection.ask(ask(2)), 2)
-    assert "Traceback" not in process.output()[logged:]
+    assert "Traceback" not in process.output()[logged:], (process.output()[logged:], stream)
 
 
 @pytest.mark.xfail(reason="what is no HTTP is refused in plain text")
