@@ -286,18 +286,24 @@ def process(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def unharmed(process: Process, request: pytest.FixtureRequest) -> Iterator[None]:
+def unharmed(process: Process) -> Iterator[None]:
     """After the test `process` answers others, has met no fault, and has not carried out what was smuggled in."""
     before = len(process.output())
     yield
-    if request.node.get_closest_marker("xfail"):
-        return
     assert process.process.poll() is None, process.output()
     with Connection(process.port) as other:
         assert found(other.ask(ask(7)), 7)
-    _, traceback, what = process.output()[before:].partition("Traceback")
-    assert not traceback, what[:5000]
+    assert [fault for fault in faults(process.output()[before:]) if GONE not in fault] == []
     assert process.graphql('{ user(userId: "smuggled") { name } }') == {"user": None}
+
+
+GONE = "the handler is closed"
+"""Of a refusal that overtook the answers before it: these are logged as faults, of whatever test runs by then."""
+
+
+def faults(output: str) -> list[str]:
+    """The lines of a log that tell of a fault."""
+    return [line for line in output.splitlines() if "Traceback" in line]
 
 
 @pytest.fixture

@@ -11,7 +11,22 @@ import pytest
 from conftest import Process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import GRAPHQL, HEAD, KINDS, USERS, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
+from wire import (
+    GRAPHQL,
+    HEAD,
+    KINDS,
+    QUERY,
+    USERS,
+    Closed,
+    Connection,
+    ask,
+    body,
+    chunked,
+    found,
+    graphql,
+    mutation,
+    request,
+)
 
 MEBIBYTE = 1024 * 1024
 LARGEST_BODY = 8 * MEBIBYTE
@@ -66,6 +81,33 @@ def test_many_connections_in_step_are_each_given_their_own_answer(process: Proce
     finally:
         for connection in connections:
             connection.socket.close()
+
+
+ADD = """mutation ($messages: [MessageInput!]!) {
+  addMessages(input: {sessionId: "slow", messages: $messages}) { messages { sequence } userErrors { code } }
+}"""
+
+
+def test_a_quick_request_is_answered_after_the_slow_one_before_it(connection: Connection) -> None:
+    messages = [{"role": "USER", "content": "x" * 10_000} for _ in range(100)]
+    slow = request(graphql(ADD, messages=messages))
+    for pieces in ((slow, ask(1), ask(2)), (slow + ask(1), ask(2)), (slow, ask(1)[:90], ask(1)[90:] + ask(2))):
+        for _ in range(3):
+            connection.send(*pieces)
+            payload = connection.answer().json()["data"]["addMessages"]
+            assert payload["userErrors"] == []
+            assert len(payload["messages"]) == 100
+            assert found(connection.answer(), 1)
+            assert found(connection.answer(), 2)
+
+
+def test_a_request_sees_what_the_one_before_it_has_written(connection: Connection) -> None:
+    rename = 'mutation ($name: String!) { upsertUser(input: {userId: "renamed", name: $name}) { created } }'
+    read = request(graphql(QUERY, id="renamed"))
+    for number in range(50):
+        connection.send(request(graphql(rename, name=f"name {number}")) + read)
+        assert "errors" not in connection.answer().json()
+        assert connection.answer().json() == {"data": {"user": {"name": f"name {number}"}}}
 
 
 # Cut anywhere

@@ -219,7 +219,7 @@ class Kind:
         return self._alone[port]
 
 
-BY_URL = "/graphql?query=%7Busers(first:0)%7BtotalCount%7D%7D"
+BY_URL = "/graphql?query=%7Bviewer%7Brole%7D%7D"
 KINDS = {
     "user 1": Kind(ask(1)),
     "user 2": Kind(ask(2)),
