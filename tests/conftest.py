@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import uvicorn
+from wire import UPSERT, USERS, Connection, ask, found
 
 from recallql.app import Application, create_app
 from recallql.http import Endpoint
@@ -275,3 +276,45 @@ def serve(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Process
     yield start
     for running in started:
         running.close()
+
+
+@pytest.fixture(scope="session")
+def process(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The command in a process of its own, with the users that `wire.ask` asks for, to be spoken to in bytes."""
+    folder = tmp_path_factory.mktemp("process")
+    path = folder / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    running = Process(path, free_port(), [], {}, folder / "recallql.log")
+    running.wait_until_ready()
+    for number in range(USERS):
+        running.graphql(UPSERT, id=f"user-{number}")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def unharmed(process: Process) -> Iterator[None]:
+    """After the test `process` answers others, has met no fault, and has not carried out what was smuggled in."""
+    before = len(process.output())
+    yield
+    assert process.process.poll() is None, process.output()
+    with Connection(process.port) as other:
+        assert found(other.ask(ask(7)), 7)
+    assert [fault for fault in faults(process.output()[before:]) if GONE not in fault] == []
+    assert process.graphql('{ user(userId: "smuggled") { name } }') == {"user": None}
+
+
+GONE = "the handler is closed"
+"""Of a refusal that overtook the answers before it: these are logged as faults, of whatever test runs by then."""
+
+
+def faults(output: str) -> list[str]:
+    """The lines of a log that tell of a fault."""
+    return [line for line in output.splitlines() if "Traceback" in line]
+
+
+@pytest.fixture
+def connection(process: Process) -> Iterator[Connection]:
+    """A connection to `process`."""
+    with Connection(process.port) as opened:
+        yield opened
