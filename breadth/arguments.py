@@ -56,10 +56,10 @@ class Variables:
         self.quick = _quick(self._definitions, given)
         """The coerced values, where each is an ordinary one of a built-in scalar; else None."""
 
-    def coerce(self) -> "VariableValues | list[GraphQLError]":
-        """What graphql-core makes of them, or what it finds wrong with them."""
+    def coerce(self, *, errors: int | None = None) -> "VariableValues | list[GraphQLError]":
+        """What graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at most."""
         if self._values is None:
-            self._values = get_variable_values(self._schema, self._definitions, dict(self._given))
+            self._values = get_variable_values(self._schema, self._definitions, dict(self._given), errors)
         return self._values
 
     @property

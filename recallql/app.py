@@ -53,8 +53,9 @@ def create_app(settings: Settings) -> Starlette:
         await asyncio.to_thread(migrate, path)
         database = await Database.open(path, synchronous=settings.synchronous)
         clock = Clock()
+        executor = Executor(schema._schema, describe, limits=settings.limits)  # pyright: ignore[reportPrivateUsage]
         app.state.database = database
-        app.state.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
+        app.state.endpoint = Endpoint(database, executor, clock)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         try:
             yield
