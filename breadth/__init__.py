@@ -10,11 +10,25 @@ resolvers are called once each, with all parents, and its answers are written in
     writer.py      the function that writes a level
     running.py     one execution: levels, errors, nulls
     execution.py   from a request to an answer; what goes to graphql-core
+    limits.py      what a document may ask for at most
+    measures.py    what a document asks for, its fragments spread out
+    cost.py        what an operation costs, by the sizes of pages
     batching.py    the same batch resolvers under graphql-core
     cache.py       a bounded cache
 """
 
 from breadth.execution import Answer, Executor, Request
-from breadth.fields import BatchResolver, batch_field, computed_field, plain
+from breadth.fields import BatchResolver, PageSize, batch_field, computed_field, plain
+from breadth.limits import Limits
 
-__all__ = ["Answer", "BatchResolver", "Executor", "Request", "batch_field", "computed_field", "plain"]
+__all__ = [
+    "Answer",
+    "BatchResolver",
+    "Executor",
+    "Limits",
+    "PageSize",
+    "Request",
+    "batch_field",
+    "computed_field",
+    "plain",
+]

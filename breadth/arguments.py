@@ -46,9 +46,9 @@ class Signature:
             return None
         return values
 
-    def coerce(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
-        """What graphql-core makes of what was given, or what it finds wrong with it."""
-        return get_variable_values(self._schema, self._definitions, dict(given))
+    def coerce(self, given: Mapping[str, Any], errors: int | None) -> VariableValues | list[GraphQLError]:
+        """What graphql-core makes of what was given, or what it finds wrong with it; see `Variables.coerce`."""
+        return get_variable_values(self._schema, self._definitions, dict(given), errors)
 
 
 class Variables:
@@ -63,11 +63,16 @@ class Variables:
         self.plain = signature.plain(given)
         """Their plain values; None when graphql-core has to coerce them."""
 
-    def coerce(self) -> "VariableValues | list[GraphQLError]":
-        """What graphql-core makes of them, or what it finds wrong with them."""
+    def coerce(self, *, errors: int | None = None) -> "VariableValues | list[GraphQLError]":
+        """What graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at most."""
         if self._coerced is None:
-            self._coerced = self._signature.coerce(self._given)
+            self._coerced = self._signature.coerce(self._given, errors)
         return self._coerced
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """Their values by the names of GraphQL, for the sizes that stand in them."""
+        return self._given if self.plain is not None else self.coerced.coerced
 
     @property
     def coerced(self) -> VariableValues:

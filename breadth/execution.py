@@ -7,6 +7,7 @@ their document; which of the two it is, is known before anything runs.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 from graphql import (
@@ -18,13 +19,15 @@ from graphql import (
     OperationType,
     ValueNode,
     execute,
-    parse,
     validate,
 )
 from graphql.validation.validate import ValidationAbortedError
 
 from breadth.arguments import Signature, Variables
 from breadth.cache import Cache
+from breadth.cost import MOST, Cost
+from breadth.limits import Limits, TooComplex, parse_within
+from breadth.measures import Measurer
 from breadth.plan import Compiler, Selection, covers, flag_names
 from breadth.running import Run
 
@@ -37,19 +40,22 @@ CHAINED_MUTATIONS = 500
 LARGEST_CACHED = 64 * 1024
 """Characters of a document whose plan is kept, at most."""
 
+UNLIMITED = Limits(errors=MOST)
+
 
 @dataclass(frozen=True)
 class Request:
     """A GraphQL request, as it came.
 
     With `sha256` (the hash of a document, in hexadecimal digits) the document is kept under it, and `query` may be left
-    out the next time: Apollo's automatic persisted queries.
+    out the next time: Apollo's automatic persisted queries. With `cost` the answer tells the operation's.
     """
 
     query: str | None
     variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
     operation_name: str | None = None
     sha256: str | None = None
+    cost: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,14 @@ class _Document:
     """A document that was parsed and validated, its operations, and their plans."""
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode | None, errors: tuple[dict[str, Any], ...] = ()
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode | None,
+        errors: tuple[dict[str, Any], ...] = (),
+        costs: Mapping[str | None, Cost] = MappingProxyType({}),
     ) -> None:
         self.errors = errors
+        self.costs = costs
         self.operations: dict[str | None, OperationDefinitionNode] = {}
         self.covered = False
         self._schema = schema
@@ -119,13 +130,22 @@ class _Document:
 class Executor:
     """Executes requests on the schema of a Strawberry schema. `describe` translates what resolvers raise.
 
-    With `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
+    What exceeds `limits` is refused before anything runs. With `reference` everything runs on graphql-core: the
+    oracle that breadth-first execution is compared with.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, describe: Describe, *, documents: int = 1024, reference: bool = False
+        self,
+        schema: GraphQLSchema,
+        describe: Describe,
+        *,
+        limits: Limits = UNLIMITED,
+        documents: int = 1024,
+        reference: bool = False,
     ) -> None:
         self.schema = schema
+        self._limits = limits
+        self._measurer = Measurer(schema, limits)
         self._describe = describe
         self._documents: Cache[str, _Document] = Cache(documents)
         self._persisted: Cache[str, str] = Cache(documents)
@@ -162,8 +182,26 @@ class Executor:
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
         variables = Variables(document.signature(operation), request.variables)
-        if variables.plain is None and isinstance(wrong := variables.coerce(), list):
-            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong]}, executed=False)
+        most = self._limits.errors
+        if variables.plain is None and isinstance(wrong := variables.coerce(errors=most), list):
+            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]}, executed=False)
+        cost = document.costs[operation.name.value if operation.name else None].of(variables.sizes)
+        if cost > self._limits.cost:
+            answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
+        else:
+            answer = await self._run(document, operation, request, variables, context)
+        if request.cost:
+            answer.body["extensions"] = {"cost": {"requested": cost, "limit": self._limits.cost}}
+        return answer
+
+    async def _run(
+        self,
+        document: _Document,
+        operation: OperationDefinitionNode,
+        request: Request,
+        variables: Variables,
+        context: Any,
+    ) -> Answer:
         plan = document.plan(operation, variables) if document.covered and not self._reference else None
         if plan is None:
             return await self._run_graphql_core(document, operation, request, context)
@@ -193,7 +231,7 @@ class Executor:
     def _answer(self, data: Any, errors: list[GraphQLError] | None) -> Answer:
         body: dict[str, Any] = {"data": data}
         if errors:
-            body["errors"] = [self._described(error) for error in errors]
+            body["errors"] = [self._described(error) for error in errors[: self._limits.errors]]
         return Answer(body, executed=True)
 
     def _document(self, query: str) -> _Document:
@@ -206,15 +244,19 @@ class Executor:
 
     def _read(self, query: str) -> _Document:
         try:
-            document = parse(query, allow_empty_selection_sets=False)
-            errors = validate(self.schema, document)
+            document = parse_within(self._limits, query)
+            costs = self._measurer.costs(document)
+            # One error more says that there were too many; an abort before that, that the check itself took too long.
+            errors = validate(self.schema, document, max_errors=self._limits.errors)[: self._limits.errors]
             if any(isinstance(error, ValidationAbortedError) for error in errors):
-                message = "The document repeats its fields too often to be checked."
+                message = "The document repeats its fields, or nests its fragments, too much to be checked."
                 return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", message),))
             if errors:
                 formatted = tuple(_formatted(error, _validation_code(error)) for error in errors)
                 return _Document(self.schema, None, formatted)
-            return _Document(self.schema, document)
+            return _Document(self.schema, document, costs=costs)
+        except TooComplex as error:
+            return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", str(error)),))
         except GraphQLError as error:
             return _Document(self.schema, None, (_formatted(error, "GRAPHQL_PARSE_FAILED"),))
         except RecursionError:

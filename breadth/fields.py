@@ -42,6 +42,21 @@ class Computed:
 
 
 @dataclass(frozen=True)
+class PageSize:
+    """How many items a field's lists hold at most: the field itself, or the lists among its objects' fields.
+
+    The first of `arguments` that is given says it: a number does, a list does by its length. Their names are GraphQL's,
+    and `input.items` is one within an input object. `largest` is what the resolver refuses to exceed. `lookup` is what
+    it costs to find the items of one parent, in fields that could be answered meanwhile.
+    """
+
+    arguments: tuple[str, ...]
+    default: int
+    largest: int
+    lookup: int = 0
+
+
+@dataclass(frozen=True)
 class Batch:
     """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level.
 
@@ -54,6 +69,7 @@ class Batch:
     arguments: Callable[..., dict[str, Any]]
     needs: tuple[str, ...] | None
     records_at: tuple[tuple[str, ...], ...]
+    page_size: PageSize | None = None
 
 
 def batch_field(
@@ -64,13 +80,14 @@ def batch_field(
     arguments: Callable[..., dict[str, Any]] = dict,
     needs: tuple[str, ...] | None = None,
     records_at: tuple[tuple[str, ...], ...] = (),
+    page_size: PageSize | None = None,
 ) -> Any:
     """A field whose resolver takes all parents of its level. Its type is its annotation in the class.
 
     `parameters` are the field's arguments, annotated for Strawberry. `arguments` is given their plain values (see
-    `plain`), those left out left out. For `needs` and `records_at` see `Batch`.
+    `plain`), those left out left out. For `needs` and `records_at` see `Batch`, for what the field costs `PageSize`.
     """
-    batch = Batch(resolve, arguments, needs, records_at)
+    batch = Batch(resolve, arguments, needs, records_at, page_size)
 
     def from_graphql_core(root: Any, info: Info, **given: Any) -> Any:
         values = {name: plain(value) for name, value in given.items()}

@@ -56,9 +56,10 @@ def create_app(settings: Settings) -> Application:
         await asyncio.to_thread(migrate, path)
         database = await Database.open(path, synchronous=settings.synchronous)
         clock = Clock()
+        executor = Executor(schema._schema, describe, limits=settings.limits)  # pyright: ignore[reportPrivateUsage]
         app.state.database = database
         credentials = Credentials(database, settings)
-        app.endpoint = Endpoint(database, Executor(schema._schema, describe), clock, credentials)  # pyright: ignore[reportPrivateUsage]
+        app.endpoint = Endpoint(database, executor, clock, credentials)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         try:
             yield

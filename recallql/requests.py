@@ -61,7 +61,8 @@ def request_of(value: Any) -> Request:
         raise BadRequest("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest("`operationName` must be a string.")
-    return Request(query, variables or {}, name or None, hash)
+    wants_cost = (value.get("extensions") or {}).get("cost") is True
+    return Request(query, variables or {}, name or None, hash, wants_cost)
 
 
 def _persisted_hash(extensions: Any) -> str | None:

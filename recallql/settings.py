@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from breadth import Limits
 from recallql.hosts import is_loopback
 
 LEAST_SECRET = 16
@@ -43,6 +44,27 @@ class Settings(BaseSettings):
     shutdown_timeout: int = Field(
         30, ge=1, le=3600, description="Seconds that requests in flight are given to finish when the server stops."
     )
+    max_query_characters: int = Field(262_144, ge=1, description="Characters of a GraphQL document, at most.")
+    max_query_tokens: int = Field(10_000, ge=1, description="Tokens of a document; comments apart, as many.")
+    max_query_depth: int = Field(25, ge=1, le=200, description="How deeply a document nests fields, at most.")
+    max_query_aliases: int = Field(500, ge=0, description="Aliases of a document, fragments spread out.")
+    max_query_directives: int = Field(200, ge=0, description="Directives of a document, fragments spread out.")
+    max_query_fields: int = Field(2_500, ge=1, description="Fields that a document selects, fragments spread out.")
+    max_query_cost: int = Field(1_000_000, ge=1, description="Cost of an operation: mostly its answer's fields.")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on documents."""
+        return Limits(
+            characters=self.max_query_characters,
+            tokens=self.max_query_tokens,
+            depth=self.max_query_depth,
+            aliases=self.max_query_aliases,
+            directives=self.max_query_directives,
+            fields=self.max_query_fields,
+            cost=self.max_query_cost,
+            setting=lambda name: f"RECALLQL_MAX_QUERY_{name.upper()}",
+        )
 
     api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
     jwks_url: str = Field(

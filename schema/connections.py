@@ -8,8 +8,8 @@ from typing import Annotated, Any, Generic, TypeVar
 import strawberry
 from strawberry import UNSET
 
-from breadth import BatchResolver, batch_field, computed_field
-from resolvers.connections import CURSOR_OF, NODE, ROW, paging, total_counts
+from breadth import BatchResolver, PageSize, batch_field, computed_field
+from resolvers.connections import CURSOR_OF, DEFAULT_PAGE, LARGEST_PAGE, NODE, ROW, paging, total_counts
 
 T = TypeVar("T")
 
@@ -64,6 +64,7 @@ def parameter(name: str, annotation: object, default: object = UNSET) -> inspect
 
 
 PAGING = [parameter("first", First), parameter("after", After), parameter("last", Last), parameter("before", Before)]
+PAGE_SIZE = PageSize(("first", "last"), default=DEFAULT_PAGE, largest=LARGEST_PAGE, lookup=10)
 
 
 def connection_field(
@@ -94,6 +95,7 @@ def connection_field(
         arguments=partial(_arguments, **left_out),
         needs=needs,
         records_at=records_at,
+        page_size=PAGE_SIZE,
     )
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from breadth import batch_field, computed_field
+from breadth import PageSize, batch_field, computed_field
 from resolvers.ids import message_id
 from resolvers.memories import memories_of_messages
-from resolvers.messages import add_messages, delete_message, delete_range, update_message
+from resolvers.messages import LARGEST_BATCH, add_messages, delete_message, delete_range, update_message
 from resolvers.sessions import sessions_of
 from schema.connections import Connection, Edge, connection_field
 from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, optional, required
@@ -158,6 +158,7 @@ class MessageMutations:
         description="Appends messages to a session, all or none; they get the next sequences, side by side.",
         lists=("messages", "message_edges"),
         for_users=True,
+        page_size=PageSize(("input.messages",), default=0, largest=LARGEST_BATCH),
     )
     update_message: UpdateMessagePayload = mutation(
         update_message,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from breadth import batch_field
+from breadth import PageSize, batch_field
 from resolvers.errors import Refused
 from schema.connections import parameter
 
@@ -54,6 +54,7 @@ def mutation(
     description: str,
     lists: Sequence[str] = (),
     for_users: bool = False,
+    page_size: PageSize | None = None,
 ) -> Any:
     """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused.
 
@@ -72,4 +73,4 @@ def mutation(
 
     described = Annotated[input_type, strawberry.argument(description="What to do.")]
     argument = parameter("input", described, inspect.Parameter.empty)
-    return batch_field(resolve, description=description, parameters=[argument])
+    return batch_field(resolve, description=description, parameters=[argument], page_size=page_size)

@@ -10,11 +10,12 @@ import strawberry
 from strawberry import ID
 from strawberry.schema.config import StrawberryConfig
 
-from breadth import batch_field, computed_field
+from breadth import PageSize, batch_field, computed_field
 from resolvers.agents import agent as find_agent
 from resolvers.agents import list_agents
 from resolvers.context import Context
 from resolvers.ids import global_id
+from resolvers.nodes import LARGEST_LIST
 from resolvers.nodes import nodes as find_nodes
 from resolvers.purge import purge_deleted
 from resolvers.sessions import list_sessions
@@ -90,6 +91,7 @@ class Query:
         _nodes,
         description="The objects with these global ids, in their order; null for an id that is none.",
         parameters=[_key("ids", "Global ids, at most 100.", list[ID])],
+        page_size=PageSize(("ids",), default=0, largest=LARGEST_LIST),
     )
     user: User | None = batch_field(
         _user, description="The user under this key.", parameters=[_key("user_id", "The application's own key.")]

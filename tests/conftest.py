@@ -155,10 +155,10 @@ class Host:
 class Server(Api):
     """The application on a database, in this process; its lifespan is that of one test."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **settings: Any) -> None:
         host = self.host = Host.idle.pop() if Host.idle else Host()
         super().__init__(host.port, path)
-        self.app = create_app(Settings(database_url=f"sqlite:///{path}"))
+        self.app = create_app(Settings(database_url=f"sqlite:///{path}", **settings))
         self._lifespan = self.app.router.lifespan_context(self.app)
         host.wait_for(self._lifespan.__aenter__())
         host.app = self.app

@@ -195,7 +195,7 @@ EVERY_TYPE: list[Line] = [
 ]
 
 WIDE = {
-    "users": """{ users(first: 100, orderBy: {field: USER_ID, direction: ASC}) { totalCount pageInfo { hasNextPage
+    "users": """{ users(first: 10, orderBy: {field: USER_ID, direction: ASC}) { totalCount pageInfo { hasNextPage
         endCursor } edges { cursor node { __typename id userId email firstName lastName name about metadata createdAt
         updatedAt version
         sessions(first: 100) { totalCount edges { cursor node { id sessionId } } }
@@ -211,7 +211,7 @@ WIDE = {
         fragment wide on Memory { id memoryId kind content method model rating validFrom validUntil expiresAt metadata
             createdAt updatedAt version user { id } session { id } supersededBy { id } supersedes { id }
             sources(first: 100) { totalCount nodes { __typename ... on Message { id } ... on Document { id } } } }""",
-    "sessions": """{ sessions(first: 100) { totalCount edges { cursor node { id sessionId situation metadata tokenBudget
+    "sessions": """{ sessions(first: 50) { totalCount edges { cursor node { id sessionId situation metadata tokenBudget
         contextOverflow createdAt updatedAt endedAt deletedAt lastActivityAt version user { id } agent { id }
         messages(first: 100) { totalCount edges { cursor node { id messageId sequence role name content parts toolCalls
             toolCallId metadata tokenCount createdAt updatedAt version session { id } memories { edges { cursor node {

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -366,7 +367,11 @@ def test_every_loopback_address_is_served(api: Server, host: str) -> None:
 
 
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL])
-def test_an_answer_too_deep_for_json_is_no_fault_of_the_server(api: Server, accept: str) -> None:
+def test_an_answer_too_deep_for_json_is_no_fault_of_the_server(
+    tmp_path: Path, accept: str, request: pytest.FixtureRequest
+) -> None:
+    api = Server(tmp_path / "recallql.db", max_query_depth=200)
+    request.addfinalizer(api.close)
     api.graphql("""mutation {
       createUser(input: {userId: "deep"}) { userErrors { code } }
       createSession(input: {sessionId: "deep", userId: "deep"}) { userErrors { code } }

@@ -151,6 +151,13 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "jwks_audience": "recall",
         "jwks_user_claim": "user",
         "jwks_project": "web",
+        "max_query_characters": 8,
+        "max_query_tokens": 9,
+        "max_query_depth": 10,
+        "max_query_aliases": 11,
+        "max_query_directives": 12,
+        "max_query_fields": 13,
+        "max_query_cost": 14,
     }
     assert wanted.keys() == Settings.model_fields.keys(), "a new setting belongs into this test"
     for name, value in wanted.items():
