@@ -1,5 +1,7 @@
 """The first tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -15,15 +17,19 @@ Json = sa.Text().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    # A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a
-    # declared INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
-    if op.get_bind().dialect.name == "sqlite":
-        primary_key = (
-            sa.Column("number", sa.Integer, primary_key=True),
-            sa.UniqueConstraint("session_key", "sequence", name="pk_messages"),
-        )
-    else:
-        primary_key = (sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_messages"),)
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+
+    def primary_key(table: str, *columns: str) -> tuple[Any, ...]:
+        """Of a table that is searched.
+
+        A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a
+        declared INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
+        """
+        if on_sqlite:
+            number = sa.Column("number", sa.Integer, primary_key=True)
+            return number, sa.UniqueConstraint(*columns, name=f"pk_{table}")
+        return (sa.PrimaryKeyConstraint(*columns, name=f"pk_{table}"),)
+
     op.create_table(
         "agents",
         sa.Column("key", Key, nullable=False),
@@ -54,7 +60,7 @@ def upgrade() -> None:
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("version", Number, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_documents"),
+        *primary_key("documents", "key"),
     )
     op.create_index("ix_documents_agent_key_created_at_key", "documents", ["agent_key", "created_at", "key"])
     op.create_index("ix_documents_user_key_created_at_key", "documents", ["user_key", "created_at", "key"])
@@ -87,7 +93,7 @@ def upgrade() -> None:
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("deleted_at", Time, nullable=True),
         sa.Column("version", Number, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_memories"),
+        *primary_key("memories", "key"),
     )
     op.create_index("ix_memories_deleted_at", "memories", ["deleted_at"])
     op.create_index("ix_memories_session_key_created_at_key", "memories", ["session_key", "created_at", "key"])
@@ -188,7 +194,7 @@ def upgrade() -> None:
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("version", Number, nullable=False),
-        *primary_key,
+        *primary_key("messages", "session_key", "sequence"),
         sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_messages_sessions", ondelete="CASCADE"),
         sa.UniqueConstraint(
             "session_key", "generation", "message_id", name="uq_messages_session_key_generation_message_id"
@@ -205,3 +211,39 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])
+    if on_sqlite:
+        _index_words()
+
+
+def _index_words() -> None:
+    """Full-text indexes on SQLite: each knows the rows up to a number, `through`; the newer ones are put in later.
+
+    What is edited or deleted below that is followed by triggers, whichever statement does it. A number is given again
+    once the highest ones are gone: then `through` goes back to what is there.
+    """
+    op.execute("CREATE TABLE indexed (name TEXT PRIMARY KEY NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID")
+    for table, columns, words in (
+        ("messages", "content", "content"),
+        ("memories", "content", "content"),
+        ("documents", "title, content", "title || char(10) || content"),
+    ):
+        index = f"{table}_words"
+        old, new = (words.replace("title", f"{row}.title").replace("content", f"{row}.content") for row in ("old", "new"))
+        through = f"(SELECT through FROM indexed WHERE name = '{table}')"
+        remove = f"INSERT INTO {index} ({index}, rowid, text) SELECT 'delete', old.number, indexed({old})"
+        op.execute(f"INSERT INTO indexed VALUES ('{table}', 0)")
+        op.execute(
+            f"CREATE VIRTUAL TABLE {index} USING fts5"
+            "(text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii')"
+        )
+        op.execute(
+            f"CREATE TRIGGER {index}_after_delete AFTER DELETE ON {table} BEGIN "
+            f"{remove} WHERE old.number <= {through}; "
+            f"UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0) "
+            f"WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0); END"
+        )
+        op.execute(
+            f"CREATE TRIGGER {index}_after_update AFTER UPDATE OF {columns} ON {table} "
+            f"WHEN old.number <= {through} AND {old} IS NOT {new} BEGIN {remove}; "
+            f"INSERT INTO {index} (rowid, text) VALUES (old.number, indexed({new})); END"
+        )

@@ -1,0 +1,183 @@
+"""Ranking: how well texts answer a question. Knows nothing of where they are kept.
+
+BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
+every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks for
+a time. The weights were chosen on some conversations of LoCoMo and hold on the others (`benchmarks/README.md`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import log
+from typing import NamedTuple
+
+from models.words import spaced
+from resolvers.questions import Question, beginning, nearness, term_of
+
+SATURATION, LENGTH_SHARE = 0.9, 0.4
+"""BM25's k1 and b."""
+
+NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
+"""What a word counts that was said so many turns before or after."""
+
+SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
+TIME_WORDS, IS_QUESTION = 1.2, 0.9
+
+_time_words = frozenset(
+    """yesterday today tonight tomorrow last next ago day days week weeks weekend month months year years morning night
+    recently since monday tuesday wednesday thursday friday saturday sunday january february march april may june july
+    august september october november december""".split()
+)
+
+
+class Turn(NamedTuple):
+    """A text to be ranked. Turns with the same `place` are neighbours by their positions, which are 0 where there are
+    no neighbours."""
+
+    place: bytes
+    position: int
+    text: str
+    speaker: str | None
+    role: str | None
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a ranking goes by that is of all the texts together.
+
+    Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
+    `frequencies` says for each term of the question in how many of `count` texts it stands, `length` is their mean
+    length in characters, `best` the highest score by words.
+    """
+
+    count: int
+    length: float
+    frequencies: Sequence[int]
+    best: float = 0.0
+
+    def weights(self) -> list[float]:
+        """The inverse document frequency of each term."""
+        return [log(1 + (max(self.count, n) - n + 0.5) / (n + 0.5)) for n in self.frequencies]
+
+
+def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[int, int]]:
+    """For each term how often it stands in which of the texts.
+
+    The texts are looked through as one long string for the beginnings of words, which is faster than taking all of them
+    apart; only what begins right is stemmed.
+    """
+    plain = [spaced(text) for text in texts]
+    starts = list(accumulate((len(text) + 1 for text in plain), initial=0))
+    whole = f" {' '.join(plain)} "
+    found: list[dict[int, int]] = []
+    for term in terms:
+        counts: dict[int, int] = {}
+        needle = f" {beginning(term)}"
+        at = whole.find(needle)
+        while at >= 0:
+            end = whole.find(" ", at + len(needle))
+            if term_of(whole[at + 1 : end]) == term:
+                index = bisect_right(starts, at) - 1
+                counts[index] = counts.get(index, 0) + 1
+            at = whole.find(needle, end)
+        found.append(counts)
+    return found
+
+
+def rank(
+    turns: Sequence[Turn], question: Question, statistics: Statistics | None = None
+) -> tuple[list[tuple[float, int]], Statistics]:
+    """Scores (0 to 1, best first) with the indices of the turns that answer at all, and what they were scored by.
+
+    Turns are in the order of place and position. Without statistics those of the turns themselves are taken.
+    """
+    if not turns:
+        return [], statistics or Statistics(0, 0.0, [0] * len(question.terms))
+    found = occurrences([turn.text for turn in turns], question.terms)
+    lengths = [len(turn.text) for turn in turns]
+    if statistics is None:
+        mean = sum(lengths) / len(lengths)
+        statistics = Statistics(len(turns), mean, [len(counts) for counts in found])
+    weights = statistics.weights()
+    scores = _by_words(turns, lengths, found, weights, statistics.length)
+    if not scores:
+        return [], statistics
+    if not statistics.best:
+        best = max(scores.values())
+        statistics = Statistics(statistics.count, statistics.length, statistics.frequencies, best)
+    ideal = sum(weights) * (1 + SATURATION)
+    ranked: list[tuple[float, int]] = []
+    for index, score in scores.items():
+        score = _besides(turns[index], question, score, statistics.best)
+        ranked.append((round(score / (score + ideal), 6), index))
+    ranked.sort(key=lambda pair: (-pair[0], pair[1]))
+    return ranked, statistics
+
+
+def _by_words(
+    turns: Sequence[Turn],
+    lengths: Sequence[int],
+    found: Sequence[Mapping[int, int]],
+    weights: Sequence[float],
+    mean: float,
+) -> dict[int, float]:
+    """The score of each turn that has a word of the question in it or near it."""
+    near: dict[int, list[tuple[int, float]]] = {}
+    normal: dict[int, float] = {}
+    scores: dict[int, float] = {}
+    places: dict[bytes, float] = {}
+    if turns[0].position:
+        mean *= 1 + sum(NEIGHBOURS.values())
+    for counts, weight in zip(found, weights, strict=True):
+        spread: dict[int, float] = {}
+        for index, count in counts.items():
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            for other, share in near[index]:
+                spread[other] = spread.get(other, 0.0) + share * count
+        for index, count in spread.items():
+            if index not in normal:
+                if index not in near:
+                    near[index] = _neighbours(turns, index)
+                # What is near it, seen from its side.
+                length = sum(
+                    lengths[other] * (NEIGHBOURS.get(turns[other].position - turns[index].position, 1.0))
+                    for other, _ in near[index]
+                )
+                normal[index] = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / (mean or 1.0))
+            scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal[index])
+        for place in {turns[index].place for index in counts}:
+            places[place] = places.get(place, 0.0) + weight
+    return {index: score + SESSION * places[turns[index].place] for index, score in scores.items()}
+
+
+def _neighbours(turns: Sequence[Turn], index: int) -> list[tuple[int, float]]:
+    """The turns that a word of this one counts for, and how much."""
+    place, position = turns[index].place, turns[index].position
+    found = [(index, 1.0)]
+    for step in (-1, 1):
+        other = index + step
+        while 0 <= other < len(turns) and turns[other].place == place:
+            distance = position - turns[other].position
+            if distance not in NEIGHBOURS:
+                break
+            found.append((other, NEIGHBOURS[distance]))
+            other += step
+    return found
+
+
+def _besides(turn: Turn, question: Question, score: float, best: float) -> float:
+    """A score with what the sentence says besides its words."""
+    if turn.speaker and not question.said.isdisjoint(turn.speaker.lower().split()):
+        score += SPEAKER * best
+    if question.role is not None and turn.role == question.role:
+        score += ROLE * best
+    if question.day is not None:
+        score += DATE * best * nearness(question.day, turn.created_at)
+    if question.asks_when and not _time_words.isdisjoint(spaced(turn.text).split()):
+        score *= TIME_WORDS
+    if turn.text.rstrip().endswith("?"):
+        score *= IS_QUESTION
+    return score
