@@ -68,6 +68,9 @@ class Collection:
     def name(self) -> str:
         return self.table.name
 
+    def is_of(self, row: Record) -> bool:
+        return getattr(type(row), "noun", None) == self.noun
+
 
 MESSAGES = Collection(
     "Message", messages, messages.c.content, MESSAGES_OF_SESSION.filters, scanned=3000, late=INDEXED_TOGETHER
@@ -129,7 +132,7 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
     table = collection.table
     passes = and_(*(collection.filters[name](table) for name in given)) if given else literal_column("1")
     is_message = collection is MESSAGES
-    return select(
+    columns: list[ColumnElement[Any]] = [
         _number(table).label("number"),
         (messages.c.session_key if is_message else table.c.key).label("place"),
         (messages.c.sequence if is_message else literal_column("0", Integer)).label("position"),
@@ -139,7 +142,8 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
         collection.words.label("text"),
         table.c.created_at,
         passes.label("passes"),
-    )
+    ]
+    return select(*columns)
 
 
 @lru_cache(maxsize=256)
@@ -204,13 +208,12 @@ def _texts(sql: str) -> dict[str, Statement]:
 _progress = _texts(
     "SELECT through, (SELECT coalesce(max(number), 0) FROM {table}) AS newest FROM indexed WHERE name = '{table}'"
 )
-_with_word = _texts("SELECT rowid AS number FROM {index} WHERE {index} MATCH :word LIMIT :limit")
-_count_word = _texts(
-    f"SELECT count(*) AS count FROM (SELECT 1 FROM {{index}} WHERE {{index}} MATCH :word LIMIT {_COUNTED})"
-)
+_with_word = _texts("SELECT rowid AS number FROM {index} WHERE {index} MATCH :word ORDER BY rowid DESC LIMIT :limit")
+_count_word = _texts("SELECT count(*) AS count FROM (SELECT 1 FROM {index} WHERE {index} MATCH :word LIMIT :limit)")
 _tail = _texts("SELECT number, {words} AS text FROM {table} WHERE number > :through ORDER BY number")
 _batch_end = _texts(
-    "SELECT max(number) AS number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)"
+    "SELECT max(number) AS number FROM "
+    "(SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)"
 )
 _put = _texts(
     "INSERT INTO {index} (rowid, text) SELECT number, indexed({words}) FROM {table} "
@@ -258,7 +261,8 @@ def _match(word: str) -> str:
 
 async def count_word(read: Reader, collection: Collection, word: str) -> int:
     """In how many rows of the index, of any project, a word stands in any of its forms."""
-    return (await read.fetch(_count_word[collection.name], {"word": _match(word)}, slowly=True))[0]["count"]
+    bound = {"word": _match(word), "limit": _COUNTED}
+    return (await read.fetch(_count_word[collection.name], bound, slowly=True))[0]["count"]
 
 
 async def rows_with_word(read: Reader, collection: Collection, word: str, limit: int) -> list[int]:

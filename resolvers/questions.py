@@ -9,27 +9,18 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from threading import local
+from typing import Any
 
 import snowballstemmer
 
 from models.words import UNSPACED, words
+from resolvers.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
 
 LARGEST_QUESTION = 64
 """Different words that are looked for, at most: the first ones."""
 
-STOP_WORDS = frozenset(
-    """a about above after again against all am an and any are aren as at be because been before being below between
-    both but by can cannot could couldn d did didn do does doesn doing don down during each few for from further had
-    hadn has hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself ll m
-    me more most mustn my myself no nor not of off on once only or other ought our ours ourselves out over own re s same
-    she should shouldn so some such t than that the their theirs them themselves then there these they this those
-    through to too under until up ve very was wasn we weren were what when where which while who whom why will with won
-    would wouldn you your yours yourself yourselves""".split()
-)
-_speaking_of_self = frozenset("i me my mine myself".split())
-_speaking_to_other = frozenset("you your yours yourself".split())
-_asks_when = re.compile(r"\s*(when|how long|what (date|year|month|day|time))\b", re.IGNORECASE)
 _single = re.compile(f"[{UNSPACED}]")
+_asks_when = re.compile(ASKS_WHEN, re.IGNORECASE)
 _stemmers = local()
 
 
@@ -79,15 +70,14 @@ def parse_question(text: str) -> Question:
             terms.setdefault(term, []).append(word)
     every = frozenset(said)
     role = None
-    if every & _speaking_to_other:
+    if every & TO_OTHER:
         role = "ASSISTANT"
-    elif every & _speaking_of_self:
+    elif every & OF_SELF:
         role = "USER"
     return Question(terms, every, _asks_when.match(text) is not None, role, _day_of(text))
 
 
-_months = "january february march april may june july august september october november december".split()
-_month = f"(?P<month>{'|'.join(_months)})"
+_month = f"(?P<month>{'|'.join(MONTHS)})"
 _ordinal = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b(?!\d)"
 _dates = [
     re.compile(rf"\b{_month}\s+{_ordinal}(?:,?\s+(?P<year>\d{{4}})\b)?", re.IGNORECASE),
@@ -104,7 +94,8 @@ def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
     for form in _dates:
         if found := form.search(text):
             parts = found.groupdict()
-            month = int(parts["number"]) if parts.get("number") else _months.index(parts["month"].lower()) + 1
+            name: Any = parts.get("month")
+            month = int(parts["number"]) if name is None else MONTHS.index(name.lower()) + 1
             year, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
             try:
                 date(year or 2000, month, day or 1)

@@ -1,18 +1,19 @@
 """Ranking: how well texts answer a question. Knows nothing of where they are kept.
 
 BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
-every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks for
-a time. The weights were chosen on some conversations of LoCoMo and hold on the others (`benchmarks/README.md`).
+every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks
+for a time. The weights were chosen on some conversations of LoCoMo and hold on the others (`benchmarks/README.md`).
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import log
 from typing import NamedTuple
 
 from models.words import spaced
+from resolvers.english import TIME_WORDS
 from resolvers.questions import Question, beginning, nearness, term_of
 
 SATURATION, LENGTH_SHARE = 0.9, 0.4
@@ -22,13 +23,7 @@ NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 """What a word counts that was said so many turns before or after."""
 
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
-TIME_WORDS, IS_QUESTION = 1.2, 0.9
-
-_time_words = frozenset(
-    """yesterday today tonight tomorrow last next ago day days week weeks weekend month months year years morning night
-    recently since monday tuesday wednesday thursday friday saturday sunday january february march april may june july
-    august september october november december""".split()
-)
+NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
 
 class Turn(NamedTuple):
@@ -48,13 +43,13 @@ class Statistics:
     """What a ranking goes by that is of all the texts together.
 
     Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
-    `frequencies` says for each term of the question in how many of `count` texts it stands, `length` is their mean
-    length in characters, `best` the highest score by words.
+    `frequencies` says for each term of the question in how many of `count` texts it stands, `lengths` is the mean
+    length of each kind's texts in characters, `best` the highest score by words.
     """
 
     count: int
-    length: float
     frequencies: Sequence[int]
+    lengths: Sequence[float]
     best: float = 0.0
 
     def weights(self) -> list[float]:
@@ -86,51 +81,61 @@ def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[
     return found
 
 
-def rank(
-    turns: Sequence[Turn], question: Question, statistics: Statistics | None = None
-) -> tuple[list[tuple[float, int]], Statistics]:
-    """Scores (0 to 1, best first) with the indices of the turns that answer at all, and what they were scored by.
+@dataclass(frozen=True)
+class Gathered:
+    """Turns of one kind in the order of place and position, and where the terms of the question stand in them (see
+    `occurrences`).
 
-    Turns are in the order of place and position. Without statistics those of the turns themselves are taken.
+    `frequencies` and `count` are those of all the texts that they were chosen from.
     """
-    if not turns:
-        return [], statistics or Statistics(0, 0.0, [0] * len(question.terms))
+
+    turns: Sequence[Turn]
+    found: Sequence[Mapping[int, int]]
+    frequencies: Sequence[int]
+    count: int
+
+
+def gather(turns: Sequence[Turn], question: Question) -> Gathered:
+    """Turns that are all there are."""
     found = occurrences([turn.text for turn in turns], question.terms)
-    lengths = [len(turn.text) for turn in turns]
+    return Gathered(turns, found, [len(counts) for counts in found], len(turns))
+
+
+def rank(
+    kinds: Sequence[Gathered], question: Question, statistics: Statistics | None = None
+) -> tuple[list[list[tuple[float, Turn]]], Statistics]:
+    """For each kind its turns that answer at all with their scores (0 to 1), and what they were scored by.
+
+    Without statistics those of all that was gathered are taken.
+    """
     if statistics is None:
-        mean = sum(lengths) / len(lengths)
-        statistics = Statistics(len(turns), mean, [len(counts) for counts in found])
+        statistics = Statistics(
+            sum(kind.count for kind in kinds),
+            [sum(numbers) for numbers in zip(*(kind.frequencies for kind in kinds), strict=True)],
+            [sum(len(turn.text) for turn in kind.turns) / max(1, len(kind.turns)) for kind in kinds],
+        )
     weights = statistics.weights()
-    scores = _by_words(turns, lengths, found, weights, statistics.length)
-    if not scores:
-        return [], statistics
-    if not statistics.best:
-        best = max(scores.values())
-        statistics = Statistics(statistics.count, statistics.length, statistics.frequencies, best)
+    scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
+    best = statistics.best or max((score for own in scores for score in own.values()), default=0.0)
     ideal = sum(weights) * (1 + SATURATION)
-    ranked: list[tuple[float, int]] = []
-    for index, score in scores.items():
-        score = _besides(turns[index], question, score, statistics.best)
-        ranked.append((round(score / (score + ideal), 6), index))
-    ranked.sort(key=lambda pair: (-pair[0], pair[1]))
-    return ranked, statistics
+    ranked: list[list[tuple[float, Turn]]] = []
+    for kind, own in zip(kinds, scores, strict=True):
+        whole = [(kind.turns[index], score) for index, score in own.items()]
+        evidence = [(turn, _besides(turn, question, score, best)) for turn, score in whole]
+        ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
+    return ranked, replace(statistics, best=best)
 
 
-def _by_words(
-    turns: Sequence[Turn],
-    lengths: Sequence[int],
-    found: Sequence[Mapping[int, int]],
-    weights: Sequence[float],
-    mean: float,
-) -> dict[int, float]:
+def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:
     """The score of each turn that has a word of the question in it or near it."""
+    turns = kind.turns
     near: dict[int, list[tuple[int, float]]] = {}
     normal: dict[int, float] = {}
     scores: dict[int, float] = {}
     places: dict[bytes, float] = {}
-    if turns[0].position:
+    if turns and turns[0].position:
         mean *= 1 + sum(NEIGHBOURS.values())
-    for counts, weight in zip(found, weights, strict=True):
+    for counts, weight in zip(kind.found, weights, strict=True):
         spread: dict[int, float] = {}
         for index, count in counts.items():
             if index not in near:
@@ -143,7 +148,7 @@ def _by_words(
                     near[index] = _neighbours(turns, index)
                 # What is near it, seen from its side.
                 length = sum(
-                    lengths[other] * (NEIGHBOURS.get(turns[other].position - turns[index].position, 1.0))
+                    len(turns[other].text) * (NEIGHBOURS.get(turns[other].position - turns[index].position, 1.0))
                     for other, _ in near[index]
                 )
                 normal[index] = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / (mean or 1.0))
@@ -176,8 +181,8 @@ def _besides(turn: Turn, question: Question, score: float, best: float) -> float
         score += ROLE * best
     if question.day is not None:
         score += DATE * best * nearness(question.day, turn.created_at)
-    if question.asks_when and not _time_words.isdisjoint(spaced(turn.text).split()):
-        score *= TIME_WORDS
+    if question.asks_when and not TIME_WORDS.isdisjoint(spaced(turn.text).split()):
+        score *= NAMES_TIME
     if turn.text.rstrip().endswith("?"):
         score *= IS_QUESTION
     return score

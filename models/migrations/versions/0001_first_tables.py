@@ -215,6 +215,22 @@ def upgrade() -> None:
         _index_words()
 
 
+_INDEX = (
+    "INSERT INTO indexed VALUES ('{table}', 0)",
+    "CREATE VIRTUAL TABLE {table}_words USING fts5"
+    "(text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii')",
+    "CREATE TRIGGER {table}_words_after_delete AFTER DELETE ON {table} BEGIN "
+    "INSERT INTO {table}_words ({table}_words, rowid, text) SELECT 'delete', old.number, indexed({old}) "
+    "WHERE old.number <= (SELECT through FROM indexed WHERE name = '{table}'); "
+    "UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0) "
+    "WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0); END",
+    "CREATE TRIGGER {table}_words_after_update AFTER UPDATE OF {columns} ON {table} "
+    "WHEN old.number <= (SELECT through FROM indexed WHERE name = '{table}') AND {old} IS NOT {new} BEGIN "
+    "INSERT INTO {table}_words ({table}_words, rowid, text) VALUES ('delete', old.number, indexed({old})); "
+    "INSERT INTO {table}_words (rowid, text) VALUES (new.number, indexed({new})); END",
+)
+
+
 def _index_words() -> None:
     """Full-text indexes on SQLite: each knows the rows up to a number, `through`; the newer ones are put in later.
 
@@ -222,28 +238,7 @@ def _index_words() -> None:
     once the highest ones are gone: then `through` goes back to what is there.
     """
     op.execute("CREATE TABLE indexed (name TEXT PRIMARY KEY NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID")
-    for table, columns, words in (
-        ("messages", "content", "content"),
-        ("memories", "content", "content"),
-        ("documents", "title, content", "title || char(10) || content"),
-    ):
-        index = f"{table}_words"
-        old, new = (words.replace("title", f"{row}.title").replace("content", f"{row}.content") for row in ("old", "new"))
-        through = f"(SELECT through FROM indexed WHERE name = '{table}')"
-        remove = f"INSERT INTO {index} ({index}, rowid, text) SELECT 'delete', old.number, indexed({old})"
-        op.execute(f"INSERT INTO indexed VALUES ('{table}', 0)")
-        op.execute(
-            f"CREATE VIRTUAL TABLE {index} USING fts5"
-            "(text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii')"
-        )
-        op.execute(
-            f"CREATE TRIGGER {index}_after_delete AFTER DELETE ON {table} BEGIN "
-            f"{remove} WHERE old.number <= {through}; "
-            f"UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0) "
-            f"WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0); END"
-        )
-        op.execute(
-            f"CREATE TRIGGER {index}_after_update AFTER UPDATE OF {columns} ON {table} "
-            f"WHEN old.number <= {through} AND {old} IS NOT {new} BEGIN {remove}; "
-            f"INSERT INTO {index} (rowid, text) VALUES (old.number, indexed({new})); END"
-        )
+    for table, columns in (("messages", ["content"]), ("memories", ["content"]), ("documents", ["title", "content"])):
+        old, new = (" || char(10) || ".join(f"{row}.{column}" for column in columns) for row in ("old", "new"))
+        for statement in _INDEX:
+            op.execute(statement.format(table=table, columns=", ".join(columns), old=old, new=new))
