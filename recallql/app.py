@@ -20,6 +20,7 @@ from models.migrate import backups_of, migrate
 from recallql import __version__
 from recallql.errors import describe
 from recallql.http import Endpoint
+from recallql.indexing import keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
@@ -56,12 +57,14 @@ def create_app(settings: Settings) -> Starlette:
         app.state.database = database
         app.state.endpoint = Endpoint(database, Executor(schema._schema, describe), clock)  # pyright: ignore[reportPrivateUsage]
         purging = asyncio.create_task(_purge_on(database, clock, settings))
+        indexing = asyncio.create_task(keep_indexed(database))
         try:
             yield
         finally:
-            purging.cancel()
-            with suppress(asyncio.CancelledError):
-                await purging
+            for task in (purging, indexing):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await database.close()
 
     return Application(

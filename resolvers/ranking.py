@@ -129,8 +129,7 @@ def rank(
 def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:
     """The score of each turn that has a word of the question in it or near it."""
     turns = kind.turns
-    near: dict[int, list[tuple[int, float]]] = {}
-    normal: dict[int, float] = {}
+    near: dict[int, tuple[list[tuple[int, float]], float]] = {}
     scores: dict[int, float] = {}
     places: dict[bytes, float] = {}
     if turns and turns[0].position:
@@ -140,37 +139,33 @@ def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int
         for index, count in counts.items():
             if index not in near:
                 near[index] = _neighbours(turns, index)
-            for other, share in near[index]:
+            for other, share in near[index][0]:
                 spread[other] = spread.get(other, 0.0) + share * count
         for index, count in spread.items():
-            if index not in normal:
-                if index not in near:
-                    near[index] = _neighbours(turns, index)
-                # What is near it, seen from its side.
-                length = sum(
-                    len(turns[other].text) * (NEIGHBOURS.get(turns[other].position - turns[index].position, 1.0))
-                    for other, _ in near[index]
-                )
-                normal[index] = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / (mean or 1.0))
-            scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal[index])
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            normal = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * near[index][1] / (mean or 1.0))
+            scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal)
         for place in {turns[index].place for index in counts}:
             places[place] = places.get(place, 0.0) + weight
     return {index: score + SESSION * places[turns[index].place] for index, score in scores.items()}
 
 
-def _neighbours(turns: Sequence[Turn], index: int) -> list[tuple[int, float]]:
-    """The turns that a word of this one counts for, and how much."""
-    place, position = turns[index].place, turns[index].position
+def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, float]], float]:
+    """The turns that a word of this one counts for, and how much; and the length of what counts for this one."""
+    turn = turns[index]
     found = [(index, 1.0)]
+    length = float(len(turn.text))
     for step in (-1, 1):
         other = index + step
-        while 0 <= other < len(turns) and turns[other].place == place:
-            distance = position - turns[other].position
+        while 0 <= other < len(turns) and turns[other].place == turn.place:
+            distance = turn.position - turns[other].position
             if distance not in NEIGHBOURS:
                 break
             found.append((other, NEIGHBOURS[distance]))
+            length += NEIGHBOURS[-distance] * len(turns[other].text)
             other += step
-    return found
+    return found, length
 
 
 def _besides(turn: Turn, question: Question, score: float, best: float) -> float:

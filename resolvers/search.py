@@ -44,10 +44,10 @@ from resolvers.questions import Question, parse_question
 from resolvers.ranking import Gathered, Statistics, Turn, gather, occurrences, rank
 from resolvers.users import display_name
 
-GATHERED = 20_000
+GATHERED = 10_000
 """Rows that the index names for the rarest words of a question, about; the commoner ones are left to scoring."""
 
-CONSIDERED, CHOSEN, READ_TOGETHER = 5000, 300, 500
+CONSIDERED, CHOSEN, READ_TOGETHER = 2000, 150, 200
 """Of those named how many are looked at, until how many may be results; and how many are read by one statement."""
 
 INLINE = 200
@@ -253,7 +253,8 @@ async def _candidates(
         through, newest = await progress(read, collection)
     # The tail is read after `through`: what goes into the index meanwhile is seen twice, not missed.
     tail = await read_tail(read, collection, through)
-    late = occurrences([row["text"] for row in tail], question.terms)
+    texts = [row["text"] for row in tail]
+    late = await asyncio.to_thread(occurrences, texts, question.terms) if texts else [{} for _ in question.terms]
     asked = [said[0] for said in question.terms.values()]
     counts = [await count_word(read, collection, word) for word in asked]
     frequencies = [count + len(rows) for count, rows in zip(counts, late, strict=True)]

@@ -215,20 +215,25 @@ def upgrade() -> None:
         _index_words()
 
 
-_INDEX = (
-    "INSERT INTO indexed VALUES ('{table}', 0)",
-    "CREATE VIRTUAL TABLE {table}_words USING fts5"
-    "(text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii')",
-    "CREATE TRIGGER {table}_words_after_delete AFTER DELETE ON {table} BEGIN "
-    "INSERT INTO {table}_words ({table}_words, rowid, text) SELECT 'delete', old.number, indexed({old}) "
-    "WHERE old.number <= (SELECT through FROM indexed WHERE name = '{table}'); "
-    "UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0) "
-    "WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0); END",
-    "CREATE TRIGGER {table}_words_after_update AFTER UPDATE OF {columns} ON {table} "
-    "WHEN old.number <= (SELECT through FROM indexed WHERE name = '{table}') AND {old} IS NOT {new} BEGIN "
-    "INSERT INTO {table}_words ({table}_words, rowid, text) VALUES ('delete', old.number, indexed({old})); "
-    "INSERT INTO {table}_words (rowid, text) VALUES (new.number, indexed({new})); END",
-)
+_INDEX = """
+INSERT INTO indexed VALUES ('{table}', 0);
+
+CREATE VIRTUAL TABLE {table}_words
+USING fts5 (text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii');
+
+CREATE TRIGGER {table}_words_after_delete AFTER DELETE ON {table} BEGIN
+  INSERT INTO {table}_words ({table}_words, rowid, text) SELECT 'delete', old.number, indexed({old})
+  WHERE old.number <= (SELECT through FROM indexed WHERE name = '{table}');
+  UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0)
+  WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0);
+END;
+
+CREATE TRIGGER {table}_words_after_update AFTER UPDATE OF {columns} ON {table}
+WHEN old.number <= (SELECT through FROM indexed WHERE name = '{table}') AND {old} IS NOT {new} BEGIN
+  INSERT INTO {table}_words ({table}_words, rowid, text) VALUES ('delete', old.number, indexed({old}));
+  INSERT INTO {table}_words (rowid, text) VALUES (new.number, indexed({new}));
+END;
+"""
 
 
 def _index_words() -> None:
@@ -240,5 +245,5 @@ def _index_words() -> None:
     op.execute("CREATE TABLE indexed (name TEXT PRIMARY KEY NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID")
     for table, columns in (("messages", ["content"]), ("memories", ["content"]), ("documents", ["title", "content"])):
         old, new = (" || char(10) || ".join(f"{row}.{column}" for column in columns) for row in ("old", "new"))
-        for statement in _INDEX:
+        for statement in _INDEX.strip().split("\n\n"):
             op.execute(statement.format(table=table, columns=", ".join(columns), old=old, new=new))
