@@ -314,6 +314,5 @@ async def bring_up_to_date(database: Database, collection: Collection, *, late: 
 
 async def forget_words(write: Transaction) -> None:
     """Has the indexes keep nothing of what was taken out of them; until then its words stay in their blocks."""
-    for collection in COLLECTIONS.values():
-        if (await progress(write, collection))[0]:
-            await write.execute(_tidy[collection.name], {}, slowly=True)
+    for statement in _tidy.values():
+        await write.execute(statement, {}, slowly=True)
