@@ -583,6 +583,7 @@ class Model:
 
     def purge(self) -> None:
         self.server.accepted(PURGE, deletedBefore="2120-01-01T00:00:00Z")
+        self.owner = {session: owner for session, owner in self.owner.items() if session in self.messages}
 
     def erase(self) -> None:
         if self.random.random() < 0.3:
