@@ -7,7 +7,7 @@ are. What is edited, deleted or erased leaves the index in the same transaction,
 All that is SQLite's own about searching is here, in the migration and in `models/words.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json import loads
@@ -55,7 +55,8 @@ class Collection:
     """A kind of object that can be searched.
 
     Up to `scanned` of them in the whole project, and up to `scanned_of_one` in a user's or a session's, are read one
-    by one; where there are more, the index says which. `late` is how many may wait to be put into it.
+    by one; where there are more, the index says which, and the `chosen` best of them are read. `late` is how many may
+    wait to be put into it.
     """
 
     noun: str
@@ -64,6 +65,7 @@ class Collection:
     filters: Mapping[str, Condition]
     scanned: int
     scanned_of_one: int
+    chosen: int
     late: int
 
     @property
@@ -81,6 +83,7 @@ MESSAGES = Collection(
     MESSAGES_OF_SESSION.filters,
     scanned=3000,
     scanned_of_one=20_000,
+    chosen=200,
     late=2048,
 )
 MEMORIES = Collection(
@@ -90,6 +93,7 @@ MEMORIES = Collection(
     {**MEMORY_FILTERS, **between("created_at")},
     scanned=3000,
     scanned_of_one=20_000,
+    chosen=200,
     late=1024,
 )
 DOCUMENTS = Collection(
@@ -97,8 +101,10 @@ DOCUMENTS = Collection(
     documents,
     documents.c.title + "\n" + documents.c.content,
     {**DOCUMENT_FILTERS, **between("created_at")},
-    scanned=200,
-    scanned_of_one=500,
+    # One may be as long as a thousand messages.
+    scanned=100,
+    scanned_of_one=100,
+    chosen=50,
     late=64,
 )
 COLLECTIONS = {"MESSAGES": MESSAGES, "MEMORIES": MEMORIES, "DOCUMENTS": DOCUMENTS}
@@ -195,6 +201,19 @@ def _some_of(collection: Collection, by_user: bool, by_session: bool, given: tup
     return Statement(_read(collection, given).select_from(joined).where(*conditions))
 
 
+@lru_cache(maxsize=256)
+def _passing(collection: Collection, by_user: bool, by_session: bool, given: tuple[str, ...]) -> Statement:
+    """Which of these numbers are of rows that may be results."""
+    table = collection.table
+    conditions = [_number(table) == _numbers.c.value, *_conditions(collection, by_user, by_session)]
+    conditions += [collection.filters[name](table) for name in given]
+    joined = CrossJoin(_numbers, table)
+    if collection is MESSAGES:
+        joined = CrossJoin(joined, sessions)
+        conditions.append(sessions.c.key == messages.c.session_key)
+    return Statement(select(_number(table).label("number")).select_from(joined).where(*conditions))
+
+
 @lru_cache(maxsize=16)
 def _count(collection: Collection, by_user: bool, by_session: bool) -> Statement:
     """About how many there are, at most: what is deleted is counted too where that is cheaper."""
@@ -253,6 +272,15 @@ async def read_all(read: Reader, scope: Scope, collection: Collection, within: W
     """All rows of a scope, in their order."""
     statement = _all_of(collection, within.user is not None, within.session is not None, within.given)
     return await read.fetch(statement, {**scope.values, **within.bound}, slowly=True)
+
+
+async def passing(
+    read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Iterable[int]
+) -> set[int]:
+    """Which of these numbers are of rows of the scope that pass its filters."""
+    statement = _passing(collection, within.user is not None, within.session is not None, within.given)
+    bound = {**scope.values, **within.bound, "numbers": f"[{','.join(map(str, numbers))}]"}
+    return {row["number"] for row in await read.fetch(statement, bound, slowly=True)}
 
 
 async def read_some(

@@ -27,6 +27,7 @@ from models.search import (
     bring_up_to_date,
     count_word,
     is_small,
+    passing,
     progress,
     read_all,
     read_some,
@@ -46,9 +47,6 @@ from resolvers.users import display_name
 
 GATHERED = 10_000
 """Rows that the index names for the rarest words of a question, about; the commoner ones are left to scoring."""
-
-CONSIDERED, CHOSEN, READ_TOGETHER = 2000, 150, 200
-"""Of those named how many are looked at, until how many may be results; and how many are read by one statement."""
 
 INLINE = 200
 """Texts that are ranked at once; more in a thread, so that others are answered meanwhile."""
@@ -164,7 +162,7 @@ async def search(
         Place(-score, number, turn.place, turn.position)
         for number, ((_, passing), scores) in enumerate(zip(found, ranked, strict=True))
         for score, turn in scores
-        if (turn.place, turn.position) in passing
+        if passing is None or (turn.place, turn.position) in passing
     ]
     least = (filter or {}).get("min_score")
     places = [
@@ -212,10 +210,10 @@ async def _gathered(
     question: Question,
     within: Within | None,
     statistics: Statistics | None,
-) -> tuple[Gathered, set[tuple[bytes, int]]]:
-    """Turns of one kind, of which some answer, and the places of those that may be results."""
+) -> tuple[Gathered, set[tuple[bytes, int]] | None]:
+    """Turns of one kind, of which some answer, and the places of those that may be results (None: of all)."""
     if within is None or not question.terms:
-        return gather([], question), set()
+        return gather([], question), None
     frequencies, count = None, 0
     if await is_small(context.read, collection, within):
         rows = await read_all(context.read, context.scope, collection, within)
@@ -225,6 +223,8 @@ async def _gathered(
     gathered = gather(turns, question) if len(turns) <= INLINE else await asyncio.to_thread(gather, turns, question)
     if frequencies is not None:
         gathered = Gathered(turns, gathered.found, frequencies, count)
+    if not within.given:
+        return gathered, None
     return gathered, {(row["place"], row["position"]) for row in rows if row["passes"]}
 
 
@@ -271,15 +271,25 @@ async def _candidates(
         for row in rows:
             number = tail[row]["number"]
             worth[number] = worth.get(number, 0.0) + weights[index]
-    best = nsmallest(CONSIDERED, worth, key=lambda number: (-worth[number], -number))
-    found: dict[int, Record] = {}
-    for start in range(0, len(best), READ_TOGETHER):
-        rows = await read_some(read, context.scope, collection, within, best[start : start + READ_TOGETHER])
-        found |= {row["number"]: row for row in rows}
-        if sum(1 for row in found.values() if row["passes"] and row["number"] in worth) >= CHOSEN:
-            break
+    ordered_by_worth = sorted(worth, key=lambda number: (-worth[number], -number))
+    best = await _best(context, collection, within, ordered_by_worth)
+    rows = await read_some(read, context.scope, collection, within, best)
+    found = {row["number"]: row for row in rows}
     ordered = sorted(found.values(), key=lambda row: (row["place"], row["position"]))
     return ordered, frequencies, newest
+
+
+async def _best(context: Context, collection: Collection, within: Within, numbers: Sequence[int]) -> list[int]:
+    """The first so many of these numbers whose rows may be results."""
+    best: list[int] = []
+    # Of a whole project nearly all may; of a user in it perhaps one in a thousand.
+    start, size = 0, 2 * collection.chosen
+    while start < len(numbers) and len(best) < collection.chosen:
+        some = numbers[start : start + size]
+        may = await passing(context.read, context.scope, collection, within, some)
+        best += [number for number in some if number in may]
+        start, size = start + size, 4 * size
+    return best[: collection.chosen]
 
 
 async def _nodes(context: Context, names: Sequence[str], places: Sequence[Place]) -> list[Record | None]:
