@@ -19,6 +19,9 @@ from resolvers.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
 LARGEST_QUESTION = 64
 """Different words that are looked for, at most: the first ones."""
 
+# Characters; nobody's question is longer, and what is pasted after it would only take time.
+_READ = 64 * 1024
+
 _single = re.compile(f"[{UNSPACED}]")
 _asks_when = re.compile(ASKS_WHEN, re.IGNORECASE)
 _stemmers = local()
@@ -58,6 +61,7 @@ class Question:
 
 def parse_question(text: str) -> Question:
     """A question with no words in it has no terms."""
+    text = text[:_READ]
     said = words(text)
     pairs = {character for word in said if len(word) == 2 and _single.match(word) for character in word}
     said = [word for word in said if word not in pairs]

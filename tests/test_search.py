@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +98,11 @@ def index_now(server) -> None:
 
 
 @pytest.fixture
-def through_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def through_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """No scope is small enough to be read whole: everything is found through the index."""
-    before = [(each, each.scanned, each.scanned_of_one) for each in COLLECTIONS.values()]
     for each in COLLECTIONS.values():
-        object.__setattr__(each, "scanned", 0)
-        object.__setattr__(each, "scanned_of_one", 0)
-    yield
-    for each, scanned, scanned_of_one in before:
-        object.__setattr__(each, "scanned", scanned)
-        object.__setattr__(each, "scanned_of_one", scanned_of_one)
+        monkeypatch.setitem(vars(each), "scanned", 0)
+        monkeypatch.setitem(vars(each), "scanned_of_one", 0)
 
 
 # What comes back
@@ -675,6 +669,32 @@ def test_both_ways_rank_alike(server, request):
         assert [edge["node"]["id"] for edge in through[:10]] == [edge["node"]["id"] for edge in whole[:10]]
 
 
+def test_what_waits_is_put_into_the_index_in_the_background(migrated_file, tmp_path, monkeypatch):
+    path = tmp_path / "background.db"
+    path.write_bytes(migrated_file.read_bytes())
+    monkeypatch.setattr("recallql.indexing.INDEX_EVERY", 0.02)
+    for each in COLLECTIONS.values():
+        monkeypatch.setitem(vars(each), "late", 2)
+    server = Server(path)
+    try:
+        add(server, "s", "one", "two", "three", "four")
+        deadline = time.monotonic() + 10
+        while not (through := indexed_through(path)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert through == 4
+        add(server, "s", "five")
+        time.sleep(0.2)
+        assert indexed_through(path) == 4, "so few are not worth a batch"
+        assert_index_is_exact(path)
+    finally:
+        server.close()
+
+
+def indexed_through(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT through FROM indexed WHERE name = 'messages'").fetchone()[0]
+
+
 def test_a_number_that_is_given_again_is_indexed_again(server, through_index):
     ids = add(server, "s", "one", "two", "three")
     index_now(server)
@@ -739,9 +759,7 @@ def test_a_killed_server_loses_and_doubles_nothing_of_the_index(serve):
     time.sleep(0.03)
     running.process.kill()
     running.process.wait()
-    with contextlib.closing(sqlite3.connect(running.path)) as connection:
-        (through,) = connection.execute("SELECT through FROM indexed WHERE name = 'messages'").fetchone()
-    assert 0 < through <= 9000
+    assert 0 < indexed_through(running.path) <= 9000
     again = serve(path=running.path)
     for number in (0, 37, 50, 51, 89):
         assert texts(again, f"zebra{number}x{number}") == [f"zebra{number}x{number} otter"]
