@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench schema format playground lock clean
+.PHONY: setup serve test check bench recall schema format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,10 @@ check: setup
 # RecallQL beside its peers, about a quarter of an hour: make bench BENCH='--rounds 3 --seconds 2'
 bench: setup
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+# Whether search finds the turns that answer a question: make recall RECALL=folder
+recall: setup
+	$(BIN)/python -m benchmarks.recall $(RECALL)
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql

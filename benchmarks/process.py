@@ -74,7 +74,7 @@ class Server:
 
     def load(self, bodies: Path, connections: int, seconds: float) -> dict[str, Any]:
         """The client's tally of one stretch of load, with the CPU time that an answer took."""
-        before = self._cpu_seconds()
+        before = self.cpu_seconds()
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.client", str(self.port), bodies, str(connections), str(seconds)],
             cwd=ROOT,
@@ -83,9 +83,10 @@ class Server:
             preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
         )
         tally = json.loads(done.stdout)
-        return {**tally, "cpu_us": (self._cpu_seconds() - before) / tally["answers"] * 1e6}
+        return {**tally, "cpu_us": (self.cpu_seconds() - before) / tally["answers"] * 1e6}
 
-    def _cpu_seconds(self) -> float:
+    def cpu_seconds(self) -> float:
+        """User and system time of the server and its children so far."""
         return sum(_ticks(pid) for pid in _tree(self._process.pid)) / TICKS
 
 

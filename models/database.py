@@ -20,6 +20,7 @@ from sqlalchemy import text
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
 from models.statements import Record, Statement
+from models.words import indexed
 
 T = TypeVar("T")
 log = structlog.get_logger("recallql.database")
@@ -58,6 +59,7 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     """A connection as every one here is: WAL, durable commits, foreign keys, deleted bytes overwritten."""
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
+    connection.create_function("indexed", 1, indexed, deterministic=True)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA cache_size = -16384")

@@ -5,6 +5,7 @@ from sqlalchemy import FromClause, Select, bindparam, delete, func, or_, select
 from models.database import Reader, Transaction
 from models.memories import forget_sources
 from models.scope import Scope
+from models.search import forget_words
 from models.statements import CrossJoin, Parents, Record, Row, Statement, in_project, parent_key, parents
 from models.tables import (
     deleted_messages,
@@ -74,6 +75,7 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     await forget_sources(write, "user", values)
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
+    await forget_words(write)
     await delete_row(write, users, user)
     await write.execute(_forget_erasure, values)
     await insert_row(write, erasures, Row, {"key": user["key"], "erased_at": now})

@@ -135,8 +135,8 @@ class SessionDeletion(SQLModel, table=True):
 class Message(SQLModel, table=True):
     """`generation` is the session's `deleted_through` when it was written: its own key is unique within that.
 
-    `digest` is of what was first sent, for the comparison with a retry. On SQLite the table also has an integer primary
-    key, `number`, which a full-text index needs (see the migration).
+    `digest` is of what was first sent, for the comparison with a retry. On SQLite what is searched (messages, memories,
+    documents) also has an integer primary key, `number`, which a full-text index needs (see the migration).
     """
 
     __tablename__ = "messages"

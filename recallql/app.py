@@ -21,6 +21,7 @@ from recallql import __version__
 from recallql.credentials import Credentials
 from recallql.errors import describe
 from recallql.http import Endpoint
+from recallql.indexing import keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
@@ -61,12 +62,14 @@ def create_app(settings: Settings) -> Application:
         credentials = Credentials(database, settings)
         app.endpoint = Endpoint(database, executor, clock, credentials)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
+        indexing = asyncio.create_task(keep_indexed(database))
         try:
             yield
         finally:
-            purging.cancel()
-            with suppress(asyncio.CancelledError):
-                await purging
+            for task in (purging, indexing):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await credentials.close()
             await database.close()
 

@@ -33,6 +33,7 @@ from schema.messages import Message, MessageMutations
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node
 from schema.scalars import SCALARS, DateTime
+from schema.search import SearchConnection, search_field
 from schema.session_filters import SessionFilter, SessionOrder
 from schema.sessions import Session, SessionMutations
 from schema.users import User, UserFilter, UserMutations, UserOrder
@@ -117,6 +118,7 @@ class Query:
         _agent, description="The agent under this key.", parameters=[_key("agent_id", "The application's own key.")]
     )
     agents: Connection[Agent] = connection_field(list_agents, description="All agents, newest first.")
+    search: SearchConnection = search_field()
 
 
 @strawberry.input(description="What to purge.")

@@ -93,9 +93,14 @@ def write(file: Path, lines: list[Line]) -> Path:
     return file
 
 
+INSERT_DOCUMENT = """INSERT INTO documents
+  (key, project, document_id, user_key, agent_key, title, content, metadata, digest, created_at, updated_at, version)
+  VALUES (?, 'default', NULL, NULL, ?, 't', ?, '{}', ?, ?, ?, 1)"""
+
+
 def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0").fetchall()
         return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in names}
 
 
@@ -649,7 +654,7 @@ def test_an_export_does_not_hold_all_documents_in_memory(migrated_file: Path, tm
                 (bytes(16), now, now),
             )
             connection.executemany(
-                "INSERT INTO documents VALUES (?, 'default', NULL, NULL, ?, 't', ?, '{}', ?, ?, ?, 1)",
+                INSERT_DOCUMENT,
                 [(n.to_bytes(16), bytes(16), "x" * 1_000_000, bytes(16), now, now) for n in range(count)],
             )
         peaks.append(peak_megabytes("export", tmp_path / f"{count}.out", *url_of(path)))
@@ -1213,7 +1218,7 @@ def many_documents(migrated_file: Path, path: Path, count: int) -> Path:
             "INSERT INTO agents VALUES (?, 'default', 'a', 'a', '', NULL, NULL, '{}', ?, ?, 1)", (bytes(16), now, now)
         )
         connection.executemany(
-            "INSERT INTO documents VALUES (?, 'default', NULL, NULL, ?, 't', ?, '{}', ?, ?, ?, 1)",
+            INSERT_DOCUMENT,
             [(n.to_bytes(16), bytes(16), "x" * 1_000_000, bytes(16), now, now) for n in range(count)],
         )
     return path

@@ -48,6 +48,10 @@ OPERATIONS = {
     "messages": 'query ($x: MessageFilter) { session(sessionId: "here") { messages(filter: $x) { totalCount } } }',
     "memories": 'query ($x: MemoryFilter) { user(userId: "here") { memories(filter: $x) { totalCount } } }',
     "documents": 'query ($x: DocumentFilter) { user(userId: "here") { documents(filter: $x) { totalCount } } }',
+    "search": "query ($x: String!) { search(query: $x) { edges { score highlight } } }",
+    "search's filter": 'query ($x: SearchFilter) { search(query: "here", filter: $x) { edges { score highlight } } }',
+    "search's scope": 'query ($x: [SearchScope!]) { search(query: "here", scope: $x) { edges { score highlight } } }',
+    "search's cursor": 'query ($x: String) { search(query: "here", after: $x) { pageInfo { endCursor } } }',
     "include": "query ($x: Boolean!) { viewer { id @include(if: $x) role } }",
 }
 MUTATIONS = {

@@ -391,6 +391,7 @@ LIMITS = {
     "A list in a filter": ["resolvers.filters.LARGEST_LIST"],
     "`ids` of `nodes`": ["resolvers.nodes.LARGEST_LIST"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
+    "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
     "`Authorization`": ["recallql.credentials.HEADER_BYTES"],

@@ -1,7 +1,9 @@
 """A user token reaches its user's objects and no others: every field and every mutation is tried on somebody else's."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,18 @@ def run(api: Api, name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
+def server(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+    """One that answers documents with every field there is."""
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    running = Server(
+        path, max_query_aliases=100_000, max_query_fields=100_000, max_query_tokens=1_000_000, max_query_cost=10**9
+    )
+    yield running
+    running.close()
+
+
+@pytest.fixture
 def filled(server: Server) -> Server:
     for name, given in owned("ADAS", "ada", "guide") + owned(SECRET, "bob", "critic"):
         assert run(server, name, given)["data"][name] == {"userErrors": []}, (name, given)
@@ -113,25 +127,25 @@ def ids_of(api: Api, who: str) -> dict[str, str]:
 FORBIDDEN_FIELDS = {("Agent", "instructions"), ("Agent", "documents")}
 
 
-def selection(kind: Any, depth: int, *, forbidden: bool = False) -> str:
-    """All fields of a type that can be asked for without arguments, and all of theirs, to a depth."""
+def selection(kind: Any, depth: int, *, alone: bool = True) -> str:
+    """All fields of a type that can be asked for without arguments, and all of theirs, to a depth.
+
+    Where several types stand in one place (not `alone`) their fields get names of their own.
+    """
     named = get_named_type(kind)
     if is_leaf_type(named):
         return ""
-    if is_union_type(named):
-        return "{ " + " ".join(f"... on {item} {selection(item, depth)}" for item in named.types) + " }"
-    if not isinstance(named, GraphQLObjectType):  # Node
-        return "{ " + " ".join(f"... on {item} {selection(item, depth)}" for item in implementations(named)) + " }"
+    if not isinstance(named, GraphQLObjectType):
+        types = named.types if is_union_type(named) else implementations(named)
+        return "{ " + " ".join(f"... on {item} {selection(item, depth, alone=False)}" for item in types) + " }"
     parts = ["__typename"]
+    step = not named.name.endswith(("Connection", "Edge"))
     for name, field in named.fields.items():
         required = any(isinstance(argument.type, GraphQLNonNull) for argument in field.args.values())
-        skipped = (named.name, name) in FORBIDDEN_FIELDS and not forbidden
-        step = not named.name.endswith(("Connection", "Edge"))
-        if required or skipped or (not depth and step and not is_leaf_type(get_named_type(field.type))):
-            continue
-        # One name may have other types in the members of a union.
-        alias = f"{name}_{named.name}: " if not named.name.endswith(("Connection", "Edge", "Info")) else ""
-        parts.append(f"{alias}{name} {selection(field.type, depth - step, forbidden=forbidden)}")
+        too_deep = not depth and step and not is_leaf_type(get_named_type(field.type))
+        if not required and not too_deep and (named.name, name) not in FORBIDDEN_FIELDS:
+            alias = "" if alone else f"{name}{named.name}: "
+            parts.append(f"{alias}{name} {selection(field.type, depth - step)}")
     return "{ " + " ".join(parts) + " }"
 
 
@@ -150,7 +164,7 @@ def roots(who: str, agent: str, ids: dict[str, str]) -> dict[str, str]:
     for name, field in query.fields.items():
         for number, arguments in enumerate(names.get(name, [""]) or [""]):
             given = f"({arguments})" if arguments else ""
-            calls[f"{name}{number}"] = f"{name}{given} {selection(field.type, 3)}"
+            calls[f"{name}{number}"] = f"{name}{given} {selection(field.type, 2)}"
     return calls
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.containment import json_contains
+from models.database import connect
 from models.keys import session_key, user_key
 from tests.conftest import Server
 
@@ -376,8 +376,7 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
 def plans(path: Path, texts: list[str]) -> dict[str, list[str]]:
     """How SQLite runs each statement."""
     found: dict[str, list[str]] = {}
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.create_function("json_contains", 2, json_contains, deterministic=True)
+    with contextlib.closing(connect(path)) as connection:
         for text in dict.fromkeys(texts):
             names = set(re.findall(r":(\w+)", text))
             values = {name: "[]" if name == "parents" or text.count(f"json_each(:{name})") else None for name in names}
@@ -639,7 +638,7 @@ def test_appending_costs_the_same_in_a_long_session_and_after_many_deletions(
     path = tmp_path / "long.db"
     shutil.copyfile(long_session, path)
     key = session_key("default", "long")
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(connect(path)) as connection:
         gone = [{"session_key": key, "sequence": n, "message_id_hash": n.to_bytes(16)} for n in range(1, 20_001)]
         insert(connection, "deleted_messages", gone)
         connection.execute("DELETE FROM messages WHERE session_key = ? AND sequence <= 20000", (key,))

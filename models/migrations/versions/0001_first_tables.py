@@ -1,5 +1,7 @@
 """The first tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -15,15 +17,19 @@ Json = sa.Text().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    # A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a
-    # declared INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
-    if op.get_bind().dialect.name == "sqlite":
-        primary_key = (
-            sa.Column("number", sa.Integer, primary_key=True),
-            sa.UniqueConstraint("session_key", "sequence", name="pk_messages"),
-        )
-    else:
-        primary_key = (sa.PrimaryKeyConstraint("session_key", "sequence", name="pk_messages"),)
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+
+    def primary_key(table: str, *columns: str) -> tuple[Any, ...]:
+        """Of a table that is searched.
+
+        A full-text index on SQLite refers to rows by an integer that stays the same when the file is vacuumed: only a
+        declared INTEGER PRIMARY KEY does. Elsewhere a primary key has to hold the distribution key.
+        """
+        if on_sqlite:
+            number = sa.Column("number", sa.Integer, primary_key=True)
+            return number, sa.UniqueConstraint(*columns, name=f"pk_{table}")
+        return (sa.PrimaryKeyConstraint(*columns, name=f"pk_{table}"),)
+
     op.create_table(
         "agents",
         sa.Column("key", Key, nullable=False),
@@ -65,7 +71,7 @@ def upgrade() -> None:
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("version", Number, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_documents"),
+        *primary_key("documents", "key"),
     )
     op.create_index("ix_documents_agent_key_created_at_key", "documents", ["agent_key", "created_at", "key"])
     op.create_index("ix_documents_user_key_created_at_key", "documents", ["user_key", "created_at", "key"])
@@ -98,7 +104,7 @@ def upgrade() -> None:
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("deleted_at", Time, nullable=True),
         sa.Column("version", Number, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_memories"),
+        *primary_key("memories", "key"),
     )
     op.create_index("ix_memories_deleted_at", "memories", ["deleted_at"])
     op.create_index("ix_memories_session_key_created_at_key", "memories", ["session_key", "created_at", "key"])
@@ -207,7 +213,7 @@ def upgrade() -> None:
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("version", Number, nullable=False),
-        *primary_key,
+        *primary_key("messages", "session_key", "sequence"),
         sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_messages_sessions", ondelete="CASCADE"),
     )
     op.create_index(
@@ -229,3 +235,39 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])
+    if on_sqlite:
+        _index_words()
+
+
+_INDEX = """
+INSERT INTO indexed VALUES ('{table}', 0);
+
+CREATE VIRTUAL TABLE {table}_words
+USING fts5 (text, content = '', detail = none, columnsize = 0, tokenize = 'porter ascii');
+
+CREATE TRIGGER {table}_words_after_delete AFTER DELETE ON {table} BEGIN
+  INSERT INTO {table}_words ({table}_words, rowid, text) SELECT 'delete', old.number, indexed({old})
+  WHERE old.number <= (SELECT through FROM indexed WHERE name = '{table}');
+  UPDATE indexed SET through = coalesce((SELECT max(number) FROM {table}), 0)
+  WHERE name = '{table}' AND through > coalesce((SELECT max(number) FROM {table}), 0);
+END;
+
+CREATE TRIGGER {table}_words_after_update AFTER UPDATE OF {columns} ON {table}
+WHEN old.number <= (SELECT through FROM indexed WHERE name = '{table}') AND {old} IS NOT {new} BEGIN
+  INSERT INTO {table}_words ({table}_words, rowid, text) VALUES ('delete', old.number, indexed({old}));
+  INSERT INTO {table}_words (rowid, text) VALUES (new.number, indexed({new}));
+END;
+"""
+
+
+def _index_words() -> None:
+    """Full-text indexes on SQLite: each knows the rows up to a number, `through`; the newer ones are put in later.
+
+    What is edited or deleted below that is followed by triggers, whichever statement does it. A number is given again
+    once the highest ones are gone: then `through` goes back to what is there.
+    """
+    op.execute("CREATE TABLE indexed (name TEXT PRIMARY KEY NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID")
+    for table, columns in (("messages", ["content"]), ("memories", ["content"]), ("documents", ["title", "content"])):
+        old, new = (" || char(10) || ".join(f"{row}.{column}" for column in columns) for row in ("old", "new"))
+        for statement in _INDEX.strip().split("\n\n"):
+            op.execute(statement.format(table=table, columns=", ".join(columns), old=old, new=new))

@@ -1,0 +1,152 @@
+"""What `make recall` runs: questions about long conversations, and whether the turns that answer them come back.
+
+A data set is a folder with `conversations.ndjson`, an import file, and `questions.ndjson`, whose lines have `userId`,
+`question`, `category` and `evidence`, the `messageId`s of the turns that answer it. Each configuration of the server
+gets the conversations by `recallql import`, and the questions over HTTP.
+"""
+
+import argparse
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.process import ROOT, Server
+
+LOCOMO = ROOT.parent / "shared" / "data" / "locomo"
+CONFIGURATIONS: dict[str, dict[str, str]] = {"default": {}}
+"""What the server is started with, as environment variables."""
+
+RANKS = (5, 10, 20)
+BUDGETS = (1000, 2000, 4000)
+QUERY = """query Recall($query: String!, $userId: String!, $first: Int!, $after: String) {
+  search(query: $query, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
+    nodes { ... on Message { messageId tokenCount } } pageInfo { hasNextPage endCursor } } }"""
+
+Ranking = list[tuple[str, int]]
+"""Message ids, best first, with their sizes in tokens."""
+
+
+def scores_of(ranking: Ranking, evidence: set[str]) -> dict[str, float]:
+    """The figures of one question."""
+    ids = [message_id for message_id, _ in ranking]
+    figures = {f"recall@{k}": len(evidence & set(ids[:k])) / len(evidence) for k in RANKS}
+    gain = sum(1 / math.log2(place + 2) for place, message_id in enumerate(ids[:10]) if message_id in evidence)
+    figures["nDCG@10"] = gain / sum(1 / math.log2(place + 2) for place in range(min(10, len(evidence))))
+    for budget in BUDGETS:
+        left, inside = budget, set[str]()
+        for message_id, size in ranking:
+            if size <= left:
+                left -= size
+                inside.add(message_id)
+        figures[f"share@{budget // 1000}k"] = len(evidence & inside) / len(evidence)
+        figures[f"coverage@{budget // 1000}k"] = float(evidence <= inside)
+    return figures
+
+
+Way = tuple[Callable[[dict[str, Any], int], Ranking], Callable[[], float]]
+"""What finds the ranking for a question, down to so many tokens, and the CPU seconds that it has taken so far."""
+
+
+def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
+    """The server in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "recall.db"
+        command = [sys.executable, "-m", "recallql", "import", str(data / "conversations.ndjson")]
+        command += ["--database-url", f"sqlite:///{database}"]
+        environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        serve = f"{sys.executable} -m recallql serve --port {{port}} --database-url {{database_url}}"
+        os.environ.update(settings)
+        server = Server("server", serve, database, Path(folder), synchronous="full")
+
+        def find(question: dict[str, Any], tokens: int) -> Ranking:
+            found: Ranking = []
+            page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
+            variables = {"query": question["question"], "userId": question["userId"], "first": 100 if tokens else 10}
+            while page["hasNextPage"] and sum(size for _, size in found) <= tokens:
+                variables["after"] = page["endCursor"]
+                search = server.ask({"operationName": "Recall", "query": QUERY, "variables": variables})["search"]
+                found += [(node["messageId"], node["tokenCount"]) for node in search["nodes"]]
+                page = search["pageInfo"]
+            return found
+
+        try:
+            yield find, server.cpu_seconds
+        finally:
+            server.stop()
+            for name in settings:
+                del os.environ[name]
+
+
+def by_fts5(data: Path) -> Iterator[Way]:
+    """The same by SQLite's own full-text search and its bm25(), for comparison: any of the words, stemmed."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "CREATE VIRTUAL TABLE turns USING fts5(user UNINDEXED, id UNINDEXED, size UNINDEXED, text, "
+        "tokenize = 'porter unicode61')"
+    )
+    owner: dict[str, str] = {}
+    for line in (data / "conversations.ndjson").open():
+        row = json.loads(line)
+        if row["type"] == "session":
+            owner[row["sessionId"]] = row["userId"]
+        elif row["type"] == "message":
+            values = (owner[row["sessionId"]], row["messageId"], max(1, len(row["content"]) // 4), row["content"])
+            connection.execute("INSERT INTO turns VALUES (?, ?, ?, ?)", values)
+
+    def find(question: dict[str, Any], tokens: int) -> Ranking:
+        asked = "".join(c if c.isalnum() else " " for c in question["question"]).split()
+        match = " OR ".join(f'"{word}"' for word in asked)
+        statement = "SELECT id, size FROM turns WHERE text MATCH ? AND user = ? ORDER BY bm25(turns)"
+        return connection.execute(statement, (match, question["userId"])).fetchall()
+
+    yield find, time.process_time
+    connection.close()
+
+
+def judged(ways: Iterator[Way], questions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean figures over all questions, for each conversation and category; `ms` is CPU time for the first ten."""
+    find, cpu_seconds = next(ways)
+    every: list[dict[str, float]] = []
+    groups: dict[str, list[float]] = defaultdict(list)
+    for question in questions:
+        figures = scores_of(find(question, BUDGETS[-1]), set(question["evidence"]))
+        every.append(figures)
+        for group in (question["userId"], question["category"]):
+            groups[group].append(figures["recall@10"])
+    means = {name: mean(one[name] for one in every) for name in every[0]}
+    start = cpu_seconds()
+    for question in questions:
+        find(question, 0)
+    spent = cpu_seconds() - start
+    next(ways, None)
+    return {**means, "ms": spent / len(questions) * 1000, "groups": groups}
+
+
+def main(options: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="make recall", description=__doc__)
+    parser.add_argument("data", nargs="?", type=Path, default=LOCOMO, help="the folder of the data set")
+    data: Path = parser.parse_args(options).data
+    questions = [json.loads(line) for line in (data / "questions.ndjson").open()]
+    asked = [question for question in questions if question["category"] != "adversarial" and question["evidence"]]
+    print(f"{data.name}: {len(asked)} questions; recall@10 also by conversation and category\n")
+    ways = {name: by_recallql(data, settings) for name, settings in CONFIGURATIONS.items()}
+    for name, way in {**ways, "SQLite's bm25()": by_fts5(data)}.items():
+        found = judged(way, asked)
+        groups: dict[str, list[float]] = found.pop("groups")
+        print(f"{name}\n  " + "  ".join(f"{figure} {value:.3f}" for figure, value in found.items()))
+        print("  " + "  ".join(f"{group} {mean(values):.3f}" for group, values in sorted(groups.items())) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""Words of a text, as search knows them: small letters, no accents, no punctuation, in any script.
+
+The full-text index is given texts in this form, and questions are taken apart the same way, so that a word means the
+same on both sides. Scripts without spaces are cut into single characters and pairs; an emoji is a word of its own.
+"""
+
+import re
+import unicodedata
+
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese; and Korean, whose spaces are not between words."""
+
+# Not the selectors and skin tones, which only change how the one before them looks.
+_SYMBOLS = "\u2190-\u2bff\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+_INDIC = "\u0900-\u0dff"
+
+TOKEN = re.compile(f"[{UNSPACED}]+|[{_SYMBOLS}]|(?:[^\\W_{UNSPACED}]|[{_INDIC}\u0300-\u036f\u064b-\u0652\u0640])+")
+"""A word, a run of characters without spaces, or a symbol, in a text as it was written."""
+
+_unspaced = re.compile(f"[{UNSPACED}]")
+_marks = re.compile("[\u0300-\u036f\u064b-\u0652\u0670\u0640]+")
+_other_typography = re.compile("[‘’‚“”„–—―…•·\u00a0]")
+_to_spaces = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
+
+
+def indexed(text: str) -> str:
+    """What the index is given of a text: the text itself while it is ASCII, whose words the index finds by itself."""
+    if text.isascii():
+        return text
+    plain = _other_typography.sub(" ", text)
+    return plain if plain.isascii() else " ".join(_split(plain))
+
+
+def spaced(text: str) -> str:
+    """The words of a text with single or more spaces between them."""
+    text = indexed(text)
+    return text.translate(_to_spaces) if text.isascii() else text
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order."""
+    return spaced(text).split()
+
+
+def _split(text: str) -> list[str]:
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    folded = unicodedata.normalize("NFC", _marks.sub("", folded))
+    found: list[str] = []
+    for token in TOKEN.findall(folded):
+        if _unspaced.match(token):
+            found += token
+            found += [token[i : i + 2] for i in range(len(token) - 1)]
+        else:
+            found.append(token)
+    return found

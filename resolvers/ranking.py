@@ -1,0 +1,189 @@
+"""Ranking: how well texts answer a question. Knows nothing of where they are kept.
+
+BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
+every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks
+for a time. The weights are round numbers on a plateau, the same for all data (`benchmarks/README.md`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import log
+from typing import NamedTuple
+
+from models.words import spaced
+from resolvers.english import TIME_WORDS
+from resolvers.questions import Question, beginning, nearness, term_of
+
+SATURATION, LENGTH_SHARE = 0.9, 0.4
+"""BM25's k1 and b."""
+
+NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
+"""What a word counts that was said so many turns before or after."""
+
+SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
+NAMES_TIME, IS_QUESTION = 1.2, 0.9
+
+
+class Turn(NamedTuple):
+    """A text to be ranked. Turns with the same `place` are neighbours by their positions, which are 0 where there are
+    no neighbours."""
+
+    place: bytes
+    position: int
+    text: str
+    speaker: str | None
+    role: str | None
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a ranking goes by that is of all the texts together.
+
+    Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
+    `frequencies` says for each term of the question in how many of `count` texts it stands, `lengths` is the mean
+    length of each kind's texts in characters, `best` the highest score by words.
+    """
+
+    count: int
+    frequencies: Sequence[int]
+    lengths: Sequence[float]
+    best: float = 0.0
+
+    def weights(self) -> list[float]:
+        """The inverse document frequency of each term."""
+        return [log(1 + (max(self.count, n) - n + 0.5) / (n + 0.5)) for n in self.frequencies]
+
+
+def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[int, int]]:
+    """For each term how often it stands in which of the texts.
+
+    The texts are looked through as one long string for the beginnings of words, which is faster than taking all of them
+    apart; only what begins right is stemmed.
+    """
+    whole = f" {' '.join(texts)} "
+    plain = texts
+    if whole.isascii():
+        # Every character stays where it was.
+        whole = spaced(whole)
+    else:
+        plain = [spaced(text) for text in texts]
+        whole = f" {' '.join(plain)} "
+    starts = list(accumulate((len(text) + 1 for text in plain), initial=0))
+    found: list[dict[int, int]] = []
+    for term in terms:
+        counts: dict[int, int] = {}
+        needle = f" {beginning(term)}"
+        at = whole.find(needle)
+        while at >= 0:
+            end = whole.find(" ", at + len(needle))
+            if term_of(whole[at + 1 : end]) == term:
+                index = bisect_right(starts, at) - 1
+                counts[index] = counts.get(index, 0) + 1
+            at = whole.find(needle, end)
+        found.append(counts)
+    return found
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Turns of one kind in the order of place and position, and where the terms of the question stand in them (see
+    `occurrences`).
+
+    `frequencies` and `count` are those of all the texts that they were chosen from.
+    """
+
+    turns: Sequence[Turn]
+    found: Sequence[Mapping[int, int]]
+    frequencies: Sequence[int]
+    count: int
+
+
+def gather(turns: Sequence[Turn], question: Question) -> Gathered:
+    """Turns that are all there are."""
+    found = occurrences([turn.text for turn in turns], question.terms)
+    return Gathered(turns, found, [len(counts) for counts in found], len(turns))
+
+
+def rank(
+    kinds: Sequence[Gathered], question: Question, statistics: Statistics | None = None
+) -> tuple[list[list[tuple[float, Turn]]], Statistics]:
+    """For each kind its turns that answer at all with their scores (0 to 1), and what they were scored by.
+
+    Without statistics those of all that was gathered are taken.
+    """
+    if statistics is None:
+        statistics = Statistics(
+            sum(kind.count for kind in kinds),
+            [sum(numbers) for numbers in zip(*(kind.frequencies for kind in kinds), strict=True)],
+            [sum(len(turn.text) for turn in kind.turns) / max(1, len(kind.turns)) for kind in kinds],
+        )
+    weights = statistics.weights()
+    scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
+    best = statistics.best or max((score for own in scores for score in own.values()), default=0.0)
+    ideal = sum(weights) * (1 + SATURATION)
+    ranked: list[list[tuple[float, Turn]]] = []
+    for kind, own in zip(kinds, scores, strict=True):
+        whole = [(kind.turns[index], score) for index, score in own.items()]
+        evidence = [(turn, _besides(turn, question, score, best)) for turn, score in whole]
+        ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
+    return ranked, replace(statistics, best=best)
+
+
+def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:
+    """The score of each turn that has a word of the question in it or near it."""
+    turns = kind.turns
+    near: dict[int, tuple[list[tuple[int, float]], float]] = {}
+    scores: dict[int, float] = {}
+    places: dict[bytes, float] = {}
+    if turns and turns[0].position:
+        mean *= 1 + sum(NEIGHBOURS.values())
+    for counts, weight in zip(kind.found, weights, strict=True):
+        spread: dict[int, float] = {}
+        for index, count in counts.items():
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            for other, share in near[index][0]:
+                spread[other] = spread.get(other, 0.0) + share * count
+        for index, count in spread.items():
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            normal = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * near[index][1] / (mean or 1.0))
+            scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal)
+        for place in {turns[index].place for index in counts}:
+            places[place] = places.get(place, 0.0) + weight
+    return {index: score + SESSION * places[turns[index].place] for index, score in scores.items()}
+
+
+def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, float]], float]:
+    """The turns that a word of this one counts for, and how much; and the length of what counts for this one."""
+    turn = turns[index]
+    found = [(index, 1.0)]
+    length = float(len(turn.text))
+    for step in (-1, 1):
+        other = index + step
+        while 0 <= other < len(turns) and turns[other].place == turn.place:
+            distance = turn.position - turns[other].position
+            if distance not in NEIGHBOURS:
+                break
+            found.append((other, NEIGHBOURS[distance]))
+            length += NEIGHBOURS[-distance] * len(turns[other].text)
+            other += step
+    return found, length
+
+
+def _besides(turn: Turn, question: Question, score: float, best: float) -> float:
+    """A score with what the sentence says besides its words."""
+    if turn.speaker and not question.said.isdisjoint(turn.speaker.lower().split()):
+        score += SPEAKER * best
+    if question.role is not None and turn.role == question.role:
+        score += ROLE * best
+    if question.day is not None:
+        score += DATE * best * nearness(question.day, turn.created_at)
+    if question.asks_when and not TIME_WORDS.isdisjoint(spaced(turn.text).split()):
+        score *= NAMES_TIME
+    if turn.text.rstrip().endswith("?"):
+        score *= IS_QUESTION
+    return score

@@ -1,0 +1,333 @@
+"""Search: messages, memories and documents that answer a question, best first."""
+
+import asyncio
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error, crc32
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from heapq import nsmallest
+from math import isfinite
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+from models.documents import documents_by_key
+from models.errors import Unavailable
+from models.keys import session_key, user_key
+from models.memories import memories_by_key
+from models.messages import messages_by_place
+from models.search import (
+    COLLECTIONS,
+    Collection,
+    Within,
+    bring_up_to_date,
+    count_word,
+    is_small,
+    passing,
+    progress,
+    read_all,
+    read_some,
+    read_tail,
+    rows_with_word,
+)
+from models.statements import Record
+from models.users import users_by_key
+from resolvers.connections import Paging
+from resolvers.context import Context
+from resolvers.errors import BadInput
+from resolvers.filters import FilterBuilder, Given
+from resolvers.highlights import highlight
+from resolvers.questions import Question, parse_question
+from resolvers.ranking import Gathered, Statistics, Turn, gather, occurrences, rank
+from resolvers.users import display_name
+
+GATHERED = 10_000
+"""Rows that the index names for the rarest words of a question, about; the commoner ones are left to scoring."""
+
+INLINE = 200
+"""Texts that are ranked at once; more in a thread, so that others are answered meanwhile."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search as it was asked; `scopes` in the order of the contract, without repetition."""
+
+    query: str
+    scopes: tuple[str, ...]
+    user_id: str | None
+    session_id: str | None
+    filter: Given
+
+    @cached_property
+    def question(self) -> Question:
+        return parse_question(self.query)
+
+    @cached_property
+    def seed(self) -> int:
+        """What a cursor of this search is checked with."""
+        asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
+        identity = json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(identity, digest_size=4).digest(), "big")
+
+
+class Place(NamedTuple):
+    """Where a result stands: the better score first, then kind, key and sequence."""
+
+    worse: float
+    scope: int
+    key: bytes
+    position: int
+
+
+class Edge(NamedTuple):
+    """A result on a page."""
+
+    asked: Asked
+    statistics: Statistics
+    place: Place
+    node: Record
+
+    @property
+    def cursor(self) -> str:
+        place, by = self.place, self.statistics
+        scored_by = [by.count, by.frequencies, by.lengths, by.best]
+        position = orjson.dumps([place.worse, place.scope, place.key.hex(), place.position, *scored_by])
+        check = crc32(position, self.asked.seed).to_bytes(4, "big")
+        return urlsafe_b64encode(check + position).rstrip(b"=").decode()
+
+    @property
+    def score(self) -> float:
+        return -self.place.worse
+
+    @property
+    def highlight(self) -> str | None:
+        node = self.node
+        text = f"{node['title']}\n{node['content']}" if COLLECTIONS["DOCUMENTS"].is_of(node) else node["content"]
+        return highlight(text, self.asked.question)
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """One page of results."""
+
+    edges: list[Edge]
+    has_next_page: bool
+    has_previous_page: bool
+
+    @property
+    def nodes(self) -> list[Record]:
+        return [edge.node for edge in self.edges]
+
+    @property
+    def start_cursor(self) -> str | None:
+        return self.edges[0].cursor if self.edges else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        return self.edges[-1].cursor if self.edges else None
+
+
+async def search(
+    context: Context,
+    *,
+    query: str,
+    paging: Paging,
+    scope: Sequence[str] | None = None,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    filter: Given = None,
+) -> SearchPage:
+    """A page of what answers the query, of all there is within the scope; a later page is scored as the first was."""
+    if not query.strip():
+        raise BadInput("`query` is empty; say what to look for.")
+    names = tuple(name for name in COLLECTIONS if scope is None or name in scope)
+    asked = Asked(query, names, user_id, session_id, filter)
+    filters = _filters(context, asked)
+    after, statistics = _position(asked, paging.after) if paging.after is not None else (None, None)
+    found = [
+        await _gathered(context, COLLECTIONS[name], asked.question, filters.get(name), statistics) for name in names
+    ]
+    kinds = [gathered for gathered, _ in found]
+    if sum(len(kind.turns) for kind in kinds) <= INLINE:
+        ranked, statistics = rank(kinds, asked.question, statistics)
+    else:
+        ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics)
+    places = [
+        Place(-score, number, turn.place, turn.position)
+        for number, ((_, passing), scores) in enumerate(zip(found, ranked, strict=True))
+        for score, turn in scores
+        if passing is None or (turn.place, turn.position) in passing
+    ]
+    least = (filter or {}).get("min_score")
+    places = [
+        place for place in places if (after is None or place > after) and (least is None or -place.worse >= least)
+    ]
+    chosen = nsmallest(paging.limit + 1, places)
+    nodes = await _nodes(context, names, chosen[: paging.limit])
+    edges = [
+        Edge(asked, statistics, place, node)
+        for place, node in zip(chosen, nodes, strict=False)
+        # What was deleted while it was being ranked is no result.
+        if node is not None
+    ]
+    return SearchPage(edges, len(chosen) > paging.limit, paging.after is not None)
+
+
+def _filters(context: Context, asked: Asked) -> dict[str, Within]:
+    """Where to search for each kind, and by which filters; without the kinds of which nothing can pass.
+
+    Roles ask for messages, kinds for memories; both together for messages of these roles and memories of these kinds.
+    A user searches its own, and finds nothing of another.
+    """
+    project, viewer = context.scope.project, context.scope.user
+    user = viewer if asked.user_id is None else user_key(project, asked.user_id)
+    if viewer is not None and user != viewer:
+        return {}
+    session = None if asked.session_id is None else session_key(project, asked.session_id)
+    given = {name: value for name, value in (asked.filter or {}).items() if value is not None}
+    found: dict[str, Within] = {}
+    for name in asked.scopes:
+        own = {"MESSAGES": "roles", "MEMORIES": "kinds"}.get(name)
+        if own not in given and ("roles" in given or "kinds" in given):
+            continue
+        if name == "DOCUMENTS" and session is not None:
+            continue
+        builder = FilterBuilder(given).metadata().ranges("created_at")
+        if own is not None:
+            builder.lists(own)
+        built = builder.build()
+        values = {**built.values, "as_of": context.clock.now()}
+        found[name] = Within(user, session, built.given, values)
+    return found
+
+
+async def _gathered(
+    context: Context,
+    collection: Collection,
+    question: Question,
+    within: Within | None,
+    statistics: Statistics | None,
+) -> tuple[Gathered, set[tuple[bytes, int]] | None]:
+    """Turns of one kind, of which some answer, and the places of those that may be results (None: of all)."""
+    if within is None or not question.terms:
+        return gather([], question), None
+    frequencies, count = None, 0
+    if await is_small(context.read, collection, within):
+        rows = await read_all(context.read, context.scope, collection, within)
+    else:
+        rows, frequencies, count = await _candidates(context, collection, within, question, statistics)
+    turns = await _turns(context, rows)
+    gathered = gather(turns, question) if len(turns) <= INLINE else await asyncio.to_thread(gather, turns, question)
+    if frequencies is not None:
+        gathered = Gathered(turns, gathered.found, frequencies, count)
+    if not within.given:
+        return gathered, None
+    return gathered, {(row["place"], row["position"]) for row in rows if row["passes"]}
+
+
+async def _turns(context: Context, rows: Sequence[Record]) -> list[Turn]:
+    """Rows as they are ranked. A user's message without a name is the user's own."""
+    owners = list({row["owner"] for row in rows if row["owner"] and row["role"] == "USER" and row["name"] is None})
+    users = await users_by_key(context.read, context.scope, owners) if owners else []
+    names = {
+        key: display_name(user["name"], user["first_name"], user["last_name"])
+        for key, user in zip(owners, users, strict=True)
+        if user is not None
+    }
+    return [
+        Turn(place, position, text, name or (names.get(owner) if role == "USER" else None), role, created_at)
+        for _, place, position, role, name, owner, text, created_at, _ in cast(Iterable[Any], rows)
+    ]
+
+
+async def _candidates(
+    context: Context, collection: Collection, within: Within, question: Question, statistics: Statistics | None
+) -> tuple[list[Record], list[int], int]:
+    """Rows that the index and what is not in it yet have for a question, in order; the frequencies of its terms; and
+    how many rows there are."""
+    read = context.read
+    through, newest = await progress(read, collection)
+    if newest - through > 2 * collection.late:
+        # Where nothing can be written, the search takes longer.
+        with suppress(Unavailable):
+            await bring_up_to_date(context.database, collection)
+        through, newest = await progress(read, collection)
+    # The tail is read after `through`: what goes into the index meanwhile is seen twice, not missed.
+    tail = await read_tail(read, collection, through)
+    texts = [row["text"] for row in tail]
+    late = await asyncio.to_thread(occurrences, texts, question.terms) if texts else [{} for _ in question.terms]
+    asked = [said[0] for said in question.terms.values()]
+    counts = [await count_word(read, collection, word) for word in asked]
+    frequencies = [count + len(rows) for count, rows in zip(counts, late, strict=True)]
+    weights = (statistics or Statistics(newest, frequencies, [])).weights()
+    worth: dict[int, float] = {}
+    gathered = 0
+    for _, index in sorted((count, index) for index, count in enumerate(counts)):
+        if gathered and gathered + counts[index] > GATHERED:
+            break
+        for number in await rows_with_word(read, collection, asked[index], GATHERED):
+            worth[number] = worth.get(number, 0.0) + weights[index]
+        gathered += counts[index]
+    for index, rows in enumerate(late):
+        for row in rows:
+            number = tail[row]["number"]
+            worth[number] = worth.get(number, 0.0) + weights[index]
+    ordered_by_worth = sorted(worth, key=lambda number: (-worth[number], -number))
+    best = await _best(context, collection, within, ordered_by_worth)
+    rows = await read_some(read, context.scope, collection, within, best)
+    found = {row["number"]: row for row in rows}
+    ordered = sorted(found.values(), key=lambda row: (row["place"], row["position"]))
+    return ordered, frequencies, newest
+
+
+async def _best(context: Context, collection: Collection, within: Within, numbers: Sequence[int]) -> list[int]:
+    """The first so many of these numbers whose rows may be results."""
+    best: list[int] = []
+    # Of a whole project nearly all may; of a user in it perhaps one in a thousand.
+    start, size = 0, 2 * collection.chosen
+    while start < len(numbers) and len(best) < collection.chosen:
+        some = numbers[start : start + size]
+        may = await passing(context.read, context.scope, collection, within, some)
+        best += [number for number in some if number in may]
+        start, size = start + size, 4 * size
+    return best[: collection.chosen]
+
+
+async def _nodes(context: Context, names: Sequence[str], places: Sequence[Place]) -> list[Record | None]:
+    """The objects of results, in order; None for one that is gone."""
+    found: dict[tuple[int, bytes, int], Record | None] = {}
+    for number, name in enumerate(names):
+        keys = [(place.key, place.position) for place in places if place.scope == number]
+        if not keys:
+            continue
+        if name == "MESSAGES":
+            rows = await messages_by_place(context.read, context.scope, keys)
+        else:
+            by_key = memories_by_key if name == "MEMORIES" else documents_by_key
+            rows = await by_key(context.read, context.scope, [key for key, _ in keys])
+        found |= {(number, *key): row for key, row in zip(keys, rows, strict=True)}
+    return [found[place.scope, place.key, place.position] for place in places]
+
+
+def _position(asked: Asked, cursor: str) -> tuple[Place, Statistics]:
+    """Where a cursor points, and what its page was scored by; `BadInput` when it is not one of this search's."""
+    try:
+        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        whole = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor
+        if whole and int.from_bytes(raw[:4], "big") == crc32(raw[4:], asked.seed):
+            worse, scope, key, position, count, frequencies, lengths, best = orjson.loads(raw[4:])
+            numbers = [count, best, *frequencies, *lengths]
+            fits = len(frequencies) == len(asked.question.terms) and len(lengths) == len(asked.scopes)
+            if fits and all(isfinite(number) and 0 <= number < 2**53 for number in numbers):
+                place = Place(float(worse), int(scope), bytes.fromhex(key), int(position))
+                return place, Statistics(count, frequencies, lengths, best)
+    except (UnicodeEncodeError, Error, ValueError, TypeError):
+        pass
+    raise BadInput(
+        "The cursor in `after` does not belong to this search with this query, scope and filter; "
+        "start again without `after`."
+    )

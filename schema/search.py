@@ -1,0 +1,110 @@
+"""Search, as clients see it."""
+
+import inspect
+from collections.abc import Sequence
+from enum import Enum
+from operator import attrgetter
+from typing import Annotated, Any
+
+import strawberry
+
+from breadth import batch_field, computed_field
+from resolvers.connections import paging
+from resolvers.context import Context
+from resolvers.search import SearchPage, search
+from schema.connections import After, First, PageInfo, parameter
+from schema.documents import Document
+from schema.inputs import DateTimeRange, optional
+from schema.memories import Memory
+from schema.memory_filters import MemoryKind
+from schema.messages import Message, Role
+from schema.scalars import JSON
+
+SearchResult = Annotated[
+    Message | Memory | Document, strawberry.union("SearchResult", description="What search finds. It may grow.")
+]
+
+
+@strawberry.enum(description="What to search.")
+class SearchScope(Enum):
+    MESSAGES = strawberry.enum_value("MESSAGES", description="What was said.")
+    MEMORIES = strawberry.enum_value("MEMORIES", description="What is worth knowing, as far as it holds now.")
+    DOCUMENTS = strawberry.enum_value("DOCUMENTS", description="Documents of users and agents, with their titles.")
+
+
+@strawberry.input(description="Which results; all conditions must hold.")
+class SearchFilter:
+    roles: list[Role] | None = optional(
+        "Messages of one of these roles; at most 100. Without `kinds` only messages are found."
+    )
+    kinds: list[MemoryKind] | None = optional(
+        "Memories of one of these kinds; at most 100. Without `roles` only memories are found."
+    )
+    created_at: DateTimeRange | None = optional("When they were said or created.")
+    metadata: JSON | None = optional("Results whose metadata contains this object, as PostgreSQL's @> does.")
+    min_score: float | None = optional("Results with at least this score.")
+
+
+@strawberry.type(description="A result and its place.")
+class SearchEdge:
+    cursor: str = computed_field(
+        attrgetter("cursor"), description="The result's place, for `after`: opaque, good for this very search only."
+    )
+    node: SearchResult = computed_field(attrgetter("node"), description="The result.")
+    score: float = computed_field(
+        attrgetter("score"),
+        description="How well it answers, from 0 to 1; for comparison within one search, no probability.",
+    )
+    highlight: str | None = computed_field(
+        attrgetter("highlight"),
+        description="The part of its text that answers best, about 300 characters of HTML: escaped, the question's "
+        "words in `<mark>`. Null when it was found by what was said around it.",
+    )
+
+
+@strawberry.type(description="One page of results, best first.")
+class SearchConnection:
+    edges: list[SearchEdge] = computed_field(attrgetter("edges"), description="The results with their scores.")
+    nodes: list[SearchResult] = computed_field(attrgetter("nodes"), description="The results alone.")
+    page_info: PageInfo = computed_field(lambda page: page, description="Where the page stands.")
+
+
+async def _search(context: Context, parents: Sequence[Any], **asked: Any) -> list[SearchPage]:
+    return [await search(context, **asked)] * len(parents)
+
+
+def _arguments(*, first: int | None = None, after: str | None = None, **asked: Any) -> dict[str, Any]:
+    return {"paging": paging(first, after), **asked}
+
+
+def search_field() -> Any:
+    """The field `search`; an argument's type stands with what it is for."""
+    arguments = [
+        ("scope", list[SearchScope], "What to search; messages, memories and documents when left out."),
+        ("user_id", str, "Whose: the user's sessions, memories and documents."),
+        ("session_id", str, "Which session's messages and memories."),
+        ("filter", SearchFilter, "Which results; all of them when left out."),
+    ]
+    query = Annotated[
+        str,
+        strawberry.argument(
+            description="A question or a few words, as a person writes them: no character is an operator. Not empty. "
+            "Of a long one the first 64 different words are looked for."
+        ),
+    ]
+    optional_ones = [
+        parameter(name, Annotated[kind | None, strawberry.argument(description=description)])
+        for name, kind, description in arguments
+    ]
+    return batch_field(
+        _search,
+        description="What answers a question, best first, 20 a page unless asked otherwise. What is deleted, "
+        "superseded, expired or no longer true is not found.",
+        parameters=[
+            parameter("query", query, inspect.Parameter.empty),
+            *optional_ones,
+            parameter("first", First),
+            parameter("after", After),
+        ],
+        arguments=_arguments,
+    )
