@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -18,7 +20,7 @@ import structlog
 from sqlalchemy import text
 
 from models.containment import json_contains
-from models.errors import DatabaseProblem, Unavailable
+from models.errors import DatabaseProblem, DataError, TookTooLong, Unavailable
 from models.statements import Record, Statement
 from models.words import indexed
 
@@ -36,6 +38,9 @@ _touch = Statement(text("PRAGMA user_version = 1"))
 
 CHECK_PATIENCE = 2.0
 """Seconds after which a check of readiness stops waiting."""
+
+STEPS_BETWEEN_LOOKS = 100_000
+"""Steps of SQLite's machine after which a read looks whether it has taken too long: about a millisecond."""
 
 _busy = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
 
@@ -67,9 +72,11 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     return connection
 
 
-def _explain(error: sqlite3.Error) -> Unavailable:
+def _explain(error: sqlite3.Error) -> DataError:
     """What a client may know of a database error; the log has the rest."""
     log.error("the database refused", error=str(error), code=getattr(error, "sqlite_errorname", None))
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+        return TookTooLong("Reading this took too long; ask for less at once, or with filters that match more.")
     if getattr(error, "sqlite_errorname", "") in _busy:
         return Unavailable("The database is busy with another process's work; try again.")
     if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
@@ -100,16 +107,25 @@ class Reader:
         self._database.observe(statement)
         values = {**statement.defaults, **parameters} if statement.defaults else parameters
         try:
-            if not slowly:
-                cursor = self._connection.cursor()
-                cursor.row_factory = statement.row
-                return cursor.execute(statement.text, values).fetchall()
-            async with self._slow.cursor() as cursor:
-                cursor.row_factory = statement.row
-                await cursor.execute(statement.text, values)
-                return list(await cursor.fetchall())  # pyright: ignore[reportReturnType]
+            if slowly:
+                return await self._fetch_slowly(statement, values)
+            self._database.reads_until = monotonic() + self._database.patience
+            cursor = self._connection.cursor()
+            cursor.row_factory = statement.row
+            return cursor.execute(statement.text, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise _explain(error) from error
+
+    async def _fetch_slowly(self, statement: Statement, values: Record) -> list[Record]:
+        async with self._database.slow_turn, self._slow.cursor() as cursor:
+            cursor.row_factory = statement.row
+            try:
+                await cursor.execute(statement.text, values)
+                return list(await cursor.fetchall())  # pyright: ignore[reportReturnType]
+            except asyncio.CancelledError:
+                # Nobody waits for it any more; others wait behind it.
+                await self._slow.interrupt()
+                raise
 
 
 class Transaction(Reader):
@@ -162,13 +178,20 @@ class Database:
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
+        self.slow_turn = asyncio.Lock()
+        self.patience = self.reads_until = inf
 
     @classmethod
-    async def open(cls, path: Path, *, synchronous: str = "full") -> "Database":
-        """`synchronous` is how durable a commit is: "full" survives a power cut, "normal" a crash of the process."""
+    async def open(cls, path: Path, *, synchronous: str = "full", patience: float = 60.0) -> "Database":
+        """`synchronous` is how durable a commit is: "full" survives a power cut, "normal" a crash of the process.
+
+        A read that runs in the loop is given up after `patience` seconds; one in a thread when who asked for it is.
+        """
         database = cls(path)
+        database.patience = patience
         reading = connect(path)
         reading.execute("PRAGMA query_only = ON")
+        reading.set_progress_handler(lambda: monotonic() > database.reads_until, STEPS_BETWEEN_LOOKS)
         database._slow = await aiosqlite.connect(path, timeout=LOCK_PATIENCE, isolation_level=None)
         await database._slow.create_function("json_contains", 2, json_contains, deterministic=True)
         for pragma in ("foreign_keys = ON", "query_only = ON", "temp_store = MEMORY"):

@@ -2,7 +2,8 @@
 
 DataError
 ├── DatabaseProblem   the database can't be opened or used; the message is for the operator
-└── Unavailable       a read or a write couldn't be carried out now; nothing of it was kept
+├── Unavailable       a read or a write couldn't be carried out now; nothing of it was kept
+└── TookTooLong       a read was given up
 """
 
 
@@ -16,3 +17,7 @@ class DatabaseProblem(DataError):
 
 class Unavailable(DataError):
     """The database could not do this now (disk full, locked, gone). It may be tried again."""
+
+
+class TookTooLong(DataError):
+    """A read took longer than one may."""

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import structlog
 
-from models.errors import Unavailable
+from models.errors import TookTooLong, Unavailable
 from resolvers.errors import BadInput, Forbidden
 
 log = structlog.get_logger("recallql.errors")
@@ -14,6 +14,8 @@ def describe(error: Exception) -> tuple[str, str]:
     """The code and message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
     if isinstance(error, BadInput | Forbidden):
         return error.code, str(error)
+    if isinstance(error, TookTooLong):
+        return "TIMEOUT", str(error)
     if isinstance(error, Unavailable):
         return "UNAVAILABLE", str(error)
     id = str(uuid4())

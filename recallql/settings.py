@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     max_query_fields: int = Field(2_500, ge=1, description="Fields that a document selects, fragments spread out.")
     max_query_cost: int = Field(1_000_000, ge=1, description="Cost of an operation: mostly its answer's fields.")
 
+    request_timeout: float = Field(
+        30, gt=0, le=3600, description="Seconds that a request may take; then it is answered with TIMEOUT."
+    )
+    user_in_flight: int = Field(32, ge=0, description="Requests of one user at the same time, at most; 0: no limit.")
+    user_per_minute: int = Field(1_200, ge=0, description="Requests of one user in a minute, at most; 0: no limit.")
+    service_in_flight: int = Field(0, ge=0, description="Requests with one API key at the same time; 0: no limit.")
+    service_per_minute: int = Field(0, ge=0, description="Requests with one API key in a minute; 0: no limit.")
+
     @property
     def limits(self) -> Limits:
         """The limits on documents."""

@@ -1,0 +1,65 @@
+"""How many requests one credential may have under way, and how many in a minute."""
+
+from collections.abc import Callable, Hashable
+from math import ceil
+from time import monotonic
+
+from breadth.cache import Cache
+
+REMEMBERED = 16_384
+"""Credentials whose rate is known; one that is forgotten starts anew."""
+
+
+class TooMany(Exception):
+    """Which limit is reached, and after how many whole seconds it is worth trying again."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Throttle:
+    """The limits of one kind of credential; 0 is none. Used from one event loop.
+
+    The rate is a token bucket: a minute's requests may come at once, and as time passes more may follow.
+    """
+
+    def __init__(self, *, in_flight: int, per_minute: int, now: Callable[[], float] = monotonic) -> None:
+        self._in_flight = in_flight
+        self._per_minute = per_minute
+        self._now = now
+        self._under_way: dict[Hashable, int] = {}
+        self._buckets: Cache[Hashable, tuple[float, float]] = Cache(REMEMBERED)
+
+    @property
+    def is_off(self) -> bool:
+        return not self._in_flight and not self._per_minute
+
+    def enter(self, credential: Hashable) -> None:
+        """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""
+        under_way = self._under_way.get(credential, 0)
+        if self._in_flight and under_way >= self._in_flight:
+            raise TooMany(
+                f"{under_way} requests of this credential are under way; at most {self._in_flight} may be.", 1
+            )
+        if self._per_minute:
+            self._take(credential)
+        self._under_way[credential] = under_way + 1
+
+    def _take(self, credential: Hashable) -> None:
+        now = self._now()
+        left, at = self._buckets.get(credential) or (float(self._per_minute), now)
+        left = min(left + (now - at) * self._per_minute / 60, self._per_minute)
+        if left < 1:
+            self._buckets.put(credential, (left, now))
+            wait = ceil((1 - left) * 60 / self._per_minute)
+            raise TooMany(f"More than {self._per_minute} requests of this credential came in a minute.", wait)
+        self._buckets.put(credential, (left - 1, now))
+
+    def leave(self, credential: Hashable) -> None:
+        """A request was answered."""
+        left = self._under_way[credential] - 1
+        if left:
+            self._under_way[credential] = left
+        else:
+            del self._under_way[credential]
