@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench schema format playground lock clean
+.PHONY: setup serve test check bench scale schema format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,11 @@ check: setup
 # RecallQL beside its peers, about a quarter of an hour: make bench BENCH='--rounds 3 --seconds 2'
 bench: setup
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+# A long session in a large file, memory over time, first answers, durable mutations. Ten minutes and more, for a large file
+# has to be filled; then SCALE=--reuse keeps it.
+scale: setup
+	$(BIN)/python -m benchmarks.scale $(SCALE)
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql
