@@ -34,8 +34,8 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-# A long session in a large file, memory over time, first answers, durable mutations. Ten minutes and more, for a large file
-# has to be filled; then SCALE=--reuse keeps it.
+# A long session in a large file, memory over time, first answers, durable mutations. Ten minutes and more, for a
+# large file has to be filled; then SCALE=--reuse keeps it.
 scale: setup
 	$(BIN)/python -m benchmarks.scale $(SCALE)
 
