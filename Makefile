@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench recall schema format playground lock clean
+.PHONY: setup serve test check bench recall scale schema format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -37,6 +37,11 @@ bench: setup
 # Whether search finds the turns that answer a question: make recall RECALL=folder
 recall: setup
 	$(BIN)/python -m benchmarks.recall $(RECALL)
+
+# A long session in a large file, memory over time, first answers, durable mutations. Ten minutes and more, for a
+# large file has to be filled; then SCALE=--reuse keeps it.
+scale: setup
+	$(BIN)/python -m benchmarks.scale $(SCALE)
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql

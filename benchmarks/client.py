@@ -1,13 +1,14 @@
-"""The load: `python -m benchmarks.client PORT FILE CONNECTIONS SECONDS` sends the bodies of FILE and prints a tally.
+"""The load: `python -m benchmarks.client PORT FILE CONNECTIONS SECONDS [MOST]` sends bodies of FILE, prints a tally.
 
-Each connection has one request open. It runs in a process of its own, which is not measured.
+Each connection has one request open. With MOST it ends after so many. It runs in a process of its own, not measured.
 """
 
 import asyncio
 import json
 import sys
 import time
-from itertools import cycle
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 # No answer without faults holds these; in a string of an answer the quotes would be escaped.
@@ -19,10 +20,13 @@ def request_of(line: bytes) -> bytes:
     return head.encode() + b"\r\nAccept: application/json\r\n\r\n" + line
 
 
-async def talk(port: int, requests: "cycle[bytes]", end: float, waits: list[float], faults: list[bytes]) -> None:
+async def talk(port: int, requests: Iterator[bytes], end: float, waits: list[float], faults: list[bytes]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    while (start := time.perf_counter()) < end:
-        writer.write(next(requests))
+    for request in requests:
+        start = time.perf_counter()
+        if start > end:
+            break
+        writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
         answer = await reader.readexactly(length)
@@ -32,8 +36,8 @@ async def talk(port: int, requests: "cycle[bytes]", end: float, waits: list[floa
     writer.close()
 
 
-async def main(port: int, lines: list[bytes], connections: int, seconds: float) -> None:
-    requests = cycle([request_of(line) for line in lines])
+async def main(port: int, lines: list[bytes], connections: int, seconds: float, most: int | None) -> None:
+    requests = islice(cycle([request_of(line) for line in lines]), most)
     waits: list[float] = []
     faults: list[bytes] = []
     start = time.perf_counter()
@@ -53,4 +57,5 @@ async def main(port: int, lines: list[bytes], connections: int, seconds: float) 
 
 if __name__ == "__main__":
     bodies = Path(sys.argv[2]).read_bytes().splitlines()
-    asyncio.run(main(int(sys.argv[1]), bodies, int(sys.argv[3]), float(sys.argv[4])))
+    most = int(sys.argv[5]) if len(sys.argv) > 5 else None
+    asyncio.run(main(int(sys.argv[1]), bodies, int(sys.argv[3]), float(sys.argv[4]), most))

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.dataset import lines as all_lines
 from benchmarks.dataset import write_lines, write_peers
 from benchmarks.process import ROOT, Server
 from benchmarks.run import SERVE
@@ -89,7 +90,7 @@ def databases(options: argparse.Namespace) -> tuple[Path, Path]:
     for old in FILES.iterdir():
         old.unlink()
     write_peers(peers)
-    write_lines(lines)
+    write_lines(lines, all_lines())
     command = options.importer.format(database_url=f"sqlite:///{recallql}", file=lines)
     subprocess.run(shlex.split(command), cwd=ROOT, check=True, stdout=sys.stderr)
     return peers, recallql

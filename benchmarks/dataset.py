@@ -1,14 +1,18 @@
-"""The data: 200 users, 10 sessions each, 50 messages of about 200 characters in each; the same at every run."""
+"""The data: 200 users, 10 sessions each, 50 messages of about 200 characters in each; the same at every run.
+
+And one long session, alone or among others.
+"""
 
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 USERS, SESSIONS, MESSAGES = 200, 10, 50
+LONG, OTHERS = 100_000, 1000
 SEED = 1
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 WORDS = """
@@ -78,9 +82,30 @@ def _time(user: int, session: int = 0, message: int = 0) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def write_lines(path: Path) -> None:
+def long_session(messages: int) -> Iterator[dict[str, Any]]:
+    """The lines of a file of so many messages, a multiple of LONG.
+
+    LONG are in the session "long". The others came in between them, in turn, to OTHERS sessions.
+    """
+    chance = random.Random(SEED)
+    share = messages // LONG
+    others = OTHERS if share > 1 else 0
+    yield {"type": "user", "userId": user_id(1)}
+    for session in ("long", *(f"other-{other}" for other in range(others))):
+        yield {"type": "session", "sessionId": session, "userId": user_id(1)}
+    for message in range(messages):
+        turn, place = divmod(message, share)
+        yield {
+            "type": "message",
+            "sessionId": "long" if place == 0 else f"other-{(turn * (share - 1) + place) % others}",
+            "role": "ASSISTANT" if turn % 2 else "USER",
+            "content": " ".join(chance.choices(WORDS, k=38)),
+        }
+
+
+def write_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines())
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in objects)
 
 
 def write_peers(path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, *_, CLIENT_CORE = 2 * sorted(os.sched_getaffinity(0))
-TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 60
 
 
@@ -72,11 +71,12 @@ class Server:
             raise SystemExit(f"{self.name} refuses {body['operationName']}: {text[:1000]!r}")
         return answer["data"]
 
-    def load(self, bodies: Path, connections: int, seconds: float) -> dict[str, Any]:
-        """The client's tally of one stretch of load, with the CPU time that an answer took."""
+    def load(self, bodies: Path, connections: int, seconds: float, *, most: int | None = None) -> dict[str, Any]:
+        """The client's tally of one stretch of load, `most` requests at most, with the CPU time that an answer took."""
         before = self.cpu_seconds()
+        client = [sys.executable, "-m", "benchmarks.client", str(self.port), bodies, str(connections), str(seconds)]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.client", str(self.port), bodies, str(connections), str(seconds)],
+            client if most is None else [*client, str(most)],
             cwd=ROOT,
             check=True,
             stdout=subprocess.PIPE,
@@ -86,8 +86,12 @@ class Server:
         return {**tally, "cpu_us": (self.cpu_seconds() - before) / tally["answers"] * 1e6}
 
     def cpu_seconds(self) -> float:
-        """User and system time of the server and its children so far."""
-        return sum(_ticks(pid) for pid in _tree(self._process.pid)) / TICKS
+        """What its processes have used until now."""
+        return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(self._process.pid))
+
+    def memory(self) -> float:
+        """MiB that its processes hold (RSS)."""
+        return sum(_resident(pid) for pid in _tree(self._process.pid)) / 1024
 
 
 def _tree(pid: int) -> list[int]:
@@ -99,10 +103,14 @@ def _tree(pid: int) -> list[int]:
     return [pid, *(each for child in children for each in _tree(child))]
 
 
-def _ticks(pid: int) -> int:
-    """User and system time, that of ended children included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(int(field) for field in fields[11:15])
+def _cpu_clock(pid: int) -> int:
+    """The clock of the CPU time of a process, as Linux numbers it. What /proc says is in steps of 10 ms."""
+    return ~pid << 3 | 2
+
+
+def _resident(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
 
 
 def _free_port() -> int:

@@ -49,7 +49,6 @@ def python_names(kind: GraphQLInputObjectType) -> dict[str, str]:
     return {graphql_name(field): field.python_name for field in kind.extensions[STRAWBERRY].fields}
 
 
-@cache
 def converter(kind: GraphQLInputType) -> Convert | None:
     """How graphql-core's coerced values of a type become plain ones; None when they are."""
     if isinstance(kind, GraphQLNonNull):
@@ -79,13 +78,18 @@ _EXACT: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
 """Built-in scalars whose values of one Python type are coerced to themselves."""
 
 
-@cache
 def coercer(kind: GraphQLInputType) -> Convert:
     """A function that makes a plain value of what a client sent as this type; it raises `Unusual`."""
+    # A document makes wrappers of its own; only the named types within them stay.
     if isinstance(kind, GraphQLNonNull):
         return _present(coercer(kind.of_type))
     if isinstance(kind, GraphQLList):
         return _list(kind)
+    return _named(kind)
+
+
+@cache
+def _named(kind: Any) -> Convert:
     if isinstance(kind, GraphQLInputObjectType):
         return _object(kind)
     if isinstance(kind, GraphQLEnumType):

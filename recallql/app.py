@@ -86,7 +86,7 @@ def from_environment() -> Application:
     # What is loaded by now stays; and answers are many small objects without cycles, which need no frequent search.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(50_000, 5, 5)
     return app
 
 
