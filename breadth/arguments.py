@@ -46,9 +46,9 @@ class Signature:
             return None
         return values
 
-    def coerce(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+    def coerce(self, given: Mapping[str, Any], *, suggestions: bool) -> VariableValues | list[GraphQLError]:
         """What graphql-core makes of what was given, or what it finds wrong with it."""
-        return get_variable_values(self._schema, self._definitions, dict(given))
+        return get_variable_values(self._schema, self._definitions, dict(given), hide_suggestions=not suggestions)
 
 
 class Variables:
@@ -63,10 +63,10 @@ class Variables:
         self.plain = signature.plain(given)
         """Their plain values; None when graphql-core has to coerce them."""
 
-    def coerce(self) -> "VariableValues | list[GraphQLError]":
+    def coerce(self, *, suggestions: bool = False) -> "VariableValues | list[GraphQLError]":
         """What graphql-core makes of them, or what it finds wrong with them."""
         if self._coerced is None:
-            self._coerced = self._signature.coerce(self._given)
+            self._coerced = self._signature.coerce(self._given, suggestions=suggestions)
         return self._coerced
 
     @property

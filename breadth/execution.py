@@ -14,11 +14,13 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     ValueNode,
     execute,
     parse,
+    specified_rules,
     validate,
 )
 from graphql.validation.validate import ValidationAbortedError
@@ -119,22 +121,35 @@ class _Document:
 class Executor:
     """Executes requests on the schema of a Strawberry schema. `describe` translates what resolvers raise.
 
-    With `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
+    Without `introspection` the schema may not be asked for, and no error suggests a name of it. With `reference`
+    everything runs on graphql-core: the oracle that breadth-first execution is compared with.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, describe: Describe, *, documents: int = 1024, reference: bool = False
+        self,
+        schema: GraphQLSchema,
+        describe: Describe,
+        *,
+        documents: int = 1024,
+        introspection: bool = True,
+        reference: bool = False,
     ) -> None:
         self.schema = schema
         self._describe = describe
+        self._introspection = introspection
+        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
         self._documents: Cache[str, _Document] = Cache(documents)
+        self._refused: Cache[tuple[str, bool], _Document] = Cache(documents)
+        """Documents with errors, which are others with suggestions and without."""
         self._persisted: Cache[str, str] = Cache(documents)
         self._reference = reference
 
-    def operation_type(self, request: Request) -> OperationType | None:
+    def operation_type(self, request: Request, *, suggestions: bool = True) -> OperationType | None:
         """What kind of operation the request would run, or None when it would run none."""
         query = self._query(request)
-        operation = None if isinstance(query, Answer) else self._document(query).operation(request.operation_name)
+        if isinstance(query, Answer):
+            return None
+        operation = self._document(query, suggestions=suggestions).operation(request.operation_name)
         return operation.operation if isinstance(operation, OperationDefinitionNode) else None
 
     def _query(self, request: Request) -> str | Answer:
@@ -151,19 +166,22 @@ class Executor:
             self._persisted.put(named, query)
         return query
 
-    async def execute(self, request: Request, context: Any) -> Answer:
+    async def execute(self, request: Request, context: Any, *, suggestions: bool = True) -> Answer:
+        """The answer; `suggestions` says whether errors may name what the schema has and the client has not said."""
         query = self._query(request)
         if isinstance(query, Answer):
             return query
-        document = self._document(query)
+        document = self._document(query, suggestions=suggestions)
         if document.errors:
             return Answer({"errors": list(document.errors)}, executed=False)
         operation = document.operation(request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
         variables = Variables(document.signature(operation), request.variables)
-        if variables.plain is None and isinstance(wrong := variables.coerce(), list):
-            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong]}, executed=False)
+        if variables.plain is None:
+            wrong = variables.coerce(suggestions=suggestions and self._introspection)
+            if isinstance(wrong, list):
+                return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong]}, executed=False)
         plan = document.plan(operation, variables) if document.covered and not self._reference else None
         if plan is None:
             return await self._run_graphql_core(document, operation, request, context)
@@ -185,6 +203,8 @@ class Executor:
             context_value=context,
             variable_values=dict(request.variables),
             operation_name=request.operation_name,
+            # What can be suggested is found before anything runs.
+            hide_suggestions=True,
         )
         if not isinstance(result, ExecutionResult):
             result = await result
@@ -196,18 +216,22 @@ class Executor:
             body["errors"] = [self._described(error) for error in errors]
         return Answer(body, executed=True)
 
-    def _document(self, query: str) -> _Document:
-        document = self._documents.get(query)
+    def _document(self, query: str, *, suggestions: bool) -> _Document:
+        document = self._documents.get(query) or self._refused.get((query, suggestions))
         if document is None:
-            document = self._read(query)
-            if len(query) <= LARGEST_CACHED:
+            document = self._read(query, suggestions=suggestions and self._introspection)
+            if len(query) > LARGEST_CACHED:
+                return document
+            if document.errors:
+                self._refused.put((query, suggestions), document)
+            else:
                 self._documents.put(query, document)
         return document
 
-    def _read(self, query: str) -> _Document:
+    def _read(self, query: str, *, suggestions: bool) -> _Document:
         try:
             document = parse(query, allow_empty_selection_sets=False)
-            errors = validate(self.schema, document)
+            errors = validate(self.schema, document, self._rules, hide_suggestions=not suggestions)
             if any(isinstance(error, ValidationAbortedError) for error in errors):
                 message = "The document repeats its fields too often to be checked."
                 return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", message),))

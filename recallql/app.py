@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breadth import Executor
 from models.database import Database, path_of
@@ -24,6 +25,7 @@ from recallql.http import Endpoint
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
+from recallql.sites import SECURITY
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
@@ -47,6 +49,22 @@ class Application(Starlette):
             await super().__call__(scope, receive, send)
 
 
+class SecurityHeaders:
+    """Has the answers of other places than the endpoint tell browsers what every answer does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                said = {name for name, _ in message["headers"]}
+                message["headers"] += [header for header in SECURITY if header[0] not in said]
+            await send(message)
+
+        await self._app(scope, receive, told if scope["type"] == "http" else send)
+
+
 def create_app(settings: Settings) -> Application:
     """The application for these settings. Its lifespan migrates and opens the database."""
 
@@ -58,7 +76,8 @@ def create_app(settings: Settings) -> Application:
         clock = Clock()
         app.state.database = database
         credentials = Credentials(database, settings)
-        app.endpoint = Endpoint(database, Executor(schema._schema, describe), clock, credentials)  # pyright: ignore[reportPrivateUsage]
+        executor = Executor(schema._schema, describe, introspection=settings.introspection)  # pyright: ignore[reportPrivateUsage]
+        app.endpoint = Endpoint(database, executor, clock, credentials, settings)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         try:
             yield
@@ -69,8 +88,11 @@ def create_app(settings: Settings) -> Application:
             await credentials.close()
             await database.close()
 
+    routes = [Route("/health", _health), Route("/ready", _ready)]
     return Application(
-        routes=[Route("/health", _health), Route("/ready", _ready), playground_assets()], lifespan=lifespan
+        routes=[*routes, playground_assets()] if settings.playground else routes,
+        middleware=[Middleware(SecurityHeaders)],
+        lifespan=lifespan,
     )
 
 
