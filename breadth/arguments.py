@@ -46,9 +46,11 @@ class Signature:
             return None
         return values
 
-    def coerce(self, given: Mapping[str, Any], errors: int | None) -> VariableValues | list[GraphQLError]:
+    def coerce(
+        self, given: Mapping[str, Any], *, errors: int | None, suggestions: bool
+    ) -> VariableValues | list[GraphQLError]:
         """What graphql-core makes of what was given, or what it finds wrong with it; see `Variables.coerce`."""
-        return get_variable_values(self._schema, self._definitions, dict(given), errors)
+        return get_variable_values(self._schema, self._definitions, dict(given), errors, not suggestions)
 
 
 class Variables:
@@ -63,10 +65,10 @@ class Variables:
         self.plain = signature.plain(given)
         """Their plain values; None when graphql-core has to coerce them."""
 
-    def coerce(self, *, errors: int | None = None) -> "VariableValues | list[GraphQLError]":
+    def coerce(self, *, errors: int | None = None, suggestions: bool = False) -> "VariableValues | list[GraphQLError]":
         """What graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at most."""
         if self._coerced is None:
-            self._coerced = self._signature.coerce(self._given, errors)
+            self._coerced = self._signature.coerce(self._given, errors=errors, suggestions=suggestions)
         return self._coerced
 
     @property

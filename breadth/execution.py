@@ -15,10 +15,12 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     ValueNode,
     execute,
+    specified_rules,
     validate,
 )
 from graphql.validation.validate import ValidationAbortedError
@@ -130,8 +132,9 @@ class _Document:
 class Executor:
     """Executes requests on the schema of a Strawberry schema. `describe` translates what resolvers raise.
 
-    What exceeds `limits` is refused before anything runs. With `reference` everything runs on graphql-core: the
-    oracle that breadth-first execution is compared with.
+    What exceeds `limits` is refused before anything runs. Without `introspection` the schema may not be asked for, and
+    no error suggests a name of it. With `reference` everything runs on graphql-core: the oracle that breadth-first
+    execution is compared with.
     """
 
     def __init__(
@@ -141,20 +144,27 @@ class Executor:
         *,
         limits: Limits = UNLIMITED,
         documents: int = 1024,
+        introspection: bool = True,
         reference: bool = False,
     ) -> None:
         self.schema = schema
         self._limits = limits
         self._measurer = Measurer(schema, limits)
         self._describe = describe
+        self._introspection = introspection
+        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
         self._documents: Cache[str, _Document] = Cache(documents)
+        self._refused: Cache[tuple[str, bool], _Document] = Cache(documents)
+        """Documents with errors, which are others with suggestions and without."""
         self._persisted: Cache[str, str] = Cache(documents)
         self._reference = reference
 
-    def operation_type(self, request: Request) -> OperationType | None:
+    def operation_type(self, request: Request, *, suggestions: bool = True) -> OperationType | None:
         """What kind of operation the request would run, or None when it would run none."""
         query = self._query(request)
-        operation = None if isinstance(query, Answer) else self._document(query).operation(request.operation_name)
+        if isinstance(query, Answer):
+            return None
+        operation = self._document(query, suggestions=suggestions).operation(request.operation_name)
         return operation.operation if isinstance(operation, OperationDefinitionNode) else None
 
     def _query(self, request: Request) -> str | Answer:
@@ -171,11 +181,12 @@ class Executor:
             self._persisted.put(named, query)
         return query
 
-    async def execute(self, request: Request, context: Any) -> Answer:
+    async def execute(self, request: Request, context: Any, *, suggestions: bool = True) -> Answer:
+        """The answer; `suggestions` says whether errors may name what the schema has and the client has not said."""
         query = self._query(request)
         if isinstance(query, Answer):
             return query
-        document = self._document(query)
+        document = self._document(query, suggestions=suggestions)
         if document.errors:
             return Answer({"errors": list(document.errors)}, executed=False)
         operation = document.operation(request.operation_name)
@@ -183,8 +194,11 @@ class Executor:
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
         variables = Variables(document.signature(operation), request.variables)
         most = self._limits.errors
-        if variables.plain is None and isinstance(wrong := variables.coerce(errors=most), list):
-            return Answer({"errors": [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]}, executed=False)
+        if variables.plain is None:
+            wrong = variables.coerce(errors=most, suggestions=suggestions and self._introspection)
+            if isinstance(wrong, list):
+                formatted = [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]
+                return Answer({"errors": formatted}, executed=False)
         cost = document.costs[operation.name.value if operation.name else None].of(variables.sizes)
         if cost > self._limits.cost:
             answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
@@ -223,6 +237,8 @@ class Executor:
             context_value=context,
             variable_values=dict(request.variables),
             operation_name=request.operation_name,
+            # What can be suggested is found before anything runs.
+            hide_suggestions=True,
         )
         if not isinstance(result, ExecutionResult):
             result = await result
@@ -234,20 +250,27 @@ class Executor:
             body["errors"] = [self._described(error) for error in errors[: self._limits.errors]]
         return Answer(body, executed=True)
 
-    def _document(self, query: str) -> _Document:
-        document = self._documents.get(query)
+    def _document(self, query: str, *, suggestions: bool) -> _Document:
+        document = self._documents.get(query) or self._refused.get((query, suggestions))
         if document is None:
-            document = self._read(query)
-            if len(query) <= LARGEST_CACHED:
+            document = self._read(query, suggestions=suggestions and self._introspection)
+            if len(query) > LARGEST_CACHED:
+                return document
+            if document.errors:
+                self._refused.put((query, suggestions), document)
+            else:
                 self._documents.put(query, document)
         return document
 
-    def _read(self, query: str) -> _Document:
+    def _read(self, query: str, *, suggestions: bool) -> _Document:
         try:
             document = parse_within(self._limits, query)
             costs = self._measurer.costs(document)
+            most = self._limits.errors
             # One error more says that there were too many; an abort before that, that the check itself took too long.
-            errors = validate(self.schema, document, max_errors=self._limits.errors)[: self._limits.errors]
+            errors = validate(self.schema, document, self._rules, max_errors=most, hide_suggestions=not suggestions)[
+                :most
+            ]
             if any(isinstance(error, ValidationAbortedError) for error in errors):
                 message = "The document repeats its fields, or nests its fragments, too much to be checked."
                 return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", message),))

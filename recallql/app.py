@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breadth import Executor
 from models.database import Database, path_of
@@ -25,6 +26,7 @@ from recallql.indexing import keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
+from recallql.sites import SECURITY
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
@@ -48,6 +50,22 @@ class Application(Starlette):
             await super().__call__(scope, receive, send)
 
 
+class SecurityHeaders:
+    """Has the answers of other places than the endpoint tell browsers what every answer does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                said = {name for name, _ in message["headers"]}
+                message["headers"] += [header for header in SECURITY if header[0] not in said]
+            await send(message)
+
+        await self._app(scope, receive, told if scope["type"] == "http" else send)
+
+
 def create_app(settings: Settings) -> Application:
     """The application for these settings. Its lifespan migrates and opens the database."""
 
@@ -55,12 +73,17 @@ def create_app(settings: Settings) -> Application:
     async def lifespan(app: Application) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
         await asyncio.to_thread(migrate, path)
-        database = await Database.open(path, synchronous=settings.synchronous)
+        database = await Database.open(path, synchronous=settings.synchronous, patience=settings.request_timeout)
         clock = Clock()
-        executor = Executor(schema._schema, describe, limits=settings.limits)  # pyright: ignore[reportPrivateUsage]
+        executor = Executor(
+            schema._schema,  # pyright: ignore[reportPrivateUsage]
+            describe,
+            limits=settings.limits,
+            introspection=settings.introspection,
+        )
         app.state.database = database
         credentials = Credentials(database, settings)
-        app.endpoint = Endpoint(database, executor, clock, credentials)
+        app.endpoint = Endpoint(database, executor, clock, credentials, settings)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
         try:
@@ -73,8 +96,11 @@ def create_app(settings: Settings) -> Application:
             await credentials.close()
             await database.close()
 
+    routes = [Route("/health", _health), Route("/ready", _ready)]
     return Application(
-        routes=[Route("/health", _health), Route("/ready", _ready), playground_assets()], lifespan=lifespan
+        routes=[*routes, playground_assets()] if settings.playground else routes,
+        middleware=[Middleware(SecurityHeaders)],
+        lifespan=lifespan,
     )
 
 

@@ -1,17 +1,23 @@
 """The head of a request to the endpoint: what it says of the body, of the answer, and of who may be asked at all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from recallql.hosts import is_loopback
-from recallql.requests import BadRequest
+from recallql.requests import BODY_BYTES, BadRequest, too_large
+from recallql.sites import Sites
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 
-LARGEST_HEAD = 8 * 1024
+CONTENT_TYPES = {
+    JSON: b"content-type: application/json\r\n",
+    GRAPHQL: b"content-type: application/graphql-response+json; charset=utf-8\r\n",
+}
+
+LONGEST_PLAIN = 8 * 1024
 """Bytes of a head that is read from its bytes, at most."""
 
 _plain_head = re.compile(rb"POST /graphql HTTP/1\.1\r\n(?:[A-Za-z0-9_-]+:[ \t]*[\x20-\x7e\x80-\xff]*\r\n)+\r\n")
@@ -20,33 +26,45 @@ _not_plain = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"tr
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was read from a head: the answer's media type, the body's length, the credential, and what is wrong.
-
-    The length is of plain heads only (see `plain_headers`); 0 for others.
-    """
+    """All that a head says, worked out once."""
 
     media: str
+    """The media type of the answer."""
+    headers: bytes
+    """The lines that stand in the head of every answer to it."""
     length: int
+    """Bytes of a POST's body; 0 when it comes in chunks."""
     authorization: str | None
     local: bool
     """Whether the host that it names is a loopback one."""
     problem: BadRequest | None
+    """Why it is not answered, whoever asks."""
 
 
-def read_head(headers: Mapping[bytes, bytes], *, post: bool) -> Head:
+def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: bool) -> Head:
     """What the headers say, their names in lower case; for a POST also of its body."""
-    text = {name: value.decode("latin-1") for name, value in headers.items()}
+    pairs = [(name, value.decode("latin-1")) for name, value in headers]
+    text = dict(pairs)
+    hosts = [value for name, value in pairs if name == b"host"]
+    length = int(text.get(b"content-length", "0")) if post else 0
     problem = None
     try:
+        if len(hosts) != 1:
+            raise BadRequest("A request has one `Host` header.")
+        sites.check(text)
         if post:
             _check_content_type(text.get(b"content-type", ""))
+        if length > BODY_BYTES:
+            raise too_large()
     except BadRequest as found:
         problem = found
+    media = _media_type(text.get(b"accept", JSON))
     return Head(
-        media=_media_type(text.get(b"accept", JSON)),
-        length=int(text.get(b"content-length", "0")) if post else 0,
+        media=media,
+        headers=CONTENT_TYPES[media] + sites.headers(text.get(b"origin")),
+        length=length,
         authorization=text.get(b"authorization"),
-        local=_is_local(text.get(b"host", "localhost")),
+        local=all(map(_is_local, hosts)),
         problem=problem,
     )
 
@@ -56,7 +74,7 @@ def plain_headers(head: bytes) -> dict[bytes, bytes] | None:
 
     A plain one says once how long its body is, and asks nothing of the connection.
     """
-    if len(head) > LARGEST_HEAD or _plain_head.fullmatch(head) is None:
+    if len(head) > LONGEST_PLAIN or _plain_head.fullmatch(head) is None:
         return None
     headers: dict[bytes, bytes] = {}
     for line in head.split(b"\r\n")[1:-2]:

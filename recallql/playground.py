@@ -16,11 +16,13 @@ BUILT = Path(__file__).parent / "_playground"
 # Monaco and GraphiQL set styles from JavaScript and carry fonts and icons as data: addresses. Scripts are files only.
 PAGE_POLICY = "; ".join(
     (
-        "default-src 'self'",
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "connect-src 'self'",
         "style-src 'self' 'unsafe-inline'",
         "font-src 'self' data:",
         "img-src 'self' data:",
-        "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -29,6 +31,7 @@ PAGE_POLICY = "; ".join(
 PAGE_HEADERS = {
     "content-security-policy": PAGE_POLICY,
     "cache-control": "no-cache",
+    "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "vary": "accept",
     "x-content-type-options": "nosniff",

@@ -1,24 +1,20 @@
-"""uvicorn's HTTP protocol, with a short way for what it is asked nearly always: a plain POST to the endpoint.
+"""The protocol of a connection, with a short way for what it is asked nearly always: a plain POST to the endpoint.
 
 A client repeats the head of its requests byte by byte. What a head says is therefore read once and remembered by its
 bytes; the next time only the body is new, and it is answered without an ASGI scope, a task or events, unless the answer
-has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's.
+has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's (see `framing`).
 """
 
 from collections.abc import Coroutine
 from types import coroutine
 from typing import Any
 
-import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
-from recallql.heads import LARGEST_HEAD, Head
+from recallql.framing import Framing
+from recallql.heads import LONGEST_PLAIN, Head
 from recallql.http import Endpoint, Reply
 
-log = structlog.get_logger("recallql.protocol")
 
-
-class Protocol(HttpToolsProtocol):
+class Protocol(Framing):
     """One connection. The application has the `endpoint` that plain requests go to."""
 
     app: Any
@@ -30,17 +26,10 @@ class Protocol(HttpToolsProtocol):
         self._received = bytearray()
         self._answering = False
         self._last = False
-        self._between = True
-        """Whether the next byte starts a request, as far as uvicorn's parser has seen them."""
+        """Whether the connection ends with the answer to it."""
         self._answered = 0
-
-    def on_message_begin(self) -> None:
-        self._between = False
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        super().on_message_complete()
+        self._answered_before = 0
+        """How many answers there were when the wait for another request began."""
 
     def data_received(self, data: bytes) -> None:
         if self._answering:
@@ -50,14 +39,19 @@ class Protocol(HttpToolsProtocol):
         elif self._head is not None:
             self._received += data
             self._read_body(self._head)
-        elif not (self._between and self._read_head(data)):
+        elif not (self._reading is None and self._read_head(data)):
             super().data_received(data)
+
+    def eof_received(self) -> bool:
+        if self._answering:
+            self._last = True
+            return True
+        return super().eof_received()
 
     def _read_head(self, data: bytes) -> bool:
         """Whether the data starts with a plain head, and was taken. Requests in a row are uvicorn's."""
-        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD) + 4
-        busy = self.cycle and not self.cycle.response_complete
-        if end < 4 or busy or self.flow.write_paused:
+        end = data.find(b"\r\n\r\n", 0, LONGEST_PLAIN) + 4
+        if end < 4 or self._is_busy() or self.flow.write_paused:
             return False
         endpoint: Endpoint | None = self.app.endpoint
         head = None if endpoint is None else endpoint.head(data[:end])
@@ -84,9 +78,7 @@ class Protocol(HttpToolsProtocol):
         try:
             waits_for = answering.send(None)
         except StopIteration as done:
-            self._write(done.value)
-        except Exception as error:
-            self._fail(error)
+            self._reply(done.value)
         else:
             self._answering = True
             task = self.loop.create_task(self._answer_later(answering, waits_for))
@@ -94,12 +86,7 @@ class Protocol(HttpToolsProtocol):
             task.add_done_callback(self.tasks.discard)
 
     async def _answer_later(self, answering: Coroutine[Any, Any, Reply], waits_for: Any) -> None:
-        try:
-            reply = await _resume(answering, waits_for)
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._write(reply)
+        self._reply(await _resume(answering, waits_for))
         self._answering = False
         rest, self._received = bytes(self._received), bytearray()
         if not self.transport.is_closing():
@@ -107,39 +94,28 @@ class Protocol(HttpToolsProtocol):
             if rest:
                 self.data_received(rest)
 
-    def _write(self, reply: Reply) -> None:
+    def _reply(self, reply: Reply) -> None:
         self.server_state.total_requests += 1
         self._answered += 1
-        if self.transport.is_closing():
-            return
-        status, content_type, body, more = reply
-        shared = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *more)])
-        close = b"connection: close\r\n" if self._last else b""
-        self.transport.write(
-            b"%b%bcontent-type: %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (STATUS_LINE[status], shared, content_type, close, len(body), body)
-        )
-        if self._last:
-            self.transport.close()
-        elif self.timeout_keep_alive_task is None:
+        self._write(reply, last=self._last)
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._wait_for_another()
 
     def _wait_for_another(self) -> None:
-        """Closes the connection when nothing has come for the time that one is kept, or up to twice that."""
-        answered = self._answered
+        self._answered_before = self._answered
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
-        def look() -> None:
-            if self._answering or self._head is not None or self._answered > answered:
-                self._wait_for_another()
-            else:
-                self.timeout_keep_alive_handler()
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection when nothing has come for the time that one is kept, or up to twice that.
 
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, look)
-
-    def _fail(self, error: Exception) -> None:
-        log.error("a request could not be answered", exc_info=error)
-        self._last = True
-        self._write(Reply(500, b"text/plain; charset=utf-8", b"Internal Server Error"))
+        The short way leaves the clock running, also one that was set after an answer of uvicorn's.
+        """
+        if self.transport.is_closing():
+            return
+        if self._answering or self._head is not None or self._answered > self._answered_before:
+            self._wait_for_another()
+        else:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """What is under way is answered, and the connection closed then."""

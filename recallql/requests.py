@@ -15,13 +15,20 @@ _long_number = re.compile(rb"\d{19}")
 
 
 class BadRequest(Exception):
-    """A request that cannot be read; `status` and `code` say how."""
+    """A request that cannot be read, or is not taken; `status` and `code` say how, `headers` are lines for the head."""
 
-    def __init__(self, message: str, *, status: int = 400, code: str = "BAD_USER_INPUT") -> None:
+    def __init__(self, message: str, *, status: int = 400, code: str = "BAD_USER_INPUT", headers: bytes = b"") -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.code = code
+        self.headers = headers
+
+
+def too_large() -> BadRequest:
+    """Why a body that is over the limit is not taken."""
+    message = f"The body has more than {BODY_BYTES} bytes; send less at once."
+    return BadRequest(message, status=413, code="PAYLOAD_TOO_LARGE")
 
 
 class TooDeep(Exception):

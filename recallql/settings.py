@@ -1,5 +1,6 @@
 """Settings: read once from the environment (`RECALLQL_` + name in capitals) and from options, then passed on."""
 
+import re
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Literal, Self
@@ -13,6 +14,8 @@ from recallql.hosts import is_loopback
 
 LEAST_SECRET = 16
 """Characters of `api_key`, at least."""
+
+_origin = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 
 
 class Settings(BaseSettings):
@@ -43,6 +46,13 @@ class Settings(BaseSettings):
     )
     shutdown_timeout: int = Field(
         30, ge=1, le=3600, description="Seconds that requests in flight are given to finish when the server stops."
+    )
+    introspection: bool = Field(
+        True, description="Whether the schema may be asked for; without, no names are suggested either."
+    )
+    playground: bool = Field(True, description="Whether browsers that open `/graphql` get the playground.")
+    cors_origins: str = Field(
+        "", description="Origins whose pages may use the API, with commas between: `https://app.example.org,...`."
     )
     max_query_characters: int = Field(262_144, ge=1, description="Characters of a GraphQL document, at most.")
     max_query_tokens: int = Field(10_000, ge=1, description="Tokens of a document; comments apart, as many.")
@@ -93,6 +103,17 @@ class Settings(BaseSettings):
             )
         return key
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        for origin in text.split(",") if text else ():
+            if _origin.fullmatch(origin) is None:
+                raise ValueError(
+                    f"{origin!r} is no origin: one is written as browsers do, https://app.example.org, "
+                    "in small letters, with its port but without a path; several have commas between them"
+                )
+        return text
+
     @field_validator("jwks_url")
     @classmethod
     def _safe_from_others(cls, url: str) -> str:
@@ -108,6 +129,11 @@ class Settings(BaseSettings):
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
         return self
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins whose pages may use the API."""
+        return frozenset(self.cors_origins.split(",") if self.cors_origins else ())
 
     @property
     def purge_after(self) -> timedelta:

@@ -27,6 +27,11 @@ class Viewer:
     scope: Scope = field(init=False, compare=False, repr=False)
     """What it may see."""
 
+    @property
+    def is_service(self) -> bool:
+        """Whether it is the application itself."""
+        return self.role == "SERVICE"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "scope", Scope(self.project, self.user_key))
 

@@ -394,6 +394,7 @@ LIMITS = {
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
+    "A request's head": ["recallql.framing.HEAD_BYTES"],
     "`Authorization`": ["recallql.credentials.HEADER_BYTES"],
     "life of a user token": ["resolvers.credentials.LARGEST_LIFE", "resolvers.credentials.DEFAULT_LIFE"],
     "an identity provider": ["recallql.identity.JWKS_BYTES"],

@@ -223,7 +223,6 @@ streams = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3).map(
 )
 
 
-@pytest.mark.xfail(strict=False, reason="a refusal overtakes the answers to the requests before it")
 @settings(ROUNDS, max_examples=1000)
 @given(stream=damaged(streams, edits=4) | st.binary(max_size=300), data=st.data())
 def test_damaged_requests_do_no_harm_and_leave_nobody_waiting(
@@ -247,7 +246,6 @@ def test_damaged_requests_do_no_harm_and_leave_nobody_waiting(
     assert faults(process.output()[logged:]) == []
 
 
-@pytest.mark.xfail(reason="what is no HTTP is refused in plain text")
 @pytest.mark.parametrize("stream", [b"hello\r\n\r\n", ask(1).replace(b"Host:", b"Host :")], ids=["hello", "a space"])
 def test_what_is_no_http_is_refused_with_a_code(connection: Connection, stream: bytes) -> None:
     answer = connection.ask(stream)

@@ -108,7 +108,6 @@ def test_an_odd_head_after_the_ordinary_one_is_taken_for_what_it_is(process: Pro
                 assert answer.header("connection") == "close"
 
 
-@pytest.mark.xfail(reason="a head without a host, or with two, is taken")
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_request_names_one_host(connection: Connection, name: str) -> None:
     assert found(connection.ask(ask(1)), 1)
@@ -241,6 +240,15 @@ def test_an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not(pr
         assert idle.is_closed()
 
 
+def test_a_connection_in_use_is_kept_whatever_it_was_used_for_first(process: Process) -> None:
+    for first in (request(method="GET", target="/health"), request(b"{"), ask(1)):
+        with Connection(process.port) as connection:
+            connection.ask(first)
+            for _ in range(12):
+                time.sleep(0.5)
+                assert found(connection.ask(ask(1)), 1)
+
+
 def test_an_answer_is_dated_when_it_is_made(process: Process) -> None:
     for pause in (0, 2.5):
         time.sleep(pause)
@@ -292,7 +300,6 @@ def test_another_expectation_is_refused_or_ignored(connection: Connection) -> No
 H2C = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
 
 
-@pytest.mark.xfail(reason="the body of a request that offers another protocol is lost, and so is what comes after it")
 @pytest.mark.parametrize("headers", [H2C, {"Connection": "upgrade", "Upgrade": "TLS/1.0"}])
 def test_an_offer_of_another_protocol_is_passed_over(process: Process, headers: dict[str, str]) -> None:
     """Java's own HTTP client makes one with its first request."""
@@ -345,7 +352,6 @@ FLOODS = {
 }
 
 
-@pytest.mark.xfail(reason="heads have no limit")
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_head_without_an_end_is_refused_soon(process: Process, name: str) -> None:
     start, more = FLOODS[name]
@@ -364,7 +370,6 @@ def test_a_head_without_an_end_is_refused_soon(process: Process, name: str) -> N
     assert memory(process) - before < 16 * MEBIBYTE
 
 
-@pytest.mark.xfail(reason="heads have no limit")
 def test_a_head_over_the_limit_is_told_so(process: Process) -> None:
     for data in (ask(1, {"X": "y" * 70_000}), ask(1, {f"X-{number}": "y" * 50 for number in range(1500)})):
         with Connection(process.port) as connection:
@@ -412,7 +417,6 @@ def test_a_connection_may_break_off_at_every_byte(process: Process, end: Callabl
                 end(connection)
 
 
-@pytest.mark.xfail(strict=False, reason="a client that says no more gets no answer any more")
 def test_a_client_that_says_no_more_is_answered(process: Process) -> None:
     for pieces in ((ask(1),), (ask(1)[:30], ask(1)[30:]), (ask(2), ask(1)), (ask(2) + ask(2) + ask(1),)):
         with Connection(process.port) as connection:

@@ -148,8 +148,8 @@ def test_the_queries_of_the_first_tabs_fit_the_published_schema(tab):
 def test_a_browser_gets_the_page_with_a_strict_policy_and_no_inline_script(server):
     answer = server.client.get(server.url, headers={"accept": "text/html"})
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "script-src" not in policy
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
     assert "unsafe-eval" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-cache"

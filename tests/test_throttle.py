@@ -1,0 +1,161 @@
+"""How long a request may take, and how many a credential may send."""
+
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Api, Server
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallql.throttle import Throttle, TooMany
+
+Start = Callable[..., Server]
+TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'
+
+
+@pytest.fixture
+def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
+    running: list[Server] = []
+
+    def begin(**settings: Any) -> Server:
+        path = tmp_path / "recallql.db"
+        shutil.copyfile(migrated_file, path)
+        running.append(Server(path, **settings))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.close()
+
+
+def user_of(server: Server) -> Api:
+    server.graphql('mutation { upsertUser(input: {userId: "ada"}) { created } }')
+    api = Api(server.port, server.path)
+    api.client.headers["authorization"] = f"Bearer {server.graphql(TOKEN)['issueUserToken']['token']}"
+    return api
+
+
+def test_a_users_requests_over_the_rate_are_refused_with_the_time_to_wait(start: Start) -> None:
+    server = start(user_per_minute=3)
+    ada = user_of(server)
+    for _ in range(3):
+        assert ada.graphql("{ viewer { role } }") == {"viewer": {"role": "USER"}}
+    refused = ada.post({"query": "{ viewer { role } }"})
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    (error,) = refused.json()["errors"]
+    assert error["extensions"]["code"] == "RATE_LIMITED"
+    assert "3" in error["message"]
+    assert server.graphql("{ viewer { role } }") == {"viewer": {"role": "SERVICE"}}, "others go on"
+    ada.close()
+
+
+def test_every_request_that_was_let_in_is_let_go(start: Start) -> None:
+    server = start(user_in_flight=1, user_per_minute=0)
+    ada = user_of(server)
+    erase = 'mutation { deleteUser(input: {userId: "x"}) { userErrors { code } } }'
+    for document in ("{ viewer { role } }", "{ nonsense }", erase):
+        for _ in range(3):
+            assert ada.post({"query": document}).status_code in (200, 400)
+    for body in (b"5", b"{", b"\xff"):
+        assert ada.post(body).status_code == 400
+    assert ada.graphql("{ viewer { role } }")
+    ada.close()
+
+
+def test_requests_of_a_user_at_the_same_time_are_limited(start: Start) -> None:
+    server = start(user_in_flight=2, user_per_minute=0)
+    ada = user_of(server)
+    say = (
+        'mutation { addMessages(input: {sessionId: "s", messages: [{role: USER, content: "Hello"}]}) { deduplicated } }'
+    )
+    statuses: list[int] = []
+
+    def send() -> None:
+        api = Api(server.port, server.path)
+        api.client.headers = ada.client.headers
+        statuses.append(api.post({"query": say}).status_code)
+        api.close()
+
+    # While another process writes, mutations wait.
+    blocker = sqlite3.connect(server.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while len(statuses) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200, 200, 429, 429, 429, 429]
+    assert (
+        ada.graphql('{ session(sessionId: "s") { messages { totalCount } } }')["session"]["messages"]["totalCount"] == 2
+    )
+    ada.close()
+
+
+def fill(server: Server, sessions: int) -> None:
+    messages = [{"role": "USER", "content": "x", "metadata": {"n": n}} for n in range(100)]
+    add = "mutation($input: AddMessagesInput!) { addMessages(input: $input) { deduplicated } }"
+    for number in range(sessions):
+        server.graphql(add, input={"sessionId": f"s{number}", "messages": messages})
+
+
+SLOW = """{ sessions(first: 50) { nodes { messages(filter: {metadata: {n: {m: [1, 2]}}}) { totalCount nodes { id } } } } }"""
+
+
+def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start) -> None:
+    server = start(request_timeout=0.02)
+    fill(server, 50)
+    answer = server.post({"query": SLOW})
+    body = answer.json()
+    assert {error["extensions"]["code"] for error in body["errors"]} == {"TIMEOUT"}
+    assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
+
+
+def test_what_is_waited_for_in_vain_is_no_lost_mutation(start: Start) -> None:
+    """A mutation once queued is carried out, also when its answer came too late."""
+    server = start(request_timeout=0.3)
+    blocker = sqlite3.connect(server.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    answer = server.post({"query": 'mutation { createUser(input: {userId: "late"}) { user { id } } }'})
+    assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    deadline = time.monotonic() + 10
+    while server.graphql('{ user(userId: "late") { userId } }')["user"] is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.graphql('{ user(userId: "late") { userId } }')["user"] == {"userId": "late"}
+
+
+@given(st.integers(1, 50), st.lists(st.floats(0, 30), max_size=200))
+def test_no_more_pass_in_any_minute_than_twice_the_rate(per_minute: int, pauses: list[float]) -> None:
+    """A full bucket, and what drips into it meanwhile."""
+    now = 0.0
+    throttle = Throttle(in_flight=0, per_minute=per_minute, now=lambda: now)
+    passed: list[float] = []
+    for pause in pauses:
+        now += pause
+        try:
+            throttle.enter("ada")
+        except TooMany as refusal:
+            assert refusal.retry_after >= 1
+            now += refusal.retry_after
+            throttle.enter("ada")
+        throttle.leave("ada")
+        passed.append(now)
+    for start in passed:
+        assert sum(start <= at <= start + 60 for at in passed) <= 2 * per_minute + 1
+
+
+def test_without_limits_nothing_is_counted() -> None:
+    assert Throttle(in_flight=0, per_minute=0).is_off
