@@ -190,7 +190,13 @@ class Memory(SQLModel, table=True):
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
         Index(None, "superseded_by"),
-        Index(None, "deleted_at"),
+        # Of the few that are deleted: an index of all would be taken for finding those that are not.
+        Index(
+            "ix_memories_deleted_at",
+            "deleted_at",
+            sqlite_where=text("deleted_at IS NOT NULL"),
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)

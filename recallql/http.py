@@ -1,5 +1,8 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
+from asyncio import timeout
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from graphql import OperationType
@@ -17,12 +20,16 @@ from recallql.playground import playground_page
 from recallql.requests import BODY_BYTES, BadRequest, TooDeep, read_json, request_of, too_large, write_json
 from recallql.settings import Settings
 from recallql.sites import METHODS, PREFLIGHT, Sites
+from recallql.throttle import Throttle, TooMany
 from resolvers.context import Context
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
 HEADS = 1024
 """Heads of requests that are remembered, at most."""
+
+
+_free = nullcontext()
 
 
 class Reply(NamedTuple):
@@ -44,6 +51,9 @@ class Endpoint:
         self._clock = clock
         self._credentials = credentials
         self._sites = Sites(settings.origins)
+        self._patience = settings.request_timeout
+        self._service = Throttle(in_flight=settings.service_in_flight, per_minute=settings.service_per_minute)
+        self._user = Throttle(in_flight=settings.user_in_flight, per_minute=settings.user_per_minute)
         self._playground = settings.playground
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
@@ -61,9 +71,23 @@ class Endpoint:
         """The reply to a POST. It does not wait for anything unless it writes, or reads what takes long."""
         try:
             viewer = await self._viewer(head)
-            return await self._execute(viewer, request_of(read_json(body)), head)
+            with self._admitted(viewer):
+                return await self._execute(viewer, request_of(read_json(body)), head)
         except Exception as error:
             return refusal(error, head)
+
+    async def in_time(self, answering: Awaitable[Reply], head: Head) -> Reply:
+        """The reply that is awaited, or one that says that it took too long."""
+        try:
+            async with timeout(self._patience):
+                return await answering
+        except TimeoutError as error:
+            return refusal(error, head)
+
+    def _admitted(self, viewer: Viewer) -> AbstractContextManager[None]:
+        """The time in which a request of this credential is under way; `TooMany` when it may not be."""
+        throttle = self._service if viewer.is_service else self._user
+        return _free if throttle.is_off else throttle.one_of(viewer.user_key or viewer.credential)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, headers = scope["method"], dict(scope["headers"])
@@ -77,11 +101,11 @@ class Endpoint:
                 return
             if method == "POST":
                 await self._viewer(head)  # before anything is read
-                reply = await self.answer(head, await _body(receive))
+                reply = await self.in_time(self.answer(head, await _body(receive)), head)
             elif method == "OPTIONS" and self._sites.is_preflight(headers):
                 reply = Reply(204, head.headers + PREFLIGHT, b"")
             else:
-                reply = await self._read(head, method, query)
+                reply = await self.in_time(self._read(head, method, query), head)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -112,7 +136,8 @@ class Endpoint:
         request = _from_url(query)
         if self._executor.operation_type(request, suggestions=viewer.is_service) is OperationType.MUTATION:
             raise _not_allowed("A mutation needs POST.", b"POST")
-        return await self._execute(viewer, request, head)
+        with self._admitted(viewer):
+            return await self._execute(viewer, request, head)
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
@@ -133,6 +158,12 @@ def refusal(error: Exception, head: Head) -> Reply:
         case Unauthenticated():
             status, code, message = 401, "UNAUTHENTICATED", str(error)
             headers += b"www-authenticate: Bearer\r\n"
+        case TooMany():
+            status, code, message = 429, "RATE_LIMITED", str(error)
+            headers += b"retry-after: %d\r\n" % error.retry_after
+        case TimeoutError():
+            status, code = 504, "TIMEOUT"
+            message = "The request took too long and was given up; what it was to change may be changed nevertheless."
         case RecursionError() | TooDeep():
             status = 200 if head.media == JSON else 400
             code, message = "QUERY_TOO_COMPLEX", "The document is nested too deeply to be run."

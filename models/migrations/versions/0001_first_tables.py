@@ -106,7 +106,13 @@ def upgrade() -> None:
         sa.Column("version", Number, nullable=False),
         *primary_key("memories", "key"),
     )
-    op.create_index("ix_memories_deleted_at", "memories", ["deleted_at"])
+    op.create_index(
+        "ix_memories_deleted_at",
+        "memories",
+        ["deleted_at"],
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_index("ix_memories_session_key_created_at_key", "memories", ["session_key", "created_at", "key"])
     op.create_index("ix_memories_superseded_by", "memories", ["superseded_by"])
     op.create_index("ix_memories_user_key_created_at_key", "memories", ["user_key", "created_at", "key"])
