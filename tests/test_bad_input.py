@@ -987,7 +987,8 @@ EXPENSIVE = {
 @pytest.mark.parametrize("name", EXPENSIVE)
 def test_an_expensive_document_is_answered_soon(target: Target, lifted: Target, name: str) -> None:
     assert seconds(target, EXPENSIVE[name]) < 2
-    assert seconds(lifted, EXPENSIVE[name]) < 5
+    # Without limits it takes seconds, and no longer with more of the same: the validation stops at its own limits.
+    assert seconds(lifted, EXPENSIVE[name]) < 15
 
 
 @pytest.mark.parametrize("count", [17, 25, 60])
