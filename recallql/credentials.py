@@ -172,8 +172,8 @@ def has_keys(settings: Settings) -> bool:
 
 
 def needs_credential(settings: Settings) -> bool:
-    """What `Credentials.needed` will be at the start; for the start-up line."""
-    return bool(settings.api_key or settings.jwks_url) or not is_loopback(settings.host) or _count(settings)[0] > 0
+    """What `Credentials.needed` will be at the start, where it may start; for the start-up line."""
+    return bool(settings.api_key or settings.jwks_url) or _count(settings)[0] > 0
 
 
 def _count(settings: Settings) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import strawberry
 
-from breadth import batch_field, computed_field
-from resolvers.connections import paging
+from breadth import PageSize, batch_field, computed_field
+from resolvers.connections import DEFAULT_PAGE, LARGEST_PAGE, paging
 from resolvers.context import Context
 from resolvers.search import SearchPage, search
 from schema.connections import After, First, PageInfo, parameter
@@ -107,4 +107,5 @@ def search_field() -> Any:
             parameter("after", After),
         ],
         arguments=_arguments,
+        page_size=PageSize(("first",), default=DEFAULT_PAGE, largest=LARGEST_PAGE, lookup=True),
     )

@@ -663,6 +663,24 @@ def test_a_token_issued_while_its_user_is_being_erased_is_good_for_nothing(desk:
     assert desk.viewer(desk.token()).user_id == "ada"
 
 
+def test_a_token_whose_user_is_erased_just_after_being_found_is_good_for_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.user()
+
+    async def found_and_erased(*given: Any) -> Any:
+        row = await user_by_id(*given)
+        await delete_user(desk.context(), {"user_id": "ada"})
+        return row
+
+    with monkeypatch.context() as patched:
+        patched.setattr("resolvers.credentials.user_by_id", found_and_erased)
+        token = desk.token()
+    assert desk.refused(token) == REFUSED
+    desk.user()
+    assert desk.refused(token) == REFUSED
+
+
 def test_a_clock_that_is_set_back_revives_no_token(desk: Desk) -> None:
     desk.user()
     token = desk.token(life=86_400)

@@ -377,6 +377,26 @@ def test_keys_are_fetched_once_for_many_who_come_at_the_same_time(desk: Desk, pr
     assert len(provider.asked) == 1
 
 
+def test_who_goes_away_while_keys_are_fetched_leaves_the_others_theirs(desk: Desk, provider: Provider) -> None:
+    def slowly(request: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.3)
+        provider.publish(request)
+
+    provider.answer = slowly
+
+    async def one_leaves() -> Viewer:
+        leaving, staying = (
+            asyncio.ensure_future(desk.credentials.viewer(f"Bearer {token(sub=name)}"))  # type: ignore[arg-type]
+            for name in ("eve", "ada")
+        )
+        await asyncio.sleep(0.1)
+        leaving.cancel()
+        return await staying
+
+    assert desk.run(one_leaves()).user_id == "ada"
+    assert len(provider.asked) == 1
+
+
 def test_an_unknown_key_has_the_keys_fetched_again_but_not_without_end(
     desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
