@@ -107,5 +107,5 @@ def search_field() -> Any:
             parameter("after", After),
         ],
         arguments=_arguments,
-        page_size=PageSize(("first",), default=DEFAULT_PAGE, largest=LARGEST_PAGE, lookup=True),
+        page_size=PageSize(("first",), default=DEFAULT_PAGE, largest=LARGEST_PAGE, lookup=10),
     )

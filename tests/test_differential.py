@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -905,6 +906,13 @@ class Names:
         self.made += 1
         return UUID(int=self.made)
 
+    def token(self, size: int) -> bytes:
+        """In place of a signing key's secret."""
+        return (self().bytes * size)[:size]
+
+    def token_hex(self, size: int) -> str:
+        return self.token(size).hex()
+
 
 @pytest.fixture(scope="module")
 def names() -> Iterator[Names]:
@@ -912,6 +920,9 @@ def names() -> Iterator[Names]:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("models.keys", "resolvers.users", "resolvers.sessions", "resolvers.agents"):
             patch.setattr(f"{module}.uuid4", made)
+        patch.setattr(
+            "resolvers.credentials.secrets", SimpleNamespace(token_hex=made.token_hex, token_bytes=made.token)
+        )
         yield made
 
 
