@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import strawberry
 
-from breadth import PageSize, batch_field, computed_field
-from resolvers.connections import DEFAULT_PAGE, LARGEST_PAGE, paging
+from breadth import batch_field, computed_field
+from resolvers.connections import paging
 from resolvers.context import Context
 from resolvers.search import SearchPage, search
-from schema.connections import After, First, PageInfo, parameter
+from schema.connections import PAGE_SIZE, After, First, PageInfo, parameter
 from schema.documents import Document
 from schema.inputs import DateTimeRange, optional
 from schema.memories import Memory
@@ -107,5 +107,5 @@ def search_field() -> Any:
             parameter("after", After),
         ],
         arguments=_arguments,
-        page_size=PageSize(("first",), default=DEFAULT_PAGE, largest=LARGEST_PAGE, lookup=10),
+        page_size=PAGE_SIZE,
     )
