@@ -76,10 +76,11 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         version=__version__,
     )
-    # uvicorn raises a signal again once it has stopped; by then all is done, and the command ends well.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: None)
     server = uvicorn.Server(config)
+    # One that comes before uvicorn listens for it stops the server as soon as it has started. And uvicorn raises it
+    # again once it has stopped; by then all is done, and the command ends well.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: setattr(server, "should_exit", True))
     if settings.workers > 1:
         config.load_app()
         listening.set_inheritable(True)
