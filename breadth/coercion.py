@@ -49,29 +49,20 @@ def python_names(kind: GraphQLInputObjectType) -> dict[str, str]:
     return {graphql_name(field): field.python_name for field in kind.extensions[STRAWBERRY].fields}
 
 
-def converter(kind: GraphQLInputType) -> Convert | None:
-    """How graphql-core's coerced values of a type become plain ones; None when they are."""
-    if isinstance(kind, GraphQLNonNull):
-        return converter(kind.of_type)
-    if isinstance(kind, GraphQLList):
-        item = converter(kind.of_type)
-        return item and (lambda value: [None if each is None else item(each) for each in value])
-    if isinstance(kind, GraphQLEnumType):
-        return lambda value: value.value if isinstance(value, Enum) else value
-    if isinstance(kind, GraphQLInputObjectType):
-        return lambda value: _object_by_python_names(kind, value)
-    return None
-
-
-def _object_by_python_names(kind: GraphQLInputObjectType, value: Mapping[str, Any]) -> dict[str, Any]:
-    names = python_names(kind)
-    return {names[name]: converted(kind.fields[name].type, given) for name, given in value.items()}
-
-
 def converted(kind: GraphQLInputType, value: Any) -> Any:
-    """The plain form of a coerced value."""
-    convert = converter(kind)
-    return value if convert is None or value is None else convert(value)
+    """The plain form of a value that graphql-core has coerced."""
+    if value is None:
+        return None
+    if isinstance(kind, GraphQLNonNull):
+        return converted(kind.of_type, value)
+    if isinstance(kind, GraphQLList):
+        return [converted(kind.of_type, each) for each in value]
+    if isinstance(kind, GraphQLEnumType):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(kind, GraphQLInputObjectType):
+        names = python_names(kind)
+        return {names[name]: converted(kind.fields[name].type, given) for name, given in value.items()}
+    return value
 
 
 _EXACT: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
@@ -140,9 +131,7 @@ def _scalar(kind: GraphQLScalarType) -> Convert:
 
 
 def _enum(kind: GraphQLEnumType) -> Convert:
-    plain = {
-        name: value.value.value if isinstance(value.value, Enum) else value.value for name, value in kind.values.items()
-    }
+    plain = {name: converted(kind, value.value) for name, value in kind.values.items()}
 
     def coerce(value: Any) -> Any:
         if value is None:

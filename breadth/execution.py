@@ -92,7 +92,7 @@ class _Document:
         self._flags = sorted(flag_names(document))
         for definition in document.definitions:
             if isinstance(definition, OperationDefinitionNode):
-                self.operations[definition.name.value if definition.name else None] = definition
+                self.operations[_name_of(definition)] = definition
 
     def operation(self, name: str | None) -> OperationDefinitionNode | str:
         """The operation to run, or what is wrong with the choice."""
@@ -106,7 +106,7 @@ class _Document:
 
     def signature(self, operation: OperationDefinitionNode) -> Signature:
         """The variables of one of its operations."""
-        name = operation.name and operation.name.value
+        name = _name_of(operation)
         signature = self._signatures.get(name)
         if signature is None:
             signature = self._signatures[name] = Signature(self._schema, operation)
@@ -115,7 +115,7 @@ class _Document:
     def plan(self, operation: OperationDefinitionNode, variables: Variables) -> Selection | None:
         """The operation's plan for these variables; None when it is graphql-core's to run."""
         flags = {name: variables.flag(name) for name in self._flags}
-        key = (operation.name and operation.name.value, *flags.values())
+        key = (_name_of(operation), *flags.values())
         plan = self._plans.get(key)
         if plan is None:
             # A flag that this operation does not declare belongs to another one.
@@ -199,7 +199,7 @@ class Executor:
             if isinstance(wrong, list):
                 formatted = [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]
                 return Answer({"errors": formatted}, executed=False)
-        cost = document.costs[operation.name.value if operation.name else None].of(variables.sizes)
+        cost = document.costs[_name_of(operation)].of(variables.sizes)
         if cost > self._limits.cost:
             answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
         else:
@@ -268,9 +268,8 @@ class Executor:
             costs = self._measurer.costs(document)
             most = self._limits.errors
             # One error more says that there were too many; an abort before that, that the check itself took too long.
-            errors = validate(self.schema, document, self._rules, max_errors=most, hide_suggestions=not suggestions)[
-                :most
-            ]
+            errors = validate(self.schema, document, self._rules, max_errors=most, hide_suggestions=not suggestions)
+            errors = errors[:most]
             if any(isinstance(error, ValidationAbortedError) for error in errors):
                 message = "The document repeats its fields, or nests its fragments, too much to be checked."
                 return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", message),))
@@ -292,6 +291,10 @@ class Executor:
             return _formatted(error, "BAD_USER_INPUT")
         code, message = self._describe(original)
         return {**error.formatted, "message": message, "extensions": {"code": code}}
+
+
+def _name_of(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None
 
 
 def _formatted(error: GraphQLError, code: str) -> dict[str, Any]:

@@ -45,8 +45,7 @@ class Run:
         for field in root.fields:
             value: Any = root.type.name
             if not field.typename:
-                values = await self._resolve(field, [None])
-                value = (await self._complete(field, field.position, values, lambda _, key=field.key: [key]))[0]
+                value = (await self._field(field, [None], lambda _: []))[0]
                 if value is NULLED:
                     return None
             answers[field.key] = value
@@ -80,13 +79,7 @@ class Run:
     async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
         """The answers of a field for all its parents."""
         values = await self._resolve(field, parents)
-        position = field.position
-        if position.objects.known.issuperset(map(type, values)) and values and position.abstract is None:
-            answers = await self._select(position.selection, values, _below(path, field.key))
-            if self.errors and not position.nonnull:
-                return [None if answer is NULLED else answer for answer in answers]
-            return answers
-        return await self._complete(field, position, values, _below(path, field.key))
+        return await self._complete(field, field.position, values, _below(path, field.key))
 
     async def _select_with_care(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
         """The answers of objects of which some may be out of order, level by level and one by one."""

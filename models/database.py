@@ -94,10 +94,8 @@ class Reader:
 
     def look_up(self, statement: Statement, parameters: Record) -> Record | None:
         """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
-        cursor = self._connection.cursor()
-        cursor.row_factory = statement.row
         try:
-            rows = cursor.execute(statement.text, {**statement.defaults, **parameters}).fetchall()
+            rows = self._fetch_at_once(statement, {**statement.defaults, **parameters})
         except sqlite3.DatabaseError as error:
             raise _explain(error) from error
         return rows[0] if rows else None
@@ -109,12 +107,15 @@ class Reader:
         try:
             if slowly:
                 return await self._fetch_slowly(statement, values)
-            self._database.reads_until = monotonic() + self._database.patience
-            cursor = self._connection.cursor()
-            cursor.row_factory = statement.row
-            return cursor.execute(statement.text, values).fetchall()
+            return self._fetch_at_once(statement, values)
         except sqlite3.DatabaseError as error:
             raise _explain(error) from error
+
+    def _fetch_at_once(self, statement: Statement, values: Record) -> list[Record]:
+        self._database.reads_until = monotonic() + self._database.patience
+        cursor = self._connection.cursor()
+        cursor.row_factory = statement.row
+        return cursor.execute(statement.text, values).fetchall()
 
     async def _fetch_slowly(self, statement: Statement, values: Record) -> list[Record]:
         async with self._database.slow_turn, self._slow.cursor() as cursor:

@@ -13,6 +13,11 @@ class Scope:
     project: str = "default"
     user: bytes | None = None
 
+    @property
+    def role(self) -> str:
+        """SERVICE for the application itself, USER for one user."""
+        return "SERVICE" if self.user is None else "USER"
+
     @cached_property
     def values(self) -> dict[str, str | bytes | None]:
         """What statements are told of it."""

@@ -17,6 +17,7 @@ from breadth.cache import Cache
 from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_good
 from models.database import Database, Reader, path_of
 from models.migrate import migrate
+from models.scope import Scope
 from recallql.claims import BadToken, read_header
 from recallql.hosts import is_loopback
 from recallql.identity import IdentityProvider
@@ -37,8 +38,8 @@ NEEDED = "A credential is needed: send the header `Authorization: Bearer` with a
 REFUSED = "The credential is not good. Send `Authorization: Bearer` with an API key or a user token that is."
 EXPIRED = "The token has expired; get another."
 
-APPLICATION = Viewer()
-SINGLE_KEY = Viewer(credential="RECALLQL_API_KEY")
+APPLICATION = Viewer(Scope())
+SINGLE_KEY = Viewer(Scope(), credential="RECALLQL_API_KEY")
 
 
 class Unauthenticated(Exception):
@@ -129,7 +130,7 @@ class Credentials:
         row = api_key_by_hash(self._read, digest)
         if row is None or not compare_digest(row["hash"], digest):
             raise Unauthenticated(REFUSED)
-        return KeyProof(self._read, Viewer(project=row["project"], credential=f"API key {row['id']}"), digest)
+        return KeyProof(self._read, Viewer(Scope(row["project"]), credential=f"API key {row['id']}"), digest)
 
     async def _refetched(
         self, provider: IdentityProvider, token: str, digest: bytes, algorithm: str, kid: str

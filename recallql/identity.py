@@ -24,6 +24,7 @@ import structlog
 from models.database import Reader
 from models.erasure import last_erasure
 from models.keys import user_key
+from models.scope import Scope
 from recallql.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings
 from resolvers.times import epoch_seconds
@@ -97,7 +98,7 @@ class IdentityProvider:
         user = user_key(self.project, user_id)
         if not _issued_since(last_erasure(self.read, user), claims["iat"]):
             raise BadToken("its user was erased since")
-        viewer = Viewer("USER", self.project, user_id, user, "identity provider's token")
+        viewer = Viewer(Scope(self.project, user), user_id, "identity provider's token")
         return ForeignProof(self, viewer, user, claims["iat"], claims["exp"], kid, algorithm, key)
 
     async def refetch(self) -> None:

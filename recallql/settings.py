@@ -61,7 +61,6 @@ class Settings(BaseSettings):
     max_query_directives: int = Field(200, ge=0, description="Directives of a document, fragments spread out.")
     max_query_fields: int = Field(2_500, ge=1, description="Fields that a document selects, fragments spread out.")
     max_query_cost: int = Field(1_000_000, ge=1, description="Cost of an operation: mostly its answer's fields.")
-
     request_timeout: float = Field(
         30, gt=0, le=3600, description="Seconds that a request may take; then it is answered with TIMEOUT."
     )
@@ -69,20 +68,6 @@ class Settings(BaseSettings):
     user_per_minute: int = Field(1_200, ge=0, description="Requests of one user in a minute, at most; 0: no limit.")
     service_in_flight: int = Field(0, ge=0, description="Requests with one API key at the same time; 0: no limit.")
     service_per_minute: int = Field(0, ge=0, description="Requests with one API key in a minute; 0: no limit.")
-
-    @property
-    def limits(self) -> Limits:
-        """The limits on documents."""
-        return Limits(
-            characters=self.max_query_characters,
-            tokens=self.max_query_tokens,
-            depth=self.max_query_depth,
-            aliases=self.max_query_aliases,
-            directives=self.max_query_directives,
-            fields=self.max_query_fields,
-            cost=self.max_query_cost,
-            setting=lambda name: f"RECALLQL_MAX_QUERY_{name.upper()}",
-        )
 
     api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
     jwks_url: str = Field(
@@ -129,6 +114,20 @@ class Settings(BaseSettings):
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on documents."""
+        return Limits(
+            characters=self.max_query_characters,
+            tokens=self.max_query_tokens,
+            depth=self.max_query_depth,
+            aliases=self.max_query_aliases,
+            directives=self.max_query_directives,
+            fields=self.max_query_fields,
+            cost=self.max_query_cost,
+            setting=lambda name: f"RECALLQL_MAX_QUERY_{name.upper()}",
+        )
 
     @property
     def origins(self) -> frozenset[str]:

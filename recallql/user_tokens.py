@@ -6,6 +6,7 @@ from datetime import timedelta
 from models.database import Reader
 from models.erasure import last_erasure
 from models.keys import user_key
+from models.scope import Scope
 from models.signing_keys import signing_key_by_kid, token_standing
 from recallql.claims import BadToken, read_claims, text_claim
 from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
@@ -48,7 +49,7 @@ class UserTokens:
         user, erased = user_key(project, user_id), claims.get("erased")
         if last_erasure(self._read, user) != erased:
             raise BadToken("its user was erased since")
-        viewer = Viewer("USER", project, user_id, user, "user token")
+        viewer = Viewer(Scope(project, user), user_id, "user token")
         return OwnProof(self._read, viewer, user, claims["exp"], kid, erased)
 
 

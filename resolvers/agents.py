@@ -12,7 +12,7 @@ from models.memories import forget_sources
 from models.statements import AgentRow, Record
 from models.tables import agents
 from models.writing import delete_row, insert_row
-from resolvers.connections import Columns, Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -56,10 +56,7 @@ async def list_agents(
     context: Context, parents: Sequence[object], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
     """All of the project; for a user those of the own sessions."""
-    viewer = context.scope.user
-    if viewer is not None:
-        return await connect(context, AGENTS_OF_USER, paging, [viewer], columns=columns)
-    return await connect(context, AGENTS, paging, None, columns=columns)
+    return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, columns=columns)
 
 
 async def instructions_of(context: Context, rows: Sequence[Record]) -> list[str | None]:

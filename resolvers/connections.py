@@ -221,6 +221,16 @@ async def connect(
     return [page for page in pages if page is not None]
 
 
+async def connect_visible(
+    context: Context, of_project: Listing, of_user: Listing, paging: Paging, **part: Any
+) -> list[Page | BadInput]:
+    """The page of a root list: the project's, or for a user that of the user. For `part` see `connect`."""
+    viewer = context.scope.user
+    if viewer is None:
+        return await connect(context, of_project, paging, None, **part)
+    return await connect(context, of_user, paging, [viewer], **part)
+
+
 async def total_counts(context: Context, pages: Sequence[Page]) -> list[int]:
     """For each page the size of its whole list: one statement for all that were fetched together."""
     counts = {

@@ -23,11 +23,6 @@ class Context:
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 
-    @property
-    def role(self) -> str:
-        """USER for one user, SERVICE for the application itself."""
-        return "SERVICE" if self.scope.user is None else "USER"
-
     def only_service(self, what: str) -> None:
         """Refuses a user what only the application itself may do."""
         if self.scope.user is not None:

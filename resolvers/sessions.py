@@ -23,7 +23,7 @@ from models.statements import Record, SessionRow
 from models.tables import sessions
 from models.writing import insert_row, update_row
 from resolvers.agents import find_agent
-from resolvers.connections import Columns, Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect, connect_visible
 from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
@@ -88,16 +88,9 @@ async def list_sessions(
     context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
-    viewer = context.scope.user
-    return await connect(
-        context,
-        SESSIONS if viewer is None else SESSIONS_OF_USER,
-        paging,
-        None if viewer is None else [viewer],
-        order=name,
-        descending=descending,
-        filter=session_filter(context, filter),
-        columns=columns,
+    built = session_filter(context, filter)
+    return await connect_visible(
+        context, SESSIONS, SESSIONS_OF_USER, paging, order=name, descending=descending, filter=built, columns=columns
     )
 
 

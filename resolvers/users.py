@@ -14,7 +14,7 @@ from models.statements import Record, UserRow
 from models.tables import users
 from models.users import USER_ALONE, USERS, user_by_id, users_by_key
 from models.writing import insert_row
-from resolvers.connections import Columns, Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -64,16 +64,8 @@ async def list_users(
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
     name, descending = order_of(order)
     built = builder.lists("emails").build()
-    viewer = context.scope.user
-    return await connect(
-        context,
-        USERS if viewer is None else USER_ALONE,
-        paging,
-        None if viewer is None else [viewer],
-        order=name,
-        descending=descending,
-        filter=built,
-        columns=columns,
+    return await connect_visible(
+        context, USERS, USER_ALONE, paging, order=name, descending=descending, filter=built, columns=columns
     )
 
 

@@ -1,7 +1,7 @@
 """The viewer: whom a request speaks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models.keys import key_of
@@ -12,28 +12,32 @@ from resolvers.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The application itself (`role` SERVICE) or one user of it (USER), in one project.
+    """The application itself, or one user of it, in one project; `scope` says which, and what may be seen.
 
     A user may not be there, when an identity provider vouches for somebody whom the application has not created.
     """
 
-    role: str = "SERVICE"
-    project: str = "default"
+    scope: Scope
     user_id: str | None = None
-    user_key: bytes | None = None
-    """The key of the user's row (`models.keys.user_key`)."""
     credential: str = "none"
     """How it was shown, for logs; never the secret."""
-    scope: Scope = field(init=False, compare=False, repr=False)
-    """What it may see."""
+
+    @property
+    def role(self) -> str:
+        return self.scope.role
 
     @property
     def is_service(self) -> bool:
-        """Whether it is the application itself."""
-        return self.role == "SERVICE"
+        return self.scope.user is None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scope", Scope(self.project, self.user_key))
+    @property
+    def project(self) -> str:
+        return self.scope.project
+
+    @property
+    def user_key(self) -> bytes | None:
+        """The key of the user's row (`models.keys.user_key`)."""
+        return self.scope.user
 
 
 async def viewer(context: Context, parents: Sequence[Any]) -> list[dict[str, Any]]:
@@ -41,4 +45,4 @@ async def viewer(context: Context, parents: Sequence[Any]) -> list[dict[str, Any
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]
     key = scope.user or key_of("viewer", scope.project)
-    return [{"key": key, "role": context.role, "project": scope.project, "user": user}] * len(parents)
+    return [{"key": key, "role": scope.role, "project": scope.project, "user": user}] * len(parents)
