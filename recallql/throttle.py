@@ -11,6 +11,10 @@ REMEMBERED = 16_384
 """Credentials whose rate is known; one that is forgotten starts anew."""
 
 
+ROUNDING = 1e-6
+"""What the reckoning of a share of a request may be off by: who waited as long as told is let in."""
+
+
 class TooMany(Exception):
     """Which limit is reached, and after how many whole seconds it is worth trying again."""
 
@@ -60,11 +64,11 @@ class Throttle:
         now = self._now()
         left, at = self._buckets.get(credential) or (float(self._per_minute), now)
         left = min(left + (now - at) * self._per_minute / 60, self._per_minute)
-        if left < 1:
+        if left < 1 - ROUNDING:
             self._buckets.put(credential, (left, now))
             wait = ceil((1 - left) * 60 / self._per_minute)
             raise TooMany(f"More than {self._per_minute} requests of this credential came in a minute.", wait)
-        self._buckets.put(credential, (left - 1, now))
+        self._buckets.put(credential, (max(left - 1, 0.0), now))
 
     def leave(self, credential: Hashable) -> None:
         """A request was answered."""
