@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.process import ROOT, Server
 
@@ -30,31 +30,33 @@ RANKS = (5, 10, 20)
 BUDGETS = (1000, 2000, 4000)
 QUERY = """query Recall($query: String!, $userId: String!, $first: Int!, $after: String) {
   search(query: $query, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
-    nodes { ... on Message { messageId tokenCount } } pageInfo { hasNextPage endCursor } } }"""
+    nodes { ... on Message { messageId } } } }"""
+CONTEXT = """query Context($query: String!, $userId: String!, $budget: Int!) {
+  user(userId: $userId) { context(query: $query, maxTokens: $budget) { text recalled { messageId content } } } }"""
 
-Ranking = list[tuple[str, int]]
-"""Message ids, best first, with their sizes in tokens."""
+Question = dict[str, Any]
 
 
-def scores_of(ranking: Ranking, evidence: set[str]) -> dict[str, float]:
+class Way(NamedTuple):
+    """One way to answer questions: the ids of the first so many results; those that stand, whole, in a context of so
+    many tokens; and the CPU seconds that it has taken so far."""
+
+    find: Callable[[Question, int], list[str]]
+    context: Callable[[Question, int], set[str]]
+    cpu_seconds: Callable[[], float]
+
+
+def scores_of(way: Way, question: Question) -> dict[str, float]:
     """The figures of one question."""
-    ids = [message_id for message_id, _ in ranking]
+    ids, evidence = way.find(question, RANKS[-1]), set(question["evidence"])
     figures = {f"recall@{k}": len(evidence & set(ids[:k])) / len(evidence) for k in RANKS}
     gain = sum(1 / math.log2(place + 2) for place, message_id in enumerate(ids[:10]) if message_id in evidence)
     figures["nDCG@10"] = gain / sum(1 / math.log2(place + 2) for place in range(min(10, len(evidence))))
     for budget in BUDGETS:
-        left, inside = budget, set[str]()
-        for message_id, size in ranking:
-            if size <= left:
-                left -= size
-                inside.add(message_id)
+        inside = way.context(question, budget)
         figures[f"share@{budget // 1000}k"] = len(evidence & inside) / len(evidence)
         figures[f"coverage@{budget // 1000}k"] = float(evidence <= inside)
     return figures
-
-
-Way = tuple[Callable[[dict[str, Any], int], Ranking], Callable[[], float]]
-"""What finds the ranking for a question, down to so many tokens, and the CPU seconds that it has taken so far."""
 
 
 def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
@@ -69,19 +71,19 @@ def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
         os.environ.update(settings)
         server = Server("server", serve, database, Path(folder), synchronous="full")
 
-        def find(question: dict[str, Any], tokens: int) -> Ranking:
-            found: Ranking = []
-            page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
-            variables = {"query": question["question"], "userId": question["userId"], "first": 100 if tokens else 10}
-            while page["hasNextPage"] and sum(size for _, size in found) <= tokens:
-                variables["after"] = page["endCursor"]
-                search = server.ask({"operationName": "Recall", "query": QUERY, "variables": variables})["search"]
-                found += [(node["messageId"], node["tokenCount"]) for node in search["nodes"]]
-                page = search["pageInfo"]
-            return found
+        def find(question: Question, first: int) -> list[str]:
+            variables = {"query": question["question"], "userId": question["userId"], "first": first}
+            answer = server.ask({"operationName": "Recall", "query": QUERY, "variables": variables})
+            return [node["messageId"] for node in answer["search"]["nodes"]]
+
+        def context(question: Question, budget: int) -> set[str]:
+            variables = {"query": question["question"], "userId": question["userId"], "budget": budget}
+            answer = server.ask({"operationName": "Context", "query": CONTEXT, "variables": variables})
+            found = answer["user"]["context"]
+            return {message["messageId"] for message in found["recalled"] if message["content"] in found["text"]}
 
         try:
-            yield find, server.cpu_seconds
+            yield Way(find, context, server.cpu_seconds)
         finally:
             server.stop()
             for name in settings:
@@ -104,33 +106,45 @@ def by_fts5(data: Path) -> Iterator[Way]:
             values = (owner[row["sessionId"]], row["messageId"], max(1, len(row["content"]) // 4), row["content"])
             connection.execute("INSERT INTO turns VALUES (?, ?, ?, ?)", values)
 
-    def find(question: dict[str, Any], tokens: int) -> Ranking:
+    def ranking(question: Question) -> list[tuple[str, int]]:
         asked = "".join(c if c.isalnum() else " " for c in question["question"]).split()
         match = " OR ".join(f'"{word}"' for word in asked)
         statement = "SELECT id, size FROM turns WHERE text MATCH ? AND user = ? ORDER BY bm25(turns)"
         return connection.execute(statement, (match, question["userId"])).fetchall()
 
-    yield find, time.process_time
+    def context(question: Question, budget: int) -> set[str]:
+        inside = set[str]()
+        for message_id, size in ranking(question):
+            if size <= budget:
+                budget -= size
+                inside.add(message_id)
+        return inside
+
+    yield Way(lambda question, first: [id for id, _ in ranking(question)[:first]], context, time.process_time)
     connection.close()
 
 
-def judged(ways: Iterator[Way], questions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean figures over all questions, for each conversation and category; `ms` is CPU time for the first ten."""
-    find, cpu_seconds = next(ways)
+def judged(ways: Iterator[Way], questions: list[Question]) -> dict[str, Any]:
+    """Mean figures over all questions, for each conversation and category; CPU time is for the first ten results, and
+    for a context of 2,000 tokens."""
+    way = next(ways)
     every: list[dict[str, float]] = []
     groups: dict[str, list[float]] = defaultdict(list)
     for question in questions:
-        figures = scores_of(find(question, BUDGETS[-1]), set(question["evidence"]))
+        figures = scores_of(way, question)
         every.append(figures)
         for group in (question["userId"], question["category"]):
             groups[group].append(figures["recall@10"])
     means = {name: mean(one[name] for one in every) for name in every[0]}
-    start = cpu_seconds()
+    start = way.cpu_seconds()
     for question in questions:
-        find(question, 0)
-    spent = cpu_seconds() - start
+        way.find(question, 10)
+    searched = way.cpu_seconds()
+    for question in questions:
+        way.context(question, 2000)
+    spent = {"ms": searched - start, "context ms": way.cpu_seconds() - searched}
     next(ways, None)
-    return {**means, "ms": spent / len(questions) * 1000, "groups": groups}
+    return {**means, **{name: seconds / len(questions) * 1000 for name, seconds in spent.items()}, "groups": groups}
 
 
 def main(options: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
-from sqlalchemy import Integer, bindparam, delete, select
+from sqlalchemy import Integer, bindparam, delete, func, select
 
 from models.database import Reader, Transaction
 from models.keys import message_id_hash
@@ -80,6 +80,22 @@ _range = Statement(
     .limit(bindparam("limit", type_=Integer)),
     MessageRow,
 )
+_newest = Statement(
+    select(messages)
+    .where(
+        messages.c.session_key == bindparam("session"),
+        messages.c.sequence > bindparam("floor"),
+        messages.c.sequence < bindparam("before"),
+    )
+    .order_by(messages.c.sequence.desc())
+    .limit(bindparam("limit", type_=Integer)),
+    MessageRow,
+)
+_deleted = Statement(
+    select(func.count().label("count")).where(
+        deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence > bindparam("floor")
+    )
+)
 _delete = Statement(
     delete(messages).where(
         messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
@@ -108,6 +124,20 @@ async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set
 async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
     first = max(first, session["deleted_through"] + 1)
     return await read.fetch(_range, {"session": session["key"], "first": first, "last": last, "limit": limit})
+
+
+async def newest_messages(read: Reader, session: Record, limit: int, before: int | None = None) -> list[Record]:
+    """The session's last messages, before one of this sequence; newest first."""
+    before = session["last_sequence"] + 1 if before is None else before
+    values = {"session": session["key"], "floor": session["deleted_through"], "before": before, "limit": limit}
+    return await read.fetch(_newest, values, slowly=limit > 100)
+
+
+async def count_messages(read: Reader, session: Record) -> int:
+    """How many messages a session has: of the sequences given, all but the few deleted ones are there."""
+    values = {"session": session["key"], "floor": session["deleted_through"]}
+    deleted = (await read.fetch(_deleted, values))[0]["count"]
+    return session["last_sequence"] - session["deleted_through"] - deleted
 
 
 async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:

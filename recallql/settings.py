@@ -1,8 +1,10 @@
 """Settings: read once from the environment (`RECALLQL_` + name in capitals) and from options, then passed on."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from breadth import Limits
 from recallql.hosts import is_loopback
+from resolvers.tokens import count_tokens
 
 LEAST_SECRET = 16
 """Characters of `api_key`, at least."""
@@ -69,6 +72,10 @@ class Settings(BaseSettings):
     service_in_flight: int = Field(0, ge=0, description="Requests with one API key at the same time; 0: no limit.")
     service_per_minute: int = Field(0, ge=0, description="Requests with one API key in a minute; 0: no limit.")
 
+    token_counter: str = Field(
+        "", description="`package.module:function` that counts the tokens of a text; an estimate when empty."
+    )
+
     api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
     jwks_url: str = Field(
         "", description="Where the application's identity provider publishes the keys that its tokens are signed with."
@@ -87,6 +94,20 @@ class Settings(BaseSettings):
                 "make one with `openssl rand -hex 32`"
             )
         return key
+
+    @field_validator("token_counter")
+    @classmethod
+    def _counts(cls, name: str) -> str:
+        if name:
+            try:
+                count = resolve_name(name)("How many tokens are these?")
+            except Exception as error:
+                raise ValueError(
+                    f"{name!r} cannot be used: {error}; name a function as package.module:function"
+                ) from error
+            if not isinstance(count, int) or count < 0:
+                raise ValueError(f"{name!r} gave {count!r} for a text; a counter gives a whole number, 0 or more")
+        return name
 
     @field_validator("cors_origins")
     @classmethod
@@ -114,6 +135,11 @@ class Settings(BaseSettings):
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
         return self
+
+    @property
+    def count_tokens(self) -> Callable[[str], int]:
+        """What counts the tokens of messages and contexts."""
+        return resolve_name(self.token_counter) if self.token_counter else count_tokens
 
     @property
     def limits(self) -> Limits:

@@ -194,7 +194,7 @@ async def _add_message(write: Transaction, context: Context, line: Line, born: B
     if gone or await was_deleted(write, session["key"], sequence):
         return False
     stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
-    row = message_row(session, line, context.clock.now()) | _kept(line)
+    row = message_row(context, session, line) | _kept(line)
     row["digest"] = _hex(line, "digest") if "digest" in line else row["digest"]
     if stored is not None:
         if stored["digest"] == row["digest"]:

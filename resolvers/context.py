@@ -9,6 +9,7 @@ from models.scope import Scope
 from models.statements import Record
 from resolvers.errors import Forbidden
 from resolvers.times import Clock
+from resolvers.tokens import count_tokens
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ class Context:
     database: Database
     clock: Clock
     scope: Scope = field(default_factory=Scope)
+    count_tokens: Callable[[str], int] = count_tokens
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 

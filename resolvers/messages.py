@@ -45,7 +45,6 @@ from resolvers.inputs import (
 )
 from resolvers.json_values import json_text
 from resolvers.sessions import find_session, session_row
-from resolvers.tokens import count_tokens
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
 
@@ -107,9 +106,12 @@ def digest_of(values: Values) -> bytes:
     return blake2b(written, digest_size=16).digest()
 
 
-def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
+def message_row(context: Context, session: Record, values: Values) -> dict[str, Any]:
     """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
     said = values.get("content", "")
+    tool_calls = json_text(values["tool_calls"]) if "tool_calls" in values else None
+    tokens = values.get("token_count")
+    now = context.clock.now()
     return {
         "session_key": session["key"],
         "sequence": 0,
@@ -119,15 +121,20 @@ def message_row(session: Record, values: Values, now: str) -> dict[str, Any]:
         "name": values.get("name"),
         "content": said,
         "parts": json_text(values["parts"]) if "parts" in values else None,
-        "tool_calls": json_text(values["tool_calls"]) if "tool_calls" in values else None,
+        "tool_calls": tool_calls,
         "tool_call_id": values.get("tool_call_id"),
         "metadata": json_text(values.get("metadata", {})),
-        "token_count": values["token_count"] if "token_count" in values else count_tokens(said),
+        "token_count": _tokens(context, said, tool_calls) if tokens is None else tokens,
         "digest": digest_of({**values, "content": said}),
         "created_at": values.get("created_at", now),
         "updated_at": now,
         "version": 1,
     }
+
+
+def _tokens(context: Context, said: str, tool_calls: str | None) -> int:
+    """What a message takes in a prompt, where calls of tools stand as they were sent."""
+    return context.count_tokens(said) + (context.count_tokens(tool_calls) if tool_calls is not None else 0)
 
 
 def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
@@ -193,7 +200,7 @@ async def append(
     rows: list[Record] = []
     new: list[dict[str, Any]] = []
     for index, message in enumerate(batch):
-        row = message_row(session, message, context.clock.now())
+        row = message_row(context, session, message)
         stored = known.get(row["message_id"]) if row["message_id"] is not None else None
         if stored is None:
             new.append(row)
@@ -262,7 +269,7 @@ async def update_message(context: Context, values: Values) -> Record:
         wanted = given_of(values, "content", "token_count") | wanted_metadata(row["metadata"], values)
         edited = wanted.get("content", row["content"]) != row["content"]
         if wanted.get("token_count") is None and (edited or "token_count" in wanted):
-            wanted["token_count"] = count_tokens(wanted.get("content", row["content"]))
+            wanted["token_count"] = _tokens(context, wanted.get("content", row["content"]), row["tool_calls"])
         if edited:
             await _forget(write, [row], edited=True)
         return await revise(write, messages, row, wanted, context.clock.now())

@@ -52,7 +52,9 @@ class Message(Node):
     tool_calls: JSON | None = required("The tools that the model called, as the client sent them.")
     tool_call_id: str | None = required("Which tool call this answers.")
     metadata: JSON = required("The application's own data.")
-    token_count: int = required("How many tokens the content takes: as the client said, else estimated.")
+    token_count: int = required(
+        "How many tokens the content and the tool calls take: as the client said, else counted."
+    )
     created_at: DateTime = required("When it was said: the client's time when it sent one, else the server's.")
     updated_at: DateTime = required("When it last changed.")
     version: int = required("1 at first; more when it was edited.")
@@ -80,7 +82,9 @@ class MessageInput:
     tool_calls: JSON | None = optional("The tools that the model called, up to 64 KiB and 32 levels.")
     tool_call_id: str | None = optional("Which tool call this answers.")
     metadata: JSON | None = optional("The application's own data.")
-    token_count: int | None = optional("How many tokens the content takes; estimated when left out.")
+    token_count: int | None = optional(
+        "How many tokens it takes in a prompt; the content and the tool calls are counted when left out."
+    )
     created_at: DateTime | None = optional("When it was said; now when left out.")
 
 

@@ -1,7 +1,5 @@
 """Sessions, as clients see them."""
 
-from enum import Enum
-
 import strawberry
 
 from breadth import batch_field
@@ -20,6 +18,7 @@ from resolvers.sessions import (
 from resolvers.users import users_of
 from schema.agents import Agent
 from schema.connections import Connection, connection_field
+from schema.contexts import Context, ContextOverflow, context_of_session
 from schema.inputs import MODE, VERSION, MetadataMode, optional, required
 from schema.memories import Memory
 from schema.memory_filters import MemoryFilter
@@ -28,15 +27,6 @@ from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
 from schema.users import User
-
-
-@strawberry.enum(description="What to do with a context that does not fit its budget.")
-class ContextOverflow(Enum):
-    ERROR = strawberry.enum_value("ERROR", description="Refuse.")
-    TRUNCATE = strawberry.enum_value("TRUNCATE", description="Leave out the oldest messages.")
-    ADAPTIVE = strawberry.enum_value(
-        "ADAPTIVE", description="Put the summary and what matches best in the place of what does not fit."
-    )
 
 
 @strawberry.type(description="One conversation.")
@@ -71,6 +61,7 @@ class Session(Node):
     summary: Memory | None = batch_field(
         summaries_of_sessions, description="The session's standing summary.", needs=("key",)
     )
+    context: Context | None = context_of_session()
 
 
 @strawberry.input(description="A new session.")

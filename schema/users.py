@@ -10,6 +10,7 @@ from resolvers.memories import memories_of_users, summaries_of_users
 from resolvers.sessions import sessions_of_users
 from resolvers.users import create_user, delete_user, display_name, update_user, upsert_user
 from schema.connections import Connection, connection_field
+from schema.contexts import Context, context_of_user
 from schema.documents import Document, DocumentFilter, DocumentInput
 from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, OrderDirection, optional, required
 from schema.mutations import UserError, errors_field, mutation
@@ -61,6 +62,7 @@ class User(Node):
         description="The standing summary of this user, apart from any session.",
         needs=("key",),
     )
+    context: Context | None = context_of_user()
 
 
 @strawberry.input(description="Which users; all conditions must hold.")

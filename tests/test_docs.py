@@ -390,6 +390,8 @@ LIMITS = {
     "A page": ["resolvers.connections.LARGEST_PAGE", "resolvers.connections.DEFAULT_PAGE"],
     "A list in a filter": ["resolvers.filters.LARGEST_LIST"],
     "`ids` of `nodes`": ["resolvers.nodes.LARGEST_LIST"],
+    "`maxTokens` of a context": ["resolvers.contexts.DEFAULT_BUDGET"],
+    "Messages of a context": ["resolvers.contexts.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],

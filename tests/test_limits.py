@@ -35,6 +35,7 @@ from breadth.measures import LIST, Measurer
 from recallql.errors import describe
 from recallql.settings import Settings
 from schema.connections import PAGE_SIZE
+from schema.contexts import CONTEXT_SIZE
 from schema.root import schema as published
 
 SCHEMA = published._schema
@@ -77,6 +78,7 @@ def too_complex(answer: dict[str, Any]) -> str:
 
 VIEWER = "{ viewer { role } }"
 LOOKUP = 10
+CONTEXT_LOOKUP, CONTEXT_LIST = 500, 50
 """What a page costs beside its fields."""
 
 
@@ -264,6 +266,9 @@ ADD_MESSAGES = """mutation ($input: AddMessagesInput!) {
         ),
         asked('{ user(userId: "u") { sessions(first: 3) { nodes { id } ... { nodes { version } } } } }', 14, 1),
         asked("{ sessions(first: 101) { nodes { id } } }", 201, 1),
+        # A context: as many messages as are asked for.
+        asked('{ session(sessionId: "s") { context { messages { role } text } } }', 3 + 50 * 2 + 500),
+        asked('{ session(sessionId: "s") { context(lastMessages: 3) { messages { role name } } } }', 2 + 3 * 3 + 500),
         asked("{ sessions(first: 2147483647) { nodes { id } } }", 201, 1),
         asked("{ sessions(first: -5) { nodes { id } } }", 1, 1),
         # In variables.
@@ -657,9 +662,11 @@ def test_at_most_twenty_errors_of_execution_are_named_and_the_data_stays(server:
 def test_the_numbers_of_the_code_stand_in_the_readme() -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     assert PAGE_SIZE.lookup == LOOKUP
+    assert (CONTEXT_SIZE.lookup, CONTEXT_SIZE.default) == (CONTEXT_LOOKUP, CONTEXT_LIST)
     for said in (
         f"at most {DEFAULT.errors} errors",
         f"and {LOOKUP} for each page",
+        f"{CONTEXT_LOOKUP} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
         f"any other list counts as {LIST}.",
     ):
         assert said in text, said
@@ -789,6 +796,7 @@ class Naive:
                     times, below = (size if own is None else own), 20
                 inner = type_below(kind, node.name.value)
                 total += LOOKUP * (field is not None and "first" in field.args)
+                total += CONTEXT_LOOKUP * (field is not None and "maxTokens" in field.args)
                 total += times * (1 + (self.cost(node.selection_set, inner, below) if node.selection_set else 0))
         return total
 
@@ -796,6 +804,8 @@ class Naive:
         """How many items the published schema says: 20 for a connection by default, none for what goes by a list."""
         if field is None:
             return None
+        if "maxTokens" in field.args:
+            return CONTEXT_LIST
         given = {argument.name.value: self.value(argument.value) for argument in node.arguments or ()}
         if "first" in field.args:
             found = next((given[name] for name in ("first", "last") if given.get(name) is not None), 20)

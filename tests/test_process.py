@@ -148,6 +148,7 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "introspection": False,
         "playground": False,
         "cors_origins": "https://app.example.org,http://localhost:3000",
+        "token_counter": "builtins:len",
         "api_key": "0123456789abcdef",
         "jwks_url": "https://id.example/jwks",
         "jwks_issuer": "https://id.example",

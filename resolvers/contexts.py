@@ -1,0 +1,288 @@
+"""Contexts: what goes into a prompt, of a session or of a user.
+
+The situation and the standing summary come first, then what is known, then whatever answers the query best: memories,
+passages of documents and what was said before. A session's newest messages have a part of the budget of their own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
+from models.messages import count_messages, newest_messages
+from models.sessions import SESSIONS_OF_USER
+from models.statements import Record
+from models.users import users_by_key
+from resolvers.connections import Page, Paging, connect
+from resolvers.context import Context
+from resolvers.errors import BadInput
+from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
+from resolvers.passages import passage
+from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.questions import parse_question
+from resolvers.search import Edge, search
+from resolvers.users import display_name
+
+DEFAULT_BUDGET = 4000
+"""Tokens, where neither the query nor the session says how many."""
+
+LARGEST_WINDOW = 10_000
+"""Messages of a context, at most."""
+
+MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
+"""What of the budget may go to what matches, when the messages do not fit."""
+
+STANDING = 1 / 8
+"""What of the budget may go to what is known whether it matches or not."""
+
+PASSAGE = 1 / 4
+"""What of the budget one long text may take."""
+
+MOST_MATCHES, LEAST_MATCH = 500, 10
+"""Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
+
+_CHARACTERS = 4
+"""Of a token, about."""
+
+_SPEAKERS = {"SYSTEM": "System", "USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "FUNCTION": "Function"}
+
+
+class ContextOverflow(BadInput):
+    """The messages take more than the budget, and none was to be left out."""
+
+    code = "CONTEXT_OVERFLOW"
+
+
+@dataclass
+class Window:
+    """A session's newest messages, the newest first: as many as a budget can hold, and one more where there is one.
+
+    `wanted` is how many were asked for.
+    """
+
+    rows: list[Record]
+    wanted: int
+    tokens: int
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.rows) == self.wanted
+
+
+@dataclass
+class About:
+    """Whose context it is."""
+
+    user: Record | None
+    session: Record | None = None
+    summary: Record | None = None
+    window: Window = field(default_factory=lambda: Window([], 0, 0))
+
+    def speaker(self, message: Record) -> str:
+        """Who said it; a user's message without a name is the user's own."""
+        name = message["name"]
+        if not name and message["role"] == "USER" and self.user is not None:
+            name = display_name(self.user["name"], self.user["first_name"], self.user["last_name"])
+        return name or _SPEAKERS[message["role"]]
+
+
+async def contexts_of_sessions(
+    context: Context,
+    rows: Sequence[Record],
+    *,
+    query: str | None = None,
+    max_tokens: int | None = None,
+    overflow: str | None = None,
+    last_messages: int | None = None,
+) -> list[dict[str, Any] | ContextOverflow]:
+    """The context of each session."""
+    _check(query, max_tokens, last_messages)
+    keys = list({row["user_key"] for row in rows if row["user_key"] is not None})
+    users = dict(zip(keys, await users_by_key(context.read, context.scope, keys), strict=True)) if keys else {}
+    summaries = await summaries_of_sessions(context, rows)
+    found: list[dict[str, Any] | ContextOverflow] = []
+    for row, summary in zip(rows, summaries, strict=True):
+        budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
+        about = About(users.get(row["user_key"]), row, summary)
+        about.window = await _window(context, row, budget, last_messages)
+        try:
+            found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
+        except ContextOverflow as problem:
+            found.append(problem)
+    return found
+
+
+async def contexts_of_users(
+    context: Context, rows: Sequence[Record], *, query: str | None = None, max_tokens: int | None = None
+) -> list[dict[str, Any]]:
+    """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
+    _check(query, max_tokens)
+    budget = max_tokens or DEFAULT_BUDGET
+    return [await _build(context, About(row), budget, query or await _last_said(context, row)) for row in rows]
+
+
+def _check(query: str | None, max_tokens: int | None, last_messages: int | None = None) -> None:
+    if query is not None and not query.strip():
+        raise BadInput("`query` is empty; say what the context is for, or leave it out.")
+    for name, number in (("maxTokens", max_tokens), ("lastMessages", last_messages)):
+        if number is not None and number < 1:
+            raise BadInput(f"`{name}` is {number}; give at least 1, or leave it out.")
+
+
+async def _window(context: Context, session: Record, budget: int, last: int | None) -> Window:
+    wanted = await count_messages(context.read, session)
+    if last is not None:
+        wanted = min(wanted, last)
+    rows: list[Record] = []
+    tokens, before = 0, None
+    most, size = min(wanted, LARGEST_WINDOW), 32
+    while len(rows) < most and tokens <= budget:
+        some = await newest_messages(context.read, session, min(size, most - len(rows)), before)
+        if not some:
+            break
+        rows += some
+        tokens += sum(row["token_count"] for row in some)
+        before, size = some[-1]["sequence"], 2 * size
+    return Window(rows, wanted, tokens)
+
+
+async def _last_said(context: Context, user: Record) -> str | None:
+    (page,) = await connect(context, SESSIONS_OF_USER, Paging(limit=1), [user["key"]], order="last_activity_at")
+    latest = page.rows if isinstance(page, Page) else []
+    return _said(await newest_messages(context.read, latest[0], 2)) if latest else None
+
+
+def _said(newest: Sequence[Record]) -> str | None:
+    """What the last two messages ask for."""
+    return "\n".join(row["content"] for row in reversed(newest[:2])).strip() or None
+
+
+async def _build(
+    context: Context, about: About, budget: int, query: str | None, overflow: str = "ADAPTIVE"
+) -> dict[str, Any]:
+    window = about.window
+    prompt = Prompt(budget, context.count_tokens)
+    situation = None if about.session is None else about.session["situation"]
+    has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
+    fits = window.is_whole and window.tokens <= prompt.left
+    if overflow == "ERROR" and not (fits and has_situation):
+        raise ContextOverflow(
+            f"The session's messages and its situation take more than maxTokens ({budget}); give more, ask for fewer "
+            "messages with `lastMessages`, or let some be left out with TRUNCATE or ADAPTIVE."
+        )
+    if fits:
+        _add_newest(prompt, window)
+    summary = about.summary or await _summary_of_user(context, about)
+    if summary is not None and not prompt.add(Piece(SUMMARY, (), summary["content"], node=summary), prompt.left // 2):
+        summary = None
+    matches = prompt.left if fits else int(prompt.left * MATCHES[overflow])
+    if not fits and overflow == "ADAPTIVE":
+        _add_newest(prompt, window, prompt.left - matches)
+    await _add_matches(context, prompt, about, query or _said(window.rows), matches, quoting=overflow == "ADAPTIVE")
+    if not fits:
+        _add_newest(prompt, window)
+    prompt.close()
+    messages = prompt.messages
+    return {
+        "text": prompt.text,
+        "token_count": prompt.tokens,
+        "max_tokens": budget,
+        "messages": messages,
+        "memories": prompt.nodes(MEMORIES),
+        "documents": prompt.nodes(DOCUMENTS),
+        "recalled": prompt.nodes(SAID),
+        "summary": next(iter(prompt.nodes(SUMMARY)), None),
+        "dropped_messages": window.wanted - len(messages),
+    }
+
+
+async def _summary_of_user(context: Context, about: About) -> Record | None:
+    return None if about.user is None else (await summaries_of_users(context, [about.user]))[0]
+
+
+def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> None:
+    """Adds the newest messages while they take no more than that, but in any case the last one if it fits."""
+    floor = 0 if most is None else prompt.left - most
+    unit: list[Record] = []
+    for message in window.rows:
+        unit.append(message)
+        # What a tool answered is nothing without the call before it: models refuse such a conversation.
+        if message["role"] in ("TOOL", "FUNCTION") and not (window.is_whole and message is window.rows[-1]):
+            continue
+        within = prompt.left if unit[0] is window.rows[0] else prompt.left - floor
+        if not prompt.add_messages(unit, within):
+            return
+        unit = []
+
+
+async def _add_matches(
+    context: Context, prompt: Prompt, about: About, query: str | None, most: int, *, quoting: bool
+) -> None:
+    """Adds what is known and what answers the query, in no more tokens than that."""
+    floor = prompt.left - most
+    edges = await _search(context, about, query, most, quoting=quoting) if query is not None else []
+    question = parse_question(query or "")
+    found = [edge.node for edge in edges]
+    matching = [node for node in found if _noun(node) == "Memory"]
+    keys = {memory["key"] for memory in matching}
+    newest = [memory for memory in await _newest_memories(context, about) if memory["key"] not in keys]
+
+    standing = floor if query is None else prompt.left - min(most, int(prompt.budget * STANDING))
+    for place, memory in enumerate(matching + newest):
+        if memory["kind"] in ("FACT", "PREFERENCE") or query is None:
+            prompt.add(_memory_piece(memory, place), prompt.left - standing)
+    known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
+
+    longest = int(prompt.budget * PASSAGE) * _CHARACTERS
+    for place, node in enumerate(found):
+        noun = _noun(node)
+        if noun == "Memory":
+            # A summary made of what was said is no better than what was said.
+            if node["key"] not in known and node["method"] != "EXTRACTIVE":
+                prompt.add(_memory_piece(node, place), prompt.left - floor)
+        elif noun == "Document":
+            if text := passage(node["content"], question, longest):
+                text = f"### {node['title']}\n{text}"
+                prompt.add(Piece(DOCUMENTS, (place,), text, node=node), prompt.left - floor)
+        elif not _is_turn(about, node):
+            if text := passage(node["content"], question, longest):
+                text = f"{about.speaker(node)}: {text}"
+                said = (node["created_at"], node["session_key"], node["sequence"])
+                prompt.add(Piece(SAID, said, text, group=said[0][:10], node=node), prompt.left - floor)
+        else:
+            prompt.add_messages([node], prompt.left - floor)
+
+
+def _noun(node: Record) -> str:
+    return getattr(type(node), "noun", "")
+
+
+def _memory_piece(memory: Record, place: int) -> Piece:
+    since = (memory["valid_from"] or memory["created_at"])[:10]
+    return Piece(MEMORIES, (place,), f"- {memory['content']} ({since})", node=memory)
+
+
+def _is_turn(about: About, message: Record) -> bool:
+    """Whether a message may stand among the session's own, without those around it."""
+    if about.session is None or message["session_key"] != about.session["key"]:
+        return False
+    first = about.session["last_sequence"] - about.window.wanted
+    return message["sequence"] > first and message["role"] in ("USER", "ASSISTANT") and message["tool_calls"] is None
+
+
+async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Edge]:
+    """What answers the query, best first: about as much as fits."""
+    scopes = ["MESSAGES", "MEMORIES", "DOCUMENTS"] if quoting else ["MEMORIES", "DOCUMENTS"]
+    whose = {} if about.user is None else {"user_id": about.user["user_id"]}
+    if about.user is None and about.session is not None:
+        whose = {"session_id": about.session["session_id"]}
+    paging = Paging(limit=min(MOST_MATCHES, 20 + most // LEAST_MATCH))
+    return (await search(context, query=query, paging=paging, scope=scopes, **whose)).edges
+
+
+async def _newest_memories(context: Context, about: About) -> Sequence[Record]:
+    """What holds now, the newest first."""
+    listing, owner = (MEMORIES_OF_SESSION, about.session) if about.user is None else (MEMORIES_OF_USER, about.user)
+    keys = [] if owner is None else [owner["key"]]
+    (page,) = await connect(context, listing, Paging(), keys, filter=memory_filter(context, None))
+    return page.rows if isinstance(page, Page) else []

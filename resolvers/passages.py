@@ -1,0 +1,62 @@
+"""Passages: the part of a long text that answers a question."""
+
+import re
+
+from resolvers.questions import Question
+from resolvers.ranking import Turn, gather, rank
+
+_CHUNK = 400
+"""Characters of a chunk, about; a paragraph that is longer is cut where sentences end."""
+
+LEAST_PASSAGE = 80
+"""Characters of a passage, at least."""
+
+_GAP, _NEXT = "\n…\n", "\n"
+
+_paragraph = re.compile(r"\n\s*\n")
+_sentence = re.compile(r"(?<=[.!?。！？\n])\s*")
+
+
+def passage(text: str, question: Question, longest: int) -> str:
+    """The text itself when it has no more than that many characters, else as much of it as answers best, in order.
+
+    Nothing where so few characters say nothing.
+    """
+    if len(text) <= longest:
+        return text
+    if longest < LEAST_PASSAGE:
+        return ""
+    chunks = _chunks(text, min(_CHUNK, longest - len(_GAP) * 2))
+    turns = [Turn(b"", place, chunk, None, None, "0001-01-01") for place, chunk in enumerate(chunks, 1)]
+    (ranked,), _ = rank([gather(turns, question)], question)
+    best = [turn.position - 1 for _, turn in sorted(ranked, key=lambda scored: (-scored[0], scored[1].position))]
+    chosen: set[int] = set()
+    left = longest - len(_GAP)
+    # What answers nothing is its beginning.
+    for place in best or range(len(chunks)):
+        if len(chunks[place]) + len(_GAP) <= left:
+            left -= len(chunks[place]) + len(_GAP)
+            chosen.add(place)
+        elif chosen:
+            break
+    found = ""
+    for place in sorted(chosen):
+        found += f"{_GAP if place and place - 1 not in chosen else _NEXT}{chunks[place]}"
+    return found.strip("\n") if len(chunks) - 1 in chosen else found.strip("\n") + _GAP.rstrip("\n")
+
+
+def _chunks(text: str, size: int) -> list[str]:
+    chunks: list[str] = []
+    for paragraph in _paragraph.split(text):
+        last = ""
+        for sentence in _sentence.split(paragraph):
+            for start in range(0, len(sentence), size):
+                part = sentence[start : start + size]
+                if last and len(last) + len(part) >= size:
+                    chunks.append(last)
+                    last = part
+                else:
+                    last = f"{last} {part}" if last else part
+        if last.strip():
+            chunks.append(last.strip())
+    return chunks

@@ -1,0 +1,102 @@
+"""Prompts: a text and messages that together take no more tokens than a budget."""
+
+from bisect import insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.statements import Record
+
+SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID = range(5)
+TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before")
+"""The headings of the sections, in their order."""
+
+
+@dataclass(frozen=True, order=True)
+class Piece:
+    """A part of the text. `place` is where in its section it stands, `group` a heading that it shares with others."""
+
+    section: int
+    place: tuple[Any, ...]
+    text: str = field(compare=False)
+    group: str = field(default="", compare=False)
+    node: Record | None = field(default=None, compare=False)
+
+
+class Prompt:
+    """A prompt that is being put together, the most important first. What does not fit is left out whole."""
+
+    def __init__(self, budget: int, count: Callable[[str], int]) -> None:
+        self.budget = budget
+        self._count = count
+        self._added: list[Piece | Record] = []
+        self._pieces: list[Piece] = []
+        self._headings: set[tuple[int, str]] = set()
+        self._messages: dict[int, Record] = {}
+        self._taken = 0
+
+    @property
+    def left(self) -> int:
+        """Tokens that are left, about: what a text takes shows when it is whole (see `close`)."""
+        return self.budget - self._taken
+
+    def add(self, piece: Piece, within: int | None = None) -> bool:
+        """Adds a piece if it fits into so many tokens, or into what is left."""
+        headings = {(piece.section, ""): f"## {TITLES[piece.section]}", (piece.section, piece.group): piece.group}
+        new = {heading: text for heading, text in headings.items() if heading not in self._headings}
+        size = sum(self._count(text) + 1 for text in (piece.text, *new.values()))
+        if size > (self.left if within is None else min(within, self.left)):
+            return False
+        self._headings |= new.keys()
+        insort(self._pieces, piece)
+        self._added.append(piece)
+        self._taken += size
+        return True
+
+    def add_messages(self, messages: Sequence[Record], within: int | None = None) -> bool:
+        """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
+        new = [message for message in messages if message["sequence"] not in self._messages]
+        size = sum(message["token_count"] for message in new)
+        if size > (self.left if within is None else min(within, self.left)):
+            return False
+        self._messages |= {message["sequence"]: message for message in new}
+        self._added += new
+        self._taken += size
+        return True
+
+    def close(self) -> None:
+        """Takes back what was added last until all fits: a text may take more tokens than its parts."""
+        while self._added and self.tokens > self.budget:
+            last = self._added.pop()
+            if isinstance(last, Piece):
+                self._pieces.remove(last)
+            else:
+                del self._messages[last["sequence"]]
+
+    @property
+    def tokens(self) -> int:
+        """What the text and the messages take."""
+        return self._count(self.text) + sum(message["token_count"] for message in self._messages.values())
+
+    @property
+    def text(self) -> str:
+        lines: list[str] = []
+        section, group = None, ""
+        for piece in self._pieces:
+            if piece.section != section:
+                section, group = piece.section, ""
+                lines += ["", f"## {TITLES[section]}"] if lines else [f"## {TITLES[section]}"]
+            if piece.group != group:
+                group = piece.group
+                lines.append(group)
+            lines.append(piece.text)
+        return "\n".join(lines)
+
+    @property
+    def messages(self) -> list[Record]:
+        """In the order in which they were said."""
+        return [self._messages[sequence] for sequence in sorted(self._messages)]
+
+    def nodes(self, section: int) -> list[Record]:
+        """What the pieces of a section are of, in the order in which they stand there."""
+        return [piece.node for piece in self._pieces if piece.section == section and piece.node is not None]

@@ -1,0 +1,86 @@
+"""Contexts, as clients see them."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+
+from breadth import PageSize, batch_field
+from resolvers.contexts import LARGEST_WINDOW, contexts_of_sessions, contexts_of_users
+from schema.connections import parameter
+from schema.documents import Document
+from schema.inputs import required
+from schema.memories import Memory
+from schema.messages import Message
+
+
+@strawberry.enum(description="What to do with a context that does not fit its budget.")
+class ContextOverflow(Enum):
+    ERROR = strawberry.enum_value("ERROR", description="Refuse: the context is null, with an error CONTEXT_OVERFLOW.")
+    TRUNCATE = strawberry.enum_value("TRUNCATE", description="Leave out the oldest messages.")
+    ADAPTIVE = strawberry.enum_value(
+        "ADAPTIVE", description="Put the summary and what matches best in the place of what does not fit."
+    )
+
+
+@strawberry.type(description="What goes into a prompt: a text for the system part, and messages.")
+class Context:
+    text: str = required(
+        "For the system prompt: the situation, the summary, what is known, passages of documents, and what was said "
+        "before and answers the query. Markdown, each part under a heading; the same for the same data."
+    )
+    token_count: int = required("Tokens of the text and the messages together, never more than `maxTokens`.")
+    max_tokens: int = required("The budget that was kept to.")
+    messages: list[Message] = required(
+        "The session's newest messages and, with ADAPTIVE, older ones that match; oldest first. None in a user's."
+    )
+    memories: list[Memory] = required("The memories in the text, those that match best first.")
+    documents: list[Document] = required("The documents of which the text has a passage, those that match best first.")
+    recalled: list[Message] = required("The messages that the text quotes, oldest first: what was said before.")
+    summary: Memory | None = required("The summary in the text: the session's, else the user's.")
+    dropped_messages: int = required("How many of the messages that were asked for are not in `messages`.")
+
+
+QUERY = Annotated[
+    str | None,
+    strawberry.argument(description="What the context is for; the last two messages when left out. Not empty."),
+]
+MAX_TOKENS = Annotated[
+    int | None,
+    strawberry.argument(description="Tokens at most, 1 or more; the session's `tokenBudget` or 4,000 when left out."),
+]
+OVERFLOW = Annotated[
+    ContextOverflow | None,
+    strawberry.argument(description="What to do with what does not fit; the session's choice or ADAPTIVE if left out."),
+]
+LAST_MESSAGES = Annotated[
+    int | None, strawberry.argument(description="Only the last so many messages, 1 or more; all when left out.")
+]
+
+CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=500)
+
+
+def context_of_session() -> Any:
+    """The field `context` of a session."""
+    return batch_field(
+        contexts_of_sessions,
+        description="What goes into a prompt: the newest messages and what matches, within a budget of tokens.",
+        parameters=[
+            parameter("query", QUERY),
+            parameter("max_tokens", MAX_TOKENS),
+            parameter("overflow", OVERFLOW),
+            parameter("last_messages", LAST_MESSAGES),
+        ],
+        page_size=CONTEXT_SIZE,
+    )
+
+
+def context_of_user() -> Any:
+    """The field `context` of a user."""
+    return batch_field(
+        contexts_of_users,
+        description="What goes into a prompt about this user: what is known and what was said, within a budget of "
+        "tokens. Without a query it goes by the last two messages of the latest session.",
+        parameters=[parameter("query", QUERY), parameter("max_tokens", MAX_TOKENS)],
+        page_size=CONTEXT_SIZE,
+    )
