@@ -292,6 +292,16 @@ def test_a_wrong_argument_is_named(server: Server, asked: dict[str, Any], named:
     assert f"`{named}`" in error["message"]
 
 
+@pytest.mark.parametrize(
+    "asked", ["parrot " * 15_000, "x" * 100_000, "the of and", "?!…", '"*()-^:{}', "我的鹦鹉叫什么", "ما اسم الببغاء", "🦜"]
+)
+def test_no_query_is_too_strange(server: Server, asked: str):
+    user(server)
+    add(server, "now", "The parrot is called Xerxes", "我的鹦鹉叫小绿", "اسم الببغاء سمير", "🦜!", userId="ada")
+    assert of_session(server, "now", asked=asked)["droppedMessages"] == 0
+    of_user(server, "ada", asked=asked)
+
+
 def test_a_context_writes_nothing_and_is_the_same_each_time(server: Server):
     chance = random.Random(3)
     words = ["ferry", "parrot", "alpaca", "Bergen", "Maria", "boiler", "warranty", "concert", "pilot", "seeds"]
