@@ -27,6 +27,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
     text,
 )
@@ -114,25 +115,36 @@ COLLECTIONS = {"MESSAGES": MESSAGES, "MEMORIES": MEMORIES, "DOCUMENTS": DOCUMENT
 class Within:
     """Where to search: a user's objects, a session's, or with neither the whole project's.
 
-    `given` names the filters that a result must pass, and `values` holds theirs.
+    Of documents an agent's may be searched along with the user's. `given` names the filters that a result must pass,
+    and `values` holds theirs.
     """
 
     user: bytes | None = None
     session: bytes | None = None
+    agent: bytes | None = None
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
+    def keys(self) -> dict[str, bytes]:
+        places = {"user": self.user, "session": self.session, "agent": self.agent}
+        return {name: key for name, key in places.items() if key is not None}
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """Which keys narrow the search; none for the whole project."""
+        return tuple(self.keys)
+
+    @property
     def bound(self) -> dict[str, Any]:
-        places = {"user": self.user, "session": self.session}
-        return {**self.values, **{name: key for name, key in places.items() if key is not None}}
+        return {**self.values, **self.keys}
 
 
 def _number(table: FromClause) -> ColumnElement[int]:
     return literal_column(f"{table.name}.number", Integer)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _conditions(collection: Collection, by_user: bool, by_session: bool) -> list[ColumnElement[bool]]:
+def _conditions(collection: Collection, whose: tuple[str, ...]) -> list[ColumnElement[bool]]:
     """Whose rows can be seen at all; of messages beside their sessions."""
     owner = sessions if collection is MESSAGES else collection.table
     found = [in_project(owner)]
@@ -140,12 +152,18 @@ def _conditions(collection: Collection, by_user: bool, by_session: bool) -> list
         found += [sessions.c.deleted_at.is_(None), messages.c.sequence > sessions.c.deleted_through]
     if collection is MEMORIES:
         found += [memories.c.deleted_at.is_(None), MEMORY_FILTERS["as_of"](memories)]
-    if by_user:
-        found.append(owner.c.user_key == bindparam("user"))
-    if by_session:
-        key = sessions.c.key if collection is MESSAGES else collection.table.c.session_key
-        found.append(key == bindparam("session"))
+    if whose:
+        found.append(_belongs(collection, whose))
     return found
+
+
+def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bool]:
+    """Whether a row is of the user and of the session; or a document, of the user or of the agent."""
+    if collection is DOCUMENTS:
+        return or_(*(documents.c[f"{name}_key"] == bindparam(name, type_=LargeBinary) for name in whose))
+    owner = sessions if collection is MESSAGES else collection.table
+    columns = {"user": owner.c.user_key, "session": sessions.c.key if collection is MESSAGES else owner.c.session_key}
+    return and_(*(columns[name] == bindparam(name, type_=LargeBinary) for name in whose))
 
 
 def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
@@ -168,8 +186,8 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
 
 
 @lru_cache(maxsize=256)
-def _all_of(collection: Collection, by_user: bool, by_session: bool, given: tuple[str, ...]) -> Statement:
-    conditions = _conditions(collection, by_user, by_session)
+def _all_of(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
+    conditions = _conditions(collection, whose)
     if collection is not MESSAGES:
         return Statement(_read(collection, given).where(*conditions).order_by(collection.table.c.key))
     joined = CrossJoin(sessions, messages)
@@ -183,9 +201,9 @@ _numbers = func.json_each(bindparam("numbers", type_=Text)).table_valued("value"
 
 
 @lru_cache(maxsize=256)
-def _some_of(collection: Collection, by_user: bool, by_session: bool, given: tuple[str, ...]) -> Statement:
+def _some_of(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
     """The rows with these numbers that can be seen; of messages with those said shortly before and after."""
-    conditions = _conditions(collection, by_user, by_session)
+    conditions = _conditions(collection, whose)
     if collection is not MESSAGES:
         joined = CrossJoin(_numbers, collection.table)
         conditions.append(_number(collection.table) == _numbers.c.value)
@@ -202,10 +220,10 @@ def _some_of(collection: Collection, by_user: bool, by_session: bool, given: tup
 
 
 @lru_cache(maxsize=256)
-def _passing(collection: Collection, by_user: bool, by_session: bool, given: tuple[str, ...]) -> Statement:
+def _passing(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
     """Which of these numbers are of rows that may be results."""
     table = collection.table
-    conditions = [_number(table) == _numbers.c.value, *_conditions(collection, by_user, by_session)]
+    conditions = [_number(table) == _numbers.c.value, *_conditions(collection, whose)]
     conditions += [collection.filters[name](table) for name in given]
     joined = CrossJoin(_numbers, table)
     if collection is MESSAGES:
@@ -215,18 +233,17 @@ def _passing(collection: Collection, by_user: bool, by_session: bool, given: tup
 
 
 @lru_cache(maxsize=16)
-def _count(collection: Collection, by_user: bool, by_session: bool) -> Statement:
+def _count(collection: Collection, whose: tuple[str, ...]) -> Statement:
     """About how many there are, at most: what is deleted is counted too where that is cheaper."""
     table = collection.table
-    if not by_user and not by_session:
+    if not whose:
         return Statement(select(func.coalesce(func.max(_number(table)), 0).label("count")).select_from(table))
     if collection is MESSAGES:
         size = sessions.c.last_sequence - sessions.c.deleted_through
-        conditions = [sessions.c.user_key == bindparam("user")] if by_user else []
-        conditions += [sessions.c.key == bindparam("session")] if by_session else []
-        return Statement(select(func.coalesce(func.sum(size), 0).label("count")).where(*conditions))
-    column, name = (table.c.session_key, "session") if by_session else (table.c.user_key, "user")
-    some = select(literal(1)).where(column == bindparam(name, type_=LargeBinary)).limit(collection.scanned_of_one + 1)
+        return Statement(select(func.coalesce(func.sum(size), 0).label("count")).where(_belongs(collection, whose)))
+    # Of a user's memories those of one session are found by the session.
+    narrow = whose[-1:] if collection is MEMORIES else whose
+    some = select(literal(1)).where(_belongs(collection, narrow)).limit(collection.scanned_of_one + 1)
     return Statement(select(func.count().label("count")).select_from(some.subquery()))
 
 
@@ -263,14 +280,13 @@ _tidy = _texts("INSERT INTO {index} ({index}) VALUES ('optimize')")
 
 async def is_small(read: Reader, collection: Collection, within: Within) -> bool:
     """Whether a scope has so little in it that it is read whole."""
-    statement = _count(collection, within.user is not None, within.session is not None)
-    count = (await read.fetch(statement, within.bound))[0]["count"]
-    return count <= (collection.scanned_of_one if within.user or within.session else collection.scanned)
+    count = (await read.fetch(_count(collection, within.whose), within.bound))[0]["count"]
+    return count <= (collection.scanned_of_one if within.whose else collection.scanned)
 
 
 async def read_all(read: Reader, scope: Scope, collection: Collection, within: Within) -> list[Record]:
     """All rows of a scope, in their order."""
-    statement = _all_of(collection, within.user is not None, within.session is not None, within.given)
+    statement = _all_of(collection, within.whose, within.given)
     return await read.fetch(statement, {**scope.values, **within.bound}, slowly=True)
 
 
@@ -278,7 +294,7 @@ async def passing(
     read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Iterable[int]
 ) -> set[int]:
     """Which of these numbers are of rows of the scope that pass its filters."""
-    statement = _passing(collection, within.user is not None, within.session is not None, within.given)
+    statement = _passing(collection, within.whose, within.given)
     bound = {**scope.values, **within.bound, "numbers": f"[{','.join(map(str, numbers))}]"}
     return {row["number"] for row in await read.fetch(statement, bound, slowly=True)}
 
@@ -287,7 +303,7 @@ async def read_some(
     read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Sequence[int]
 ) -> list[Record]:
     """The rows of a scope with these numbers, and what was said near them; in no order, some more than once."""
-    statement = _some_of(collection, within.user is not None, within.session is not None, within.given)
+    statement = _some_of(collection, within.whose, within.given)
     bound = {**scope.values, **within.bound, "numbers": f"[{','.join(map(str, numbers))}]"}
     return await read.fetch(statement, bound, slowly=True)
 

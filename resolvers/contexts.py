@@ -273,11 +273,17 @@ def _is_turn(about: About, message: Record) -> bool:
 async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Edge]:
     """What answers the query, best first: about as much as fits."""
     scopes = ["MESSAGES", "MEMORIES", "DOCUMENTS"] if quoting else ["MEMORIES", "DOCUMENTS"]
-    whose = {} if about.user is None else {"user_id": about.user["user_id"]}
-    if about.user is None and about.session is not None:
-        whose = {"session_id": about.session["session_id"]}
-    paging = Paging(limit=min(MOST_MATCHES, 20 + most // LEAST_MATCH))
-    return (await search(context, query=query, paging=paging, scope=scopes, **whose)).edges
+    session, user = about.session, about.user
+    found = await search(
+        context,
+        query=query,
+        paging=Paging(limit=min(MOST_MATCHES, 20 + most // LEAST_MATCH)),
+        scope=scopes,
+        user_id=None if user is None else user["user_id"],
+        session_id=session["session_id"] if session is not None and user is None else None,
+        agent=None if session is None else session["agent_key"],
+    )
+    return found.edges
 
 
 async def _newest_memories(context: Context, about: About) -> Sequence[Record]:

@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error, crc32
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from heapq import nsmallest
@@ -61,6 +61,8 @@ class Asked:
     user_id: str | None
     session_id: str | None
     filter: Given
+    agent: bytes | None = None
+    """An agent by key, whose documents are searched along with the user's."""
 
     @cached_property
     def question(self) -> Question:
@@ -140,12 +142,16 @@ async def search(
     user_id: str | None = None,
     session_id: str | None = None,
     filter: Given = None,
+    agent: bytes | None = None,
 ) -> SearchPage:
-    """A page of what answers the query, of all there is within the scope; a later page is scored as the first was."""
+    """A page of what answers the query, of all there is within the scope; a later page is scored as the first was.
+
+    For the application itself the documents of an agent (its key) are searched along with the user's.
+    """
     if not query.strip():
         raise BadInput("`query` is empty; say what to look for.")
     names = tuple(name for name in COLLECTIONS if scope is None or name in scope)
-    asked = Asked(query, names, user_id, session_id, filter)
+    asked = Asked(query, names, user_id, session_id, filter, agent if context.scope.user is None else None)
     filters = _filters(context, asked)
     after, statistics = _position(asked, paging.after) if paging.after is not None else (None, None)
     found = [
@@ -194,14 +200,18 @@ def _filters(context: Context, asked: Asked) -> dict[str, Within]:
         own = {"MESSAGES": "roles", "MEMORIES": "kinds"}.get(name)
         if own not in given and ("roles" in given or "kinds" in given):
             continue
-        if name == "DOCUMENTS" and session is not None:
-            continue
+        whose = Within(user, session)
+        if name == "DOCUMENTS":
+            if session is not None and asked.agent is None:
+                continue
+            # A session has no documents of its own.
+            whose = Within(user, None, asked.agent)
         builder = FilterBuilder(given).metadata().ranges("created_at")
         if own is not None:
             builder.lists(own)
         built = builder.build()
         values = {**built.values, "as_of": context.clock.now()}
-        found[name] = Within(user, session, built.given, values)
+        found[name] = replace(whose, given=built.given, values=values)
     return found
 
 

@@ -19,6 +19,8 @@ from resolvers.prompts import MEMORIES, SAID, Piece, Prompt
 from resolvers.questions import parse_question
 from resolvers.tokens import count_tokens
 
+CREATE_AGENT = "mutation ($input: CreateAgentInput!) { createAgent(input: $input) { agent { id } userErrors { code message path } } }"
+ISSUE_TOKEN = "mutation ($input: IssueUserTokenInput!) { issueUserToken(input: $input) { token userErrors { code message path } } }"
 PARTS = """text tokenCount maxTokens droppedMessages messages { sequence role content tokenCount }
   memories { content } documents { title } recalled { sequence session { sessionId } } summary { content }"""
 OF_SESSION = f"""query ($id: String!, $asked: String, $budget: Int, $overflow: ContextOverflow, $last: Int) {{
@@ -228,6 +230,35 @@ def test_a_long_document_gives_the_passage_that_answers(server: Server):
     assert "Paragraph 3 " not in context["text"]
 
 
+def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(migrated_file: Path, tmp_path: Path):
+    path = tmp_path / "agents.db"
+    shutil.copyfile(migrated_file, path)
+    key = "a-key-for-this-test"
+    running = Server(path, api_key=key)
+    running.client.headers["authorization"] = f"Bearer {key}"
+    for agent in ("fern", "other"):
+        documents = [{"title": f"Of {agent}", "content": f"The {agent} shop opens at nine."}]
+        running.accepted(CREATE_AGENT, agentId=agent, name=agent, documents=documents)
+    user(running)
+    running.accepted(CREATE_DOCUMENT, userId="ada", title="Own", content="Ada's shop opens at ten.")
+    session(running, "with", userId="ada", agentId="fern")
+    session(running, "without", userId="ada")
+    session(running, "nobody", agentId="fern")
+
+    def titles(id: str) -> set[str]:
+        return {
+            document["title"] for document in of_session(running, id, asked="When does the shop open?")["documents"]
+        }
+
+    assert titles("with") == {"Own", "Of fern"}
+    assert titles("without") == {"Own"}
+    assert titles("nobody") == {"Of fern"}
+    token = running.accepted(ISSUE_TOKEN, userId="ada")["token"]
+    running.client.headers["authorization"] = f"Bearer {token}"
+    assert titles("with") == {"Own"}
+    running.close()
+
+
 def test_another_users_words_are_in_nobodys_context(server: Server):
     for name in ("ada", "bob"):
         user(server, name)
@@ -293,7 +324,8 @@ def test_a_wrong_argument_is_named(server: Server, asked: dict[str, Any], named:
 
 
 @pytest.mark.parametrize(
-    "asked", ["parrot " * 15_000, "x" * 100_000, "the of and", "?!…", '"*()-^:{}', "我的鹦鹉叫什么", "ما اسم الببغاء", "🦜"]
+    "asked",
+    ["parrot " * 15_000, "x" * 100_000, "the of and", "?!…", '"*()-^:{}', "我的鹦鹉叫什么", "ما اسم الببغاء", "🦜"],
 )
 def test_no_query_is_too_strange(server: Server, asked: str):
     user(server)
