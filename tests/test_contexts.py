@@ -11,7 +11,16 @@ from conftest import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from test_search import ADD, CREATE_DOCUMENT, CREATE_MEMORY, CREATE_SESSION, CREATE_USER, DELETE_MESSAGE, add
+from test_search import (
+    ADD,
+    CREATE_DOCUMENT,
+    CREATE_MEMORY,
+    CREATE_SESSION,
+    CREATE_USER,
+    DELETE_MESSAGE,
+    ERRORS,
+    add,
+)
 
 from recallql.settings import Settings
 from resolvers.passages import passage
@@ -19,8 +28,8 @@ from resolvers.prompts import MEMORIES, SAID, Piece, Prompt
 from resolvers.questions import parse_question
 from resolvers.tokens import count_tokens
 
-CREATE_AGENT = "mutation ($input: CreateAgentInput!) { createAgent(input: $input) { agent { id } userErrors { code message path } } }"
-ISSUE_TOKEN = "mutation ($input: IssueUserTokenInput!) { issueUserToken(input: $input) { token userErrors { code message path } } }"
+CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
+ISSUE_TOKEN = f"mutation ($input: IssueUserTokenInput!) {{ issueUserToken(input: $input) {{ token {ERRORS} }} }}"
 PARTS = """text tokenCount maxTokens droppedMessages messages { sequence role content tokenCount }
   memories { content } documents { title } recalled { sequence session { sessionId } } summary { content }"""
 OF_SESSION = f"""query ($id: String!, $asked: String, $budget: Int, $overflow: ContextOverflow, $last: Int) {{
