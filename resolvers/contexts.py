@@ -52,16 +52,23 @@ class ContextOverflow(BadInput):
 
     code = "CONTEXT_OVERFLOW"
 
+    def __init__(self, budget: int) -> None:
+        super().__init__(
+            f"The session's messages and its situation take more than maxTokens ({budget}); give more, ask for fewer "
+            "messages with `lastMessages`, or let some be left out with TRUNCATE or ADAPTIVE."
+        )
+
 
 @dataclass
 class Window:
     """A session's newest messages, the newest first: as many as a budget can hold, and one more where there is one.
 
-    `wanted` is how many were asked for.
+    `wanted` is how many were asked for, `after` the sequence that all that were asked for come after.
     """
 
     rows: list[Record]
     wanted: int
+    after: int
     tokens: int
 
     @property
@@ -76,7 +83,7 @@ class About:
     user: Record | None
     session: Record | None = None
     summary: Record | None = None
-    window: Window = field(default_factory=lambda: Window([], 0, 0))
+    window: Window = field(default_factory=lambda: Window([], 0, 0, 0))
 
     def speaker(self, message: Record) -> str:
         """Who said it; a user's message without a name is the user's own."""
@@ -130,9 +137,9 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
 
 
 async def _window(context: Context, session: Record, budget: int, last: int | None) -> Window:
-    wanted = await count_messages(context.read, session)
-    if last is not None:
-        wanted = min(wanted, last)
+    wanted, after = await count_messages(context.read, session), 0
+    if last is not None and last < wanted:
+        wanted, after = last, session["last_sequence"] - last
     rows: list[Record] = []
     tokens, before = 0, None
     most, size = min(wanted, LARGEST_WINDOW), 32
@@ -143,7 +150,7 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
         rows += some
         tokens += sum(row["token_count"] for row in some)
         before, size = some[-1]["sequence"], 2 * size
-    return Window(rows, wanted, tokens)
+    return Window(rows, wanted, after, tokens)
 
 
 async def _last_said(context: Context, user: Record) -> str | None:
@@ -166,15 +173,12 @@ async def _build(
     has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
     fits = window.is_whole and window.tokens <= prompt.left
     if overflow == "ERROR" and not (fits and has_situation):
-        raise ContextOverflow(
-            f"The session's messages and its situation take more than maxTokens ({budget}); give more, ask for fewer "
-            "messages with `lastMessages`, or let some be left out with TRUNCATE or ADAPTIVE."
-        )
+        raise ContextOverflow(budget)
     if fits:
         _add_newest(prompt, window)
     summary = about.summary or await _summary_of_user(context, about)
-    if summary is not None and not prompt.add(Piece(SUMMARY, (), summary["content"], node=summary), prompt.left // 2):
-        summary = None
+    if summary is not None:
+        prompt.add(Piece(SUMMARY, (), summary["content"], node=summary), prompt.left // 2)
     matches = prompt.left if fits else int(prompt.left * MATCHES[overflow])
     if not fits and overflow == "ADAPTIVE":
         _add_newest(prompt, window, prompt.left - matches)
@@ -183,6 +187,8 @@ async def _build(
         _add_newest(prompt, window)
     prompt.close()
     messages = prompt.messages
+    if overflow == "ERROR" and len(messages) < window.wanted:
+        raise ContextOverflow(budget)
     return {
         "text": prompt.text,
         "token_count": prompt.tokens,
@@ -235,12 +241,11 @@ async def _add_matches(
 
     longest = int(prompt.budget * PASSAGE) * _CHARACTERS
     for place, node in enumerate(found):
-        noun = _noun(node)
-        if noun == "Memory":
+        if _noun(node) == "Memory":
             # A summary made of what was said is no better than what was said.
             if node["key"] not in known and node["method"] != "EXTRACTIVE":
                 prompt.add(_memory_piece(node, place), prompt.left - floor)
-        elif noun == "Document":
+        elif _noun(node) == "Document":
             if text := passage(node["content"], question, longest):
                 text = f"### {node['title']}\n{text}"
                 prompt.add(Piece(DOCUMENTS, (place,), text, node=node), prompt.left - floor)
@@ -266,8 +271,8 @@ def _is_turn(about: About, message: Record) -> bool:
     """Whether a message may stand among the session's own, without those around it."""
     if about.session is None or message["session_key"] != about.session["key"]:
         return False
-    first = about.session["last_sequence"] - about.window.wanted
-    return message["sequence"] > first and message["role"] in ("USER", "ASSISTANT") and message["tool_calls"] is None
+    said = message["role"] in ("USER", "ASSISTANT") and message["tool_calls"] is None
+    return said and message["sequence"] > about.window.after
 
 
 async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Edge]:
