@@ -80,6 +80,17 @@ _range = Statement(
     .limit(bindparam("limit", type_=Integer)),
     MessageRow,
 )
+_latest = Statement(
+    select(messages)
+    .where(
+        messages.c.session_key == bindparam("session"),
+        messages.c.sequence > bindparam("first"),
+        messages.c.sequence <= bindparam("last"),
+    )
+    .order_by(messages.c.sequence.desc())
+    .limit(bindparam("limit", type_=Integer)),
+    MessageRow,
+)
 _delete = Statement(
     delete(messages).where(
         messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
@@ -108,6 +119,13 @@ async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set
 async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
     first = max(first, session["deleted_through"] + 1)
     return await read.fetch(_range, {"session": session["key"], "first": first, "last": last, "limit": limit})
+
+
+async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[Record]:
+    """The session's newest messages (up to a sequence) in their order."""
+    last = session["last_sequence"] if through is None else through
+    values = {"session": session["key"], "first": session["deleted_through"], "last": last, "limit": limit}
+    return (await read.fetch(_latest, values))[::-1]
 
 
 async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:
