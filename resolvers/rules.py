@@ -351,8 +351,8 @@ _may_hold = re.compile(
     r"y\s+(?:[a-z-]+\s+){0,2}?[a-z]+(?:['’]s?\s+name|\s+(?:is|are)\s+(?:called|named))|all\s+me\s+[^\Wa-z])"
 )
 _hidden = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*>.*$|^(?: {4}|\t).*$|\[[^\]\n]*\]|\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|"
-    r"«[^»\n]*(?:»|$)|(?<!\w)['‘].+?['’](?!\w)|https?://\S+",
+    r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*>[^\n]*|^(?: {4}|\t)[^\n]*|\[[^\]\n]*\]|\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|"
+    r"«[^»\n]*(?:»|$)|(?<!\w)['‘][^\n]+?['’](?!\w)|https?://\S+",
     re.DOTALL | re.MULTILINE,
 )
 _task = re.compile(
@@ -392,33 +392,39 @@ _reported = re.compile(
 
 def claims_in(text: str) -> list[Claim]:
     """What the user who wrote this says of themselves, in the order of the text."""
-    if _may_hold.search(text) is None or len(text) > LONGEST_TEXT or _task.search(text):
+    if _may_hold.search(text) is None or len(text) > LONGEST_TEXT:
         return []
     # Sentences are found where quotations are blank; the words are then taken from the text as it is.
     blank = _hidden.sub(lambda hidden: re.sub(r"[^\n]", "_", hidden[0]), text)
     if colon := _colon.search(blank):
         blank = blank[: colon.start()]
-    claims = dict.fromkeys(
-        claim for sentence in _sentence.finditer(blank) for claim in _claims_of(sentence, blank, text)
-    )
-    return list(claims)[:CLAIMS_OF_MESSAGE]
+    claims = dict.fromkeys(claim for sentence in _sentence.finditer(blank) for claim in _claims_of(sentence, text))
+    return [] if claims and _task.search(text) else list(claims)[:CLAIMS_OF_MESSAGE]
 
 
-def _claims_of(sentence: re.Match[str], blank: str, text: str) -> Iterator[Claim]:
+def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
     said = sentence[0]
-    if said.endswith("?") or _may_hold.search(said) is None or _unreal.search(said):
+    if said.endswith("?") or _may_hold.search(said) is None:
         return
     past = 0
     for start in _start.finditer(said):
         begin = start.end()
-        if begin < past or _reported.search(said, 0, begin) or _negative.search(said, 0, begin):
+        if begin < past:
             continue
         for kind, subject, pattern in _compiled:
-            found = pattern.match(text, sentence.start() + begin, sentence.end())
-            if found is None:
-                continue
-            clause = found[0].strip(" \t,-–—")
-            if len(clause) <= LONGEST_CLAUSE and not _negative.search(clause):
-                yield Claim(kind, subject(found) if callable(subject) else subject, clause)
+            if found := pattern.match(text, sentence.start() + begin, sentence.end()):
+                clause = found[0].strip(" \t,-–—")
                 past = found.end() - sentence.start()
-            break
+                if len(clause) <= LONGEST_CLAUSE and _is_meant(said, begin, clause):
+                    yield Claim(kind, subject(found) if callable(subject) else subject, clause)
+                break
+
+
+def _is_meant(sentence: str, begin: int, clause: str) -> bool:
+    """Whether a clause that begins there in its sentence is said of oneself, and is so."""
+    return not (
+        _unreal.search(sentence)
+        or _negative.search(clause)
+        or _negative.search(sentence, 0, begin)
+        or _reported.search(sentence, 0, begin)
+    )
