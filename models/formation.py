@@ -5,7 +5,7 @@ What is known of a user, or, of a session that has none, of the session: `owner`
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
 from models.database import Reader, Transaction
 from models.scope import Scope
@@ -61,6 +61,16 @@ _on_subject = {
     for user in (True, False)
     for later in (True, False)
 }
+_standing = {
+    user: Statement(
+        select(memories)
+        .where(*_of(user=user), in_project(memories), memories.c.kind != "SUMMARY", _open)
+        .order_by(memories.c.created_at.desc(), memories.c.key.desc())
+        .limit(bindparam("limit", type_=Integer)),
+        MemoryRow,
+    )
+    for user in (True, False)
+}
 _naming = Statement(
     select(memories)
     .where(
@@ -102,6 +112,13 @@ async def memories_around(
     of_user = owner["user_key"] is not None
     before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
     return before[0] if before else None, after[0] if after else None
+
+
+async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:
+    """What is known and holds, apart from summaries, newest first."""
+    return await read.fetch(
+        _standing[owner["user_key"] is not None], {**_owner(scope, owner), "now": now, "limit": limit}
+    )
 
 
 async def memories_naming(

@@ -80,17 +80,20 @@ _range = Statement(
     .limit(bindparam("limit", type_=Integer)),
     MessageRow,
 )
-_latest = Statement(
-    select(messages)
-    .where(
-        messages.c.session_key == bindparam("session"),
-        messages.c.sequence > bindparam("first"),
-        messages.c.sequence <= bindparam("last"),
+_whole = {
+    newest: Statement(
+        select(messages)
+        .where(
+            messages.c.session_key == bindparam("session"),
+            messages.c.sequence >= bindparam("first"),
+            messages.c.sequence <= bindparam("last"),
+        )
+        .order_by(messages.c.sequence.desc() if newest else messages.c.sequence)
+        .limit(bindparam("limit", type_=Integer)),
+        MessageRow,
     )
-    .order_by(messages.c.sequence.desc())
-    .limit(bindparam("limit", type_=Integer)),
-    MessageRow,
-)
+    for newest in (True, False)
+}
 _delete = Statement(
     delete(messages).where(
         messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
@@ -124,8 +127,13 @@ async def messages_between(read: Reader, session: Record, first: int, last: int,
 async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[Record]:
     """The session's newest messages (up to a sequence) in their order."""
     last = session["last_sequence"] if through is None else through
-    values = {"session": session["key"], "first": session["deleted_through"], "last": last, "limit": limit}
-    return (await read.fetch(_latest, values))[::-1]
+    values = {"session": session["key"], "first": session["deleted_through"] + 1, "last": last, "limit": limit}
+    return (await read.fetch(_whole[True], values))[::-1]
+
+
+async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
+    """The first so many messages of a range, with all their columns."""
+    return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
 async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:

@@ -3,6 +3,7 @@
 from sqlalchemy import FromClause, Integer, bindparam, delete, select, update
 
 from models.database import Reader, Transaction
+from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
 from models.memories import move_shared
@@ -135,6 +136,7 @@ async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: 
 async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:
     """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
     await move_shared(write, scope, row["key"])
+    await drop_job(write, row["key"])
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
     deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
     await insert_row(write, session_deletions, SessionRow, deletion)

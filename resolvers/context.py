@@ -20,6 +20,8 @@ class Context:
     database: Database
     clock: Clock
     scope: Scope = field(default_factory=Scope)
+    asks_model: bool = False
+    """Whether a model reads what is said, later, and forms memories and summaries of it."""
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 

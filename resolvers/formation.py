@@ -23,12 +23,12 @@ from resolvers.rules import claims_in
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20
-"""Messages after which a session is summarised first; again at twice as many, and then every so many more."""
-SUMMARY_EVERY = 40
+"""Messages after which a session is summarised first."""
+SUMMARY_EVERY = 60
+"""Messages from one summary to the next."""
 LEAST_SUMMARISED = 4
 """Sentences that a conversation must have to be summarised at its end."""
 _READ_AT_FIRST = 200
-_OVERLAP = 40
 _RULES = '["RULE", "EXTRACTIVE"]'
 
 
@@ -106,7 +106,7 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
         return None
     former = [line for summary in standing for line in await _lines(write, summary)]
-    rows = await latest_messages(write, session, max(_OVERLAP, added) if former else _READ_AT_FIRST)
+    rows = await latest_messages(write, session, max(SUMMARY_EVERY, added) if former else _READ_AT_FIRST)
     said = [
         line
         for row in rows

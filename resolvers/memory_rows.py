@@ -10,7 +10,7 @@ from models.keys import fingerprint, memory_key
 from models.memories import unlink_newer
 from models.statements import Record, Row
 from models.tables import memories, memory_sources
-from models.writing import delete_row, insert_row
+from models.writing import delete_row, insert_rows
 from resolvers.context import Context
 from resolvers.inputs import Values
 from resolvers.json_values import json_text
@@ -68,8 +68,9 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
 
 
 async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
-    for position, source in enumerate(sources):
-        await insert_row(write, memory_sources, Row, {"position": position, **source, "memory_key": memory["key"]})
+    rows = [{"memory_key": memory["key"], "position": position, **source} for position, source in enumerate(sources)]
+    if rows:
+        await insert_rows(write, memory_sources, Row, rows)
 
 
 async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:

@@ -44,6 +44,7 @@ from resolvers.inputs import (
     service_faults,
     text,
 )
+from resolvers.jobs import put_down, put_down_edited
 from resolvers.json_values import json_text
 from resolvers.sessions import find_session, session_row
 from resolvers.tokens import count_tokens
@@ -182,10 +183,13 @@ async def add_messages(context: Context, values: Values) -> Added:
 async def _form(write: Transaction, context: Context, added: Added) -> Added:
     """Forms memories of what is new; of what had been kept before they are there already."""
     session, count = added.session, len(added.new)
+    if context.asks_model and count:
+        await put_down(write, context, session, added.new)
     formed = await form_by_rules(write, context, session, added.new)
     if count < len(added.messages):
         formed += await formed_of(write, context, session, added.messages)
-    if count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
+    # Sentences said stand in for a summary that nobody writes.
+    if not context.asks_model and count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
         summary = await summarise(write, context, session, added=count)
         formed += [summary] if summary is not None else []
     return replace(added, memories=list({memory["key"]: memory for memory in formed}.values())) if formed else added
@@ -295,6 +299,8 @@ async def update_message(context: Context, values: Values) -> Record:
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:
             await form_by_rules(write, context, session, [row])
+            if context.asks_model:
+                await put_down_edited(write, context, session, row)
         return row
 
     return await context.write(operation)

@@ -233,7 +233,8 @@ async def end_session(context: Context, values: Values) -> Record:
         row = await find_session(write, context, values["session_id"])
         if row["ended_at"] is not None:
             return row
-        await summarise(write, context, row)
+        if not context.asks_model:
+            await summarise(write, context, row)
         now = context.clock.now()
         return await revise(write, sessions, row, {"ended_at": now}, now)
 

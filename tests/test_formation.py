@@ -224,7 +224,7 @@ def test_a_newer_summary_supersedes_the_older_one_and_may_quote_it(ada: Server) 
     add(ada, *FACTS, *["Ok."] * 14, userId="ada")
     first = summary(ada)
     assert first is not None
-    later = [f"The ferry number {n} carries {n} apples and {n + 1} pears to the island." for n in range(20)]
+    later = [f"The ferry number {n} carries {n} apples and {n + 1} pears to the island." for n in range(40)]
     (second,) = add(ada, *later, userId="ada")["memories"]
     assert [older["content"] for older in second["supersedes"]] == [first["content"]]
     lines = second["content"].split("\n")
@@ -240,7 +240,7 @@ def test_a_declared_summary_is_not_superseded_by_sentences(ada: Server, method: 
     else:
         add(ada, "Hello", userId="ada")
     ada.accepted(DECLARE, sessionId="chat", kind="SUMMARY", content="A festival is prepared.")
-    add(ada, *FACTS, *["Ok."] * 40, userId="ada")
+    add(ada, *FACTS, *["Ok."] * 60, userId="ada")
     ada.accepted(END, sessionId="chat")
     stands = summary(ada)
     assert stands is not None
@@ -250,7 +250,7 @@ def test_a_declared_summary_is_not_superseded_by_sentences(ada: Server, method: 
 @pytest.mark.parametrize("way", ["edit", "delete", "range"])
 def test_no_sentence_of_a_message_survives_in_a_summary(ada: Server, way: str) -> None:
     payload = add(ada, *FACTS, *["Ok."] * 14, userId="ada")
-    add(ada, *[f"The ferry number {n} carries {n} apples to the island." for n in range(20)], userId="ada")
+    add(ada, *[f"The ferry number {n} carries {n} apples to the island." for n in range(40)], userId="ada")
     texts = [memory["content"] for memory in known(ada, kinds=["SUMMARY"], history=True)]
     assert len(texts) == 2
     quoted = next(fact for fact in FACTS if all(fact in text for text in texts))
