@@ -98,7 +98,7 @@ def is_due(context: Context) -> bool:
 
 
 async def claim(context: Context, *, lease: float, attempts: int) -> Record | None:
-    """A job that is due, for so many seconds this caller's alone; None when there is none, or it was tried too often."""
+    """A job that is due, for so many seconds the caller's alone; None when there is none, or it was tried too often."""
 
     async def operation(write: Transaction) -> Record | None:
         now = context.clock.now()
