@@ -37,7 +37,7 @@ class Forming:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Goes on until it is cancelled; what is under way is given back then, for another process or the next start."""
+        """Goes on until it is cancelled; what is under way is then given back, for another one or the next start."""
         try:
             while True:
                 with suppress(TimeoutError):

@@ -26,9 +26,9 @@ Answer with one JSON object and nothing else:
    "replaces": [number, ...]}], "summary": "..."}
 
 - memories: what is worth knowing in later conversations and follows from the new messages: facts, preferences and
-  events of the user's life. Nothing that is known already, nothing guessed, no small talk. Each content is one short sentence
-  that is understood by itself, in the language of the conversation, with names for pronouns and dates for "yesterday"
-  (each message has its time). An empty list is fine.
+  events of the user's life. Nothing that is known already, nothing guessed, no small talk. Each content is one short
+  sentence that is understood by itself, in the language of the conversation, with names for pronouns and dates for
+  "yesterday" (each message has its time). An empty list is fine.
 - sources: the sequences of the messages that it follows from, only of `messages`.
 - replaces: the numbers of the memories that are no longer true because of it; leave it out if there are none.
 - summary: the conversation so far in at most 150 words, from the old summary and the new messages."""

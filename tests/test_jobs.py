@@ -109,21 +109,8 @@ def summary(server: Api) -> str | None:
 
 
 def jobs(server: Api) -> list[dict[str, Any]]:
-    columns = [
-        "session_key",
-        "project",
-        "status",
-        "after",
-        "through",
-        "edited",
-        "attempts",
-        "due",
-        "claim",
-        "lease",
-        "error",
-        "created",
-        "updated",
-    ]
+    columns = ["session_key", "project", "status", "after", "through", "edited", "attempts", "due"]
+    columns += ["claim", "lease", "error", "created", "updated"]
     return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
 
 
@@ -207,7 +194,7 @@ def test_much_at_once_is_read_in_several_questions(ada: Server, model: ModelServ
     done(ada)
     read = [[turn["sequence"] for turn in shown(asked.body)["messages"]] for asked in model.asked]
     assert [sequence for batch in read for sequence in batch] == list(range(1, 51))
-    assert len(read) == 4
+    assert [len(batch) for batch in read] == [30, 15, 5]
     assert max(len(asked.body["messages"][1]["content"]) for asked in model.asked) < 50_000
 
 
