@@ -36,7 +36,7 @@ from resolvers.times import later
 
 MESSAGES_AT_ONCE = 30
 """Messages that a model is sent together, at most."""
-_CHARACTERS_AT_ONCE = 24_000
+_SENT_TOGETHER = 24_000
 _BEFORE = 6
 _KNOWN = 40
 _SOURCES_OF_SUMMARY = 100
@@ -128,7 +128,7 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     for row in [*old, *rows]:
         if row["forms_memories"] and row["role"] in _READ_ROLES and row["content"].strip():
             size += min(len(row["content"]), MESSAGE_CHARACTERS)
-            if sent and size > _CHARACTERS_AT_ONCE:
+            if sent and size > _SENT_TOGETHER:
                 through = max(sent[-1]["sequence"], first - 1)
                 break
             sent.append(row)
