@@ -135,7 +135,7 @@ async def _ready(request: Request) -> Response:
         await request.app.state.database.check()
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-    models = {name: asking.problem or "ok" for name, asking in request.app.state.models.items()}
+    models = {name: "failing" if asking.problem else "ok" for name, asking in request.app.state.models.items()}
     return JSONResponse({"status": "ready", "version": __version__} | ({"models": models} if models else {}))
 
 

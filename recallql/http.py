@@ -142,7 +142,7 @@ class Endpoint:
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
-        context = Context(self._database, self._clock, viewer.scope, self._asks_model)
+        context = Context(self._database, self._clock, viewer.scope, asks_model=self._asks_model)
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
         # With the older media type every well-formed request is answered by 200, whatever the answer says.
         status = 200 if answer.executed or head.media == JSON else 400

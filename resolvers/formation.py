@@ -68,7 +68,8 @@ async def keep_formed(
         row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, _messages(session, sequences))
-    if before is not None:
+    # One that something else has ended by then has nothing to do with this.
+    if before is not None and (before["superseded_from"] is None or before["superseded_from"] > row["valid_from"]):
         await _end(write, context, before, kept)
     return kept
 

@@ -170,7 +170,7 @@ _RULES: list[tuple[str, Subject, str]] = [
         "FACT",
         "job",
         (
-            rf"{_am}\s+(?:working\s+as\s+)?(?:an?|the)\s+(?!(?:{_praise})\b)(?:(?!(?:{_praise}|of|in|to|for|who|with)\b)[a-zA-Z-]+\s+){{0,3}}"
+            rf"{_am}\s+(?:working\s+as\s+)?(?:an?|the)\s+(?!(?:{_praise})\b)(?:(?!(?:{_praise}|of|in|to|for|who|with)\b)[\w-]+\s+){{0,3}}"
             rf"(?:{_jobs})(?:\s+(?!at\s+heart|in\s+training)(?:at|for|in|with|from|based|specializing|specialising|working|living)\b[^.!?,;:()\n]{{1,60}}?)?{_end}"
         ),
     ),
@@ -343,7 +343,7 @@ _may_hold = re.compile(
     r"own\s|adopted\s|speak\s|prefer\s|allergic\s|(?:love|like|enjoy|adore|hate|dislike)\s+"
     r"(?!(?:always|seeing|hearing|being|having|getting|knowing|feeling|thinking|looking|this|his|its|it|the|that|your?)\b)"
     r"(?:[a-z]{2,}(?:ing|[a-rt-z]s)\b|[^\Wa-z]|sushi|pizza|coffee|tea\b|choc|jazz|mus|foot|socc|tenn|chess|yoga|art\b|nat|sp)|"
-    rf"(?:{_number}|the)\s+(?:[a-zA-Z-]+\s+){{0,3}}?(?:{_jobs}|{_kin}{_pets}|vegetarian|vegan|pesc|diab|asthma|c(?:o)?eliac|"
+    rf"(?:{_number}|the)\s+(?:[\w-]+\s+){{0,3}}?(?:{_jobs}|{_kin}{_pets}|vegetarian|vegan|pesc|diab|asthma|c(?:o)?eliac|"
     r"dyslexic|kids|children|siblings|sons|daughters|grand|allergy|intolerance))|"
     r"y\s+(?:(?:full|first|last|middle|maiden)\s+)?(?:sur)?name(?:['’]s|\s+is)|y\s+pronouns|y\s+birthday|"
     r"y\s+(?:job\s+title|occupation|profession|major|native|first\s+lang|mother\s+tongue|time\s?zone)\s|"
@@ -373,8 +373,18 @@ _start = re.compile(
     re.IGNORECASE,
 )
 _unreal = re.compile(
-    r"\b(?:if|unless|wish|would|could|should|might|suppose|supposing|whether|were|was\s+to|until|till|anymore|any\s+more|"
-    r"lol|kidding|joking|sarcasm|hopefully|maybe|perhaps|someday|one\s+day)\b",
+    r"\b(?:if|unless|wish|would|could|should|might|suppose|supposing|whether|were|was\s+to|until|till|maybe|perhaps|"
+    r"hopefully|someday|one\s+day|in\s+my\s+(?:dreams?|mind|head|imagination))\b",
+    re.IGNORECASE,
+)
+# What comes after a clause and takes it back, at once or in the end.
+_taken_back = re.compile(
+    r"[\s,]*(?:if|unless|until|till|or|would|could|might|maybe|perhaps|hopefully|not|except|but\s+not|in\s+theory)\b|.*\b(?:any\s?more|no\s+longer|used\s+to|lol|kidding|joking|sarcasm)\b",
+    re.IGNORECASE,
+)
+# A statement before a request, as in "I live in Rome, can you tell me …?"
+_request = re.compile(
+    r"\s*(?:[,;–—-]|and\b|so\b|but\b).*\b(?:(?:can|could|would|will|do)\s+you|you\s+(?:can|could|know|have))\s+\w+\s+\w",
     re.IGNORECASE,
 )
 _negative = re.compile(
@@ -404,7 +414,7 @@ def claims_in(text: str) -> list[Claim]:
 
 def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
     said = sentence[0]
-    if said.endswith("?") or _may_hold.search(said) is None:
+    if _may_hold.search(said) is None:
         return
     past = 0
     for start in _start.finditer(said):
@@ -415,16 +425,18 @@ def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
             if found := pattern.match(text, sentence.start() + begin, sentence.end()):
                 clause = found[0].strip(" \t,-–—")
                 past = found.end() - sentence.start()
-                if len(clause) <= LONGEST_CLAUSE and _is_meant(said, begin, clause):
+                if len(clause) <= LONGEST_CLAUSE and _is_meant(said, begin, past):
                     yield Claim(kind, subject(found) if callable(subject) else subject, clause)
                 break
 
 
-def _is_meant(sentence: str, begin: int, clause: str) -> bool:
-    """Whether a clause that begins there in its sentence is said of oneself, and is so."""
+def _is_meant(sentence: str, begin: int, end: int) -> bool:
+    """Whether a clause of a sentence is said of oneself, and is so."""
+    if sentence.endswith("?") and _request.match(sentence, end) is None:
+        return False
     return not (
-        _unreal.search(sentence)
-        or _negative.search(clause)
-        or _negative.search(sentence, 0, begin)
+        _unreal.search(sentence, 0, end)
+        or _negative.search(sentence, 0, end)
         or _reported.search(sentence, 0, begin)
+        or _taken_back.match(sentence, end)
     )

@@ -358,7 +358,9 @@ def test_every_command_stands_in_the_readme() -> None:
 
 
 def test_the_readme_names_no_command_that_does_not_exist() -> None:
-    named = re.findall(r"recallql (key [a-z-]+|jobs retry|[a-z]+)", " ".join(names_in(README.read_text(encoding="utf-8"))))
+    named = re.findall(
+        r"recallql (key [a-z-]+|jobs retry|[a-z]+)", " ".join(names_in(README.read_text(encoding="utf-8")))
+    )
     assert set(named) <= set(command_names())
 
 

@@ -322,7 +322,7 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     assert [entry["log_level"] for entry in logs if "can't be asked" in entry["event"]] == ["warning"]
     assert KEY not in json.dumps(logs)
     ready = ada.client.get(f"{ada.base}/ready")
-    assert (ready.status_code, ready.json()["models"]) == (200, {"chat": "HTTP 401 (invalid_api_key)"})
+    assert (ready.status_code, ready.json()["models"]) == (200, {"chat": "failing"})
     listed = command(ada)
     assert "'chat'  FAILED  1 unread, 1 attempts: HTTP 401 (invalid_api_key)" in listed
     model.always = None

@@ -41,10 +41,20 @@ STATED = {
     "I have three kids.": ("number of kids", "I have three kids"),
     "I speak French and German.": (None, "I speak French and German"),
     "I like hiking and swimming.": (None, "I like hiking and swimming"),
+    "I live in Boston and was wondering if you could recommend a bar?": ("home", "I live in Boston"),
+    "I'm a 32-year-old software engineer from Seattle": ("job", "I'm a 32-year-old software engineer from Seattle"),
+    "I'm a nurse, can you tell me about night shifts?": ("job", "I'm a nurse"),
+    "I have a dog named Luna, so if she barks I wake up.": (None, "I have a dog named Luna"),
     "    Thanks!\nI'm vegan.": ("diet", "I'm vegan"),
 }
 
 NOTHING = [
+    "I live in Rome, but not any more.",
+    "I live in Rome or Milan?",
+    "I live in Rome, what do you think?",
+    "I live in Rome but I don't work there anymore.",
+    "I'm a nurse, would you say?",
+    "I work at Google in my dreams.",
     "If I lived in Rome I would be happy.",
     "I wish I lived in Rome.",
     "If I move, I live in Rome.",
