@@ -37,7 +37,10 @@ _all = Statement(
 _again = {
     every: Statement(
         update(jobs)
-        .where(jobs.c.status == "FAILED", *([] if every else [jobs.c.session_key == bindparam("session")]))
+        .where(
+            or_(jobs.c.status == "FAILED", (jobs.c.status == "PENDING") & (jobs.c.due_at > bindparam("now"))),
+            *([] if every else [jobs.c.session_key == bindparam("session")]),
+        )
         .values(status="PENDING", attempts=0, due_at=bindparam("now"), updated_at=bindparam("now"))
     )
     for every in (True, False)
@@ -83,6 +86,6 @@ async def jobs_of_all(read: Reader, limit: int) -> list[Record]:
     return await read.fetch(_all, {"limit": limit})
 
 
-async def try_failed_again(write: Transaction, session: bytes | None, now: str) -> int:
-    """Has failed jobs done again, one or all; how many."""
+async def try_again(write: Transaction, session: bytes | None, now: str) -> int:
+    """Has jobs that failed done again at once, also those that wait for their next attempt: one or all; how many."""
     return await write.execute(_again[session is None], {"session": session, "now": now})

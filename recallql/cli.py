@@ -276,14 +276,14 @@ def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
 @jobs.command("retry")
 def retry_jobs(
     id: Annotated[str | None, typer.Argument(help="The job's id, as `recallql jobs` shows it.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All failed jobs.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Have failed jobs done again, by a server that runs or the next one."""
+    """Have jobs that failed done again at once, by a server that runs or the next one."""
     from recallql.jobs import retry_jobs as retry
 
     if (id is None) != every:
-        raise typer.BadParameter("Name one failed job by its id, or all of them with --all.")
+        raise typer.BadParameter("Name one job by its id, or all of them with --all.")
     print(f"{retry(_settings(database_url=database_url), id)} to be done again")
 
 

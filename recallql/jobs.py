@@ -29,7 +29,7 @@ def list_jobs(settings: Settings) -> list[Record]:
 
 
 def retry_jobs(settings: Settings, id: str | None) -> int:
-    """Has failed jobs done again, one by its id or all; how many."""
+    """Has jobs that failed done again at once, one by its id or all; how many."""
     session = None
     if id is not None:
         try:
@@ -40,7 +40,7 @@ def retry_jobs(settings: Settings, id: str | None) -> int:
             raise JobProblem(f"{id} is no id of a job; `recallql jobs` shows them.")
     count = _run(settings, lambda context: jobs.retry_jobs(context, session))
     if id is not None and not count:
-        raise JobProblem(f"There is no failed job {id}; `recallql jobs` shows what there is.")
+        raise JobProblem(f"No job {id} has failed or waits for another attempt; `recallql jobs` shows what there is.")
     return count
 
 

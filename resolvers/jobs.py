@@ -20,7 +20,7 @@ from models.jobs import (
     job_is_due,
     job_of_session,
     jobs_of_all,
-    try_failed_again,
+    try_again,
 )
 from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
@@ -309,9 +309,9 @@ async def list_jobs(context: Context, limit: int) -> list[Record]:
 
 
 async def retry_jobs(context: Context, session: bytes | None) -> int:
-    """Has failed jobs done again, that of a session or all; how many."""
+    """Has jobs that failed done again at once, that of a session or all; how many."""
 
     async def operation(write: Transaction) -> int:
-        return await try_failed_again(write, session, context.clock.now())
+        return await try_again(write, session, context.clock.now())
 
     return await context.write(operation)

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Api, Server
+from conftest import Server
+
+from recallql.archive import export_file, import_file
+from recallql.settings import Settings
 
 ERRORS = "userErrors { code message path }"
 FORMED = """id kind method content validFrom validUntil model supersededBy { content } supersedes { content }
@@ -31,6 +34,10 @@ OF_USER = f"""query ($filter: MemoryFilter) {{
 }}"""
 SUMMARY = f'query {{ session(sessionId: "chat") {{ summary {{ {FORMED} }} }} }}'
 
+SEARCH = """query ($q: String!) { search(query: $q, userId: "ada", scope: [MEMORIES]) {
+  edges { node { ... on Memory { content } } }
+} }"""
+
 FACTS = [
     "The harbour festival begins on the third of June with a boat race.",
     "My sister rents the blue cottage behind the old lighthouse.",
@@ -41,7 +48,7 @@ FACTS = [
 ]
 
 
-def add(server: Api, *texts: str, session: str = "chat", role: str = "USER", **fields: Any) -> dict[str, Any]:
+def add(server: Server, *texts: str, session: str = "chat", role: str = "USER", **fields: Any) -> dict[str, Any]:
     said = [{"role": role, "content": text} for text in texts]
     if "at" in fields:
         at = fields.pop("at")
@@ -53,7 +60,7 @@ def formed(payload: dict[str, Any]) -> list[str]:
     return [memory["content"] for memory in payload["memories"]]
 
 
-def known(server: Api, **filter: Any) -> list[dict[str, Any]]:
+def known(server: Server, **filter: Any) -> list[dict[str, Any]]:
     """Ada's memories, oldest first."""
     return server.graphql(OF_USER, filter=filter or None)["user"]["memories"]["nodes"][::-1]
 
@@ -62,7 +69,7 @@ def said(memories: list[dict[str, Any]]) -> list[str]:
     return [memory["content"] for memory in memories]
 
 
-def summary(server: Api) -> dict[str, Any] | None:
+def summary(server: Server) -> dict[str, Any] | None:
     return server.graphql(SUMMARY)["session"]["summary"]
 
 
@@ -265,12 +272,8 @@ def test_no_sentence_of_a_message_survives_in_a_summary(ada: Server, way: str) -
     for memory in known(ada, kinds=["SUMMARY"], history=True):
         assert quoted not in memory["content"]
         assert [source["content"] for source in memory["sources"]["nodes"]] == memory["content"].split("\n")
-    assert ada.graphql(
-        'query ($q: String!) { search(query: $q, userId: "ada", scope: [MEMORIES]) { nodes { __typename } } }'.replace(
-            "nodes { __typename }", "edges { node { ... on Memory { content } } }"
-        ),
-        q=quoted,
-    )["search"]["edges"] == [] or quoted not in str(ada.tables()["memories"])
+    found = ada.graphql(SEARCH, q=quoted)["search"]["edges"]
+    assert quoted not in str(found)
     ada.accepted(DELETE_RANGE, sessionId="chat")
     assert known(ada, history=True) == []
 
@@ -281,6 +284,43 @@ def test_an_erasure_reaches_all_that_was_formed(ada: Server) -> None:
     assert receipt == {"memories": 2}
     tables = ada.tables()
     assert tables["memories"] == tables["memory_sources"] == []
+
+
+def test_an_export_takes_along_what_formation_needs_to_know(ada: Server, tmp_path: Path) -> None:
+    add(ada, "I live in Turin.", at="2020-01-01T00:00:00Z", userId="ada")
+    add(ada, *FACTS, *["Ok."] * 14, userId="ada")
+    add(ada, "I live in Rome.", session="quiet", userId="ada", formMemories=False)
+    first, again = tmp_path / "first.ndjson", tmp_path / "again.ndjson"
+    with first.open("wb") as file:
+        export_file(file, Settings(database_url=f"sqlite:///{ada.path}"))
+    copy = Settings(database_url=f"sqlite:///{tmp_path / 'copy.db'}")
+    with first.open("rb") as file:
+        import_file(file, copy, size=None)
+    with again.open("wb") as file:
+        export_file(file, copy)
+    assert again.read_bytes() == first.read_bytes()
+    other = Server(tmp_path / "copy.db")
+    try:
+        assert said(known(other)) == said(known(ada))
+        quiet = other.graphql('{ session(sessionId: "quiet") { messages { nodes { id } } } }')["session"]["messages"]
+        other.accepted(EDIT, id=quiet["nodes"][0]["id"], content="I live in Genoa.")
+        (moved,) = add(other, "I live in Milan.", session="later", userId="ada")["memories"]
+        assert moved["supersedes"] == [{"content": "I live in Turin"}]
+        other.accepted(DELETE_RANGE, sessionId="chat")
+        assert said(known(other, history=True)) == ["I live in Milan"]
+    finally:
+        other.close()
+
+
+def test_what_the_application_has_replaced_is_left_as_it_is(ada: Server) -> None:
+    (turin,) = add(ada, "I live in Turin.", at="2020-01-01T00:00:00Z", userId="ada")["memories"]
+    declared = {"userId": "ada", "kind": "FACT", "content": "Travels", "validFrom": "2021-01-01T00:00:00Z"}
+    ada.accepted(DECLARE, **declared, supersedes=[turin["id"]])
+    (milan,) = add(ada, "I live in Milan.", at="2022-01-01T00:00:00Z", userId="ada")["memories"]
+    assert milan["supersedes"] == []
+    (before,) = [memory for memory in known(ada, history=True) if memory["id"] == turin["id"]]
+    assert before["supersededBy"] == {"content": "Travels"}
+    assert before["validUntil"] == "2021-01-01T00:00:00Z"
 
 
 def test_summaries_and_facts_are_the_same_whenever_they_are_made(ada: Server, tmp_path: Path) -> None:
