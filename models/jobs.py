@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, or_, select, update
+from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
 from models.database import Reader, Transaction
 from models.statements import Record, Row, Statement
@@ -10,10 +10,8 @@ from models.tables import jobs, sessions
 from models.writing import delete_row, insert_row, update_row
 
 _by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")))
-_due = or_(
-    (jobs.c.status == "PENDING") & (jobs.c.due_at <= bindparam("now")),
-    (jobs.c.status == "RUNNING") & (jobs.c.lease_until <= bindparam("now")),
-)
+# Written into the statement, for only then the index is taken, which has the others.
+_due = (jobs.c.status != literal_column("'FAILED'")) & (jobs.c.due_at <= bindparam("now"))
 _first_due = select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1)
 _is_due = Statement(_first_due)
 _claim = Statement(
@@ -22,7 +20,7 @@ _claim = Statement(
     .values(
         status="RUNNING",
         claim=bindparam("new_claim"),
-        lease_until=bindparam("until"),
+        due_at=bindparam("until"),
         attempts=jobs.c.attempts + 1,
         updated_at=bindparam("now"),
     )

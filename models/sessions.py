@@ -6,7 +6,7 @@ from models.database import Reader, Transaction
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
-from models.memories import move_shared
+from models.memories import move_shared, part_shared
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
 from models.tables import (
@@ -130,6 +130,7 @@ async def inactive_sessions(
 
 async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
     """Takes the memories of the session along to its new owner."""
+    await part_shared(write, session)
     await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
 
 

@@ -256,14 +256,19 @@ class Job(SQLModel, table=True):
     """What a model has to read of a session: its messages above `after_sequence` up to `through_sequence`.
 
     `edited` is a JSON list of sequences of older messages that changed since. A session has one job at most. It is
-    PENDING, RUNNING (until `lease_until`, by the process that holds `claim`) or FAILED; done, it is gone. `attempts`
-    counts those since anything was last done or asked for, `last_error` says how the last one failed.
+    PENDING until it is due, RUNNING (the process that has `claim` has it until it is due again) or FAILED; done, it is
+    gone. `attempts` counts those since anything was last done or asked for, `last_error` says how the last one failed.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
-        Index(None, "status", "due_at"),
+        Index(
+            "ix_jobs_due_at",
+            "due_at",
+            sqlite_where=text("status <> 'FAILED'"),
+            postgresql_where=text("status <> 'FAILED'"),
+        ),
     )
     session_key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
@@ -274,7 +279,6 @@ class Job(SQLModel, table=True):
     attempts: int = integer_column()
     due_at: str = time_column()
     claim: bytes | None = key_column(nullable=True)
-    lease_until: str | None = time_column(nullable=True)
     last_error: str | None = text_column()
     created_at: str = time_column()
     updated_at: str = time_column()

@@ -263,13 +263,12 @@ def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
     from recallql.jobs import list_jobs as read
 
     for row in read(_settings(database_url=database_url)):
-        due = "" if row["status"] == "FAILED" else f", next try {row['due_at']}Z"
-        due = f", until {row['lease_until']}Z" if row["status"] == "RUNNING" else due
+        next = {"PENDING": f", next try {row['due_at']}Z", "RUNNING": f", until {row['due_at']}Z at most"}
         error = f": {row['last_error']}" if row["last_error"] else ""
         unread = row["through_sequence"] - row["after_sequence"]
         print(
             f"{row['session_key'].hex()}  {row['project']}  {row['session_id']!r}  {row['status']}  "
-            f"{unread} unread, {row['attempts']} attempts{due}{error}"
+            f"{unread} unread, {row['attempts']} attempts{next.get(row['status'], '')}{error}"
         )
 
 

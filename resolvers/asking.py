@@ -112,14 +112,14 @@ def read_answer(completion: dict[str, Any], reading: Reading) -> Answer:
     try:
         choice = completion["choices"][0]
         text = choice["message"]["content"]
-        if choice.get("finish_reason") not in (None, "stop"):
+        if choice.get("finish_reason") in ("length", "content_filter"):
             raise BadAnswer("the answer was cut off or held back")
     except (LookupError, TypeError, AttributeError) as error:
         raise BadAnswer("the answer is no chat completion") from error
     if not isinstance(text, str):
         raise BadAnswer("the answer has no text")
-    text = text.strip()
-    # Models like to set JSON off as code.
+    # Models may think aloud first, and like to set JSON off as code.
+    text = text.rpartition("</think>")[2].strip()
     text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         answer = Answer.model_validate(orjson.loads(text))

@@ -11,7 +11,7 @@ from typing import Any
 from models.database import Transaction
 from models.formation import add_source, memories_around, memories_naming, memory_like, places_of
 from models.keys import fingerprint
-from models.memories import standing_summaries
+from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages
 from models.statements import MemoryRow, Record
 from models.tables import memories
@@ -42,7 +42,10 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
                 memory = await keep_formed(write, context, session, values, [row["sequence"]])
                 if memory is not None:
                     formed[memory["key"]] = memory
-    return list(formed.values())
+    if len(formed) < 2:
+        return list(formed.values())
+    # One may have ended another.
+    return [row for row in await memories_by_key(write, context.scope, list(formed)) if row is not None]
 
 
 async def keep_formed(

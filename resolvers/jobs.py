@@ -81,7 +81,6 @@ def _row(session: Record, *, after: int, through: int, edited: list[int], now: s
         "attempts": 0,
         "due_at": now,
         "claim": None,
-        "lease_until": None,
         "last_error": None,
         "created_at": now,
         "updated_at": now,
@@ -105,8 +104,8 @@ async def claim(context: Context, *, lease: float, attempts: int) -> Record | No
         job = await claim_job(write, uuid4().bytes, now=now, until=later(now, timedelta(seconds=lease)))
         # Its processes died every time: nobody was left to say why.
         if job is not None and job["attempts"] > attempts:
-            gone = {"status": "FAILED", "claim": None, "lease_until": None}
-            await change_job(write, job, {**gone, "last_error": "the server stopped while the model was asked"})
+            reason = "the server stopped while the model was asked"
+            await change_job(write, job, {"status": "FAILED", "claim": None, "last_error": reason})
             return None
         return job
 
@@ -260,7 +259,7 @@ async def _still_claimed(write: Transaction, job: Record) -> Record | None:
 
 async def _release(write: Transaction, context: Context, job: Record, **changes: object) -> None:
     now = context.clock.now()
-    free = {"status": "PENDING", "claim": None, "lease_until": None, "due_at": now, "updated_at": now}
+    free = {"status": "PENDING", "claim": None, "due_at": now, "updated_at": now}
     await change_job(write, job, {**free, **changes})
 
 
@@ -298,7 +297,7 @@ async def put_off(context: Context, job: Record, reason: str, *, attempts: int, 
         pause = min(FIRST_PAUSE * 2 ** (mine["attempts"] - 1), LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311 (no secret)
         changes = {"status": "FAILED" if failed else "PENDING", "last_error": reason}
         changes["due_at"] = later(now, timedelta(seconds=max(pause, after or 0.0)))
-        await change_job(write, mine, {**changes, "claim": None, "lease_until": None, "updated_at": now})
+        await change_job(write, mine, {**changes, "claim": None, "updated_at": now})
         return failed
 
     return await context.write(operation)

@@ -199,6 +199,31 @@ def test_permanent_deletion_too_leaves_what_another_session_told(ada: Server) ->
     assert left["session"] == {"sessionId": "other"}
 
 
+def test_a_session_that_changes_its_owner_leaves_no_source_with_the_old_one(ada: Server) -> None:
+    ada.accepted(USER, userId="bo")
+    add(ada, "I'm vegan.", "I like hiking.", userId="ada")
+    add(ada, "I'm vegan.", "I like hiking.", "I live in Rome.", session="other", userId="ada")
+    add(ada, "I live in Rome.", userId="ada")
+    change = (
+        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+    )
+    ada.accepted(change, sessionId="chat", userId="bo")
+    (left,) = known(ada, history=True)
+    assert (left["content"], len(left["sources"]["nodes"])) == ("I live in Rome", 1)
+    query = OF_USER.replace('"ada"', '"bo"')
+    taken = ada.graphql(query, filter=None)["user"]["memories"]["nodes"]
+    assert sorted((memory["content"], len(memory["sources"]["nodes"])) for memory in taken) == [
+        ("I like hiking", 1),
+        ("I'm vegan", 1),
+    ]
+
+
+def test_what_a_batch_ends_itself_comes_back_ended(ada: Server) -> None:
+    older, newer = add(ada, "I live in Turin.", "I live in Milan.", userId="ada")["memories"]
+    assert older["supersededBy"] == {"content": newer["content"]} == {"content": "I live in Milan"}
+    assert older["validUntil"] is not None
+
+
 def test_a_refused_batch_forms_nothing(ada: Server) -> None:
     ada.accepted(ADD, sessionId="chat", messages=[{"messageId": "m", "role": "USER", "content": "Hi"}])
     batch = [{"role": "USER", "content": "I live in Turin."}, {"messageId": "m", "role": "USER", "content": "Ho"}]

@@ -110,7 +110,7 @@ def summary(server: Api) -> str | None:
 
 def jobs(server: Api) -> list[dict[str, Any]]:
     columns = ["session_key", "project", "status", "after", "through", "edited", "attempts", "due"]
-    columns += ["claim", "lease", "error", "created", "updated"]
+    columns += ["claim", "error", "created", "updated"]
     return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
 
 
@@ -304,8 +304,9 @@ def test_an_answer_that_is_wrong_in_anything_is_a_failed_attempt(ada: Server, mo
     assert len(model.asked) == 2
 
 
-def test_json_that_is_set_off_as_code_is_taken(ada: Server, model: ModelServer) -> None:
-    model.chat = lambda body: f"```json\n{echo(body)}\n```"
+@pytest.mark.parametrize("form", ["```json\n{}\n```", "```\n{}\n```", "<think>Hm {{}}</think>\n{}", "  {}\n"])
+def test_json_that_is_set_off_is_taken(ada: Server, model: ModelServer, form: str) -> None:
+    model.chat = lambda body: form.format(echo(body))
     add(ada, "one")
     done(ada)
     assert len(model.asked) == 1
@@ -499,7 +500,7 @@ async def _run_out(server: Server) -> None:
     from models.tables import jobs as table
 
     database = server.app.state.database
-    await database.write(lambda write: write.execute(Statement(update(table).values(lease_until="2000")), {}))
+    await database.write(lambda write: write.execute(Statement(update(table).values(due_at="2000")), {}))
 
 
 @pytest.mark.parametrize(

@@ -210,14 +210,19 @@ def upgrade() -> None:
         sa.Column("attempts", Number, nullable=False),
         sa.Column("due_at", Time, nullable=False),
         sa.Column("claim", Key, nullable=True),
-        sa.Column("lease_until", Time, nullable=True),
         sa.Column("last_error", Words, nullable=True),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.PrimaryKeyConstraint("session_key", name="pk_jobs"),
         sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_jobs_sessions", ondelete="CASCADE"),
     )
-    op.create_index("ix_jobs_status_due_at", "jobs", ["status", "due_at"])
+    op.create_index(
+        "ix_jobs_due_at",
+        "jobs",
+        ["due_at"],
+        sqlite_where=sa.text("status <> 'FAILED'"),
+        postgresql_where=sa.text("status <> 'FAILED'"),
+    )
     op.create_table(
         "memory_sources",
         sa.Column("memory_key", Key, nullable=False),
