@@ -1,7 +1,6 @@
 """The background worker that has a model read what was said: it takes jobs that are due, one process each."""
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
@@ -40,9 +39,10 @@ class Forming:
         """Goes on until it is cancelled; what is under way is then given back, for another one or the next start."""
         try:
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY):
-                        await self._wait()
+                if self._running:
+                    await asyncio.wait(self._running, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(LOOK_EVERY)
                 try:
                     await self._take_due()
                 except Exception:
@@ -52,13 +52,6 @@ class Forming:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
             await self._endpoint.close()
-
-    async def _wait(self) -> None:
-        """Until a job is done; for ever while none is under way."""
-        if self._running:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            await asyncio.Event().wait()
 
     async def _take_due(self) -> None:
         context = Context(self._database, self._clock)
@@ -75,7 +68,6 @@ class Forming:
         context = Context(self._database, self._clock, Scope(job["project"]))
         try:
             await self._read(context, job)
-            self._say(None)
         except asyncio.CancelledError:
             await give_back(context, job)
             raise
@@ -100,6 +92,7 @@ class Forming:
         if reading.sent:
             question = question_for(reading, model, as_json=self._settings.chat_json)
             answer = read_answer(await self._endpoint.post("chat/completions", question), reading)
+            self._say(None)
         await keep_answer(context, job, reading, answer, model)
 
     async def _put_off(
@@ -107,7 +100,7 @@ class Forming:
     ) -> None:
         try:
             if await put_off(context, job, reason, attempts=attempts, after=after):
-                log.error("a job has failed for good; see `recallql jobs`", session=job["session_key"].hex())
+                log.debug("a job has failed; see `recallql jobs`", session=job["session_key"].hex())
         except Exception:
             log.exception("a failed job could not be noted; it will be tried again when its lease has run out")
 

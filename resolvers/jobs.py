@@ -171,7 +171,7 @@ async def keep_answer(context: Context, job: Record, reading: Reading, answer: A
         same = {
             row["sequence"]: row
             for row, shown in zip(there, reading.sent, strict=True)
-            if row is not None and row["version"] == shown["version"]
+            if row is not None and row["content"] == shown["content"]
         }
         if answer is not None:
             await _keep(write, context, session, reading, answer, same, model)

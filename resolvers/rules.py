@@ -117,7 +117,7 @@ Subject = str | None | Callable[[re.Match[str]], str | None]
 
 
 def _favourite(found: re.Match[str]) -> str:
-    return f"favourite {' '.join(found['what'].casefold().split())}"
+    return f"favourite {' '.join(found['what'].casefold().split()).replace('color', 'colour')}"
 
 
 def _kin_name(found: re.Match[str]) -> str:

@@ -372,6 +372,17 @@ def test_what_is_edited_while_the_model_reads_is_read_again(ada: Server, model: 
     assert len(model.asked) == 2
 
 
+def test_metadata_that_changes_while_the_model_reads_spoils_nothing(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    (id,) = add(ada, "We sail on Monday.")
+    model.wait_for(1)
+    ada.accepted(EDIT, id=id, metadata={"seen": True})
+    model.hold.set()
+    done(ada)
+    assert said(ada) == ["It was said: We sail on Monday."]
+    assert len(model.asked) == 1
+
+
 def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServer) -> None:
     first, *_ = add(ada, "We sail on Monday.", "The boat is red.", "It leaks.")
     done(ada)
