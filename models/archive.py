@@ -87,7 +87,7 @@ _EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
         SessionRow,
     ),
     (
-        select(messages, sessions.c.session_id)
+        select(messages, messages.c.forms_memories.label("form_memories"), sessions.c.session_id)
         .join(sessions, sessions.c.key == messages.c.session_key)
         .where(in_project(sessions), _live, messages.c.sequence > sessions.c.deleted_through)
         .order_by(sessions.c.created_at, sessions.c.session_id, messages.c.sequence),

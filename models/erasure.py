@@ -11,6 +11,7 @@ from models.tables import (
     deleted_messages,
     documents,
     erasures,
+    jobs,
     memories,
     memory_sources,
     messages,
@@ -52,7 +53,7 @@ _left_of_user = [
 ]
 _left_of_sessions = [
     Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
-    for table in (messages, deleted_messages, session_deletions, memories, memory_sources)
+    for table in (messages, deleted_messages, session_deletions, memories, memory_sources, jobs)
 ]
 
 _erasure = Statement(select(erasures.c.erased_at).where(erasures.c.key == _user))

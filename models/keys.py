@@ -44,3 +44,8 @@ def document_key(owner: bytes, document_id: str | None) -> bytes:
 def message_id_hash(message_id: str) -> bytes:
     """What remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
     return key_of("message-id", message_id)
+
+
+def fingerprint(text: str) -> bytes:
+    """The same for texts that differ in nothing but case, spaces and the punctuation at the end."""
+    return key_of("fingerprint", " ".join(text.casefold().split()).rstrip(" .!?…。！？"))

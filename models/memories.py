@@ -171,6 +171,67 @@ async def forget_sources(write: Transaction, which: str, values: dict[str, Any],
         await write.execute(statement, values, slowly=which == "user")
 
 
+_other_place = (
+    select(memory_sources.c.session_key)
+    .join(sessions, sessions.c.key == memory_sources.c.session_key)
+    .where(
+        memory_sources.c.memory_key == memories.c.key,
+        memory_sources.c.session_key != bindparam("session"),
+        memory_sources.c.sequence > sessions.c.deleted_through,
+        sessions.c.deleted_at.is_(None),
+        sessions.c.user_key == memories.c.user_key,
+    )
+    .order_by(memory_sources.c.position)
+    .limit(1)
+    .correlate(memories)
+    .scalar_subquery()
+)
+_move = Statement(
+    update(memories)
+    .where(
+        memories.c.session_key == bindparam("session"),
+        memories.c.method != "DECLARED",
+        _live,
+        in_project(memories),
+        _other_place.is_not(None),
+    )
+    .values(session_key=_other_place)
+)
+
+
+async def move_shared(write: Transaction, scope: Scope, session: bytes) -> None:
+    """Before a session goes: what was formed of it and of another one of the same user is that one's from now on."""
+    await write.execute(_move, {**scope.values, "session": session})
+
+
+_at_home = memory_sources.alias("at_home")
+_formed_at_home = (memories.c.method != "DECLARED") & exists(
+    select(_at_home.c.position).where(
+        _at_home.c.memory_key == memories.c.key, _at_home.c.session_key == memories.c.session_key
+    )
+)
+_its_own = select(memories.c.key).where(memories.c.session_key == bindparam("session"), _formed_at_home)
+_of_others = exists(
+    select(memories.c.key).where(
+        memories.c.key == memory_sources.c.memory_key, memories.c.session_key != bindparam("session"), _formed_at_home
+    )
+)
+_part = [
+    Statement(
+        delete(memory_sources).where(
+            memory_sources.c.memory_key.in_(_its_own), memory_sources.c.session_key != bindparam("session")
+        )
+    ),
+    Statement(delete(memory_sources).where(memory_sources.c.session_key == bindparam("session"), _of_others)),
+]
+
+
+async def part_shared(write: Transaction, session: bytes) -> None:
+    """Before a session changes its owner: what was formed of it and of others rests on its own session's messages."""
+    for statement in _part:
+        await write.execute(statement, {"session": session})
+
+
 async def unlink_newer(write: Transaction, memory: bytes) -> None:
     """Before a memory is deleted: what it superseded stays superseded, by nothing that can be named."""
     await write.execute(_unlink, {"key": memory, "none": None})

@@ -80,17 +80,20 @@ _range = Statement(
     .limit(bindparam("limit", type_=Integer)),
     MessageRow,
 )
-_newest = Statement(
-    select(messages)
-    .where(
-        messages.c.session_key == bindparam("session"),
-        messages.c.sequence > bindparam("floor"),
-        messages.c.sequence < bindparam("before"),
+_whole = {
+    newest: Statement(
+        select(messages)
+        .where(
+            messages.c.session_key == bindparam("session"),
+            messages.c.sequence >= bindparam("first"),
+            messages.c.sequence <= bindparam("last"),
+        )
+        .order_by(messages.c.sequence.desc() if newest else messages.c.sequence)
+        .limit(bindparam("limit", type_=Integer)),
+        MessageRow,
     )
-    .order_by(messages.c.sequence.desc())
-    .limit(bindparam("limit", type_=Integer)),
-    MessageRow,
-)
+    for newest in (True, False)
+}
 _deleted = Statement(
     select(func.count().label("count")).where(
         deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence > bindparam("floor")
@@ -126,11 +129,16 @@ async def messages_between(read: Reader, session: Record, first: int, last: int,
     return await read.fetch(_range, {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
-async def newest_messages(read: Reader, session: Record, limit: int, before: int | None = None) -> list[Record]:
-    """The session's last messages, before one of this sequence; newest first."""
-    before = session["last_sequence"] + 1 if before is None else before
-    values = {"session": session["key"], "floor": session["deleted_through"], "before": before, "limit": limit}
-    return await read.fetch(_newest, values, slowly=limit > 100)
+async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[Record]:
+    """The session's newest messages (up to a sequence) in their order."""
+    last = session["last_sequence"] if through is None else through
+    values = {"session": session["key"], "first": session["deleted_through"] + 1, "last": last, "limit": limit}
+    return (await read.fetch(_whole[True], values, slowly=limit > 100))[::-1]
+
+
+async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
+    """The first so many messages of a range, with all their columns."""
+    return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
 async def count_messages(read: Reader, session: Record) -> int:

@@ -3,13 +3,16 @@
 from sqlalchemy import FromClause, Integer, bindparam, delete, select, update
 
 from models.database import Reader, Transaction
+from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
+from models.memories import move_shared, part_shared
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
 from models.tables import (
     agents,
     deleted_messages,
+    jobs,
     memories,
     messages,
     session_deletions,
@@ -101,7 +104,7 @@ _inactive = {
 }
 _clear = [
     Statement(delete(table).where(table.c.session_key == bindparam("session")))
-    for table in (memories, deleted_messages, session_deletions, messages)
+    for table in (memories, deleted_messages, session_deletions, messages, jobs)
 ]
 _delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), in_project(sessions)))
 
@@ -127,11 +130,14 @@ async def inactive_sessions(
 
 async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
     """Takes the memories of the session along to its new owner."""
+    await part_shared(write, session)
     await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
 
 
 async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:
     """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
+    await move_shared(write, scope, row["key"])
+    await drop_job(write, row["key"])
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
     deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
     await insert_row(write, session_deletions, SessionRow, deletion)

@@ -135,8 +135,9 @@ class SessionDeletion(SQLModel, table=True):
 class Message(SQLModel, table=True):
     """`generation` is the session's `deleted_through` when it was written: its own key is unique within that.
 
-    `digest` is of what was first sent, for the comparison with a retry. On SQLite what is searched (messages, memories,
-    documents) also has an integer primary key, `number`, which a full-text index needs (see the migration).
+    `forms_memories` is 0 for one of which no memories are to be formed. `digest` is of what was first sent, for the
+    comparison with a retry. On SQLite what is searched (messages, memories, documents) also has an integer primary key,
+    `number`, which a full-text index needs (see the migration).
     """
 
     __tablename__ = "messages"
@@ -163,6 +164,7 @@ class Message(SQLModel, table=True):
     tool_call_id: str | None = text_column()
     metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
     token_count: int = integer_column()
+    forms_memories: int = integer_column()
     digest: bytes = Field(sa_column=Column(Key, nullable=False))
     created_at: str = time_column()
     updated_at: str = time_column()
@@ -183,13 +185,24 @@ class DeletedMessage(SQLModel, table=True):
 
 
 class Memory(SQLModel, table=True):
-    """`superseded_from` is when the newer memory begins to hold; it stays when the newer one is deleted."""
+    """`superseded_from` is when the newer memory begins to hold; it stays when the newer one is deleted.
+
+    Of one `subject` (the user's home, say) only the newest memory that rules formed holds. `fingerprint` is of the
+    content, and the same for texts that differ in nothing but case, spaces and the punctuation at the end.
+    """
 
     __tablename__ = "memories"
     __table_args__ = (
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
         Index(None, "superseded_by"),
+        Index(None, "fingerprint", "user_key", "session_key"),
+        Index(
+            "ix_memories_subject_user_key_session_key",
+            *("subject", "user_key", "session_key"),
+            sqlite_where=text("subject IS NOT NULL"),
+            postgresql_where=text("subject IS NOT NULL"),
+        ),
         # Of the few that are deleted: an index of all would be taken for finding those that are not.
         Index(
             "ix_memories_deleted_at",
@@ -207,6 +220,7 @@ class Memory(SQLModel, table=True):
     content: str = text_column(nullable=False)
     method: str = text_column(nullable=False)
     model: str | None = text_column()
+    subject: str | None = text_column()
     rating: float | None = Field(sa_column=Column(Double, nullable=True))
     valid_from: str | None = time_column(nullable=True)
     valid_until: str | None = time_column(nullable=True)
@@ -215,6 +229,7 @@ class Memory(SQLModel, table=True):
     superseded_from: str | None = time_column(nullable=True)
     metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
     digest: bytes = Field(sa_column=Column(Key, nullable=False))
+    fingerprint: bytes = Field(sa_column=Column(Key, nullable=False))
     created_at: str = time_column()
     updated_at: str = time_column()
     deleted_at: str | None = time_column(nullable=True)
@@ -235,6 +250,38 @@ class MemorySource(SQLModel, table=True):
     session_key: bytes | None = key_column(nullable=True)
     sequence: int | None = integer_column(nullable=True)
     document_key: bytes | None = key_column(nullable=True)
+
+
+class Job(SQLModel, table=True):
+    """What a model has to read of a session: its messages above `after_sequence` up to `through_sequence`.
+
+    `edited` is a JSON list of sequences of older messages that changed since. A session has one job at most. It is
+    PENDING until it is due, RUNNING (the process that has `claim` has it until it is due again) or FAILED; done, it is
+    gone. `attempts` counts those since anything was last done or asked for, `last_error` says how the last one failed.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
+        Index(
+            "ix_jobs_due_at",
+            "due_at",
+            sqlite_where=text("status <> 'FAILED'"),
+            postgresql_where=text("status <> 'FAILED'"),
+        ),
+    )
+    session_key: bytes = key_column(primary=True)
+    project: str = text_column(nullable=False)
+    status: str = text_column(nullable=False)
+    after_sequence: int = integer_column()
+    through_sequence: int = integer_column()
+    edited: str = json_column()
+    attempts: int = integer_column()
+    due_at: str = time_column()
+    claim: bytes | None = key_column(nullable=True)
+    last_error: str | None = text_column()
+    created_at: str = time_column()
+    updated_at: str = time_column()
 
 
 class Document(SQLModel, table=True):
@@ -296,4 +343,4 @@ def table(model: type[SQLModel]) -> Table:
 users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
-api_keys, signing_keys = table(ApiKey), table(SigningKey)
+api_keys, signing_keys, jobs = table(ApiKey), table(SigningKey), table(Job)

@@ -86,10 +86,18 @@ def create_app(settings: Settings) -> Application:
         app.endpoint = Endpoint(database, executor, clock, credentials, settings)
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
+        background = [purging, indexing]
+        app.state.models = {}
+        if settings.chat_base_url:
+            # Its HTTP client is installed on demand.
+            from recallql.forming import Forming
+
+            app.state.models["chat"] = forming = Forming(database, clock, settings)
+            background.append(asyncio.create_task(forming.run()))
         try:
             yield
         finally:
-            for task in (purging, indexing):
+            for task in background:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -122,12 +130,13 @@ async def _health(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    """Whether it can do its work: the database takes a durable write."""
+    """Whether it can do its work: the database takes a durable write. What it asks models for can wait, and is told."""
     try:
         await request.app.state.database.check()
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-    return JSONResponse({"status": "ready", "version": __version__})
+    models = {name: "failing" if asking.problem else "ok" for name, asking in request.app.state.models.items()}
+    return JSONResponse({"status": "ready", "version": __version__} | ({"models": models} if models else {}))
 
 
 async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from graphql import (
+    GraphQLBoolean,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInt,
@@ -75,7 +76,10 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
                 "deletedMessages": GraphQLList(GraphQLNonNull(stone)),
             },
         ),
-        "message": ("MessageInput", {"sessionId": GraphQLNonNull(name), "sequence": number, "digest": name}),
+        "message": (
+            "MessageInput",
+            {"sessionId": GraphQLNonNull(name), "sequence": number, "digest": name, "formMemories": GraphQLBoolean},
+        ),
         "document": ("CreateDocumentInput", {"key": name}),
         "memory": (
             "CreateMemoryInput",
@@ -83,6 +87,7 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
                 "key": name,
                 "method": types["MemoryMethod"],
                 "model": name,
+                "subject": name,
                 "supersededBy": name,
                 "supersededFrom": time,
                 "sources": GraphQLList(GraphQLNonNull(source)),

@@ -22,6 +22,8 @@ app = typer.Typer(
 
 keys = typer.Typer(help="API keys, which applications show, and the keys that sign user tokens.", no_args_is_help=True)
 app.add_typer(keys, name="key")
+jobs = typer.Typer(help="What a chat model has yet to read, and what it could not.")
+app.add_typer(jobs, name="jobs")
 
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
@@ -251,6 +253,37 @@ def token(
     issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in)
     print(f"A token for {user}, good until {issued['expires_at']}Z:", file=sys.stderr)
     print(issued["token"])
+
+
+@jobs.callback(invoke_without_command=True)
+def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """List the jobs: failed, pending and running, each with its attempts, the next one, and what went wrong last."""
+    if context.invoked_subcommand is not None:
+        return
+    from recallql.jobs import list_jobs as read
+
+    for row in read(_settings(database_url=database_url)):
+        next = {"PENDING": f", next try {row['due_at']}Z", "RUNNING": f", until {row['due_at']}Z at most"}
+        error = f": {row['last_error']}" if row["last_error"] else ""
+        unread = row["through_sequence"] - row["after_sequence"]
+        print(
+            f"{row['session_key'].hex()}  {row['project']}  {row['session_id']!r}  {row['status']}  "
+            f"{unread} unread, {row['attempts']} attempts{next.get(row['status'], '')}{error}"
+        )
+
+
+@jobs.command("retry")
+def retry_jobs(
+    id: Annotated[str | None, typer.Argument(help="The job's id, as `recallql jobs` shows it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Have jobs that failed done again at once, by a server that runs or the next one."""
+    from recallql.jobs import retry_jobs as retry
+
+    if (id is None) != every:
+        raise typer.BadParameter("Name one job by its id, or all of them with --all.")
+    print(f"{retry(_settings(database_url=database_url), id)} to be done again")
 
 
 class CannotExport(DataError):

@@ -52,6 +52,7 @@ class Endpoint:
         self._count_tokens = settings.count_tokens
         self._credentials = credentials
         self._sites = Sites(settings.origins)
+        self._asks_model = bool(settings.chat_base_url)
         self._patience = settings.request_timeout
         self._service = Throttle(in_flight=settings.service_in_flight, per_minute=settings.service_per_minute)
         self._user = Throttle(in_flight=settings.user_in_flight, per_minute=settings.user_per_minute)
@@ -142,7 +143,7 @@ class Endpoint:
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
-        context = Context(self._database, self._clock, viewer.scope, self._count_tokens)
+        context = Context(self._database, self._clock, viewer.scope, self._count_tokens, asks_model=self._asks_model)
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
         # With the older media type every well-formed request is answered by 200, whatever the answer says.
         status = 200 if answer.executed or head.media == JSON else 400

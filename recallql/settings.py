@@ -85,6 +85,20 @@ class Settings(BaseSettings):
     jwks_user_claim: str = Field("sub", min_length=1, description="The claim of its tokens that holds the userId.")
     jwks_project: str = Field("default", min_length=1, description="The project that its tokens open.")
 
+    chat_base_url: str = Field(
+        "",
+        description="Where a chat model is asked, that forms memories: an address that speaks OpenAI's protocol, as "
+        "`https://api.openai.com/v1`.",
+    )
+    chat_api_key: str = Field("", repr=False, description="The key for it.")
+    chat_model: str = Field("", description="Which model.")
+    chat_timeout: float = Field(60, gt=0, le=3600, description="Seconds that an answer of it may take.")
+    chat_attempts: int = Field(8, ge=1, le=100, description="Attempts until a job has failed.")
+    chat_in_flight: int = Field(4, ge=1, le=64, description="Questions to it at the same time, in each process.")
+    chat_json: bool = Field(
+        True, description="Whether it is told to answer in JSON (`response_format`); not every endpoint knows how."
+    )
+
     @field_validator("api_key")
     @classmethod
     def _strong_enough(cls, key: str) -> str:
@@ -108,6 +122,23 @@ class Settings(BaseSettings):
             if not isinstance(count, int) or count < 0:
                 raise ValueError(f"{name!r} gave {count!r} for a text; a counter gives a whole number, 0 or more")
         return name
+
+    @field_validator("chat_api_key")
+    @classmethod
+    def _fits_a_header(cls, key: str) -> str:
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("a key has visible ASCII characters only; this one has others, perhaps a line break")
+        return key
+
+    @field_validator("chat_base_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("an address of a model begins with http:// or https://, as in https://api.openai.com/v1")
+        if parts.username or parts.password:
+            raise ValueError("an address of a model has no user and no password in it; set the key instead")
+        return url
 
     @field_validator("cors_origins")
     @classmethod
@@ -134,6 +165,10 @@ class Settings(BaseSettings):
             raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
+        if self.chat_base_url and not self.chat_model:
+            raise ValueError("chat_base_url needs chat_model: which model is to be asked there")
+        if self.chat_base_url and find_spec("httpx") is None:
+            raise ValueError("chat_base_url needs another package: pip install 'recallql[model]'")
         return self
 
     @property

@@ -33,7 +33,8 @@ from resolvers.errors import Fault, Refused, refuse
 from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule, refuse_all, text
 from resolvers.memories import RULES as MEMORY_RULES
 from resolvers.memories import find_owner as find_memory_owner
-from resolvers.memories import find_superseded, insert_sources, memory_faults, memory_row, remove_memory, supersede
+from resolvers.memories import find_superseded, memory_faults
+from resolvers.memory_rows import insert_sources, memory_row, remove_memory, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.messages import append, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
@@ -187,14 +188,17 @@ async def _add_message(write: Transaction, context: Context, line: Line, born: B
         session = await insert_row(write, sessions, SessionRow, row)
         born.add(line["session_id"])
     if "sequence" not in line:
-        return (await append(write, context, session, [line], even_ended=True)).deduplicated == 0
+        forms = line.get("form_memories", True)
+        added = await append(write, context, session, [line], even_ended=True, forms_memories=forms)
+        return added.deduplicated == 0
     sequence = line["sequence"]
     # What was deleted since the export stays so.
     gone = session["deleted_at"] is not None or sequence <= session["deleted_through"]
     if gone or await was_deleted(write, session["key"], sequence):
         return False
     stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
-    row = message_row(context, session, line) | _kept(line)
+    forms = int(line.get("form_memories", True))
+    row = message_row(context, session, line, forms_memories=forms) | _kept(line)
     row["digest"] = _hex(line, "digest") if "digest" in line else row["digest"]
     if stored is not None:
         if stored["digest"] == row["digest"]:
@@ -279,6 +283,7 @@ EXPORTED_RULES: dict[str, Rule] = {
     "version": integer_rule(1, LARGEST),
     "last_sequence": integer_rule(0, LARGEST),
     "model": text,
+    "subject": text,
 }
 """Rules of what exported lines add."""
 
@@ -305,10 +310,10 @@ _FIELDS = {
     "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at "
     "ended_at last_activity_at last_sequence deleted_messages version",
     "Message": "session_id sequence message_id role name content parts tool_calls tool_call_id metadata token_count "
-    "created_at updated_at version digest",
+    "form_memories created_at updated_at version digest",
     "Document": "key document_id user_id agent_id title content metadata created_at updated_at version",
-    "Memory": "key memory_id user_id session_id kind content method model rating valid_from valid_until expires_at "
-    "superseded_by superseded_from sources metadata created_at updated_at version",
+    "Memory": "key memory_id user_id session_id kind content method model subject rating valid_from valid_until "
+    "expires_at superseded_by superseded_from sources metadata created_at updated_at version",
 }
 _WRITTEN = {noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()}
 _JSON = {"metadata", "parts", "tool_calls", "sources", "deleted_messages"}
@@ -320,9 +325,12 @@ def line_of(row: Record) -> bytes:
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written in _WRITTEN[noun]:
         value = row[name]
-        if value is None or (name == "digest" and row["version"] == 1):
+        # True is what is meant without it.
+        if value is None or (name == "digest" and row["version"] == 1) or (name == "form_memories" and value):
             continue
-        if name in _JSON:
+        if name == "form_memories":
+            value = False
+        elif name in _JSON:
             value = orjson.Fragment(value)
         elif name.endswith("_at") or name in ("valid_from", "valid_until", "superseded_from"):
             value = f"{value}Z"

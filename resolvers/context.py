@@ -22,6 +22,8 @@ class Context:
     clock: Clock
     scope: Scope = field(default_factory=Scope)
     count_tokens: Callable[[str], int] = count_tokens
+    asks_model: bool = False
+    """Whether a model reads what is said, later, and forms memories and summaries of it."""
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 

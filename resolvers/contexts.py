@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
-from models.messages import count_messages, newest_messages
+from models.messages import count_messages, latest_messages
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
 from models.users import users_by_key
@@ -141,22 +141,22 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
     if last is not None and last < wanted:
         wanted, after = last, session["last_sequence"] - last
     rows: list[Record] = []
-    tokens, before = 0, None
+    tokens, through = 0, session["last_sequence"]
     most, size = min(wanted, LARGEST_WINDOW), 32
     while len(rows) < most and tokens <= budget:
-        some = await newest_messages(context.read, session, min(size, most - len(rows)), before)
+        some = await latest_messages(context.read, session, min(size, most - len(rows)), through=through)
         if not some:
             break
-        rows += some
+        rows += reversed(some)
         tokens += sum(row["token_count"] for row in some)
-        before, size = some[-1]["sequence"], 2 * size
+        through, size = some[0]["sequence"] - 1, 2 * size
     return Window(rows, wanted, after, tokens)
 
 
 async def _last_said(context: Context, user: Record) -> str | None:
     (page,) = await connect(context, SESSIONS_OF_USER, Paging(limit=1), [user["key"]], order="last_activity_at")
     latest = page.rows if isinstance(page, Page) else []
-    return _said(await newest_messages(context.read, latest[0], 2)) if latest else None
+    return _said((await latest_messages(context.read, latest[0], 2))[::-1]) if latest else None
 
 
 def _said(newest: Sequence[Record]) -> str | None:

@@ -1,13 +1,11 @@
 """Memories: what is worth knowing later, and what it rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from models.database import Transaction
 from models.documents import documents_by_key
-from models.keys import memory_key
+from models.keys import fingerprint
 from models.keyset import Listing
 from models.memories import (
     MEMORIES_OF_MESSAGE,
@@ -21,9 +19,9 @@ from models.memories import (
 )
 from models.messages import messages_by_place
 from models.sessions import sessions_by_key
-from models.statements import MemoryRow, Record, Row
-from models.tables import memories, memory_sources
-from models.writing import delete_row, insert_row
+from models.statements import MemoryRow, Record
+from models.tables import memories
+from models.writing import insert_row
 from resolvers.connections import Columns, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
@@ -43,7 +41,7 @@ from resolvers.inputs import (
     service_faults,
     share_rule,
 )
-from resolvers.json_values import json_text
+from resolvers.memory_rows import Owner, insert_sources, memory_row, remove_memory, supersede
 from resolvers.references import follow
 from resolvers.sessions import find_session
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -144,54 +142,6 @@ async def sources_of(context: Context, rows: Sequence[Record], paging: Paging) -
     return pages
 
 
-@dataclass(frozen=True)
-class Owner:
-    """Whom a memory is about."""
-
-    user: bytes | None
-    session: bytes | None
-
-    @property
-    def key(self) -> bytes:
-        return self.session or self.user or b""
-
-    def has(self, row: Record) -> bool:
-        """Whether a memory is about the same user, or, where there is none, the same session."""
-        return row["user_key"] == self.user if self.user else row["session_key"] == self.session
-
-
-def digest_of(values: Values) -> bytes:
-    """Of what a retry must repeat."""
-    return blake2b(json_text([values["kind"], values["content"]]).encode(), digest_size=16).digest()
-
-
-def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
-    """Every column of a new memory."""
-    return {
-        "key": memory_key(owner.key, values.get("memory_id")),
-        "project": context.scope.project,
-        "memory_id": values.get("memory_id"),
-        "user_key": owner.user,
-        "session_key": owner.session,
-        "kind": values["kind"],
-        "content": values["content"],
-        "method": values.get("method", "DECLARED"),
-        "model": values.get("model"),
-        "rating": values.get("rating"),
-        "valid_from": values.get("valid_from"),
-        "valid_until": values.get("valid_until"),
-        "expires_at": values.get("expires_at"),
-        "superseded_by": None,
-        "superseded_from": None,
-        "metadata": json_text(values.get("metadata", {})),
-        "digest": digest_of(values),
-        "created_at": values.get("created_at", now),
-        "updated_at": now,
-        "deleted_at": None,
-        "version": 1,
-    }
-
-
 async def create_memory(context: Context, given: Values) -> Record:
     values = created(given)
     check(values, RULES, more=memory_faults(context, values))
@@ -219,23 +169,6 @@ async def create_memory(context: Context, given: Values) -> Record:
         return kept
 
     return await context.write(operation)
-
-
-async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
-    for position, source in enumerate(sources):
-        await insert_row(write, memory_sources, Row, {"position": position, **source, "memory_key": memory["key"]})
-
-
-async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
-    """The older memories end where the newer one begins, if they were open."""
-    start = newer["valid_from"] or newer["created_at"]
-    for row in {row["key"]: row for row in older}.values():
-        wanted = {
-            "superseded_by": newer["key"],
-            "superseded_from": row["superseded_from"] or start,
-            "valid_until": row["valid_until"] or start,
-        }
-        await revise(write, memories, row, wanted, context.clock.now())
 
 
 async def find_owner(write: Transaction, context: Context, values: Values) -> Owner:
@@ -327,11 +260,6 @@ async def _find(write: Transaction, context: Context, id: str) -> Record:
     return row
 
 
-async def remove_memory(write: Transaction, row: Record) -> None:
-    await unlink_newer(write, row["key"])
-    await delete_row(write, memories, row)
-
-
 async def update_memory(context: Context, values: Values) -> Record:
     check(values, RULES, required=("kind", "content"))
 
@@ -341,6 +269,8 @@ async def update_memory(context: Context, values: Values) -> Record:
         wanted = given_of(values, "kind", "content", "rating", "valid_from", "valid_until", "expires_at")
         if "valid_from" in wanted or "valid_until" in wanted:
             refuse_all(_validity_faults({**dict(row), **wanted}))
+        if "content" in wanted:
+            wanted["fingerprint"] = fingerprint(wanted["content"])
         return await revise(
             write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now()
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -19,7 +19,7 @@ from models.messages import (
     messages_by_message_id,
     messages_by_place,
 )
-from models.sessions import change_owner, session_by_id
+from models.sessions import change_owner, session_by_id, sessions_by_key
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import insert_row, insert_rows, update_row
@@ -27,6 +27,7 @@ from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.formation import forget_lines, form_by_rules, formed_of, summarise, summary_is_due
 from resolvers.ids import message_id, parse_id
 from resolvers.inputs import (
     Rule,
@@ -43,6 +44,7 @@ from resolvers.inputs import (
     service_faults,
     text,
 )
+from resolvers.jobs import put_down, put_down_edited
 from resolvers.json_values import json_text
 from resolvers.sessions import find_session, session_row
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -81,11 +83,16 @@ async def messages_of_sessions(
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a batch: its messages in the order of the input, and how many of them were there before."""
+    """What became of a batch: its messages in the order of the input, those that are new, and what was formed."""
 
     session: Record
     messages: list[Record]
-    deduplicated: int
+    new: list[Record]
+    memories: Sequence[Record] = ()
+
+    @property
+    def deduplicated(self) -> int:
+        return len(self.messages) - len(self.new)
 
     @property
     def edges(self) -> list[Edge]:
@@ -106,7 +113,7 @@ def digest_of(values: Values) -> bytes:
     return blake2b(written, digest_size=16).digest()
 
 
-def message_row(context: Context, session: Record, values: Values) -> dict[str, Any]:
+def message_row(context: Context, session: Record, values: Values, *, forms_memories: int = 1) -> dict[str, Any]:
     """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
     said = values.get("content", "")
     tool_calls = json_text(values["tool_calls"]) if "tool_calls" in values else None
@@ -125,6 +132,7 @@ def message_row(context: Context, session: Record, values: Values) -> dict[str, 
         "tool_call_id": values.get("tool_call_id"),
         "metadata": json_text(values.get("metadata", {})),
         "token_count": _tokens(context, said, tool_calls) if tokens is None else tokens,
+        "forms_memories": forms_memories,
         "digest": digest_of({**values, "content": said}),
         "created_at": values.get("created_at", now),
         "updated_at": now,
@@ -158,6 +166,7 @@ async def add_messages(context: Context, values: Values) -> Added:
         code = "TOO_LARGE" if batch else "INVALID"
         faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
     check(values, {"session_id": key_rule, "user_id": key_rule}, more=faults)
+    forms = values.get("form_memories") is not False
 
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
@@ -172,9 +181,25 @@ async def add_messages(context: Context, values: Values) -> Added:
                 context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None
             )
             session = await insert_row(write, sessions, SessionRow, row)
-        return await append(write, context, session, batch, owner)
+        added = await append(write, context, session, batch, owner, forms_memories=forms)
+        return await _form(write, context, added) if forms else added
 
     return await context.write(operation)
+
+
+async def _form(write: Transaction, context: Context, added: Added) -> Added:
+    """Forms memories of what is new; of what had been kept before they are there already."""
+    session, count = added.session, len(added.new)
+    if context.asks_model and count:
+        await put_down(write, context, session, added.new)
+    formed = await form_by_rules(write, context, session, added.new)
+    if count < len(added.messages):
+        formed += await formed_of(write, context, session, added.messages)
+    # Sentences said stand in for a summary that nobody writes.
+    if not context.asks_model and count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
+        summary = await summarise(write, context, session, added=count)
+        formed += [summary] if summary is not None else []
+    return replace(added, memories=list({memory["key"]: memory for memory in formed}.values())) if formed else added
 
 
 async def append(
@@ -185,6 +210,7 @@ async def append(
     owner: bytes | None = None,
     *,
     even_ended: bool = False,
+    forms_memories: bool = True,
 ) -> Added:
     """Appends messages without nulls to a session, within a transaction; `even_ended` to one that has ended."""
     # A deletion ended the life of the ids before it.
@@ -198,9 +224,10 @@ async def append(
     session = await _wake(write, context, session, owner)
 
     rows: list[Record] = []
+    inserted: list[Record] = []
     new: list[dict[str, Any]] = []
     for index, message in enumerate(batch):
-        row = message_row(context, session, message)
+        row = message_row(context, session, message, forms_memories=int(forms_memories))
         stored = known.get(row["message_id"]) if row["message_id"] is not None else None
         if stored is None:
             new.append(row)
@@ -213,11 +240,12 @@ async def append(
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
     if new:
-        kept = {row["sequence"]: row for row in await insert_rows(write, messages, MessageRow, new)}
+        inserted = await insert_rows(write, messages, MessageRow, new)
+        kept = {row["sequence"]: row for row in inserted}
         rows = [kept.get(row["sequence"], row) for row in rows]
         counted = {"last_sequence": new[-1]["sequence"], "last_activity_at": context.clock.now()}
         session = await update_row(write, sessions, session, counted)
-    return Added(session, rows, len(batch) - len(new))
+    return Added(session, rows, inserted)
 
 
 async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]]) -> dict[str, Record]:
@@ -253,10 +281,11 @@ async def _find(write: Transaction, context: Context, id: str) -> Record:
     return row
 
 
-async def _forget(write: Transaction, rows: Sequence[Record], *, edited: bool = False) -> None:
+async def _forget(write: Transaction, context: Context, rows: Sequence[Record], *, edited: bool = False) -> None:
     """What was derived from these messages of one session goes with them."""
-    sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
-    named = {"session": rows[0]["session_key"], "sequences": sequences}
+    sequences = [row["sequence"] for row in rows]
+    await forget_lines(write, context, rows[0]["session_key"], sequences)
+    named = {"session": rows[0]["session_key"], "sequences": f"[{','.join(map(str, sequences))}]"}
     await forget_sources(write, "messages", named, formed_only=edited)
 
 
@@ -270,9 +299,16 @@ async def update_message(context: Context, values: Values) -> Record:
         edited = wanted.get("content", row["content"]) != row["content"]
         if wanted.get("token_count") is None and (edited or "token_count" in wanted):
             wanted["token_count"] = _tokens(context, wanted.get("content", row["content"]), row["tool_calls"])
-        if edited:
-            await _forget(write, [row], edited=True)
-        return await revise(write, messages, row, wanted, context.clock.now())
+        if not edited:
+            return await revise(write, messages, row, wanted, context.clock.now())
+        await _forget(write, context, [row], edited=True)
+        row = await revise(write, messages, row, wanted, context.clock.now())
+        session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
+        if row["forms_memories"] and session is not None:
+            await form_by_rules(write, context, session, [row])
+            if context.asks_model:
+                await put_down_edited(write, context, session, row)
+        return row
 
     return await context.write(operation)
 
@@ -282,7 +318,7 @@ async def delete_message(context: Context, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await _forget(write, [row])
+        await _forget(write, context, [row])
         await delete_messages(write, row["session_key"], [row])
         return message_id(row["session_key"], row["sequence"])
 
@@ -302,7 +338,7 @@ async def delete_range(context: Context, values: Values) -> tuple[list[str], boo
         rows = await messages_between(write, session, first or 1, to, LARGEST_DELETION + 1)
         gone = rows[:LARGEST_DELETION]
         if gone:
-            await _forget(write, gone)
+            await _forget(write, context, gone)
             await delete_messages(write, session["key"], gone)
         return [message_id(row["session_key"], row["sequence"]) for row in gone], len(rows) > LARGEST_DELETION
 

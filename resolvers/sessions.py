@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from models.database import Transaction
 from models.keys import session_key
-from models.memories import forget_sources
+from models.memories import forget_sources, move_shared
 from models.sessions import (
     SESSIONS,
     SESSIONS_OF_AGENT,
@@ -27,6 +27,7 @@ from resolvers.connections import Columns, Page, Paging, connect, connect_visibl
 from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.formation import summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
     Rule,
@@ -232,6 +233,8 @@ async def end_session(context: Context, values: Values) -> Record:
         row = await find_session(write, context, values["session_id"])
         if row["ended_at"] is not None:
             return row
+        if not context.asks_model:
+            await summarise(write, context, row)
         now = context.clock.now()
         return await revise(write, sessions, row, {"ended_at": now}, now)
 
@@ -253,6 +256,7 @@ async def delete_session(context: Context, values: Values) -> str:
         row = await find_session(write, context, values["session_id"])
         if values.get("permanently"):
             through = {"session": row["key"], "through": row["last_sequence"]}
+            await move_shared(write, context.scope, row["key"])
             await forget_sources(write, "session", through)
             await delete_hard(write, context.scope, row["key"])
         else:

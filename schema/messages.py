@@ -94,7 +94,7 @@ class AddMessagesInput:
     user_id: str | None = optional("Whose session it is: attaches one that is nobody's. The user must exist.")
     messages: list[MessageInput] = required("1 to 100 messages, in order.")
     form_memories: bool | None = optional(
-        "False keeps the server from forming memories of them. This version forms none."
+        "False keeps the server from forming memories of them, now and later; true when left out."
     )
 
 
@@ -126,6 +126,10 @@ class AddMessagesPayload:
     messages: list[Message] = required("The messages in the order of the input, those kept before included.")
     message_edges: list[Edge[Message]] = required("The same with their cursors in Session.messages.")
     deduplicated: int | None = required("How many of them had been kept before.")
+    memories: list[LazyMemory] = required(
+        "What rules formed of them, and a summary that fell due; of those kept before, what was formed then. What was "
+        "known already is there with one more source. What a model forms comes later, and not here."
+    )
     user_errors: list[UserError] = errors_field()
 
 
@@ -158,9 +162,10 @@ class MessageMutations:
             "messages": added.messages,
             "message_edges": added.edges,
             "deduplicated": added.deduplicated,
+            "memories": added.memories,
         },
         description="Appends messages to a session, all or none; they get the next sequences, side by side.",
-        lists=("messages", "message_edges"),
+        lists=("messages", "message_edges", "memories"),
         for_users=True,
         page_size=PageSize(("input.messages",), default=0, largest=LARGEST_BATCH),
     )
@@ -168,7 +173,7 @@ class MessageMutations:
         update_message,
         UpdateMessageInput,
         lambda message: {"message": message},
-        description="Edits a message; what was formed from its old content goes.",
+        description="Edits a message; what was formed of its old content goes, and rules look at the new one.",
     )
     delete_message: DeleteMessagePayload = mutation(
         delete_message,

@@ -395,7 +395,7 @@ def contract_fields() -> dict[str, set[str]]:
         "session": fields("CreateSessionInput")
         | always
         | {"endedAt", "lastActivityAt", "lastSequence", "deletedMessages"},
-        "message": fields("MessageInput") | always | {"sessionId", "sequence", "digest"},
+        "message": fields("MessageInput") | always | {"sessionId", "sequence", "digest", "formMemories"},
         "document": fields("CreateDocumentInput") | always | {"key"},
         "memory": fields("CreateMemoryInput")
         | always

@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("content", Words, nullable=False),
         sa.Column("method", Words, nullable=False),
         sa.Column("model", Words, nullable=True),
+        sa.Column("subject", Words, nullable=True),
         sa.Column("rating", sa.Double(), nullable=True),
         sa.Column("valid_from", Time, nullable=True),
         sa.Column("valid_until", Time, nullable=True),
@@ -100,6 +101,7 @@ def upgrade() -> None:
         sa.Column("superseded_from", Time, nullable=True),
         sa.Column("metadata", Json, nullable=False),
         sa.Column("digest", Key, nullable=False),
+        sa.Column("fingerprint", Key, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("deleted_at", Time, nullable=True),
@@ -113,7 +115,17 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at IS NOT NULL"),
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_memories_fingerprint_user_key_session_key", "memories", ["fingerprint", "user_key", "session_key"]
+    )
     op.create_index("ix_memories_session_key_created_at_key", "memories", ["session_key", "created_at", "key"])
+    op.create_index(
+        "ix_memories_subject_user_key_session_key",
+        "memories",
+        ["subject", "user_key", "session_key"],
+        sqlite_where=sa.text("subject IS NOT NULL"),
+        postgresql_where=sa.text("subject IS NOT NULL"),
+    )
     op.create_index("ix_memories_superseded_by", "memories", ["superseded_by"])
     op.create_index("ix_memories_user_key_created_at_key", "memories", ["user_key", "created_at", "key"])
     op.create_table(
@@ -188,6 +200,30 @@ def upgrade() -> None:
         "ix_deleted_messages_session_key_message_id_hash", "deleted_messages", ["session_key", "message_id_hash"]
     )
     op.create_table(
+        "jobs",
+        sa.Column("session_key", Key, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.Column("status", Words, nullable=False),
+        sa.Column("after_sequence", Number, nullable=False),
+        sa.Column("through_sequence", Number, nullable=False),
+        sa.Column("edited", Json, nullable=False),
+        sa.Column("attempts", Number, nullable=False),
+        sa.Column("due_at", Time, nullable=False),
+        sa.Column("claim", Key, nullable=True),
+        sa.Column("last_error", Words, nullable=True),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("session_key", name="pk_jobs"),
+        sa.ForeignKeyConstraint(["session_key"], ["sessions.key"], name="fk_jobs_sessions", ondelete="CASCADE"),
+    )
+    op.create_index(
+        "ix_jobs_due_at",
+        "jobs",
+        ["due_at"],
+        sqlite_where=sa.text("status <> 'FAILED'"),
+        postgresql_where=sa.text("status <> 'FAILED'"),
+    )
+    op.create_table(
         "memory_sources",
         sa.Column("memory_key", Key, nullable=False),
         sa.Column("position", Number, nullable=False),
@@ -215,6 +251,7 @@ def upgrade() -> None:
         sa.Column("tool_call_id", Words, nullable=True),
         sa.Column("metadata", Json, nullable=False),
         sa.Column("token_count", Number, nullable=False),
+        sa.Column("forms_memories", Number, nullable=False),
         sa.Column("digest", Key, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),

@@ -1,0 +1,144 @@
+"""Statements for forming memories: what is known already, and what rests on which messages.
+
+What is known of a user, or, of a session that has none, of the session: `owner` is a row with both keys.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
+
+from models.database import Reader, Transaction
+from models.scope import Scope
+from models.statements import MemoryRow, Record, Row, Statement, each_of, in_project
+from models.tables import memories, memory_sources
+from models.writing import insert_row
+
+_live = memories.c.deleted_at.is_(None)
+_since = func.coalesce(memories.c.valid_from, memories.c.created_at)
+_open = (
+    memories.c.superseded_from.is_(None)
+    & or_(memories.c.valid_until.is_(None), memories.c.valid_until > bindparam("now"))
+    & or_(memories.c.expires_at.is_(None), memories.c.expires_at > bindparam("now"))
+)
+
+
+def _of(*, user: bool) -> list[ColumnElement[bool]]:
+    own = [memories.c.user_key == bindparam("user")]
+    return (own if user else [memories.c.user_key.is_(None), memories.c.session_key == bindparam("session")]) + [_live]
+
+
+_alike = {
+    user: Statement(
+        select(memories)
+        .where(
+            memories.c.fingerprint == bindparam("fingerprint"),
+            *_of(user=user),
+            in_project(memories),
+            memories.c.kind != "SUMMARY",
+            _open,
+        )
+        # What was formed can take one more source; what was declared stays as it is.
+        .order_by(memories.c.method == "DECLARED", memories.c.created_at, memories.c.key)
+        .limit(1),
+        MemoryRow,
+    )
+    for user in (True, False)
+}
+_on_subject = {
+    (user, later): Statement(
+        select(memories)
+        .where(
+            memories.c.subject == bindparam("subject"),
+            *_of(user=user),
+            in_project(memories),
+            memories.c.method == "RULE",
+            _since > bindparam("moment") if later else _since <= bindparam("moment"),
+        )
+        .order_by(_since if later else _since.desc(), memories.c.created_at if later else memories.c.created_at.desc())
+        .limit(1),
+        MemoryRow,
+    )
+    for user in (True, False)
+    for later in (True, False)
+}
+_standing = {
+    user: Statement(
+        select(memories)
+        .where(*_of(user=user), in_project(memories), memories.c.kind != "SUMMARY", _open)
+        .order_by(memories.c.created_at.desc(), memories.c.key.desc())
+        .limit(bindparam("limit", type_=Integer)),
+        MemoryRow,
+    )
+    for user in (True, False)
+}
+_naming = Statement(
+    select(memories)
+    .where(
+        memories.c.key.in_(
+            select(memory_sources.c.memory_key).where(
+                memory_sources.c.session_key == bindparam("session"),
+                memory_sources.c.sequence.in_(each_of("sequences")),
+            )
+        ),
+        memories.c.method.in_(each_of("methods")),
+        in_project(memories),
+    )
+    .order_by(memories.c.created_at, memories.c.key),
+    MemoryRow,
+)
+_places = Statement(
+    select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
+    .where(memory_sources.c.memory_key == bindparam("key"))
+    .order_by(memory_sources.c.position)
+)
+
+
+def _owner(scope: Scope, owner: Record) -> dict[str, Any]:
+    return {**scope.values, "user": owner["user_key"], "session": owner["session_key"]}
+
+
+async def memory_like(read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str) -> Record | None:
+    """What is known that says the same in the same words, apart from summaries, and holds."""
+    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now}
+    found = await read.fetch(_alike[owner["user_key"] is not None], values)
+    return found[0] if found else None
+
+
+async def memories_around(
+    read: Reader, scope: Scope, owner: Record, subject: str, moment: str
+) -> tuple[Record | None, Record | None]:
+    """What rules formed on this subject that begins to hold last before or at a moment, and first after it."""
+    values = {**_owner(scope, owner), "subject": subject, "moment": moment}
+    of_user = owner["user_key"] is not None
+    before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
+    return before[0] if before else None, after[0] if after else None
+
+
+async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:
+    """What is known and holds, apart from summaries, newest first."""
+    return await read.fetch(
+        _standing[owner["user_key"] is not None], {**_owner(scope, owner), "now": now, "limit": limit}
+    )
+
+
+async def memories_naming(
+    read: Reader, scope: Scope, session: bytes, sequences: list[int], methods: str
+) -> list[Record]:
+    """Memories of some methods (a JSON list) that rest on messages of a session, also those deleted with it."""
+    named = f"[{','.join(map(str, sequences))}]"
+    return await read.fetch(_naming, {**scope.values, "session": session, "sequences": named, "methods": methods})
+
+
+async def places_of(read: Reader, memory: bytes) -> list[Record]:
+    """What a memory rests on, in order; `session_key` and `sequence` of messages."""
+    return await read.fetch(_places, {"key": memory})
+
+
+async def add_source(write: Transaction, memory: Record, session: bytes, sequence: int) -> None:
+    """Has a memory rest on one more message, if it does not yet."""
+    there = await places_of(write, memory["key"])
+    if any((row["session_key"], row["sequence"]) == (session, sequence) for row in there):
+        return
+    place = {"session_key": session, "sequence": sequence, "document_key": None}
+    position = there[-1]["position"] + 1 if there else 0
+    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": position, **place})

@@ -1,0 +1,89 @@
+"""Statements on jobs: what a model has to read yet. A session has one job at most; see `models.tables.Job`."""
+
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
+
+from models.database import Reader, Transaction
+from models.statements import Record, Row, Statement
+from models.tables import jobs, sessions
+from models.writing import delete_row, insert_row, update_row
+
+_by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")))
+# Written into the statement, for only then the index is taken, which has the others.
+_due = (jobs.c.status != literal_column("'FAILED'")) & (jobs.c.due_at <= bindparam("now"))
+_first_due = select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1)
+_is_due = Statement(_first_due)
+_claim = Statement(
+    update(jobs)
+    .where(jobs.c.session_key == _first_due.scalar_subquery())
+    .values(
+        status="RUNNING",
+        claim=bindparam("new_claim"),
+        due_at=bindparam("until"),
+        attempts=jobs.c.attempts + 1,
+        updated_at=bindparam("now"),
+    )
+    .returning(*jobs.columns)
+)
+_all = Statement(
+    select(jobs, sessions.c.session_id)
+    .join(sessions, sessions.c.key == jobs.c.session_key)
+    .order_by(jobs.c.status, jobs.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+)
+_again = {
+    every: Statement(
+        update(jobs)
+        .where(
+            or_(jobs.c.status == "FAILED", (jobs.c.status == "PENDING") & (jobs.c.due_at > bindparam("now"))),
+            *([] if every else [jobs.c.session_key == bindparam("session")]),
+        )
+        .values(status="PENDING", attempts=0, due_at=bindparam("now"), updated_at=bindparam("now"))
+    )
+    for every in (True, False)
+}
+_drop = Statement(delete(jobs).where(jobs.c.session_key == bindparam("session")))
+
+
+async def job_of_session(read: Reader, session: bytes) -> Record | None:
+    found = await read.fetch(_by_session, {"session": session})
+    return found[0] if found else None
+
+
+def job_is_due(read: Reader, now: str) -> bool:
+    """Whether there is one to be done, or one whose process has let its lease run out."""
+    return read.look_up(_is_due, {"now": now}) is not None
+
+
+async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -> Record | None:
+    """The job that has been due the longest, from now until a time this claim's alone; None when none is due."""
+    found = await write.fetch(_claim, {"new_claim": claim, "now": now, "until": until})
+    return found[0] if found else None
+
+
+async def insert_job(write: Transaction, row: dict[str, Any]) -> Record:
+    return await insert_row(write, jobs, Row, row)
+
+
+async def change_job(write: Transaction, job: Record, changes: dict[str, Any]) -> Record:
+    return await update_row(write, jobs, job, changes)
+
+
+async def end_job(write: Transaction, job: Record) -> None:
+    await delete_row(write, jobs, job)
+
+
+async def drop_job(write: Transaction, session: bytes) -> None:
+    """Before a session goes: nothing of it is read any more."""
+    await write.execute(_drop, {"session": session})
+
+
+async def jobs_of_all(read: Reader, limit: int) -> list[Record]:
+    """The jobs of all projects with their `session_id`: failed, pending and running ones."""
+    return await read.fetch(_all, {"limit": limit})
+
+
+async def try_again(write: Transaction, session: bytes | None, now: str) -> int:
+    """Has jobs that failed done again at once, also those that wait for their next attempt: one or all; how many."""
+    return await write.execute(_again[session is None], {"session": session, "now": now})

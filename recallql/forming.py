@@ -1,0 +1,113 @@
+"""The background worker that has a model read what was said: it takes jobs that are due, one process each."""
+
+import asyncio
+
+import structlog
+
+from models.database import Database
+from models.scope import Scope
+from models.statements import Record
+from recallql.openai import ModelEndpoint, ModelError, Rejected, TryAgain
+from recallql.settings import Settings
+from resolvers.asking import BadAnswer, question_for, read_answer
+from resolvers.context import Context
+from resolvers.jobs import claim, drop, give_back, is_due, keep_answer, put_off, reading_for
+from resolvers.times import Clock
+
+log = structlog.get_logger("recallql.forming")
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks for a job."""
+ANSWER_BYTES = 1024 * 1024
+"""What is read of a chat model's answer, at most."""
+
+
+class Forming:
+    """The worker of a process. `problem` says why the model's last answer was none; None while all is well."""
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+        self.problem: str | None = None
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+        self._endpoint = ModelEndpoint(
+            settings.chat_base_url, settings.chat_api_key, patience=settings.chat_timeout, answer_bytes=ANSWER_BYTES
+        )
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled; what is under way is then given back, for another one or the next start."""
+        try:
+            while True:
+                if self._running:
+                    await asyncio.wait(self._running, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(LOOK_EVERY)
+                try:
+                    await self._take_due()
+                except Exception:
+                    log.exception("jobs could not be looked for; it will be tried again")
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            await self._endpoint.close()
+
+    async def _take_due(self) -> None:
+        context = Context(self._database, self._clock)
+        # A claim is good for the answer and for keeping it.
+        lease = 2 * self._settings.chat_timeout
+        while len(self._running) < self._settings.chat_in_flight and is_due(context):
+            job = await claim(context, lease=lease, attempts=self._settings.chat_attempts)
+            if job is not None:
+                task = asyncio.create_task(self._do(job))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+    async def _do(self, job: Record) -> None:
+        context = Context(self._database, self._clock, Scope(job["project"]))
+        try:
+            await self._read(context, job)
+        except asyncio.CancelledError:
+            await give_back(context, job)
+            raise
+        except (ModelError, BadAnswer) as error:
+            self._say(str(error))
+            attempts = 0 if isinstance(error, Rejected) else self._settings.chat_attempts
+            after = error.after if isinstance(error, TryAgain) else None
+            await self._put_off(context, job, str(error), attempts=attempts, after=after)
+        except Exception:
+            log.exception("a job failed", session=job["session_key"].hex())
+            await self._put_off(
+                context, job, "a fault of the server; its log has it", attempts=self._settings.chat_attempts
+            )
+
+    async def _read(self, context: Context, job: Record) -> None:
+        reading = await reading_for(context, job)
+        if reading is None:
+            await drop(context, job)
+            return
+        answer = None
+        model = self._settings.chat_model
+        if reading.sent:
+            question = question_for(reading, model, as_json=self._settings.chat_json)
+            answer = read_answer(await self._endpoint.post("chat/completions", question), reading)
+            self._say(None)
+        await keep_answer(context, job, reading, answer, model)
+
+    async def _put_off(
+        self, context: Context, job: Record, reason: str, *, attempts: int, after: float | None = None
+    ) -> None:
+        try:
+            if await put_off(context, job, reason, attempts=attempts, after=after):
+                log.debug("a job has failed; see `recallql jobs`", session=job["session_key"].hex())
+        except Exception:
+            log.exception("a failed job could not be noted; it will be tried again when its lease has run out")
+
+    def _say(self, problem: str | None) -> None:
+        """Tells the log when the model stops working and when it works again, not each time."""
+        if problem is not None and self.problem is None:
+            log.warning("the chat model can't be asked; jobs wait", reason=problem, model=self._settings.chat_model)
+        elif problem is None and self.problem is not None:
+            log.info("the chat model answers again", model=self._settings.chat_model)
+        self.problem = problem

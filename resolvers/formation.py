@@ -1,0 +1,156 @@
+"""Memory formation without a model: what rules find in a user's messages, and summaries of sentences said.
+
+It runs in the transaction that adds the messages. A statement on a subject ends the one before it, by when they were
+said and not by when they came; a summary replaces the one before it, but never one that was declared or that a model
+wrote.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from models.database import Transaction
+from models.formation import add_source, memories_around, memories_naming, memory_like, places_of
+from models.keys import fingerprint
+from models.memories import memories_by_key, standing_summaries
+from models.messages import latest_messages
+from models.statements import MemoryRow, Record
+from models.tables import memories
+from models.writing import insert_row
+from resolvers.context import Context
+from resolvers.extracts import Line, choose, sentences_of
+from resolvers.memory_rows import Owner, digest_of, insert_sources, memory_row, remove_memory, supersede
+from resolvers.rules import claims_in
+from resolvers.updates import revise
+
+SUMMARY_AFTER = 20
+"""Messages after which a session is summarised first."""
+SUMMARY_EVERY = 60
+"""Messages from one summary to the next."""
+LEAST_SUMMARISED = 4
+"""Sentences that a conversation must have to be summarised at its end."""
+_READ_AT_FIRST = 200
+_RULES = '["RULE", "EXTRACTIVE"]'
+
+
+async def form_by_rules(write: Transaction, context: Context, session: Record, rows: Iterable[Record]) -> list[Record]:
+    """What the user's messages among these state, each memory once, in the order in which it was said."""
+    formed: dict[bytes, Record] = {}
+    for row in rows:
+        if row["role"] == "USER":
+            for claim in claims_in(row["content"]):
+                values = {"method": "RULE", **claim._asdict(), "valid_from": row["created_at"]}
+                memory = await keep_formed(write, context, session, values, [row["sequence"]])
+                if memory is not None:
+                    formed[memory["key"]] = memory
+    if len(formed) < 2:
+        return list(formed.values())
+    # One may have ended another.
+    return [row for row in await memories_by_key(write, context.scope, list(formed)) if row is not None]
+
+
+async def keep_formed(
+    write: Transaction, context: Context, session: Record, values: dict[str, Any], sequences: Sequence[int]
+) -> Record | None:
+    """A memory formed of messages of a session; what is known that says the same; None if the application said so."""
+    owner = {"user_key": session["user_key"], "session_key": session["key"]}
+    now = context.clock.now()
+    known = await memory_like(write, context.scope, owner, fingerprint(values["content"]), now)
+    if known is not None:
+        if known["method"] == "DECLARED":
+            return None
+        for sequence in sequences:
+            await add_source(write, known, session["key"], sequence)
+        return known
+    row = memory_row(context, values, Owner(session["user_key"], session["key"]), now)
+    before = after = None
+    if row["subject"] is not None:
+        before, after = await memories_around(write, context.scope, owner, row["subject"], row["valid_from"])
+    if after is not None:
+        # It was said before what is known by now: it held until then.
+        start = after["valid_from"] or after["created_at"]
+        row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
+    kept = await insert_row(write, memories, MemoryRow, row)
+    await insert_sources(write, kept, _messages(session, sequences))
+    # One that something else has ended by then has nothing to do with this.
+    if before is not None and (before["superseded_from"] is None or before["superseded_from"] > row["valid_from"]):
+        await _end(write, context, before, kept)
+    return kept
+
+
+async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:
+    """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
+    start = newer["valid_from"]
+    ended_by_other = older["valid_until"] is None or older["valid_until"] == older["superseded_from"]
+    wanted = {"superseded_by": newer["key"], "superseded_from": start}
+    if ended_by_other:
+        wanted["valid_until"] = start
+    await revise(write, memories, older, wanted, context.clock.now())
+
+
+def _messages(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in sequences]
+
+
+async def formed_of(write: Transaction, context: Context, session: Record, rows: Sequence[Record]) -> list[Record]:
+    """What was formed of messages that had been kept before, for the answer to a retry."""
+    sequences = [row["sequence"] for row in rows]
+    found = await memories_naming(write, context.scope, session["key"], sequences, _RULES)
+    return [memory for memory in found if memory["deleted_at"] is None]
+
+
+def summary_is_due(before: int, now: int) -> bool:
+    """Whether a session that has grown from so many messages to so many is to be summarised."""
+    first = before < SUMMARY_AFTER <= now
+    return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
+
+
+async def summarise(write: Transaction, context: Context, session: Record, *, added: int = 0) -> Record | None:
+    """A new extractive summary of a session, of which so many messages are new; None where there is nothing to say."""
+    standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
+    if any(summary["method"] != "EXTRACTIVE" for summary in standing):
+        return None
+    former = [line for summary in standing for line in await _lines(write, summary)]
+    rows = await latest_messages(write, session, max(SUMMARY_EVERY, added) if former else _READ_AT_FIRST)
+    said = [
+        line
+        for row in rows
+        if row["forms_memories"] and row["role"] in ("USER", "ASSISTANT")
+        for line in sentences_of(row["sequence"], row["content"])
+    ]
+    if len(said) < LEAST_SUMMARISED:
+        return None
+    known = {(line.sequence, line.text) for line in former}
+    lines = choose([*former, *(line for line in said if (line.sequence, line.text) not in known)])
+    content = "\n".join(line.text for line in lines)
+    if not content or any(summary["content"] == content for summary in standing):
+        return None
+    values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
+    owner = Owner(session["user_key"], session["key"])
+    kept = await insert_row(write, memories, MemoryRow, memory_row(context, values, owner, context.clock.now()))
+    await insert_sources(write, kept, _messages(session, [line.sequence for line in lines]))
+    await supersede(write, context, kept, standing)
+    return kept
+
+
+async def _lines(write: Transaction, summary: Record) -> list[Line]:
+    """The sentences of an extractive summary: a line for each source."""
+    sequences = [place["sequence"] for place in await places_of(write, summary["key"])]
+    texts = summary["content"].split("\n")
+    # The application may have changed it: then nobody knows whose its words are.
+    if len(texts) != len(sequences):
+        return []
+    return [Line(sequence, text, former=True) for sequence, text in zip(sequences, texts, strict=True)]
+
+
+async def forget_lines(write: Transaction, context: Context, session: bytes, sequences: Sequence[int]) -> None:
+    """Before messages go, or change: the summaries that quote them lose these lines, and go if no line is left."""
+    gone = set(sequences)
+    for summary in await memories_naming(write, context.scope, session, list(sequences), '["EXTRACTIVE"]'):
+        lines = await _lines(write, summary)
+        content = "\n".join(line.text for line in lines if line.sequence not in gone)
+        if not content:
+            await remove_memory(write, summary)
+            continue
+        changed = {"content": content, "fingerprint": fingerprint(content)}
+        changed["digest"] = digest_of({"kind": summary["kind"], "content": content})
+        await revise(write, memories, summary, changed, context.clock.now())

@@ -1,0 +1,90 @@
+"""Rows of memories: how one is kept with what it rests on, takes the place of others, and is removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from models.database import Transaction
+from models.keys import fingerprint, memory_key
+from models.memories import unlink_newer
+from models.statements import Record, Row
+from models.tables import memories, memory_sources
+from models.writing import delete_row, insert_rows
+from resolvers.context import Context
+from resolvers.inputs import Values
+from resolvers.json_values import json_text
+from resolvers.updates import revise
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whom a memory is about."""
+
+    user: bytes | None
+    session: bytes | None
+
+    @property
+    def key(self) -> bytes:
+        return self.session or self.user or b""
+
+    def has(self, row: Record) -> bool:
+        """Whether a memory is about the same user, or, where there is none, the same session."""
+        return row["user_key"] == self.user if self.user else row["session_key"] == self.session
+
+
+def digest_of(values: Values) -> bytes:
+    """Of what a retry must repeat."""
+    return blake2b(json_text([values["kind"], values["content"]]).encode(), digest_size=16).digest()
+
+
+def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
+    """Every column of a new memory."""
+    return {
+        "key": memory_key(owner.key, values.get("memory_id")),
+        "project": context.scope.project,
+        "memory_id": values.get("memory_id"),
+        "user_key": owner.user,
+        "session_key": owner.session,
+        "kind": values["kind"],
+        "content": values["content"],
+        "method": values.get("method", "DECLARED"),
+        "model": values.get("model"),
+        "subject": values.get("subject"),
+        "rating": values.get("rating"),
+        "valid_from": values.get("valid_from"),
+        "valid_until": values.get("valid_until"),
+        "expires_at": values.get("expires_at"),
+        "superseded_by": None,
+        "superseded_from": None,
+        "metadata": json_text(values.get("metadata", {})),
+        "digest": digest_of(values),
+        "fingerprint": fingerprint(values["content"]),
+        "created_at": values.get("created_at", now),
+        "updated_at": now,
+        "deleted_at": None,
+        "version": 1,
+    }
+
+
+async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
+    rows = [{"memory_key": memory["key"], "position": position, **source} for position, source in enumerate(sources)]
+    if rows:
+        await insert_rows(write, memory_sources, Row, rows)
+
+
+async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
+    """The older memories end where the newer one begins, if they were open."""
+    start = newer["valid_from"] or newer["created_at"]
+    for row in {row["key"]: row for row in older}.values():
+        wanted = {
+            "superseded_by": newer["key"],
+            "superseded_from": row["superseded_from"] or start,
+            "valid_until": row["valid_until"] or start,
+        }
+        await revise(write, memories, row, wanted, context.clock.now())
+
+
+async def remove_memory(write: Transaction, row: Record) -> None:
+    await unlink_newer(write, row["key"])
+    await delete_row(write, memories, row)

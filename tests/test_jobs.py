@@ -1,0 +1,534 @@
+"""Memories that a chat model forms, through jobs: asked of a local server that speaks its protocol, and that fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, Api, Process, Server
+from structlog.testing import capture_logs
+
+import resolvers.jobs
+from tests.model_server import Json, ModelServer, Reply
+
+ERRORS = "userErrors { code message path }"
+ADD = f"""mutation ($input: AddMessagesInput!) {{
+  addMessages(input: $input) {{ messages {{ id }} memories {{ method content }} {ERRORS} }}
+}}"""
+USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
+DECLARE = f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"
+EDIT = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
+DELETE = f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
+DELETE_SESSION = f"""mutation ($input: DeleteSessionInput!) {{
+  deleteSession(input: $input) {{ deletedSessionId {ERRORS} }}
+}}"""
+ERASE = f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ deletedUserId {ERRORS} }} }}"
+KNOWN = """query ($filter: MemoryFilter) { user(userId: "ada") { memories(first: 100, filter: $filter) { nodes {
+  kind method model content validFrom supersededBy { content } session { sessionId }
+  sources(first: 100) { nodes { ... on Message { sequence } } }
+} } } }"""
+SUMMARY = 'query { session(sessionId: "chat") { summary { method model content } } }'
+KEY = "sk-0123456789abcdef"
+
+
+def shown(body: Json) -> Json:
+    """What a request shows the model."""
+    return json.loads(body["messages"][1]["content"])
+
+
+def answer(*memories: Json, summary: str | None = None) -> str:
+    return json.dumps({"memories": list(memories), "summary": summary})
+
+
+def fact(content: str, *sources: int, **more: Any) -> Json:
+    return {"kind": "FACT", "content": content, "sources": list(sources), **more}
+
+
+def echo(body: Json) -> str:
+    """A model that takes every message for a fact."""
+    said = shown(body)["messages"]
+    facts = [fact(f"It was said: {turn['content'][:100]}", turn["sequence"]) for turn in said]
+    return answer(*facts, summary=f"{len(said)} turns, the last {said[-1]['content'][:100]}")
+
+
+def settings_for(model: ModelServer, **more: Any) -> dict[str, Any]:
+    return {"chat_base_url": model.url, "chat_api_key": KEY, "chat_model": "small", "chat_timeout": 2.0, **more}
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolvers.jobs, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("recallql.forming.LOOK_EVERY", 0.02)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    running = ModelServer(echo)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+    """The application with a model, and a user."""
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    running = Server(path, **settings_for(model))
+    running.accepted(USER, userId="ada")
+    yield running
+    model.hold.set()
+    running.close()
+
+
+def add(server: Api, *texts: str, session: str = "chat", **fields: Any) -> list[str]:
+    said = [{"role": "USER", "content": text} for text in texts]
+    payload = server.accepted(ADD, sessionId=session, userId="ada", messages=said, **fields)
+    return [message["id"] for message in payload["messages"]]
+
+
+def known(server: Api, **filter: Any) -> list[Json]:
+    """Ada's memories apart from summaries, oldest first."""
+    filter = {"kinds": ["FACT", "PREFERENCE", "EVENT"], **filter}
+    return server.graphql(KNOWN, filter=filter)["user"]["memories"]["nodes"][::-1]
+
+
+def said(server: Api, **filter: Any) -> list[str]:
+    return [memory["content"] for memory in known(server, **filter)]
+
+
+def summary(server: Api) -> str | None:
+    found = server.graphql(SUMMARY)["session"]["summary"]
+    return found and found["content"]
+
+
+def jobs(server: Api) -> list[dict[str, Any]]:
+    columns = ["session_key", "project", "status", "after", "through", "edited", "attempts", "due"]
+    columns += ["claim", "error", "created", "updated"]
+    return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What the condition gives once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+    return found
+
+
+def done(server: Api) -> None:
+    until(lambda: not jobs(server))
+
+
+def command(server: Api, *arguments: str) -> str:
+    """What `recallql jobs …` prints, on the database of a server that runs."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
+    url = f"sqlite:///{server.path}"
+    ran = subprocess.run(
+        [sys.executable, "-m", "recallql", "jobs", *arguments, "--database-url", url],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_a_model_forms_memories_later_and_names_itself_and_their_sources(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    payload = ada.accepted(
+        ADD,
+        sessionId="chat",
+        userId="ada",
+        messages=[
+            {"role": "USER", "content": "We bought a boat.", "createdAt": "2024-01-01T00:00:00Z"},
+            {"role": "TOOL", "content": "a tool's words"},
+            {"role": "USER", "content": "I live in Turin."},
+        ],
+    )
+    assert payload["memories"] == [{"method": "RULE", "content": "I live in Turin"}]
+    model.hold.set()
+    done(ada)
+    rule, boat, home = known(ada)
+    assert rule["method"] == "RULE"
+    assert (boat["method"], boat["model"], boat["kind"]) == ("MODEL", "small", "FACT")
+    assert boat["content"] == "It was said: We bought a boat."
+    assert boat["validFrom"] == "2024-01-01T00:00:00Z"
+    assert boat["sources"]["nodes"] == [{"sequence": 1}]
+    assert home["sources"]["nodes"] == [{"sequence": 3}]
+    assert summary(ada) == "2 turns, the last I live in Turin."
+    (asked,) = model.asked
+    assert (asked.body["model"], asked.body["response_format"]) == ("small", {"type": "json_object"})
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_what_comes_meanwhile_waits_in_the_same_job(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    add(ada, "one")
+    model.wait_for(1)
+    for text in ("two", "three", "four"):
+        add(ada, text)
+    assert len(jobs(ada)) == 1
+    model.hold.set()
+    done(ada)
+    assert [[turn["content"] for turn in shown(asked.body)["messages"]] for asked in model.asked] == [
+        ["one"],
+        ["two", "three", "four"],
+    ]
+    assert [turn["content"] for turn in shown(model.asked[1].body)["before"]] == ["one"]
+    assert shown(model.asked[1].body)["summary"] == "1 turns, the last one"
+    assert summary(ada) == "3 turns, the last four"
+
+
+def test_much_at_once_is_read_in_several_questions(ada: Server, model: ModelServer) -> None:
+    add(ada, *[f"turn {n}" for n in range(40)], "long " * 1000, *["long " * 3000] * 9)
+    done(ada)
+    read = [[turn["sequence"] for turn in shown(asked.body)["messages"]] for asked in model.asked]
+    assert [sequence for batch in read for sequence in batch] == list(range(1, 51))
+    assert [len(batch) for batch in read] == [30, 15, 5]
+    assert max(len(asked.body["messages"][1]["content"]) for asked in model.asked) < 50_000
+
+
+def test_nothing_is_asked_of_what_is_not_to_be_formed_from(ada: Server, model: ModelServer) -> None:
+    (id,) = add(ada, "secret", formMemories=False)
+    ada.accepted(EDIT, id=id, content="secret still")
+    assert jobs(ada) == []
+    add(ada, "open")
+    done(ada)
+    assert "secret" not in json.dumps([asked.body for asked in model.asked])
+
+
+def test_a_model_may_replace_what_was_formed_but_not_what_was_declared(ada: Server, model: ModelServer) -> None:
+    ada.accepted(DECLARE, userId="ada", kind="FACT", content="Plan: free")
+    add(ada, "I live in Turin.")
+    done(ada)
+    numbers = {}
+
+    def replace(body: Json) -> str:
+        for memory in shown(body)["memories"]:
+            numbers[memory["content"]] = memory.get("number")
+        old = [numbers["I live in Turin"], numbers["It was said: I live in Turin."]]
+        return answer(fact("Ada lives in Milan.", 2, replaces=old))
+
+    model.chat = replace
+    add(ada, "Off to Milan for good!")
+    done(ada)
+    assert numbers["Plan: free"] is None
+    assert said(ada) == ["Plan: free", "Ada lives in Milan."]
+    assert [memory["supersededBy"] for memory in known(ada, history=True)][1:3] == [
+        {"content": "Ada lives in Milan."}
+    ] * 2
+
+
+def test_what_is_known_is_not_stored_twice(ada: Server, model: ModelServer) -> None:
+    model.chat = lambda body: answer(fact("Ada has a boat.", shown(body)["messages"][0]["sequence"]))
+    add(ada, "A boat!")
+    done(ada)
+    model.chat = lambda body: answer(fact("ada has a  boat", shown(body)["messages"][0]["sequence"]))
+    add(ada, "Yes, a boat.", session="other")
+    done(ada)
+    (memory,) = known(ada, history=True)
+    assert memory["content"] == "Ada has a boat."
+    assert len(memory["sources"]["nodes"]) == 2
+
+
+def test_a_declared_summary_stands(ada: Server, model: ModelServer) -> None:
+    add(ada, "one")
+    done(ada)
+    ada.accepted(DECLARE, sessionId="chat", kind="SUMMARY", content="Mine.")
+    add(ada, "two")
+    done(ada)
+    assert summary(ada) == "Mine."
+    assert shown(model.asked[-1].body)["summary"] == "Mine."
+
+
+FAILURES = {
+    "a fault": Reply(500),
+    "too many": Reply(429, headers={"retry-after": "0"}),
+    "no answer in time": Reply(pause=2.5),
+    "a broken connection": Reply(body=None),
+    "no JSON": Reply(body=b"<html>"),
+    "no completion": Reply(body=b'{"choices": []}'),
+    "too large": Reply(body=b'"' + b"x" * 1_100_000 + b'"'),
+    "no text": Reply(body=b'{"choices": [{"message": {"content": null}}]}'),
+    "cut off": Reply(body=b'{"choices": [{"message": {"content": "{}"}, "finish_reason": "length"}]}'),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failed_attempt_is_made_again(ada: Server, model: ModelServer, failure: str) -> None:
+    model.next.append(FAILURES[failure])
+    add(ada, "one")
+    done(ada)
+    assert said(ada) == ["It was said: one"]
+    assert len(model.asked) == 2
+
+
+BAD_ANSWERS = {
+    "prose": "Of course! Here it is.",
+    "a list": "[]",
+    "no memories": "{}",
+    "a foreign source": answer(fact("x", 7)),
+    "no source": answer(fact("x")),
+    "a source that is a text": answer({"kind": "FACT", "content": "x", "sources": ["1"]}),
+    "an unknown kind": answer({"kind": "SECRET", "content": "x", "sources": [1]}),
+    "a summary as a memory": answer({"kind": "SUMMARY", "content": "x", "sources": [1]}),
+    "empty content": answer(fact("  ", 1)),
+    "long content": answer(fact("x" * 1001, 1)),
+    "a zero character": answer(fact("x\0", 1)),
+    "a lone surrogate": answer(fact("x\ud800", 1)),
+    "too many": answer(*[fact(f"x{n}", 1) for n in range(51)]),
+    "replacing what is not there": answer(fact("x", 1, replaces=[3])),
+    "a long summary": answer(summary="x" * 4001),
+    "a summary that can't be kept": answer(summary="x\0"),
+    "a number for a summary": json.dumps({"memories": [], "summary": 5}),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ANSWERS)
+def test_an_answer_that_is_wrong_in_anything_is_a_failed_attempt(ada: Server, model: ModelServer, bad: str) -> None:
+    given = [BAD_ANSWERS[bad]]
+    model.chat = lambda body: given.pop() if given else echo(body)
+    add(ada, "one")
+    done(ada)
+    assert said(ada, history=True) == ["It was said: one"]
+    assert len(model.asked) == 2
+
+
+@pytest.mark.parametrize("form", ["```json\n{}\n```", "```\n{}\n```", "<think>Hm {{}}</think>\n{}", "  {}\n"])
+def test_json_that_is_set_off_is_taken(ada: Server, model: ModelServer, form: str) -> None:
+    model.chat = lambda body: form.format(echo(body))
+    add(ada, "one")
+    done(ada)
+    assert len(model.asked) == 1
+
+
+def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server, model: ModelServer) -> None:
+    model.always = Reply(401, json.dumps({"error": {"message": KEY, "code": "invalid_api_key"}}).encode())
+    with capture_logs() as logs:
+        add(ada, "one")
+        job = until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
+        add(ada, "two", session="other")
+        until(lambda: [job["status"] for job in jobs(ada)] == ["FAILED"] * 2)
+    assert (job["attempts"], job["error"]) == (1, "HTTP 401 (invalid_api_key)")
+    assert [entry["log_level"] for entry in logs if "can't be asked" in entry["event"]] == ["warning"]
+    assert KEY not in json.dumps(logs)
+    ready = ada.client.get(f"{ada.base}/ready")
+    assert (ready.status_code, ready.json()["models"]) == (200, {"chat": "failing"})
+    listed = command(ada)
+    assert "'chat'  FAILED  1 unread, 1 attempts: HTTP 401 (invalid_api_key)" in listed
+    model.always = None
+    assert command(ada, "retry", job["session_key"].hex()) == "1 to be done again\n"
+    until(lambda: len(jobs(ada)) == 1)
+    assert command(ada, "retry", "--all") == "1 to be done again\n"
+    done(ada)
+    assert said(ada) == ["It was said: one", "It was said: two"]
+    assert ada.client.get(f"{ada.base}/ready").json()["models"] == {"chat": "ok"}
+    assert command(ada) == ""
+
+
+def test_attempts_have_an_end(ada: Server, model: ModelServer) -> None:
+    model.always = Reply(500)
+    add(ada, "one")
+    job = until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
+    assert (job["attempts"], job["error"], len(model.asked)) == (8, "HTTP 500", 8)
+
+
+def test_a_failed_job_gets_another_chance_with_new_messages(ada: Server, model: ModelServer) -> None:
+    model.next.append(Reply(404))
+    add(ada, "one")
+    until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
+    add(ada, "two")
+    done(ada)
+    assert said(ada) == ["It was said: one", "It was said: two"]
+
+
+def test_who_asks_for_a_pause_gets_it(ada: Server, model: ModelServer) -> None:
+    model.next.append(Reply(429, headers={"retry-after": "3000"}))
+    add(ada, "one")
+    job = until(lambda: [job for job in jobs(ada) if job["error"]])[0]
+    assert (job["status"], job["error"]) == ("PENDING", "HTTP 429")
+    assert job["due"] > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 2900))
+
+
+def test_what_is_edited_while_the_model_reads_is_read_again(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    first, _ = add(ada, "We sail on Monday.", "The boat is red.")
+    model.wait_for(1)
+    ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
+    model.hold.set()
+    done(ada)
+    assert sorted(said(ada, history=True)) == ["It was said: The boat is red.", "It was said: We sail on Tuesday."]
+    assert "Monday" not in str(ada.tables()["memories"])
+    assert len(model.asked) == 2
+
+
+def test_metadata_that_changes_while_the_model_reads_spoils_nothing(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    (id,) = add(ada, "We sail on Monday.")
+    model.wait_for(1)
+    ada.accepted(EDIT, id=id, metadata={"seen": True})
+    model.hold.set()
+    done(ada)
+    assert said(ada) == ["It was said: We sail on Monday."]
+    assert len(model.asked) == 1
+
+
+def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServer) -> None:
+    first, *_ = add(ada, "We sail on Monday.", "The boat is red.", "It leaks.")
+    done(ada)
+    ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
+    done(ada)
+    assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["We sail on Tuesday."]
+    assert "It was said: We sail on Monday." not in said(ada, history=True)
+    assert "It was said: We sail on Tuesday." in said(ada)
+
+
+def test_what_is_deleted_while_the_model_reads_leaves_nothing(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    first, _ = add(ada, "We sail on Monday.", "The boat is red.")
+    model.wait_for(1)
+    ada.accepted(DELETE, id=first)
+    model.hold.set()
+    done(ada)
+    assert said(ada, history=True) == ["It was said: The boat is red."]
+    assert summary(ada) is None
+
+
+@pytest.mark.parametrize("way", ["erasure", "soft deletion", "permanent deletion"])
+def test_nothing_arrives_after_a_deletion(ada: Server, model: ModelServer, way: str) -> None:
+    model.hold.clear()
+    add(ada, "We sail on Monday.")
+    model.wait_for(1)
+    if way == "erasure":
+        ada.accepted(ERASE, userId="ada")
+    else:
+        ada.accepted(DELETE_SESSION, sessionId="chat", permanently=way == "permanent deletion")
+    assert jobs(ada) == []
+    if way == "erasure":
+        ada.accepted(USER, userId="ada")
+    add(ada, "Hello again.")
+    model.hold.set()
+    done(ada)
+    assert said(ada, history=True) == ["It was said: Hello again."]
+
+
+def test_a_session_that_changes_its_owner_meanwhile_is_read_anew(ada: Server, model: ModelServer) -> None:
+    ada.accepted(USER, userId="bo")
+    ada.accepted(DECLARE, userId="ada", kind="FACT", content="Ada's own")
+    model.hold.clear()
+    add(ada, "one")
+    model.wait_for(1)
+    change = (
+        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+    )
+    ada.accepted(change, sessionId="chat", userId="bo")
+    model.hold.set()
+    done(ada)
+    assert [memory["content"] for memory in shown(model.asked[0].body)["memories"]] == ["Ada's own"]
+    assert shown(model.asked[1].body)["memories"] == []
+    assert said(ada) == ["Ada's own"]
+
+
+def test_a_stopped_server_gives_its_jobs_back(model: ModelServer, migrated_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    first = Server(path, **settings_for(model, chat_timeout=600))
+    first.accepted(USER, userId="ada")
+    model.hold.clear()
+    add(first, "one")
+    model.wait_for(1)
+    first.close()
+    model.hold.set()
+    second = Server(path, **settings_for(model, chat_timeout=600))
+    try:
+        done(second)
+        assert said(second) == ["It was said: one"]
+    finally:
+        second.close()
+
+
+def in_process(model: ModelServer) -> dict[str, str]:
+    return {f"RECALLQL_{name.upper()}": str(value) for name, value in settings_for(model, chat_timeout=1.0).items()}
+
+
+def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, serve: Callable[..., Process]) -> None:
+    server = serve(env=in_process(model))
+    server.accepted(USER, userId="ada")
+    model.hold.clear()
+    add(server, "one", "two")
+    model.wait_for(1)
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait(timeout=10)
+    model.hold.set()
+    again = serve(path=server.path, env=in_process(model))
+    done(again)
+    assert said(again, history=True) == ["It was said: one", "It was said: two"]
+    assert len(model.asked) == 2
+    assert KEY not in server.output() + again.output()
+
+
+def test_two_workers_share_the_jobs(model: ModelServer, serve: Callable[..., Process]) -> None:
+    server = serve("--workers", "2", env=in_process(model))
+    server.accepted(USER, userId="ada")
+    for n in range(12):
+        add(server, f"turn {n}", session=f"s{n}")
+    done(server)
+    assert sorted(said(server, history=True)) == sorted(f"It was said: turn {n}" for n in range(12))
+    assert len(model.asked) == 12
+
+
+def test_a_claim_that_ran_out_writes_nothing(ada: Server, model: ModelServer, tmp_path: Path) -> None:
+    """A second server takes the job over while the first one still waits for its answer."""
+    model.hold.clear()
+    add(ada, "one")
+    model.wait_for(1)
+    other = Server(ada.path, **settings_for(model, chat_timeout=30))
+    try:
+        # The first one's question is given up after 2 seconds, the claim runs out after 4; here sooner.
+        ada.host.wait_for(_run_out(ada))
+        model.wait_for(2)
+        model.hold.set()
+        done(ada)
+        assert said(ada, history=True) == ["It was said: one"]
+    finally:
+        other.close()
+
+
+async def _run_out(server: Server) -> None:
+    from sqlalchemy import update
+
+    from models.statements import Statement
+    from models.tables import jobs as table
+
+    database = server.app.state.database
+    await database.write(lambda write: write.execute(Statement(update(table).values(due_at="2000")), {}))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"chat_base_url": "api.openai.com/v1"}, "https://"),
+        ({"chat_base_url": "ftp://models.example/v1"}, "https://"),
+        ({"chat_base_url": "https://me:pw@models.example/v1"}, "password"),
+        ({"chat_base_url": "https://models.example/v1", "chat_model": ""}, "chat_model"),
+        ({"chat_api_key": "sk 1"}, "visible"),
+        ({"chat_api_key": "sk\n"}, "visible"),
+    ],
+)
+def test_settings_of_a_model_are_checked(wrong: dict[str, str], word: str) -> None:
+    from pydantic import ValidationError
+
+    from recallql.settings import Settings
+
+    with pytest.raises(ValidationError, match=word):
+        Settings(**{"chat_model": "small", **wrong})  # type: ignore[arg-type]

@@ -1,0 +1,273 @@
+"""What rules find in a message: in the user's own words, and nothing of what is not plainly said of oneself."""
+
+from time import process_time
+
+import pytest
+
+from resolvers.rules import LONGEST_TEXT, claims_in
+
+STATED = {
+    "My name is Ada.": ("name", "My name is Ada"),
+    "hi, my name is Łukasz": ("name", "my name is Łukasz"),
+    "My last name's Lovelace!": ("last name", "My last name's Lovelace"),
+    "Please call me Bob.": ("form of address", "call me Bob"),
+    "My pronouns are they/them.": ("pronouns", "My pronouns are they/them"),
+    "I live in San Francisco, California.": ("home", "I live in San Francisco, California"),
+    "I currently live near St. Louis.": ("home", "I currently live near St. Louis"),
+    "I’m living in Köln at the moment.": ("home", "I’m living in Köln at the moment"),
+    "I recently moved to New York for work, it's big.": ("home", "I recently moved to New York for work"),
+    "Well, I've just moved to Lisbon :)": ("home", "I've just moved to Lisbon"),
+    "I'm originally from Brazil.": ("origin", "I'm originally from Brazil"),
+    "I was born in Lagos, Nigeria.": ("place of birth", "I was born in Lagos, Nigeria"),
+    "I grew up in Ohio.": (None, "I grew up in Ohio"),
+    "I work as an account manager at Siemens.": ("job", "I work as an account manager at Siemens"),
+    "I'm a senior data scientist.": ("job", "I'm a senior data scientist"),
+    "I am a freelance photographer based in Oslo.": ("job", "I am a freelance photographer based in Oslo"),
+    "I work at Google as a designer.": ("employer", "I work at Google"),
+    "I just started a new job at Spotify.": ("employer", "I just started a new job at Spotify"),
+    "I study physics at MIT.": ("studies", "I study physics at MIT"),
+    "I've been vegetarian since 2010.": ("diet", "I've been vegetarian since 2010"),
+    "I'm lactose intolerant.": (None, "I'm lactose intolerant"),
+    "I have a peanut allergy.": (None, "I have a peanut allergy"),
+    "I'm allergic to peanuts, shellfish and pollen, so no.": (None, "I'm allergic to peanuts, shellfish and pollen"),
+    "I prefer tea to coffee in the morning.": (None, "I prefer tea to coffee in the morning"),
+    'My all-time favourite book is "Dune".': ("favourite book", 'My all-time favourite book is "Dune"'),
+    "My favorite movie is The Matrix.": ("favourite movie", "My favorite movie is The Matrix"),
+    "My birthday is on 12 March 1988.": ("birthday", "My birthday is on 12 March 1988"),
+    "I'm 42 years old.": ("age", "I'm 42 years old"),
+    "I'm married.": ("marital status", "I'm married"),
+    "My wife's name is Carla.": ("wife's name", "My wife's name is Carla"),
+    "My two cats are named Salt and Pepper.": (None, "My two cats are named Salt and Pepper"),
+    "I have three kids.": ("number of kids", "I have three kids"),
+    "I speak French and German.": (None, "I speak French and German"),
+    "I like hiking and swimming.": (None, "I like hiking and swimming"),
+    "I live in Boston and was wondering if you could recommend a bar?": ("home", "I live in Boston"),
+    "I'm a 32-year-old software engineer from Seattle": ("job", "I'm a 32-year-old software engineer from Seattle"),
+    "I'm a nurse, can you tell me about night shifts?": ("job", "I'm a nurse"),
+    "I have a dog named Luna, so if she barks I wake up.": (None, "I have a dog named Luna"),
+    "    Thanks!\nI'm vegan.": ("diet", "I'm vegan"),
+}
+
+NOTHING = [
+    "I live in Rome, but not any more.",
+    "I live in Rome or Milan?",
+    "I live in Rome, what do you think?",
+    "I live in Rome but I don't work there anymore.",
+    "I'm a nurse, would you say?",
+    "I work at Google in my dreams.",
+    "If I lived in Rome I would be happy.",
+    "I wish I lived in Rome.",
+    "If I move, I live in Rome.",
+    "My friend says I live in Rome.",
+    'She said, "I live in Rome."',
+    "I don't live in Rome.",
+    "I no longer live in Rome.",
+    "I never work at Google.",
+    "Do I live in Rome?",
+    "I live in Rome, don't I?",
+    "I live in Rome, right?",
+    "Pretend I live in Rome.",
+    "Translate: I live in Rome.",
+    'Translate "I live in Rome" to French',
+    "`I live in Rome`",
+    "> I live in Rome",
+    "I live in fear.",
+    "I live in the moment.",
+    "I live in a bubble.",
+    "I moved to the next step.",
+    "I moved to tears.",
+    "I moved to React from Angular.",
+    "I moved to Python 3 last week.",
+    "I've moved to AWS.",
+    "I work at night.",
+    "I work for hours.",
+    "I work at home.",
+    "I work in progress.",
+    "I work as hard as I can.",
+    "I'm a good writer.",
+    "I'm a big fan.",
+    "I'm a doctor's daughter.",
+    "I'm not a doctor.",
+    "I'm from the future.",
+    "I was from Rome.",
+    "My name is on the list.",
+    "My name is not important.",
+    "My name is mud.",
+    "I'm 5 minutes away.",
+    "I'm 34 weeks pregnant.",
+    "My birthday is next week.",
+    "My birthday is coming up.",
+    "I'm allergic to it.",
+    "I prefer it.",
+    "I prefer the second one.",
+    "I prefer not to say.",
+    "I prefer your version.",
+    "I'd prefer tea.",
+    "I would prefer tea.",
+    "I love you.",
+    "I love it.",
+    "I love your idea.",
+    "I love this.",
+    "I love hearing about your day.",
+    "I'd like cookies.",
+    "I'd love going there.",
+    "I used to love playing football.",
+    "My favourite part is the ending.",
+    "My favourite one is this.",
+    "My favourite band is playing tonight.",
+    "My favorite color isn't blue.",
+    "Is my favourite colour blue?",
+    "When I was a kid, I lived in Rome.",
+    "My name was Ada.",
+    "In my dream I live in Rome.",
+    "In the story, I live in Paris.",
+    "I think I live in Rome.",
+    "He thinks I live in Rome.",
+    "My brother lives in Rome.",
+    "My brother, who lives in Rome, says I work at Google.",
+    "My wife's name is a secret.",
+    "My dog is named after a king.",
+    "I have a dog in this fight.",
+    "I have two questions.",
+    "I have a cold.",
+    "I have a son of a bitch problem.",
+    "I am single-handedly doing it.",
+    "I'm engaged in politics.",
+    "I'm married to my job.",
+    "I speak for everyone.",
+    "I speak Latin? no.",
+    "I'm a vegetarian if there is no meat.",
+    "Maybe I'm a vegetarian.",
+    "I'm a student of life.",
+    "I'm the manager of nothing",
+    "I am going to be a teacher.",
+    "I want to be a teacher.",
+    "Dear Sir, my name is Bob and I live in Lagos.",
+    "Write a cover letter: my name is Bob.",
+    "My email says: I live in Rome.",
+    "You said I live in Rome.",
+    "As if I live in Rome.",
+    "Suppose I live in Rome.",
+    "Let's say I live in Rome.",
+    "Unless I live in Rome, no.",
+    "I almost moved to Rome.",
+    "I live in London until May.",
+    "I lived in Rome.",
+    "I moved to Monday.",
+    "I live in JSON land.",
+    "call me maybe",
+    "Call me Monday?",
+    "Call me later.",
+    "Call me when you can.",
+    "Call me Tomorrow",
+    "Should I say I work at Google?",
+    "My favourite is pizza.",
+    "I like how it works.",
+    "I like that.",
+    "I enjoy talking to you.",
+    "I'm a Python developer wannabe",
+    "def f():\n    # I live in Rome",
+    "    I live in Rome",
+    "The prompt says 'I live in Rome'.",
+    "“I live in Rome” is what he wrote.",
+    "Lyrics - I live in Rome",
+    "I have a dog? No.",
+    "I have a horse to sell.",
+    "I go by train.",
+    "I go by the book.",
+    "I got engaged in a debate.",
+    "I'm divorced from reality.",
+    "I'm from Mars lol",
+    "Assistant, I live in Rome is a sentence.",
+    "I turned 30 degrees left.",
+    "I turned 40 pages.",
+    "I am 90 percent sure.",
+    "I'm living in hell.",
+    "I'm living my best life.",
+    "I work for Free.",
+    "I work for myself.",
+    "I study at night.",
+    "I'm studying for my exam at night",
+    "I'm based.",
+    "I'm located on the second floor.",
+    "I love Mondays lol",
+    "I just moved to Chapter 3.",
+    "I've moved to Option B.",
+    "I'm an only child.",
+    "I am the child of immigrants.",
+    "I'm a model citizen.",
+    "I'm a cook at heart.",
+    "I'm a trainer in training",
+    "I have one child process running.",
+    "I have two dogs barking outside.",
+    "My cat is called in by the vet.",
+    "I hate errors like this.",
+]
+
+
+@pytest.mark.parametrize("text", STATED)
+def test_what_users_say_of_themselves_is_found_in_their_words(text: str) -> None:
+    ((_, subject, content),) = claims_in(text)
+    assert (subject, content) == STATED[text]
+    assert content in text
+
+
+def test_several_statements_of_a_message_are_found_in_their_order() -> None:
+    said = (
+        "Hi! My name is Ada and I live in Turin with my two cats, but I work at Fiat. My dog's name is Rex; I'm vegan."
+    )
+    assert [content for _, _, content in claims_in(said)] == [
+        "My name is Ada",
+        "I live in Turin with my two cats",
+        "I work at Fiat",
+        "My dog's name is Rex",
+        "I'm vegan",
+    ]
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_is_unreal_reported_asked_or_no_fact_is_passed_over(text: str) -> None:
+    assert claims_in(text) == []
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "Fix this:\n\nI live in Rome.\nMy name is Bob.",
+        "```\nI live in Rome.\n```",
+        "~ nothing ~\n> I live in Rome.\n> My name is Bob.",
+        "He wrote “I live in Rome. My name is Bob.” to us.",
+        "I live in Rome. " + "And so on. " * (LONGEST_TEXT // 10),
+        "Dear Ms. Smith,\nmy name is Bob.\nI live in Lagos.\nKind regards",
+        "Can you proofread my text? My name is Bob. I live in Lagos.",
+    ],
+)
+def test_what_was_pasted_is_not_the_users_own(pasted: str) -> None:
+    assert claims_in(pasted) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["我叫小明。我住在北京。", "Ich heiße Ada und wohne in Turin.", "Me llamo Ada y vivo en Turín.", "🙂", "", "\n"],
+)
+def test_rules_know_english_only(text: str) -> None:
+    assert claims_in(text) == []
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "I live in A",
+        "my favourite a ",
+        "I'm a b ",
+        "I have a b c ",
+        "'",
+        "I love a",
+        "my a b is c",
+        "I prefer a, and b ",
+    ],
+)
+def test_a_hostile_text_takes_little_time(piece: str) -> None:
+    started = process_time()
+    claims_in((piece * LONGEST_TEXT)[:LONGEST_TEXT])
+    assert process_time() - started < 0.5
