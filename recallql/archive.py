@@ -174,7 +174,7 @@ def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tall
 
     async def run() -> Tally:
         database = await Database.open(path)
-        importer = Importer(Context(database, Clock()))
+        importer = Importer(Context(database, Clock(), asks_model=bool(settings.chat_base_url)))
         first = 1
         try:
             with _progress("importing", size) as advance:
