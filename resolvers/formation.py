@@ -94,9 +94,9 @@ async def keep_formed(
 async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:
     """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
     start = newer["valid_from"]
-    ended_by_other = older["valid_until"] is None or older["valid_until"] == older["superseded_from"]
     wanted = {"superseded_by": newer["key"], "superseded_from": start}
-    if ended_by_other:
+    # Unless the application has said itself until when it was true.
+    if older["valid_until"] in (None, older["superseded_from"]):
         wanted["valid_until"] = start
     await revise(write, memories, older, wanted, context.clock.now())
 

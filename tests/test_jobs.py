@@ -405,6 +405,8 @@ def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServe
     ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
     done(ada)
     assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["We sail on Tuesday."]
+    assert [turn["content"] for turn in shown(model.asked[1].body)["before"]] == ["The boat is red.", "It leaks."]
+    assert summary(ada) == "1 turns, the last We sail on Tuesday."
     assert "It was said: We sail on Monday." not in said(ada, history=True)
     assert "It was said: We sail on Tuesday." in said(ada)
 
@@ -418,6 +420,20 @@ def test_what_is_deleted_while_the_model_reads_leaves_nothing(ada: Server, model
     done(ada)
     assert said(ada, history=True) == ["It was said: The boat is red."]
     assert summary(ada) is None
+
+
+def test_no_summary_tells_what_was_deleted_while_the_model_read_it(ada: Server, model: ModelServer) -> None:
+    model.chat = lambda body: answer(summary=f"It was said: {shown(body)['before']} {shown(body)['summary']}")
+    first, *_ = add(ada, "We sail on Monday.")
+    done(ada)
+    model.hold.clear()
+    add(ada, "The boat is red.")
+    model.wait_for(2)
+    ada.accepted(DELETE, id=first)
+    model.hold.set()
+    done(ada)
+    assert "Monday" in json.dumps(model.asked[1].body)
+    assert "Monday" not in str(ada.tables()["memories"])
 
 
 @pytest.mark.parametrize("way", ["erasure", "soft deletion", "permanent deletion"])
