@@ -118,7 +118,7 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     sent: list[Record] = []
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
-        if row["forms_memories"] and row["role"] in _READ_ROLES and row["content"].strip():
+        if _is_read(row):
             size += min(len(row["content"]), MESSAGE_CHARACTERS)
             if sent and size > _SENT_TOGETHER:
                 through = max(sent[-1]["sequence"], first - 1)
@@ -130,15 +130,20 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     owner = {"user_key": session["user_key"], "session_key": session["key"]}
     summaries = await standing_summaries(context.read, context.scope, session=session["key"], user=None)
     before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
+    again = {row["sequence"] for row in old}
     return Reading(
         session=session,
         sent=sent,
-        before=[row for row in before if row not in old and row["forms_memories"] and row["role"] in _READ_ROLES],
+        before=[row for row in before if _is_read(row) and row["sequence"] not in again],
         known=await standing_memories(context.read, context.scope, owner, context.clock.now(), _KNOWN),
         summary=_newest(summaries),
         through=through,
         edited=edited,
     )
+
+
+def _is_read(row: Record) -> bool:
+    return bool(row["forms_memories"]) and row["role"] in _READ_ROLES and bool(row["content"].strip())
 
 
 def _newest(summaries: Sequence[Record]) -> Record | None:
