@@ -1,13 +1,10 @@
 """Statements on jobs: what a model has to read yet. A session has one job at most; see `models.tables.Job`."""
 
-from typing import Any
-
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
 from models.database import Reader, Transaction
-from models.statements import Record, Row, Statement
+from models.statements import Record, Statement
 from models.tables import jobs, sessions
-from models.writing import delete_row, insert_row, update_row
 
 _by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")))
 # Written into the statement, for only then the index is taken, which has the others.
@@ -60,18 +57,6 @@ async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -
     """The job that has been due the longest, from now until a time this claim's alone; None when none is due."""
     found = await write.fetch(_claim, {"new_claim": claim, "now": now, "until": until})
     return found[0] if found else None
-
-
-async def insert_job(write: Transaction, row: dict[str, Any]) -> Record:
-    return await insert_row(write, jobs, Row, row)
-
-
-async def change_job(write: Transaction, job: Record, changes: dict[str, Any]) -> Record:
-    return await update_row(write, jobs, job, changes)
-
-
-async def end_job(write: Transaction, job: Record) -> None:
-    await delete_row(write, jobs, job)
 
 
 async def drop_job(write: Transaction, session: bytes) -> None:

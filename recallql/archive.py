@@ -174,7 +174,8 @@ def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tall
 
     async def run() -> Tally:
         database = await Database.open(path)
-        importer = Importer(Context(database, Clock(), count_tokens=settings.count_tokens))
+        asks_model = bool(settings.chat_base_url)
+        importer = Importer(Context(database, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model))
         first = 1
         try:
             with _progress("importing", size) as advance:

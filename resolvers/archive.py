@@ -36,7 +36,7 @@ from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded, memory_faults
 from resolvers.memory_rows import insert_sources, memory_row, remove_memory, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
-from resolvers.messages import append, message_faults, message_row
+from resolvers.messages import append, form, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
 from resolvers.sessions import begin_session, references, session_row
 from resolvers.users import RULES as USER_RULES
@@ -190,6 +190,9 @@ async def _add_message(write: Transaction, context: Context, line: Line, born: B
     if "sequence" not in line:
         forms = line.get("form_memories", True)
         added = await append(write, context, session, [line], even_ended=True, forms_memories=forms)
+        # What was formed of an exported message has a line of its own.
+        if forms and added.new:
+            await form(write, context, added)
         return added.deduplicated == 0
     sequence = line["sequence"]
     # What was deleted since the export stays so.

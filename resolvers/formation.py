@@ -15,6 +15,8 @@ from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages
 from models.statements import MemoryRow, Record
 from models.tables import memories
+from models.users import users_by_key
+from models.words import words
 from models.writing import insert_row
 from resolvers.context import Context
 from resolvers.extracts import Line, choose, sentences_of
@@ -36,8 +38,9 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
     """What the user's messages among these state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
     for row in rows:
-        if row["role"] == "USER":
-            for claim in claims_in(row["content"]):
+        claims = claims_in(row["content"]) if row["role"] == "USER" else []
+        if claims and await _is_said_by_user(write, context, session, row):
+            for claim in claims:
                 values = {"method": "RULE", **claim._asdict(), "valid_from": row["created_at"]}
                 memory = await keep_formed(write, context, session, values, [row["sequence"]])
                 if memory is not None:
@@ -46,6 +49,17 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
         return list(formed.values())
     # One may have ended another.
     return [row for row in await memories_by_key(write, context.scope, list(formed)) if row is not None]
+
+
+async def _is_said_by_user(write: Transaction, context: Context, session: Record, row: Record) -> bool:
+    """False when the message bears another name than the session's user: several people may talk in one session."""
+    if row["name"] is None or session["user_key"] is None:
+        return True
+    user = (await users_by_key(write, context.scope, [session["user_key"]]))[0]
+    names = [user[name] for name in ("name", "first_name", "last_name") if user[name]] if user else []
+    if user is None or not names:
+        return True
+    return bool(set(words(row["name"])) & {word for name in [*names, user["user_id"]] for word in words(name)})
 
 
 async def keep_formed(
@@ -80,9 +94,9 @@ async def keep_formed(
 async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:
     """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
     start = newer["valid_from"]
-    ended_by_other = older["valid_until"] is None or older["valid_until"] == older["superseded_from"]
     wanted = {"superseded_by": newer["key"], "superseded_from": start}
-    if ended_by_other:
+    # Unless the application has said itself until when it was true.
+    if older["valid_until"] in (None, older["superseded_from"]):
         wanted["valid_until"] = start
     await revise(write, memories, older, wanted, context.clock.now())
 

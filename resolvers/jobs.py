@@ -12,22 +12,13 @@ from uuid import uuid4
 
 from models.database import Transaction
 from models.formation import places_of, standing_memories
-from models.jobs import (
-    change_job,
-    claim_job,
-    end_job,
-    insert_job,
-    job_is_due,
-    job_of_session,
-    jobs_of_all,
-    try_again,
-)
+from models.jobs import claim_job, job_is_due, job_of_session, jobs_of_all, try_again
 from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
 from models.sessions import sessions_by_key
-from models.statements import MemoryRow, Record
-from models.tables import memories
-from models.writing import insert_row
+from models.statements import MemoryRow, Record, Row
+from models.tables import jobs, memories
+from models.writing import delete_row, insert_row, update_row
 from resolvers.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.context import Context
 from resolvers.formation import keep_formed
@@ -52,9 +43,11 @@ async def put_down(write: Transaction, context: Context, session: Record, rows: 
     through = rows[-1]["sequence"]
     job = await job_of_session(write, session["key"])
     if job is not None:
-        await change_job(write, job, {"through_sequence": through, "updated_at": now, **_revived(job, now)})
+        await update_row(write, jobs, job, {"through_sequence": through, "updated_at": now, **_revived(job, now)})
         return
-    await insert_job(write, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now))
+    await insert_row(
+        write, jobs, Row, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now)
+    )
 
 
 async def put_down_edited(write: Transaction, context: Context, session: Record, row: Record) -> None:
@@ -64,10 +57,10 @@ async def put_down_edited(write: Transaction, context: Context, session: Record,
     sequence = row["sequence"]
     if job is None:
         last = session["last_sequence"]
-        await insert_job(write, _row(session, after=last, through=last, edited=[sequence], now=now))
+        await insert_row(write, jobs, Row, _row(session, after=last, through=last, edited=[sequence], now=now))
     elif sequence <= job["after_sequence"] or job["status"] == "RUNNING":
         edited = sorted({*json.loads(job["edited"]), sequence})[-_EDITED:]
-        await change_job(write, job, {"edited": json.dumps(edited), "updated_at": now, **_revived(job, now)})
+        await update_row(write, jobs, job, {"edited": json.dumps(edited), "updated_at": now, **_revived(job, now)})
 
 
 def _row(session: Record, *, after: int, through: int, edited: list[int], now: str) -> dict[str, object]:
@@ -105,7 +98,7 @@ async def claim(context: Context, *, lease: float, attempts: int) -> Record | No
         # Its processes died every time: nobody was left to say why.
         if job is not None and job["attempts"] > attempts:
             reason = "the server stopped while the model was asked"
-            await change_job(write, job, {"status": "FAILED", "claim": None, "last_error": reason})
+            await update_row(write, jobs, job, {"status": "FAILED", "claim": None, "last_error": reason})
             return None
         return job
 
@@ -125,7 +118,7 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     sent: list[Record] = []
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
-        if row["forms_memories"] and row["role"] in _READ_ROLES and row["content"].strip():
+        if _is_read(row):
             size += min(len(row["content"]), MESSAGE_CHARACTERS)
             if sent and size > _SENT_TOGETHER:
                 through = max(sent[-1]["sequence"], first - 1)
@@ -137,51 +130,62 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     owner = {"user_key": session["user_key"], "session_key": session["key"]}
     summaries = await standing_summaries(context.read, context.scope, session=session["key"], user=None)
     before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
+    again = {row["sequence"] for row in old}
     return Reading(
         session=session,
         sent=sent,
-        before=[row for row in before if row["forms_memories"] and row["role"] in _READ_ROLES],
+        before=[row for row in before if _is_read(row) and row["sequence"] not in again],
         known=await standing_memories(context.read, context.scope, owner, context.clock.now(), _KNOWN),
-        summary=max(summaries, key=lambda row: (row["created_at"], row["key"]), default=None),
+        summary=_newest(summaries),
         through=through,
         edited=edited,
     )
 
 
-async def keep_answer(context: Context, job: Record, reading: Reading, answer: Answer | None, model: str) -> bool:
-    """Keeps what the model found of what is still as it was shown; whether the job was still the caller's.
+def _is_read(row: Record) -> bool:
+    return bool(row["forms_memories"]) and row["role"] in _READ_ROLES and bool(row["content"].strip())
+
+
+def _newest(summaries: Sequence[Record]) -> Record | None:
+    return max(summaries, key=lambda row: (row["created_at"], row["key"]), default=None)
+
+
+async def keep_answer(context: Context, job: Record, reading: Reading, answer: Answer | None, model: str) -> None:
+    """Keeps what the model found of what is still as it was shown, if the job is still the caller's.
 
     None is for a reading of which there was nothing to ask.
     """
 
-    async def operation(write: Transaction) -> bool:
+    async def operation(write: Transaction) -> None:
         mine = await _still_claimed(write, job)
         if mine is None:
-            return False
+            return
         session = (await sessions_by_key(write, context.scope, [job["session_key"]]))[0]
         if session is None:
-            await end_job(write, mine)
-            return True
+            await delete_row(write, jobs, mine)
+            return
         if session["user_key"] != reading.session["user_key"]:
             # It was shown what is known of somebody else.
             await _release(write, context, mine)
-            return True
-        places = [(session["key"], row["sequence"]) for row in reading.sent]
-        there = await messages_by_place(write, context.scope, places)
+            return
+        shown = [*reading.before, *reading.sent]
+        there = await messages_by_place(write, context.scope, [(session["key"], row["sequence"]) for row in shown])
         same = {
-            row["sequence"]: row
-            for row, shown in zip(there, reading.sent, strict=True)
-            if row is not None and row["content"] == shown["content"]
+            now["sequence"]: now
+            for now, then in zip(there, shown, strict=True)
+            if now is not None and now["content"] == then["content"]
         }
         if answer is not None:
-            await _keep(write, context, session, reading, answer, same, model)
+            await _keep_memories(write, context, session, reading, answer, same, model)
+            # All that was shown may be in a summary.
+            if len(same) == len(shown) and answer.summary and answer.summary.strip():
+                await _keep_summary(write, context, session, reading, answer.summary.strip(), model)
         await _go_on(write, context, mine, reading, same)
-        return True
 
-    return await context.write(operation)
+    await context.write(operation)
 
 
-async def _keep(
+async def _keep_memories(
     write: Transaction,
     context: Context,
     session: Record,
@@ -210,19 +214,16 @@ async def _keep(
             and (row["valid_from"] or row["created_at"]) <= said_at
         ]
         await supersede(write, context, kept, older)
-    if len(same) == len(reading.sent) and answer.summary and answer.summary.strip():
-        await _keep_summary(write, context, session, reading, answer.summary.strip(), model)
 
 
 async def _keep_summary(
     write: Transaction, context: Context, session: Record, reading: Reading, content: str, model: str
 ) -> None:
-    """The summary takes the place of the one that it was made of, unless another stands by now, or a declared one."""
+    """The summary takes the place of the one that it was made of, if that stands as it was, and was not declared."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
-    shown = reading.summary["key"] if reading.summary else None
-    if any(row["method"] == "DECLARED" or row["key"] != shown for row in standing):
-        return
-    if any(row["content"] == content for row in standing):
+    newest = _newest(standing)
+    before, now = (row and (row["key"], row["content"]) for row in (reading.summary, newest))
+    if before != now or (newest is not None and (newest["method"] == "DECLARED" or newest["content"] == content)):
         return
     sequences = {row["sequence"] for row in reading.sent}
     for summary in standing:
@@ -246,7 +247,7 @@ async def _go_on(write: Transaction, context: Context, job: Record, reading: Rea
         if sequence in changed or (sequence not in sent and sequence not in reading.edited)
     ]
     if reading.through >= job["through_sequence"] and not edited:
-        await end_job(write, job)
+        await delete_row(write, jobs, job)
         return
     changes = {"after_sequence": max(reading.through, job["after_sequence"]), "edited": json.dumps(edited)}
     await _release(write, context, job, **changes, attempts=0, last_error=None)
@@ -260,7 +261,7 @@ async def _still_claimed(write: Transaction, job: Record) -> Record | None:
 async def _release(write: Transaction, context: Context, job: Record, **changes: object) -> None:
     now = context.clock.now()
     free = {"status": "PENDING", "claim": None, "due_at": now, "updated_at": now}
-    await change_job(write, job, {**free, **changes})
+    await update_row(write, jobs, job, {**free, **changes})
 
 
 async def give_back(context: Context, job: Record) -> None:
@@ -280,7 +281,7 @@ async def drop(context: Context, job: Record) -> None:
     async def operation(write: Transaction) -> None:
         mine = await _still_claimed(write, job)
         if mine is not None:
-            await end_job(write, mine)
+            await delete_row(write, jobs, mine)
 
     await context.write(operation)
 
@@ -297,7 +298,7 @@ async def put_off(context: Context, job: Record, reason: str, *, attempts: int, 
         pause = min(FIRST_PAUSE * 2 ** (mine["attempts"] - 1), LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311 (no secret)
         changes = {"status": "FAILED" if failed else "PENDING", "last_error": reason}
         changes["due_at"] = later(now, timedelta(seconds=max(pause, after or 0.0)))
-        await change_job(write, mine, {**changes, "claim": None, "updated_at": now})
+        await update_row(write, jobs, mine, {**changes, "claim": None, "updated_at": now})
         return failed
 
     return await context.write(operation)

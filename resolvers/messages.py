@@ -182,12 +182,12 @@ async def add_messages(context: Context, values: Values) -> Added:
             )
             session = await insert_row(write, sessions, SessionRow, row)
         added = await append(write, context, session, batch, owner, forms_memories=forms)
-        return await _form(write, context, added) if forms else added
+        return await form(write, context, added) if forms else added
 
     return await context.write(operation)
 
 
-async def _form(write: Transaction, context: Context, added: Added) -> Added:
+async def form(write: Transaction, context: Context, added: Added) -> Added:
     """Forms memories of what is new; of what had been kept before they are there already."""
     session, count = added.session, len(added.new)
     if context.asks_model and count:

@@ -1,5 +1,6 @@
 """Memories that are formed of messages without a model: by rules, and summaries of sentences said."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,24 @@ def test_a_statement_becomes_a_memory_with_its_source(ada: Server) -> None:
 @pytest.mark.parametrize("role", ["ASSISTANT", "SYSTEM", "TOOL"])
 def test_only_users_speak_of_themselves(ada: Server, role: str) -> None:
     assert formed(add(ada, "I live in Turin.", role=role, userId="ada")) == []
+
+
+def test_who_bears_another_name_does_not_speak_for_the_user(server: Server) -> None:
+    server.accepted(USER, userId="ada", name="Ada Lovelace")
+    server.accepted(USER, userId="nobody")
+    for number, (user, name, formed_of_it) in enumerate(
+        [
+            ("ada", "ada_l", True),
+            ("ada", "Bob", False),
+            ("ada", None, True),
+            ("nobody", "Bob", True),
+            (None, "Bob", True),
+        ]
+    ):
+        said = [{"role": "USER", "name": name, "content": "I live in Turin."}]
+        owner = {} if user is None else {"userId": user}
+        payload = server.accepted(ADD, sessionId=f"s{number}", messages=said, **owner)
+        assert bool(payload["memories"]) == formed_of_it, (user, name)
 
 
 def test_nothing_is_formed_where_the_application_says_so(ada: Server) -> None:
@@ -335,6 +354,24 @@ def test_an_export_takes_along_what_formation_needs_to_know(ada: Server, tmp_pat
         assert said(known(other, history=True)) == ["I live in Milan"]
     finally:
         other.close()
+
+
+def test_an_imported_conversation_forms_memories_once(ada: Server, tmp_path: Path) -> None:
+    add(ada, "I live in Milan.", at="2022-01-01T00:00:00Z", userId="ada")
+    lines: list[dict[str, Any]] = [{"type": "session", "sessionId": "old", "userId": "ada"}]
+    for year, text, more in [
+        (2018, "I live in Turin.", {}),
+        (2019, "I'm vegan.", {}),
+        (2020, "I like hiking.", {"formMemories": False}),
+    ]:
+        line = {"type": "message", "sessionId": "old", "role": "USER", "content": text}
+        lines.append({**line, "createdAt": f"{year}-01-01T00:00:00Z", **more})
+    (tmp_path / "old.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
+    for _ in range(2):
+        with (tmp_path / "old.ndjson").open("rb") as file:
+            import_file(file, Settings(database_url=f"sqlite:///{ada.path}"), size=None)
+        assert sorted(said(known(ada))) == ["I live in Milan", "I'm vegan"]
+        assert len(known(ada, history=True)) == 3
 
 
 def test_what_the_application_has_replaced_is_left_as_it_is(ada: Server) -> None:

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Api, Process, Server
+from conftest import REPOSITORY, Process, Server
+from pydantic import ValidationError
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 import resolvers.jobs
+from models import tables
+from models.statements import Statement
+from recallql.archive import import_file
+from recallql.settings import Settings
 from tests.model_server import Json, ModelServer, Reply
 
 ERRORS = "userErrors { code message path }"
@@ -87,28 +93,28 @@ def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Ser
     running.close()
 
 
-def add(server: Api, *texts: str, session: str = "chat", **fields: Any) -> list[str]:
+def add(server: Server | Process, *texts: str, session: str = "chat", **fields: Any) -> list[str]:
     said = [{"role": "USER", "content": text} for text in texts]
     payload = server.accepted(ADD, sessionId=session, userId="ada", messages=said, **fields)
     return [message["id"] for message in payload["messages"]]
 
 
-def known(server: Api, **filter: Any) -> list[Json]:
+def known(server: Server | Process, **filter: Any) -> list[Json]:
     """Ada's memories apart from summaries, oldest first."""
     filter = {"kinds": ["FACT", "PREFERENCE", "EVENT"], **filter}
     return server.graphql(KNOWN, filter=filter)["user"]["memories"]["nodes"][::-1]
 
 
-def said(server: Api, **filter: Any) -> list[str]:
+def said(server: Server | Process, **filter: Any) -> list[str]:
     return [memory["content"] for memory in known(server, **filter)]
 
 
-def summary(server: Api) -> str | None:
+def summary(server: Server | Process) -> str | None:
     found = server.graphql(SUMMARY)["session"]["summary"]
     return found and found["content"]
 
 
-def jobs(server: Api) -> list[dict[str, Any]]:
+def jobs(server: Server | Process) -> list[dict[str, Any]]:
     columns = ["session_key", "project", "status", "after", "through", "edited", "attempts", "due"]
     columns += ["claim", "error", "created", "updated"]
     return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
@@ -123,11 +129,11 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     return found
 
 
-def done(server: Api) -> None:
+def done(server: Server | Process) -> None:
     until(lambda: not jobs(server))
 
 
-def command(server: Api, *arguments: str) -> str:
+def command(server: Server | Process, *arguments: str) -> str:
     """What `recallql jobs …` prints, on the database of a server that runs."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
     url = f"sqlite:///{server.path}"
@@ -336,6 +342,16 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     assert command(ada) == ""
 
 
+def test_an_import_has_its_messages_read_by_the_server(ada: Server, model: ModelServer, tmp_path: Path) -> None:
+    lines: list[Json] = [{"type": "session", "sessionId": "old", "userId": "ada"}]
+    lines += [{"type": "message", "sessionId": "old", "role": "USER", "content": f"turn {n}"} for n in range(3)]
+    (tmp_path / "old.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
+    with (tmp_path / "old.ndjson").open("rb") as file:
+        import_file(file, Settings(database_url=f"sqlite:///{ada.path}", **settings_for(model)), size=None)
+    done(ada)
+    assert len(known(ada)) == 3
+
+
 def test_attempts_have_an_end(ada: Server, model: ModelServer) -> None:
     model.always = Reply(500)
     add(ada, "one")
@@ -389,6 +405,8 @@ def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServe
     ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
     done(ada)
     assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["We sail on Tuesday."]
+    assert [turn["content"] for turn in shown(model.asked[1].body)["before"]] == ["The boat is red.", "It leaks."]
+    assert summary(ada) == "1 turns, the last We sail on Tuesday."
     assert "It was said: We sail on Monday." not in said(ada, history=True)
     assert "It was said: We sail on Tuesday." in said(ada)
 
@@ -402,6 +420,20 @@ def test_what_is_deleted_while_the_model_reads_leaves_nothing(ada: Server, model
     done(ada)
     assert said(ada, history=True) == ["It was said: The boat is red."]
     assert summary(ada) is None
+
+
+def test_no_summary_tells_what_was_deleted_while_the_model_read_it(ada: Server, model: ModelServer) -> None:
+    model.chat = lambda body: answer(summary=f"It was said: {shown(body)['before']} {shown(body)['summary']}")
+    first, *_ = add(ada, "We sail on Monday.")
+    done(ada)
+    model.hold.clear()
+    add(ada, "The boat is red.")
+    model.wait_for(2)
+    ada.accepted(DELETE, id=first)
+    model.hold.set()
+    done(ada)
+    assert "Monday" in json.dumps(model.asked[1].body)
+    assert "Monday" not in str(ada.tables()["memories"])
 
 
 @pytest.mark.parametrize("way", ["erasure", "soft deletion", "permanent deletion"])
@@ -505,13 +537,8 @@ def test_a_claim_that_ran_out_writes_nothing(ada: Server, model: ModelServer, tm
 
 
 async def _run_out(server: Server) -> None:
-    from sqlalchemy import update
-
-    from models.statements import Statement
-    from models.tables import jobs as table
-
     database = server.app.state.database
-    await database.write(lambda write: write.execute(Statement(update(table).values(due_at="2000")), {}))
+    await database.write(lambda write: write.execute(Statement(update(tables.jobs).values(due_at="2000")), {}))
 
 
 @pytest.mark.parametrize(
@@ -526,9 +553,11 @@ async def _run_out(server: Server) -> None:
     ],
 )
 def test_settings_of_a_model_are_checked(wrong: dict[str, str], word: str) -> None:
-    from pydantic import ValidationError
-
-    from recallql.settings import Settings
-
     with pytest.raises(ValidationError, match=word):
         Settings(**{"chat_model": "small", **wrong})  # type: ignore[arg-type]
+
+
+def test_a_model_needs_an_http_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recallql.settings.find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match=r"recallql\[model\]"):
+        Settings(chat_base_url="http://models.example/v1", chat_model="small")

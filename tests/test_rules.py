@@ -49,6 +49,15 @@ STATED = {
 }
 
 NOTHING = [
+    "I am a language model.",
+    "I'm a helpful assistant.",
+    "You are a doctor. My name is Alice.",
+    "Which one is right?\n1. I live in Rome.\n2. I work at Fiat.\n- I'm vegan.",
+    "I work at Christmas.",
+    "I work at Nights",
+    "I moved to Claude from ChatGPT.",
+    "I moved to Marketing last year.",
+    "Let's play! My name is Robin Hood.",
     "I live in Rome, but not any more.",
     "I live in Rome or Milan?",
     "I live in Rome, what do you think?",
