@@ -1,0 +1,132 @@
+"""A client of endpoints that speak OpenAI's protocol.
+
+ModelError           why there is no answer; the words name neither the key nor what was sent
+├── TryAgain         may go better another time: connection, time, 408, 409, 425, 429, 5xx; `after` seconds, if told
+│   └── Malformed    an answer that is not what was asked for: models and proxies err now and then
+└── Rejected         will not go better: any other status (a wrong key, an unknown model, a redirect)
+"""
+
+import re
+from asyncio import timeout
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import orjson
+
+ANSWER_BYTES = 32 * 1024 * 1024
+"""What is read of an answer, at most."""
+LONGEST_PAUSE = 3600.0
+"""Seconds that an endpoint can have itself left alone, at most."""
+
+_again = {408, 409, 425, 429}
+_identifier = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class ModelError(Exception):
+    """The root; see the module."""
+
+
+class TryAgain(ModelError):
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Malformed(TryAgain):
+    pass
+
+
+class Rejected(ModelError):
+    pass
+
+
+class ModelEndpoint:
+    """One endpoint, under its `base_url` (as `https://api.openai.com/v1`), used from one event loop; closed by `close`.
+
+    `patience` is in seconds, for a whole answer.
+    """
+
+    def __init__(
+        self, base_url: str, key: str = "", *, patience: float = 60.0, answer_bytes: int = ANSWER_BYTES
+    ) -> None:
+        self._url = httpx.URL(base_url)
+        self._key = key
+        self._patience = patience
+        self._largest = answer_bytes
+        # Nothing compressed, so that what is read is as long as what it becomes.
+        headers = {"accept": "application/json", "accept-encoding": "identity", "content-type": "application/json"}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._client = httpx.AsyncClient(headers=headers, timeout=patience)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer's JSON object; `path` is below the base, as `chat/completions`. Tries once."""
+        url = self._url.copy_with(path=f"{self._url.path.rstrip('/')}/{path}")
+        try:
+            async with (
+                timeout(self._patience),
+                self._client.stream("POST", url, content=orjson.dumps(body)) as response,
+            ):
+                raw = await self._read(response)
+        except TimeoutError as error:
+            raise TryAgain(f"no answer within {self._patience:g} seconds") from error
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            raise TryAgain(f"no connection to {self._url.host}, or a broken one ({type(error).__name__})") from error
+        if response.status_code != 200:
+            raise self._refusal(response, raw)
+        try:
+            answer = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise Malformed("the answer is no JSON") from error
+        if not isinstance(answer, dict):
+            raise Malformed("the answer is no JSON object")
+        return answer
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self._largest:
+                raise Malformed(f"the answer has more than {self._largest} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _refusal(self, response: httpx.Response, raw: bytes) -> ModelError:
+        status = response.status_code
+        reason = f"HTTP {status}{self._code(raw)}"
+        if status in _again or status >= 500:
+            return TryAgain(reason, after=_pause(response.headers.get("retry-after")))
+        if response.is_redirect:
+            return Rejected(f"{reason}, a redirect: give the address that it leads to")
+        return Rejected(reason)
+
+    def _code(self, raw: bytes) -> str:
+        """The endpoint's own code for an error; not its words, which may repeat the key or what was sent."""
+        with suppress(orjson.JSONDecodeError, KeyError, TypeError):
+            error = orjson.loads(raw)["error"]
+            code = error.get("code") or error.get("type") if isinstance(error, dict) else None
+            if isinstance(code, str) and _identifier.fullmatch(code) and not (self._key and self._key in code):
+                return f" ({code})"
+        return ""
+
+
+def _pause(header: str | None) -> float | None:
+    """The seconds of a `Retry-After`, which are a number or a date; None for one that can't be read."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(header).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    # A comparison that NaN does not pass either.
+    return min(seconds, LONGEST_PAUSE) if seconds > 0 else None
