@@ -20,9 +20,10 @@ from models.errors import DataError
 from models.migrate import backups_of, migrate
 from recallql import __version__
 from recallql.credentials import Credentials
+from recallql.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.http import Endpoint
-from recallql.indexing import keep_indexed
+from recallql.indexing import encoding_status, keep_encoded, keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
@@ -83,16 +84,20 @@ def create_app(settings: Settings) -> Application:
         )
         app.state.database = database
         credentials = Credentials(database, settings)
-        app.endpoint = Endpoint(database, executor, clock, credentials, settings)
+        app.state.embeddings = embeddings = Embeddings(settings)
+        app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, settings)
+        embeddings.start()
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
+        encoding = asyncio.create_task(keep_encoded(database, embeddings))
         try:
             yield
         finally:
-            for task in (purging, indexing):
+            for task in (purging, indexing, encoding):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await embeddings.close()
             await credentials.close()
             await database.close()
 
@@ -122,12 +127,15 @@ async def _health(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    """Whether it can do its work: the database takes a durable write."""
+    """Whether it can do its work: the database takes a durable write. Without its models it can; how they stand is
+    said."""
+    state = request.app.state
     try:
-        await request.app.state.database.check()
+        await state.database.check()
+        models = {"embeddings": await encoding_status(state.database, state.embeddings)}
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-    return JSONResponse({"status": "ready", "version": __version__})
+    return JSONResponse({"status": "ready", "version": __version__, "models": models})
 
 
 async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:

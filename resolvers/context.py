@@ -1,4 +1,4 @@
-"""What every operation is given: the database, whom the request speaks for, and the clock."""
+"""What every operation is given: the database, whom the request speaks for, the clock, and a model if there is one."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from models.database import Database, Reader, Transaction
 from models.scope import Scope
 from models.statements import Record
+from resolvers.embeddings import Encoder
 from resolvers.errors import Forbidden
 from resolvers.times import Clock
 
@@ -20,6 +21,7 @@ class Context:
     database: Database
     clock: Clock
     scope: Scope = field(default_factory=Scope)
+    encoder: Encoder | None = None
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 

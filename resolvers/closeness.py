@@ -1,0 +1,73 @@
+"""Closeness: how near a text's vectors come to a question's. Imported only where there is a model: it needs numpy.
+
+Late interaction (MaxSim): each vector of the question looks for the vector of the text that is nearest to it. How near
+that is means little by itself, for common words have something near in every text; so it is judged by how much nearer
+it is than usual, in standard deviations over all the texts, and a word counts by how rare it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy import float32
+from numpy.typing import NDArray
+
+from resolvers.embeddings import QuestionVectors
+
+TOGETHER = 512
+"""Vectors that are unpacked at once: more leave the processor's cache."""
+
+LEAST = 30
+"""Texts that the usual closeness is made of, at least; where there are fewer the model's own is counted in."""
+
+USUAL, SPREAD = 0.3, 0.1
+"""What closeness usually is, where there is nothing to see it from."""
+
+# The eight signs in a byte, as numbers.
+_signs = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(float32) * 2 - 1
+
+
+def packed(vectors: NDArray[float32]) -> bytes:
+    """Vectors as they are kept: the sign of each number, a bit for it; in whole bytes for each vector."""
+    return np.packbits(vectors > 0, axis=1).tobytes()
+
+
+def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> NDArray[float32]:
+    """For each text (row) and vector of the question (column) the nearest's cosine; NaN for a text without vectors."""
+    asked = question.vectors
+    width = -(-asked.shape[1] // 8)
+    if asked.shape[1] % 8:
+        asked = np.pad(asked, ((0, 0), (0, -asked.shape[1] % 8)))
+    # Of another width is what was damaged.
+    counts = [len(vectors) // width if vectors and len(vectors) % width == 0 else 0 for vectors in kept]
+    raw = np.frombuffer(b"".join(v for v, n in zip(kept, counts, strict=True) if n and v), np.uint8).reshape(-1, width)
+    every = np.empty((len(raw), len(asked)), float32)
+    turned = np.ascontiguousarray(asked.T) / float32(np.sqrt(question.vectors.shape[1]))
+    for start in range(0, len(raw), TOGETHER):
+        some = raw[start : start + TOGETHER]
+        np.matmul(_signs[some].reshape(len(some), width * 8), turned, out=every[start : start + len(some)])
+    found = np.full((len(kept), len(asked)), np.nan, float32)
+    has = np.array(counts) > 0
+    if len(every):
+        ends = np.cumsum(np.array(counts)[has])
+        found[has] = np.maximum.reduceat(every, np.concatenate(([0], ends[:-1])), axis=0)
+    return found
+
+
+def usual(found: Sequence[NDArray[float32]]) -> tuple[list[float], list[float]]:
+    """For each vector of the question the mean of its closeness to all texts, and the standard deviation."""
+    every = np.concatenate(found)
+    every = every[~np.isnan(every[:, 0])].astype(np.float64)
+    missing = max(0, LEAST - len(every))
+    count = len(every) + missing
+    means = (every.sum(0) + missing * USUAL) / count
+    squares = ((every - means) ** 2).sum(0) + missing * (SPREAD**2 + (USUAL - means) ** 2)
+    return [round(mean, 4) for mean in means.tolist()], [round(d, 4) for d in np.sqrt(squares / count).tolist()]
+
+
+def unusual(
+    found: NDArray[float32], weights: Sequence[float], means: Sequence[float], deviations: Sequence[float]
+) -> list[float]:
+    """For each text by how much it is nearer than usual, in standard deviations; 0 for a text without vectors."""
+    weight = np.array(weights) if any(weights) else np.ones(len(means))
+    scores = ((found - np.array(means)) / np.maximum(deviations, 1e-3)) @ (weight / weight.sum())
+    return np.nan_to_num(scores).tolist()
