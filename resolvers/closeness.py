@@ -22,10 +22,6 @@ LEAST = 30
 USUAL, SPREAD = 0.3, 0.1
 """What closeness usually is, where there is nothing to see it from."""
 
-# The eight signs in a byte, as numbers.
-_signs = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(float32) * 2 - 1
-
-
 def packed(vectors: NDArray[float32]) -> bytes:
     """Vectors as they are kept: the sign of each number, a bit for it; in whole bytes for each vector."""
     return np.packbits(vectors > 0, axis=1).tobytes()
@@ -43,8 +39,11 @@ def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> NDArra
     every = np.empty((len(raw), len(asked)), float32)
     turned = np.ascontiguousarray(asked.T) / float32(np.sqrt(question.vectors.shape[1]))
     for start in range(0, len(raw), TOGETHER):
-        some = raw[start : start + TOGETHER]
-        np.matmul(_signs[some].reshape(len(some), width * 8), turned, out=every[start : start + len(some)])
+        some = np.unpackbits(raw[start : start + TOGETHER], axis=1).astype(float32)
+        np.matmul(some, turned, out=every[start : start + TOGETHER])
+    # A bit says 0 or 1, and stands for -1 or 1.
+    every *= 2
+    every -= turned.sum(0)
     found = np.full((len(kept), len(asked)), np.nan, float32)
     has = np.array(counts) > 0
     if len(every):

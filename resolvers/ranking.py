@@ -27,8 +27,15 @@ NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
-CLOSENESS = 0.25
+CLOSENESS = 0.2
 """What a standard deviation of closeness counts."""
+
+HALF_IDEAL = 0.5
+"""The share of the ideal score by words that closeness is measured by where no text reaches it: the less the words say,
+the more it counts."""
+
+WIDER = 1.5
+"""What the rest of the sentence counts for with closeness, which takes the scores further apart."""
 
 CLOSE_NEIGHBOURS = {-2: 0.1, -1: 0.3, 1: 0.2, 2: 0.1}
 """What the closeness counts of the text so many turns before or after."""
@@ -155,16 +162,18 @@ def rank(
     scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
     best = statistics.best or max((score for own in scores for score in own.values()), default=0.0)
     ideal = sum(weights) * (1 + SATURATION)
+    besides = best
     if close is not None:
-        # Where no text has any of the words, closeness alone decides.
-        worth = CLOSENESS * (best or ideal / 4)
+        scale = max(best, HALF_IDEAL * ideal)
+        besides = WIDER * scale
         scores = [
-            _with_closeness(kind.turns, own, near, worth) for kind, own, near in zip(kinds, scores, close, strict=True)
+            _with_closeness(kind.turns, own, near, CLOSENESS * scale)
+            for kind, own, near in zip(kinds, scores, close, strict=True)
         ]
     ranked: list[list[tuple[float, Turn]]] = []
     for kind, own in zip(kinds, scores, strict=True):
         whole = [(kind.turns[index], score) for index, score in own.items()]
-        evidence = [(turn, _besides(turn, question, score, best)) for turn, score in whole]
+        evidence = [(turn, _besides(turn, question, score, besides)) for turn, score in whole]
         ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
     return ranked, replace(statistics, best=best)
 
