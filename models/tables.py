@@ -296,6 +296,15 @@ class VectorModel(SQLModel, table=True):
     model: str = text_column(nullable=False)
 
 
+class Lease(SQLModel, table=True):
+    """Which process does a work of the background that is enough to be done by one, and until when (Unix time, ms)."""
+
+    __tablename__ = "leases"
+    name: str = Field(sa_column=Column(Words, primary_key=True))
+    holder: bytes = Field(sa_column=Column(Key, nullable=False))
+    until: int = integer_column()
+
+
 class Erasure(SQLModel, table=True):
     """What remains of an erased user: the hash that its key is, and when. A token issued before stays useless."""
 
@@ -336,5 +345,5 @@ users, agents, sessions, messages = table(User), table(Agent), table(Session), t
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
 message_vectors, memory_vectors = table(MessageVectors), table(MemoryVectors)
-document_vectors, vector_models = table(DocumentVectors), table(VectorModel)
+document_vectors, vector_models, leases = table(DocumentVectors), table(VectorModel), table(Lease)
 api_keys, signing_keys = table(ApiKey), table(SigningKey)

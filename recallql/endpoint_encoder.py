@@ -1,5 +1,6 @@
 """Vectors by an endpoint that speaks OpenAI's protocol: one for each text."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from recallql.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
 from resolvers.closeness import packed
-from resolvers.embeddings import QuestionVectors
+from resolvers.embeddings import WHOLE, QuestionVectors
 
 LONGEST = 8_000
 """Characters of a text that are sent, about what most models take."""
@@ -42,7 +43,9 @@ class EndpointEncoder:
         known = self._questions.get(text)
         if known is None and time.monotonic() >= self._resting_until:
             try:
-                known = QuestionVectors([""], await self._ask(self._at_once, [text[:ASKED_CHARACTERS]]))
+                # In a task of its own: a request may run without one, which time limits need.
+                asking = asyncio.create_task(self._ask(self._at_once, [text[:ASKED_CHARACTERS]]))
+                known = QuestionVectors([WHOLE], await asking)
             except ModelError as error:
                 self._resting_until = time.monotonic() + REST
                 self._report(_told(error))

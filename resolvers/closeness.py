@@ -11,16 +11,20 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from resolvers.embeddings import QuestionVectors
+from resolvers.embeddings import WHOLE, QuestionVectors
 
 TOGETHER = 512
 """Vectors that are unpacked at once: more leave the processor's cache."""
 
+PRECISION = 1024
+"""The parts that a number of the question's vectors is cut into."""
+
 LEAST = 30
 """Texts that the usual closeness is made of, at least; where there are fewer the model's own is counted in."""
 
-USUAL, SPREAD = 0.3, 0.1
+USUAL, SPREAD = 0.2, 0.1
 """What closeness usually is, where there is nothing to see it from."""
+
 
 def packed(vectors: NDArray[float32]) -> bytes:
     """Vectors as they are kept: the sign of each number, a bit for it; in whole bytes for each vector."""
@@ -29,21 +33,27 @@ def packed(vectors: NDArray[float32]) -> bytes:
 
 def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> NDArray[float32]:
     """For each text (row) and vector of the question (column) the nearest's cosine; NaN for a text without vectors."""
-    asked = question.vectors
+    # Whole numbers add up to the same in any order, and a page must not differ from the one before by a rounding.
+    asked = np.rint(question.vectors * PRECISION)
     width = -(-asked.shape[1] // 8)
     if asked.shape[1] % 8:
         asked = np.pad(asked, ((0, 0), (0, -asked.shape[1] % 8)))
-    # Of another width is what was damaged.
-    counts = [len(vectors) // width if vectors and len(vectors) % width == 0 else 0 for vectors in kept]
+    # Of another width is what was damaged, or made by a model that has changed under its name.
+    single = question.words == [WHOLE]
+    counts = [
+        0 if not vectors or len(vectors) % width or (single and len(vectors) != width) else len(vectors) // width
+        for vectors in kept
+    ]
     raw = np.frombuffer(b"".join(v for v, n in zip(kept, counts, strict=True) if n and v), np.uint8).reshape(-1, width)
     every = np.empty((len(raw), len(asked)), float32)
-    turned = np.ascontiguousarray(asked.T) / float32(np.sqrt(question.vectors.shape[1]))
+    turned = np.ascontiguousarray(asked.T)
     for start in range(0, len(raw), TOGETHER):
         some = np.unpackbits(raw[start : start + TOGETHER], axis=1).astype(float32)
         np.matmul(some, turned, out=every[start : start + TOGETHER])
     # A bit says 0 or 1, and stands for -1 or 1.
     every *= 2
     every -= turned.sum(0)
+    every /= float32(PRECISION * np.sqrt(question.vectors.shape[1]))
     found = np.full((len(kept), len(asked)), np.nan, float32)
     has = np.array(counts) > 0
     if len(every):
@@ -68,5 +78,5 @@ def unusual(
 ) -> list[float]:
     """For each text by how much it is nearer than usual, in standard deviations; 0 for a text without vectors."""
     weight = np.array(weights) if any(weights) else np.ones(len(means))
-    scores = ((found - np.array(means)) / np.maximum(deviations, 1e-3)) @ (weight / weight.sum())
+    scores = ((found - np.array(means)) / np.maximum(deviations, 1e-3) * (weight / weight.sum())).sum(1)
     return np.nan_to_num(scores).tolist()

@@ -9,8 +9,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+WHOLE = ""
+"""The word of a vector that is of a whole text."""
+
+
 class QuestionVectors(NamedTuple):
-    """A question as vectors of length 1, in rows: of one of its words each, or one of the whole with the word ""."""
+    """A question as vectors of length 1, in rows: of one of its words each, or one of the `WHOLE`."""
 
     words: list[str]
     vectors: "NDArray[float32]"

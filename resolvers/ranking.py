@@ -81,7 +81,7 @@ class Statistics:
     count: int
     frequencies: Sequence[int]
     lengths: Sequence[float]
-    best: float = 0.0
+    best: float | None = None
     usual: Usual | None = None
 
     def weights(self) -> list[float]:
@@ -160,7 +160,9 @@ def rank(
     """
     weights = statistics.weights()
     scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
-    best = statistics.best or max((score for own in scores for score in own.values()), default=0.0)
+    best = statistics.best
+    if best is None:
+        best = max((score for own in scores for score in own.values()), default=0.0)
     ideal = sum(weights) * (1 + SATURATION)
     besides = best
     if close is not None:
@@ -192,7 +194,7 @@ def _with_closeness(
             spread[other] += CLOSE_NEIGHBOURS[-distance] * close[index]
     scores = {index: max(score + worth * spread[index], LEAST_OF_WORDS * score) for index, score in by_words.items()}
     for index, near in enumerate(spread):
-        if near >= CLOSE_ENOUGH and index not in scores:
+        if near > 0 and max(near, close[index]) >= CLOSE_ENOUGH and index not in scores:
             scores[index] = worth * near
     return scores
 

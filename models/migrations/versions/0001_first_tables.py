@@ -242,6 +242,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])
     op.create_table(
+        "leases",
+        sa.Column("name", Words, nullable=False),
+        sa.Column("holder", Key, nullable=False),
+        sa.Column("until", Number, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+    )
+    op.create_table(
         "vector_models",
         sa.Column("name", Words, nullable=False),
         sa.Column("model", Words, nullable=False),
