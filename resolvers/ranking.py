@@ -60,13 +60,14 @@ class Turn(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What closeness was judged by: the model; through which number each kind's texts had vectors; and the mean and the
-    deviation for each vector of the question."""
+    """What closeness was judged by: the model; through which number each kind's texts had vectors; the mean and the
+    deviation for each vector of the question; and the mean length of texts (see `resolvers.closeness`)."""
 
     model: str
     through: list[int]
     means: list[float]
     deviations: list[float]
+    length: float
 
 
 @dataclass(frozen=True)

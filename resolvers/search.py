@@ -293,7 +293,7 @@ async def _closeness(
     def judge() -> tuple[Usual, list[list[float]]]:
         near = [closeness(vectors, one) for one in kept]
         by = before or Usual(model, through, *usual(near))
-        return by, [unusual(one, words, by.means, by.deviations) for one in near]
+        return by, [unusual(one, words, by) for one in near]
 
     by, close = await asyncio.to_thread(judge)
     return replace(statistics, usual=by), close
@@ -396,7 +396,7 @@ def _position(asked: Asked, cursor: str) -> tuple[Place, Statistics]:
             if usual is not None:
                 numbers += usual.through
                 fits = fits and len(usual.through) == len(asked.scopes) and len(usual.means) == len(usual.deviations)
-                fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations))
+                fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations, usual.length))
             if fits and all(isfinite(number) and 0 <= number < 2**53 for number in numbers):
                 place = Place(float(worse), int(scope), bytes.fromhex(key), int(position))
                 return place, Statistics(count, frequencies, lengths, best, usual)

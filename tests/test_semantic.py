@@ -23,6 +23,7 @@ from recallql.minilm import MiniLM
 from recallql.wordpiece import WordPiece, split
 from resolvers.closeness import closeness, packed, unusual, usual
 from resolvers.embeddings import QuestionVectors
+from resolvers.ranking import Usual
 
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
@@ -184,12 +185,14 @@ def test_closeness_is_the_nearest_vectors_cosine_by_its_signs() -> None:
     near = closeness(QuestionVectors(["a", "b", "c"], asked), kept)
     for row, text in ((0, texts[0]), (2, texts[1]), (5, texts[2])):
         expected = (np.sign(text) @ asked.T / np.sqrt(20)).max(0)
-        np.testing.assert_allclose(near[row], expected, atol=2e-3)
-    assert np.isnan(near[[1, 3, 4]]).all()
-    means, deviations = usual([near])
-    scores = unusual(near, [1.0, 0.0, 0.0], means, deviations)
+        np.testing.assert_allclose(near.cosines[row], expected, atol=2e-3)
+        assert near.lengths[row] == np.log2(len(text))
+    assert np.isnan(near.cosines[[1, 3, 4]]).all()
+    scores = unusual(near, [1.0, 0.0, 0.0], Usual("any", [6], *usual([near])))
     assert (scores[1], scores[3], scores[4]) == (0, 0, 0)
-    assert scores[2] > scores[0]
+    # The nearest of 700 is nearer than one, but not by as much as it would be by chance.
+    assert near.cosines[2, 0] > near.cosines[0, 0]
+    assert scores[2] < scores[0]
 
 
 # Installing it
