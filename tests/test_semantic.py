@@ -364,7 +364,12 @@ def test_search_goes_on_without_a_model_that_is_not_whole(
 
 
 def with_endpoint(start: Callable[..., Server], endpoint: ModelServer, path: Path | None = None, **more: Any) -> Server:
-    settings = {"embeddings_base_url": endpoint.url, "embeddings_model": "tiny", "embeddings_api_key": "sk-secret"}
+    settings = {
+        "embeddings": "auto",
+        "embeddings_base_url": endpoint.url,
+        "embeddings_model": "tiny",
+        "embeddings_api_key": "sk-secret",
+    }
     return start(path, **settings | more)
 
 
@@ -478,6 +483,7 @@ def test_another_model_replaces_the_vectors_and_none_leaves_them(
 
 def test_two_processes_share_the_work(serve: Callable[..., Process], endpoint: ModelServer) -> None:
     variables = {"RECALLQL_EMBEDDINGS_BASE_URL": endpoint.url, "RECALLQL_EMBEDDINGS_MODEL": "tiny"}
+    variables["RECALLQL_EMBEDDINGS"] = "endpoint"
     both = serve("--workers", "2", env=variables)
     for _ in range(3):
         add(both, "talk", *(f"{text} {time.monotonic()}" for text in TALK))
