@@ -71,6 +71,14 @@ class Server:
             raise SystemExit(f"{self.name} refuses {body['operationName']}: {text[:1000]!r}")
         return answer["data"]
 
+    def ready(self) -> Any:
+        """What it says of itself."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", "/ready")
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
     def load(self, bodies: Path, connections: int, seconds: float, *, most: int | None = None) -> dict[str, Any]:
         """The client's tally of one stretch of load, `most` requests at most, with the CPU time that an answer took."""
         before = self.cpu_seconds()

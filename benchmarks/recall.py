@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -23,7 +24,12 @@ from typing import Any, NamedTuple
 from benchmarks.process import ROOT, Server
 
 LOCOMO = ROOT.parent / "shared" / "data" / "locomo"
-CONFIGURATIONS: dict[str, dict[str, str]] = {"default": {}}
+ENDPOINT = {name: value for name, value in os.environ.items() if name.startswith("RECALLQL_EMBEDDINGS_")}
+CONFIGURATIONS: dict[str, dict[str, str]] = {
+    "default": {"RECALLQL_EMBEDDINGS": "off"},
+    "semantic": {"RECALLQL_EMBEDDINGS": "local"},
+    **({"endpoint": {"RECALLQL_EMBEDDINGS": "endpoint", **ENDPOINT}} if ENDPOINT else {}),
+}
 """What the server is started with, as environment variables."""
 
 RANKS = (5, 10, 20)
@@ -83,11 +89,34 @@ def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
             return {message["messageId"] for message in found["recalled"] if message["content"] in found["text"]}
 
         try:
+            _encode(server, Path(folder) / "server.db")
             yield Way(find, context, server.cpu_seconds)
         finally:
             server.stop()
             for name in settings:
                 del os.environ[name]
+
+
+def _encode(server: Server, database: Path) -> None:
+    """Waits until every message has its vectors, and tells what they cost."""
+    with closing(sqlite3.connect(database)) as connection:
+        messages = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
+        before = _size(connection)
+        start = server.cpu_seconds()
+        while (model := server.ready()["models"]["embeddings"]).get("waiting", model["source"] != "off"):
+            if model["status"] == "unavailable":
+                raise SystemExit(f"there are no vectors: {model['reason']}")
+            time.sleep(0.2)
+        if model["source"] != "off":
+            rate = messages / (server.cpu_seconds() - start)
+            bytes_more = (_size(connection) - before) / messages
+            print(f"{model['model']}: {rate:.0f} messages encoded per CPU second, {bytes_more:.0f} bytes a message")
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages, of = (connection.execute(f"PRAGMA page_{what}").fetchone()[0] for what in ("count", "size"))
+    return pages * of
 
 
 def by_fts5(data: Path) -> Iterator[Way]:

@@ -9,11 +9,14 @@ from models.search import forget_words
 from models.statements import CrossJoin, Parents, Record, Row, Statement, in_project, parent_key, parents
 from models.tables import (
     deleted_messages,
+    document_vectors,
     documents,
     erasures,
     jobs,
     memories,
     memory_sources,
+    memory_vectors,
+    message_vectors,
     messages,
     session_deletions,
     sessions,
@@ -53,7 +56,18 @@ _left_of_user = [
 ]
 _left_of_sessions = [
     Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
-    for table in (messages, deleted_messages, session_deletions, memories, memory_sources, jobs)
+    for table in (messages, message_vectors, deleted_messages, session_deletions, memories, memory_sources, jobs)
+]
+# By the keys of what was the user's.
+_left_of_rows = [
+    (
+        Statement(select(owned.c.key).where(condition)),
+        Statement(_count(CrossJoin(parents, table)).where(table.c.key == parent_key)),
+    )
+    for owned, condition, table in (
+        (memories, _own_memories, memory_vectors),
+        (documents, documents.c.user_key == _user, document_vectors),
+    )
 ]
 
 _erasure = Statement(select(erasures.c.erased_at).where(erasures.c.key == _user))
@@ -73,6 +87,9 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     values = {**scope.values, "user": user["key"]}
     counted = {name: (await write.fetch(statement, values))[0]["count"] for name, statement in _counts.items()}
     own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values)])
+    own_rows = [
+        (left, Parents([row["key"] for row in await write.fetch(keys, values)]).values) for keys, left in _left_of_rows
+    ]
     await forget_sources(write, "user", values)
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
@@ -80,10 +97,11 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     await delete_row(write, users, user)
     await write.execute(_forget_erasure, values)
     await insert_row(write, erasures, Row, {"key": user["key"], "erased_at": now})
-    for statements, bound in ((_left_of_user, values), (_left_of_sessions, own_sessions.values)):
-        for statement in statements:
-            if (await write.fetch(statement, bound))[0]["count"]:
-                raise RuntimeError(f"the erasure left rows behind: {statement.text}")
+    looked_up = [(statement, values) for statement in _left_of_user] + own_rows
+    looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]
+    for statement, bound in looked_up:
+        if (await write.fetch(statement, bound))[0]["count"]:
+            raise RuntimeError(f"the erasure left rows behind: {statement.text}")
     return counted
 
 

@@ -304,6 +304,54 @@ class Document(SQLModel, table=True):
     version: int = integer_column()
 
 
+class MessageVectors(SQLModel, table=True):
+    """What a model says that a message means, for search; `vectors` is null while that waits to be said.
+
+    On SQLite a row here has the `number` of the message. What removes the message removes it.
+    """
+
+    __tablename__ = "message_vectors"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["session_key", "sequence"], ["messages.session_key", "messages.sequence"], ondelete="CASCADE"
+        ),
+    )
+    session_key: bytes = key_column(primary=True)
+    sequence: int = integer_column(primary=True)
+    vectors: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+
+
+class MemoryVectors(SQLModel, table=True):
+    __tablename__ = "memory_vectors"
+    __table_args__ = (ForeignKeyConstraint(["key"], ["memories.key"], ondelete="CASCADE"),)
+    key: bytes = key_column(primary=True)
+    vectors: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+
+
+class DocumentVectors(SQLModel, table=True):
+    __tablename__ = "document_vectors"
+    __table_args__ = (ForeignKeyConstraint(["key"], ["documents.key"], ondelete="CASCADE"),)
+    key: bytes = key_column(primary=True)
+    vectors: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+
+
+class VectorModel(SQLModel, table=True):
+    """Which model all the vectors of a table are of; those of two are never together in one."""
+
+    __tablename__ = "vector_models"
+    name: str = Field(sa_column=Column(Words, primary_key=True))
+    model: str = text_column(nullable=False)
+
+
+class Lease(SQLModel, table=True):
+    """Which process does a work of the background that is enough to be done by one, and until when (Unix time, ms)."""
+
+    __tablename__ = "leases"
+    name: str = Field(sa_column=Column(Words, primary_key=True))
+    holder: bytes = Field(sa_column=Column(Key, nullable=False))
+    until: int = integer_column()
+
+
 class Erasure(SQLModel, table=True):
     """What remains of an erased user: the hash that its key is, and when. A token issued before stays useless."""
 
@@ -343,4 +391,6 @@ def table(model: type[SQLModel]) -> Table:
 users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
+message_vectors, memory_vectors = table(MessageVectors), table(MemoryVectors)
+document_vectors, vector_models, leases = table(DocumentVectors), table(VectorModel), table(Lease)
 api_keys, signing_keys, jobs = table(ApiKey), table(SigningKey), table(Job)

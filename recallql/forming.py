@@ -35,6 +35,10 @@ class Forming:
         )
         self._running: set[asyncio.Task[None]] = set()
 
+    def status(self) -> dict[str, str]:
+        """For `/ready`."""
+        return {"status": "unavailable" if self.problem else "ready", "model": self._settings.chat_model}
+
     async def run(self) -> None:
         """Goes on until it is cancelled; what is under way is then given back, for another one or the next start."""
         try:

@@ -14,6 +14,7 @@ from breadth import Executor, Request
 from breadth.cache import Cache
 from models.database import Database
 from recallql.credentials import Credentials, Unauthenticated
+from recallql.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.heads import JSON, Head, plain_headers, read_head
 from recallql.playground import playground_page
@@ -44,13 +45,20 @@ class Endpoint:
     """The `/graphql` endpoint of one process, from bytes to bytes; as an ASGI application, and for `Protocol`."""
 
     def __init__(
-        self, database: Database, executor: Executor, clock: Clock, credentials: Credentials, settings: Settings
+        self,
+        database: Database,
+        executor: Executor,
+        clock: Clock,
+        credentials: Credentials,
+        embeddings: Embeddings,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._executor = executor
         self._clock = clock
         self._count_tokens = settings.count_tokens
         self._credentials = credentials
+        self._embeddings = embeddings
         self._sites = Sites(settings.origins)
         self._asks_model = bool(settings.chat_base_url)
         self._patience = settings.request_timeout
@@ -143,7 +151,14 @@ class Endpoint:
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
-        context = Context(self._database, self._clock, viewer.scope, self._count_tokens, asks_model=self._asks_model)
+        context = Context(
+            self._database,
+            self._clock,
+            viewer.scope,
+            self._count_tokens,
+            encoder=self._embeddings.encoder,
+            asks_model=self._asks_model,
+        )
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
         # With the older media type every well-formed request is answered by 200, whatever the answer says.
         status = 200 if answer.executed or head.media == JSON else 400

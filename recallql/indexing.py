@@ -1,16 +1,39 @@
-"""The full-text index follows what was written, in batches and in the background."""
+"""What search goes by follows what was written, in batches and in the background."""
 
 import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any
+from uuid import uuid4
 
 import structlog
 
 from models.database import Database
-from models.search import COLLECTIONS, bring_up_to_date
+from models.leases import take_lease
+from models.search import COLLECTIONS, Collection, bring_up_to_date
+from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
+from recallql.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
+from resolvers.users import display_name
 
 log = structlog.get_logger("recallql.indexing")
 
 INDEX_EVERY = 5.0
 """Seconds between two looks for what waits to be put into the index."""
+
+ENCODE_EVERY = 0.5
+"""Seconds between two looks for texts without vectors."""
+
+ENCODED_TOGETHER, ENCODED_CHARACTERS = 32, 20_000
+"""Texts whose vectors are kept in one transaction, and how long they are together; or a single longer one."""
+
+LEASE = 5_000
+"""Milliseconds for which a process has the encoding to itself; two would do the same twice, which harms nothing."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds after which a model that fails is asked again, at most."""
 
 
 async def keep_indexed(database: Database) -> None:
@@ -22,3 +45,79 @@ async def keep_indexed(database: Database) -> None:
                 await bring_up_to_date(database, collection)
         except Exception:
             log.exception("the index could not be brought up to date; it will be tried again")
+
+
+async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
+    """Gives every text its vectors while there is a model; a search goes by words where they are missing."""
+    pause, ours, holder = ENCODE_EVERY, set[str](), uuid4().bytes
+    while embeddings.source != "off":
+        await asyncio.sleep(pause)
+        encoder = embeddings.encoder
+        if encoder is None:
+            continue
+        try:
+            for collection in COLLECTIONS.values():
+                while await _encode_some(database, collection, encoder, ours, holder):
+                    embeddings.report(None)
+        except Unencoded as error:
+            embeddings.report(str(error))
+            pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
+        except Exception:
+            log.exception("texts could not be encoded; it will be tried again")
+            pause = min(max(1.0, 2 * pause), LONGEST_PAUSE)
+        else:
+            pause = ENCODE_EVERY
+
+
+async def _encode_some(
+    database: Database, collection: Collection, encoder: BackgroundEncoder, ours: set[str], holder: bytes
+) -> bool:
+    """Encodes the next texts of a kind; whether there were any that no other process is at. `ours` has the kinds that
+    this process, `holder`, has claimed."""
+    progress = await vector_progress(database.reader, collection)
+    if not (progress.waiting if progress.model == encoder.name else progress.newest):
+        return False
+    take = partial(take_lease, name="vectors", holder=holder, now=time.time_ns() // 1_000_000, length=LEASE)
+    if not await database.write(take):
+        return False
+    if progress.model != encoder.name:
+        if collection.name in ours:
+            raise Unencoded("Another process makes vectors by another model; give all of them the same settings.")
+        # Only once there are vectors to put in their place.
+        await encoder.encode_texts(["a text"])
+        await database.write(partial(claim_vectors, collection=collection, model=encoder.name))
+        progress = await vector_progress(database.reader, collection)
+    ours.add(collection.name)
+    rows = await texts_without_vectors(database.reader, collection, progress.through, ENCODED_TOGETHER)
+    rows = _together(rows)
+    if not rows:
+        return False
+    made = await encoder.encode_texts([spoken(_speaker(row), row["text"]) for row in rows])
+    put = partial(
+        put_vectors, collection=collection, model=encoder.name, through=progress.through, rows=rows, made=made
+    )
+    return await database.write(put)
+
+
+def _together(rows: Sequence[Any]) -> Sequence[Any]:
+    """The first of these texts, as many as are encoded at once: a server that stops waits for that."""
+    sizes = accumulate(len(row["text"]) for row in rows)
+    return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
+
+
+def _speaker(row: Any) -> str | None:
+    if row["role"] == "USER" and row["name"] is None:
+        return display_name(row["user_name"], row["first_name"], row["last_name"])
+    return row["name"]
+
+
+async def encoding_status(database: Database, embeddings: Embeddings) -> dict[str, Any]:
+    """How the model stands, and about how many texts wait for it."""
+    status = embeddings.status()
+    if embeddings.encoder is not None:
+        waiting = 0
+        for collection in COLLECTIONS.values():
+            progress = await vector_progress(database.reader, collection)
+            waiting += progress.waiting if progress.model == embeddings.encoder.name else progress.newest
+        status["waiting"] = waiting
+    return status

@@ -12,6 +12,7 @@ from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
 from recallql.credentials import has_keys, needs_credential
+from recallql.embeddings import source_of
 from recallql.hosts import is_loopback
 from recallql.protocol import Protocol
 from recallql.settings import Settings
@@ -74,6 +75,7 @@ def serve(settings: Settings) -> None:
         url=f"http://{shown}:{port}/graphql",
         database=settings.database_url,
         workers=settings.workers,
+        embeddings=source_of(settings),
         version=__version__,
     )
     server = uvicorn.Server(config)

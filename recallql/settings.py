@@ -75,6 +75,18 @@ class Settings(BaseSettings):
     token_counter: str = Field(
         "", description="`package.module:function` that counts the tokens of a text; an estimate when empty."
     )
+    embeddings: Literal["auto", "off", "local", "endpoint"] = Field(
+        "auto",
+        description="What search compares meanings with: `local` is the installed model, `endpoint` an "
+        "OpenAI-compatible API, `off` nothing; `auto` takes the endpoint if there is one, else the model if installed.",
+    )
+    model_dir: str = Field("", description="The folder for local models; without, the user's data folder.")
+    embeddings_base_url: str = Field("", description="The endpoint, as `https://api.example.com/v1`.")
+    embeddings_api_key: str = Field("", repr=False, description="The key that the endpoint asks for, if it does.")
+    embeddings_model: str = Field("", description="The endpoint's name of the model.")
+    embeddings_dimensions: int = Field(
+        0, ge=0, le=8192, description="The length of its vectors, for models that offer several; 0: the model's own."
+    )
 
     api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
     jwks_url: str = Field(
@@ -159,8 +171,19 @@ class Settings(BaseSettings):
             raise ValueError("keys are fetched by https:// (http:// from this machine only): who alters them gets in")
         return url
 
+    @field_validator("embeddings_base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError("an endpoint is written as https://host/v1")
+        return url
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if self.embeddings == "endpoint" and not self.embeddings_base_url:
+            raise ValueError("embeddings by an endpoint need embeddings_base_url")
+        if self.embeddings_base_url and not self.embeddings_model:
+            raise ValueError("embeddings_base_url needs embeddings_model, the endpoint's name of the model")
         if self.jwks_url and not (self.jwks_issuer and self.jwks_audience):
             raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
         if self.jwks_url and find_spec("cryptography") is None:

@@ -1,4 +1,4 @@
-"""What every operation is given: the database, whom the request speaks for, and the clock."""
+"""What every operation is given: the database, whom the request speaks for, the clock, and a model if there is one."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from models.database import Database, Reader, Transaction
 from models.scope import Scope
 from models.statements import Record
+from resolvers.embeddings import Encoder
 from resolvers.errors import Forbidden
 from resolvers.times import Clock
 from resolvers.tokens import count_tokens
@@ -24,6 +25,7 @@ class Context:
     count_tokens: Callable[[str], int] = count_tokens
     asks_model: bool = False
     """Whether a model reads what is said, later, and forms memories and summaries of it."""
+    encoder: Encoder | None = None
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
 

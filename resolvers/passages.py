@@ -3,7 +3,7 @@
 import re
 
 from resolvers.questions import Question
-from resolvers.ranking import Turn, gather, rank
+from resolvers.ranking import Turn, gather, rank, statistics_of
 
 _CHUNK = 400
 """Characters of a chunk, about; a paragraph that is longer is cut where sentences end."""
@@ -28,7 +28,8 @@ def passage(text: str, question: Question, longest: int) -> str:
         return ""
     chunks = _chunks(text, min(_CHUNK, longest - len(_GAP) * 2))
     turns = [Turn(b"", place, chunk, None, None, "0001-01-01") for place, chunk in enumerate(chunks, 1)]
-    (ranked,), _ = rank([gather(turns, question)], question)
+    gathered = gather(turns, question)
+    (ranked,), _ = rank([gathered], question, statistics_of([gathered]))
     best = [turn.position - 1 for _, turn in sorted(ranked, key=lambda scored: (-scored[0], scored[1].position))]
     chosen: set[int] = set()
     left = longest - len(_GAP)

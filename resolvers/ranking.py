@@ -2,7 +2,9 @@
 
 BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
 every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks
-for a time. The weights are round numbers on a plateau, the same for all data (`benchmarks/README.md`).
+for a time. Where a model has said how near each text comes to the question (see `resolvers.closeness`), that counts
+too, of a turn and its neighbours. The weights are round numbers on a plateau, the same for all data
+(`benchmarks/README.md`).
 """
 
 from bisect import bisect_right
@@ -25,6 +27,25 @@ NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
+CLOSENESS = 0.2
+"""What a standard deviation of closeness counts."""
+
+HALF_IDEAL = 0.5
+"""The share of the ideal score by words that closeness is measured by where no text reaches it: the less the words say,
+the more it counts."""
+
+WIDER = 1.5
+"""What the rest of the sentence counts for with closeness, which takes the scores further apart."""
+
+CLOSE_NEIGHBOURS = {-2: 0.1, -1: 0.3, 1: 0.2, 2: 0.1}
+"""What the closeness counts of the text so many turns before or after."""
+
+CLOSE_ENOUGH = 1.0
+"""Standard deviations that make a text a result which shares no word with the question."""
+
+LEAST_OF_WORDS = 0.1
+"""What is left of a score by words, at least, however far the text is from the question."""
+
 
 class Turn(NamedTuple):
     """A text to be ranked. Turns with the same `place` are neighbours by their positions, which are 0 where there are
@@ -38,19 +59,31 @@ class Turn(NamedTuple):
     created_at: str
 
 
+class Usual(NamedTuple):
+    """What closeness was judged by: the model; through which number each kind's texts had vectors; the mean and the
+    deviation for each vector of the question; and the mean length of texts (see `resolvers.closeness`)."""
+
+    model: str
+    through: list[int]
+    means: list[float]
+    deviations: list[float]
+    length: float
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What a ranking goes by that is of all the texts together.
 
     Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
     `frequencies` says for each term of the question in how many of `count` texts it stands, `lengths` is the mean
-    length of each kind's texts in characters, `best` the highest score by words.
+    length of each kind's texts in characters, `best` the highest score by words; `usual` is None without a model.
     """
 
     count: int
     frequencies: Sequence[int]
     lengths: Sequence[float]
-    best: float = 0.0
+    best: float | None = None
+    usual: Usual | None = None
 
     def weights(self) -> list[float]:
         """The inverse document frequency of each term."""
@@ -107,29 +140,64 @@ def gather(turns: Sequence[Turn], question: Question) -> Gathered:
     return Gathered(turns, found, [len(counts) for counts in found], len(turns))
 
 
+def statistics_of(kinds: Sequence[Gathered]) -> Statistics:
+    """Those of all that was gathered."""
+    return Statistics(
+        sum(kind.count for kind in kinds),
+        [sum(numbers) for numbers in zip(*(kind.frequencies for kind in kinds), strict=True)],
+        [sum(len(turn.text) for turn in kind.turns) / max(1, len(kind.turns)) for kind in kinds],
+    )
+
+
 def rank(
-    kinds: Sequence[Gathered], question: Question, statistics: Statistics | None = None
+    kinds: Sequence[Gathered],
+    question: Question,
+    statistics: Statistics,
+    close: Sequence[Sequence[float]] | None = None,
 ) -> tuple[list[list[tuple[float, Turn]]], Statistics]:
     """For each kind its turns that answer at all with their scores (0 to 1), and what they were scored by.
 
-    Without statistics those of all that was gathered are taken.
+    `close` says for each kind's turns how near they come to the question, in standard deviations.
     """
-    if statistics is None:
-        statistics = Statistics(
-            sum(kind.count for kind in kinds),
-            [sum(numbers) for numbers in zip(*(kind.frequencies for kind in kinds), strict=True)],
-            [sum(len(turn.text) for turn in kind.turns) / max(1, len(kind.turns)) for kind in kinds],
-        )
     weights = statistics.weights()
     scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
-    best = statistics.best or max((score for own in scores for score in own.values()), default=0.0)
+    best = statistics.best
+    if best is None:
+        best = max((score for own in scores for score in own.values()), default=0.0)
     ideal = sum(weights) * (1 + SATURATION)
+    besides = best
+    if close is not None:
+        scale = max(best, HALF_IDEAL * ideal)
+        besides = WIDER * scale
+        scores = [
+            _with_closeness(kind.turns, own, near, CLOSENESS * scale)
+            for kind, own, near in zip(kinds, scores, close, strict=True)
+        ]
     ranked: list[list[tuple[float, Turn]]] = []
     for kind, own in zip(kinds, scores, strict=True):
         whole = [(kind.turns[index], score) for index, score in own.items()]
-        evidence = [(turn, _besides(turn, question, score, best)) for turn, score in whole]
+        evidence = [(turn, _besides(turn, question, score, besides)) for turn, score in whole]
         ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
     return ranked, replace(statistics, best=best)
+
+
+def _with_closeness(
+    turns: Sequence[Turn], by_words: Mapping[int, float], close: Sequence[float], worth: float
+) -> dict[int, float]:
+    """Scores by words, and by the closeness of the turn and its neighbours."""
+    spread = list(close)
+    for index, turn in enumerate(turns):
+        for other in range(index + 1, min(index + 1 + max(CLOSE_NEIGHBOURS), len(turns))):
+            distance = turns[other].position - turn.position
+            if turns[other].place != turn.place or distance not in CLOSE_NEIGHBOURS:
+                break
+            spread[index] += CLOSE_NEIGHBOURS[distance] * close[other]
+            spread[other] += CLOSE_NEIGHBOURS[-distance] * close[index]
+    scores = {index: max(score + worth * spread[index], LEAST_OF_WORDS * score) for index, score in by_words.items()}
+    for index, near in enumerate(spread):
+        if near > 0 and max(near, close[index]) >= CLOSE_ENOUGH and index not in scores:
+            scores[index] = worth * near
+    return scores
 
 
 def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:

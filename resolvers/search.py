@@ -36,13 +36,15 @@ from models.search import (
 )
 from models.statements import Record
 from models.users import users_by_key
+from models.vectors import read_vectors, vector_progress
 from resolvers.connections import Paging
 from resolvers.context import Context
+from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.errors import BadInput
 from resolvers.filters import FilterBuilder, Given
 from resolvers.highlights import highlight
-from resolvers.questions import Question, parse_question
-from resolvers.ranking import Gathered, Statistics, Turn, gather, occurrences, rank
+from resolvers.questions import Question, parse_question, term_of
+from resolvers.ranking import Gathered, Statistics, Turn, Usual, gather, occurrences, rank, statistics_of
 from resolvers.users import display_name
 
 GATHERED = 10_000
@@ -96,7 +98,9 @@ class Edge(NamedTuple):
     @property
     def cursor(self) -> str:
         place, by = self.place, self.statistics
-        scored_by = [by.count, by.frequencies, by.lengths, by.best]
+        scored_by: list[Any] = [by.count, by.frequencies, by.lengths, by.best]
+        if by.usual is not None:
+            scored_by += by.usual
         position = orjson.dumps([place.worse, place.scope, place.key.hex(), place.position, *scored_by])
         check = crc32(position, self.asked.seed).to_bytes(4, "big")
         return urlsafe_b64encode(check + position).rstrip(b"=").decode()
@@ -154,19 +158,26 @@ async def search(
     asked = Asked(query, names, user_id, session_id, filter, agent if context.scope.user is None else None)
     filters = _filters(context, asked)
     after, statistics = _position(asked, paging.after) if paging.after is not None else (None, None)
+    encoder = context.encoder
+    vectors = await _question_vectors(encoder, asked, statistics)
     found = [
         await _gathered(context, COLLECTIONS[name], asked.question, filters.get(name), statistics) for name in names
     ]
-    kinds = [gathered for gathered, _ in found]
-    if sum(len(kind.turns) for kind in kinds) <= INLINE:
+    kinds = [one.gathered for one in found]
+    if statistics is None:
+        statistics = statistics_of(kinds)
+    if encoder is not None and vectors is not None:
+        statistics, close = await _closeness(context, encoder.name, found, vectors, asked, statistics)
+        ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics, close)
+    elif sum(len(kind.turns) for kind in kinds) <= INLINE:
         ranked, statistics = rank(kinds, asked.question, statistics)
     else:
         ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics)
     places = [
         Place(-score, number, turn.place, turn.position)
-        for number, ((_, passing), scores) in enumerate(zip(found, ranked, strict=True))
+        for number, (one, scores) in enumerate(zip(found, ranked, strict=True))
         for score, turn in scores
-        if passing is None or (turn.place, turn.position) in passing
+        if one.passing is None or (turn.place, turn.position) in one.passing
     ]
     least = (filter or {}).get("min_score")
     places = [
@@ -215,16 +226,24 @@ def _filters(context: Context, asked: Asked) -> dict[str, Within]:
     return found
 
 
+class Found(NamedTuple):
+    """Turns of one kind, of which some answer, with their numbers; and the places of those that may be results (None:
+    of all)."""
+
+    gathered: Gathered
+    numbers: list[int]
+    passing: set[tuple[bytes, int]] | None
+
+
 async def _gathered(
     context: Context,
     collection: Collection,
     question: Question,
     within: Within | None,
     statistics: Statistics | None,
-) -> tuple[Gathered, set[tuple[bytes, int]] | None]:
-    """Turns of one kind, of which some answer, and the places of those that may be results (None: of all)."""
+) -> Found:
     if within is None or not question.terms:
-        return gather([], question), None
+        return Found(gather([], question), [], None)
     frequencies, count = None, 0
     if await is_small(context.read, collection, within):
         rows = await read_all(context.read, context.scope, collection, within)
@@ -234,9 +253,60 @@ async def _gathered(
     gathered = gather(turns, question) if len(turns) <= INLINE else await asyncio.to_thread(gather, turns, question)
     if frequencies is not None:
         gathered = Gathered(turns, gathered.found, frequencies, count)
+    numbers = [row["number"] for row in rows] if context.encoder is not None else []
     if not within.given:
-        return gathered, None
-    return gathered, {(row["place"], row["position"]) for row in rows if row["passes"]}
+        return Found(gathered, numbers, None)
+    return Found(gathered, numbers, {(row["place"], row["position"]) for row in rows if row["passes"]})
+
+
+async def _question_vectors(
+    encoder: Encoder | None, asked: Asked, statistics: Statistics | None
+) -> QuestionVectors | None:
+    """The vectors of a question, if there is a model; a later page is scored with it if the first was."""
+    before = statistics.usual if statistics is not None else None
+    if (statistics is not None and before is None) or not asked.question.terms:
+        return None
+    vectors = None
+    if encoder is not None and (before is None or before.model == encoder.name):
+        vectors = await encoder.encode_question(asked.query)
+    if before is not None and (vectors is None or len(vectors.words) != len(before.means)):
+        raise Unavailable(
+            "The model that the pages before were scored with can't be had now; try again, "
+            "or start again without `after`."
+        )
+    return vectors
+
+
+async def _closeness(
+    context: Context,
+    model: str,
+    found: Sequence[Found],
+    vectors: QuestionVectors,
+    asked: Asked,
+    statistics: Statistics,
+) -> tuple[Statistics, list[list[float]]]:
+    """How near each turn comes to the question, by what is usual: among these, or when the first page was scored."""
+    # Not imported without a model: numpy may not be there.
+    from resolvers.closeness import closeness, unusual, usual
+
+    before = statistics.usual
+    collections = [COLLECTIONS[name] for name in asked.scopes]
+    # What gets its vectors between two pages keeps the score that it had without.
+    through = before.through if before else [(await vector_progress(context.read, of)).through for of in collections]
+    kept = [
+        await read_vectors(context.read, of, model, one.numbers, last)
+        for of, one, last in zip(collections, found, through, strict=True)
+    ]
+    weights = dict(zip(asked.question.terms, statistics.weights(), strict=True))
+    words = [weights.get(term_of(word), 0.0) for word in vectors.words]
+
+    def judge() -> tuple[Usual, list[list[float]]]:
+        near = [closeness(vectors, one) for one in kept]
+        by = before or Usual(model, through, *usual(near))
+        return by, [unusual(one, words, by) for one in near]
+
+    by, close = await asyncio.to_thread(judge)
+    return replace(statistics, usual=by), close
 
 
 async def _turns(context: Context, rows: Sequence[Record]) -> list[Turn]:
@@ -329,12 +399,17 @@ def _position(asked: Asked, cursor: str) -> tuple[Place, Statistics]:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         whole = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor
         if whole and int.from_bytes(raw[:4], "big") == crc32(raw[4:], asked.seed):
-            worse, scope, key, position, count, frequencies, lengths, best = orjson.loads(raw[4:])
+            worse, scope, key, position, count, frequencies, lengths, best, *by = orjson.loads(raw[4:])
+            usual = Usual(*by) if by else None
             numbers = [count, best, *frequencies, *lengths]
             fits = len(frequencies) == len(asked.question.terms) and len(lengths) == len(asked.scopes)
+            if usual is not None:
+                numbers += usual.through
+                fits = fits and len(usual.through) == len(asked.scopes) and len(usual.means) == len(usual.deviations)
+                fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations, usual.length))
             if fits and all(isfinite(number) and 0 <= number < 2**53 for number in numbers):
                 place = Place(float(worse), int(scope), bytes.fromhex(key), int(position))
-                return place, Statistics(count, frequencies, lengths, best)
+                return place, Statistics(count, frequencies, lengths, best, usual)
     except (UnicodeEncodeError, Error, ValueError, TypeError):
         pass
     raise BadInput(

@@ -158,7 +158,8 @@ class Server(Api):
     def __init__(self, path: Path, **settings: Any) -> None:
         host = self.host = Host.idle.pop() if Host.idle else Host()
         super().__init__(host.port, path)
-        self.app = create_app(Settings(database_url=f"sqlite:///{path}", **settings))
+        # A model that somebody has installed on this machine must not change what other tests find.
+        self.app = create_app(Settings(database_url=f"sqlite:///{path}", **{"embeddings": "off"} | settings))
         self._lifespan = self.app.router.lifespan_context(self.app)
         host.wait_for(self._lifespan.__aenter__())
         host.app = self.app
@@ -184,7 +185,9 @@ class Process(Api):
             self.process = subprocess.Popen(
                 command,
                 cwd=path.parent,
-                env=inherited | {"PYTHONPATH": import_path, "PYTHONUNBUFFERED": "1"} | environment,
+                env=inherited
+                | {"PYTHONPATH": import_path, "PYTHONUNBUFFERED": "1", "RECALLQL_EMBEDDINGS": "off"}
+                | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -359,7 +359,7 @@ def test_every_command_stands_in_the_readme() -> None:
 
 def test_the_readme_names_no_command_that_does_not_exist() -> None:
     named = re.findall(
-        r"recallql (key [a-z-]+|jobs retry|[a-z]+)", " ".join(names_in(README.read_text(encoding="utf-8")))
+        r"recallql (key [a-z-]+|model [a-z]+|jobs retry|[a-z]+)", " ".join(names_in(README.read_text(encoding="utf-8")))
     )
     assert set(named) <= set(command_names())
 
@@ -398,6 +398,8 @@ LIMITS = {
     "Messages of a context": ["resolvers.contexts.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
+    "Question whose meaning": ["recallql.embeddings.ASKED_CHARACTERS"],
+    "endpoint answers": ["recallql.openai.ANSWER_BYTES"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
     "A request's head": ["recallql.framing.HEAD_BYTES"],

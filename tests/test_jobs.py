@@ -329,7 +329,7 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     assert [entry["log_level"] for entry in logs if "can't be asked" in entry["event"]] == ["warning"]
     assert KEY not in json.dumps(logs)
     ready = ada.client.get(f"{ada.base}/ready")
-    assert (ready.status_code, ready.json()["models"]) == (200, {"chat": "failing"})
+    assert (ready.status_code, ready.json()["models"]["chat"]["status"]) == (200, "unavailable")
     listed = command(ada)
     assert "'chat'  FAILED  1 unread, 1 attempts: HTTP 401 (invalid_api_key)" in listed
     model.always = None
@@ -338,7 +338,7 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     assert command(ada, "retry", "--all") == "1 to be done again\n"
     done(ada)
     assert said(ada) == ["It was said: one", "It was said: two"]
-    assert ada.client.get(f"{ada.base}/ready").json()["models"] == {"chat": "ok"}
+    assert ada.client.get(f"{ada.base}/ready").json()["models"]["chat"]["status"] == "ready"
     assert command(ada) == ""
 
 

@@ -162,6 +162,12 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "chat_attempts": 3,
         "chat_in_flight": 2,
         "chat_json": False,
+        "embeddings": "endpoint",
+        "model_dir": "/x/models",
+        "embeddings_base_url": "https://models.example/v1",
+        "embeddings_api_key": "sk-0123",
+        "embeddings_model": "embed-small",
+        "embeddings_dimensions": 256,
         "request_timeout": 5.5,
         "user_in_flight": 3,
         "user_per_minute": 4,
@@ -402,7 +408,8 @@ def test_health_and_ready_answer(server: Server) -> None:
     health = server.client.get(f"{server.base}/health")
     assert (health.status_code, health.json()) == (200, {"status": "ok", "version": __version__})
     ready = server.client.get(f"{server.base}/ready")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__})
+    models = {"embeddings": {"source": "off"}}
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__, "models": models})
 
 
 def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(

@@ -278,9 +278,38 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_session_deletions_deleted_at", "session_deletions", ["deleted_at"])
+    op.create_table(
+        "leases",
+        sa.Column("name", Words, nullable=False),
+        sa.Column("holder", Key, nullable=False),
+        sa.Column("until", Number, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+    )
+    op.create_table(
+        "vector_models",
+        sa.Column("name", Words, nullable=False),
+        sa.Column("model", Words, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_vector_models"),
+    )
+    for table, of, columns in _VECTORS:
+        op.create_table(
+            table,
+            *(sa.Column(name, Number if name == "sequence" else Key, nullable=False) for name in columns),
+            sa.Column("vectors", sa.LargeBinary(), nullable=True),
+            *primary_key(table, *columns),
+            sa.ForeignKeyConstraint(
+                columns, [f"{of}.{name}" for name in columns], name=f"fk_{table}_{of}", ondelete="CASCADE"
+            ),
+        )
     if on_sqlite:
         _index_words()
 
+
+_VECTORS = (
+    ("message_vectors", "messages", ["session_key", "sequence"]),
+    ("memory_vectors", "memories", ["key"]),
+    ("document_vectors", "documents", ["key"]),
+)
 
 _INDEX = """
 INSERT INTO indexed VALUES ('{table}', 0);
@@ -302,15 +331,25 @@ WHEN old.number <= (SELECT through FROM indexed WHERE name = '{table}') AND {old
 END;
 """
 
+_WAITING = """
+CREATE INDEX ix_{vectors}_waiting ON {vectors} (number) WHERE vectors IS NULL;
+
+CREATE TRIGGER {table}_vectors_after_update AFTER UPDATE OF {columns} ON {table} WHEN {old} IS NOT {new} BEGIN
+  UPDATE {vectors} SET vectors = NULL WHERE number = old.number;
+END;
+"""
+
 
 def _index_words() -> None:
     """Full-text indexes on SQLite: each knows the rows up to a number, `through`; the newer ones are put in later.
 
     What is edited or deleted below that is followed by triggers, whichever statement does it. A number is given again
-    once the highest ones are gone: then `through` goes back to what is there.
+    once the highest ones are gone: then `through` goes back to what is there. Vectors of what is edited wait to be
+    made anew.
     """
     op.execute("CREATE TABLE indexed (name TEXT PRIMARY KEY NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID")
     for table, columns in (("messages", ["content"]), ("memories", ["content"]), ("documents", ["title", "content"])):
         old, new = (" || char(10) || ".join(f"{row}.{column}" for column in columns) for row in ("old", "new"))
-        for statement in _INDEX.strip().split("\n\n"):
-            op.execute(statement.format(table=table, columns=", ".join(columns), old=old, new=new))
+        vectors = next(vectors for vectors, of, _ in _VECTORS if of == table)
+        for statement in f"{_INDEX}{_WAITING}".strip().split("\n\n"):
+            op.execute(statement.format(table=table, vectors=vectors, columns=", ".join(columns), old=old, new=new))

