@@ -34,8 +34,9 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-# Whether search finds the turns that answer a question: make recall RECALL=folder
+# Whether search finds the turns that answer a question, with the local model too: make recall RECALL=folder
 recall: setup
+	$(BIN)/recallql model install
 	$(BIN)/python -m benchmarks.recall $(RECALL)
 
 # A long session in a large file, memory over time, first answers, durable mutations. Ten minutes and more, for a

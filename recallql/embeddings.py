@@ -98,9 +98,15 @@ class Embeddings:
 
     async def _load(self) -> None:
         try:
-            self.encoder = await asyncio.to_thread(LocalEncoder, model_folder(self._settings))
+            folder = model_folder(self._settings)
         except ModelProblem as error:
             self.report(str(error))
+            return
+        try:
+            self.encoder = await asyncio.to_thread(LocalEncoder, folder)
+        except ModelProblem as error:
+            # Whoever reaches the port may ask `/ready`, and is told no path.
+            self.report(str(error).replace(f"{folder}{os.sep}", ""))
         except Exception as error:
             log.exception("the local model could not be loaded")
             self.report(f"The local model could not be loaded ({type(error).__name__}).")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy import float32
@@ -35,6 +36,7 @@ class EndpointEncoder:
         key = settings.embeddings_api_key
         self._endpoint = ModelEndpoint(settings.embeddings_base_url, key, patience=PATIENCE)
         self._at_once = ModelEndpoint(settings.embeddings_base_url, key, patience=QUESTION_PATIENCE)
+        self._host = urlsplit(settings.embeddings_base_url).hostname or ""
         self._report = report
         self._resting_until = 0.0
         self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
@@ -48,7 +50,7 @@ class EndpointEncoder:
                 known = QuestionVectors([WHOLE], await asking)
             except ModelError as error:
                 self._resting_until = time.monotonic() + REST
-                self._report(_told(error))
+                self._report(self._told(error))
             else:
                 self._questions.put(text, known)
                 self._report(None)
@@ -58,11 +60,15 @@ class EndpointEncoder:
         try:
             return await self._encode(texts)
         except ModelError as error:
-            raise Unencoded(_told(error), after=getattr(error, "after", None)) from error
+            raise Unencoded(self._told(error), after=getattr(error, "after", None)) from error
 
     async def close(self) -> None:
         await self._endpoint.close()
         await self._at_once.close()
+
+    def _told(self, error: ModelError) -> str:
+        """For the log, and for `/ready`, where nobody is told which machine it is."""
+        return f"The endpoint of the embeddings: {error}.".replace(self._host, "it")
 
     async def _encode(self, texts: Sequence[str]) -> list[bytes]:
         # An empty one is refused by most.
@@ -97,7 +103,3 @@ class EndpointEncoder:
         if not lengths.all():
             raise Malformed("a vector is nothing but zeros")
         return vectors / lengths
-
-
-def _told(error: ModelError) -> str:
-    return f"The endpoint of the embeddings: {error}."

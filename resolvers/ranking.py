@@ -60,11 +60,13 @@ class Turn(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What closeness was judged by: the model; through which number each kind's texts had vectors; the mean and the
-    deviation for each vector of the question; and the mean length of texts (see `resolvers.closeness`)."""
+    """What closeness was judged by: the model; through which number each kind's texts had vectors, and which of these
+    had none; the mean and the deviation for each vector of the question; and the mean length of texts (see
+    `resolvers.closeness`)."""
 
     model: str
     through: list[int]
+    late: list[list[int]]
     means: list[float]
     deviations: list[float]
     length: float

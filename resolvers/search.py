@@ -50,6 +50,9 @@ from resolvers.users import display_name
 GATHERED = 10_000
 """Rows that the index names for the rarest words of a question, about; the commoner ones are left to scoring."""
 
+LATE = 100
+"""Texts of a kind, at most, that a cursor names because they waited for new vectors when its first page was scored."""
+
 INLINE = 200
 """Texts that are ranked at once; more in a thread, so that others are answered meanwhile."""
 
@@ -281,11 +284,14 @@ async def _closeness(
     context: Context,
     model: str,
     found: Sequence[Found],
-    vectors: QuestionVectors,
+    asked_for: QuestionVectors,
     asked: Asked,
     statistics: Statistics,
-) -> tuple[Statistics, list[list[float]]]:
-    """How near each turn comes to the question, by what is usual: among these, or when the first page was scored."""
+) -> tuple[Statistics, list[list[float]] | None]:
+    """How near each turn comes to the question, by what is usual: among these, or when the first page was scored.
+
+    None when no turn has vectors yet.
+    """
     # Not imported without a model: numpy may not be there.
     from resolvers.closeness import closeness, unusual, usual
 
@@ -297,12 +303,26 @@ async def _closeness(
         await read_vectors(context.read, of, model, one.numbers, last)
         for of, one, last in zip(collections, found, through, strict=True)
     ]
+    if before is None and not any(any(one) for one in kept):
+        return statistics, None
+    if before is None:
+        # Edited ones, by and large.
+        late = [
+            [number for number, one in zip(of.numbers, vectors, strict=True) if one is None and number <= last]
+            for of, vectors, last in zip(found, kept, through, strict=True)
+        ]
+    else:
+        late = before.late
+        kept = [
+            [None if number in missing else one for number, one in zip(of.numbers, vectors, strict=True)]
+            for of, vectors, missing in zip(found, kept, map(set, late), strict=True)
+        ]
     weights = dict(zip(asked.question.terms, statistics.weights(), strict=True))
-    words = [weights.get(term_of(word), 0.0) for word in vectors.words]
+    words = [weights.get(term_of(word), 0.0) for word in asked_for.words]
 
     def judge() -> tuple[Usual, list[list[float]]]:
-        near = [closeness(vectors, one) for one in kept]
-        by = before or Usual(model, through, *usual(near))
+        near = [closeness(asked_for, one) for one in kept]
+        by = before or Usual(model, through, [some[:LATE] for some in late], *usual(near))
         return by, [unusual(one, words, by) for one in near]
 
     by, close = await asyncio.to_thread(judge)
@@ -405,7 +425,8 @@ def _position(asked: Asked, cursor: str) -> tuple[Place, Statistics]:
             fits = len(frequencies) == len(asked.question.terms) and len(lengths) == len(asked.scopes)
             if usual is not None:
                 numbers += usual.through
-                fits = fits and len(usual.through) == len(asked.scopes) and len(usual.means) == len(usual.deviations)
+                fits = fits and len(usual.through) == len(usual.late) == len(asked.scopes)
+                fits = fits and len(usual.means) == len(usual.deviations)
                 fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations, usual.length))
             if fits and all(isfinite(number) and 0 <= number < 2**53 for number in numbers):
                 place = Place(float(worse), int(scope), bytes.fromhex(key), int(position))
