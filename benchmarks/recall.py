@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.process import ROOT, Server
 
+CHATS = ROOT / "benchmarks" / "chats"
 LOCOMO = ROOT.parent / "shared" / "data" / "locomo"
 ENDPOINT = {name: value for name, value in os.environ.items() if name.startswith("RECALLQL_EMBEDDINGS_")}
 CONFIGURATIONS: dict[str, dict[str, str]] = {
@@ -34,8 +35,8 @@ CONFIGURATIONS: dict[str, dict[str, str]] = {
 
 RANKS = (5, 10, 20)
 BUDGETS = (1000, 2000, 4000)
-QUERY = """query Recall($query: String!, $userId: String!, $first: Int!, $after: String) {
-  search(query: $query, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
+QUERY = """query Recall($query: String!, $userId: String!, $first: Int!) {
+  search(query: $query, userId: $userId, scope: [MESSAGES], first: $first) {
     nodes { ... on Message { messageId } } } }"""
 CONTEXT = """query Context($query: String!, $userId: String!, $budget: Int!) {
   user(userId: $userId) { context(query: $query, maxTokens: $budget) { text recalled { messageId content } } } }"""
@@ -178,17 +179,17 @@ def judged(ways: Iterator[Way], questions: list[Question]) -> dict[str, Any]:
 
 def main(options: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="make recall", description=__doc__)
-    parser.add_argument("data", nargs="?", type=Path, default=LOCOMO, help="the folder of the data set")
-    data: Path = parser.parse_args(options).data
-    questions = [json.loads(line) for line in (data / "questions.ndjson").open()]
-    asked = [question for question in questions if question["category"] != "adversarial" and question["evidence"]]
-    print(f"{data.name}: {len(asked)} questions; recall@10 also by conversation and category\n")
-    ways = {name: by_recallql(data, settings) for name, settings in CONFIGURATIONS.items()}
-    for name, way in {**ways, "SQLite's bm25()": by_fts5(data)}.items():
-        found = judged(way, asked)
-        groups: dict[str, list[float]] = found.pop("groups")
-        print(f"{name}\n  " + "  ".join(f"{figure} {value:.3f}" for figure, value in found.items()))
-        print("  " + "  ".join(f"{group} {mean(values):.3f}" for group, values in sorted(groups.items())) + "\n")
+    parser.add_argument("data", nargs="*", type=Path, help="folders of data sets")
+    for data in parser.parse_args(options).data or [folder for folder in (CHATS, LOCOMO) if folder.exists()]:
+        questions = [json.loads(line) for line in (data / "questions.ndjson").open()]
+        asked = [question for question in questions if question["category"] != "adversarial" and question["evidence"]]
+        print(f"{data.name}: {len(asked)} questions; recall@10 also by conversation and category\n")
+        ways = {name: by_recallql(data, settings) for name, settings in CONFIGURATIONS.items()}
+        for name, way in {**ways, "SQLite's bm25()": by_fts5(data)}.items():
+            found = judged(way, asked)
+            groups: dict[str, list[float]] = found.pop("groups")
+            print(f"{name}\n  " + "  ".join(f"{figure} {value:.3f}" for figure, value in found.items()))
+            print("  " + "  ".join(f"{group} {mean(values):.3f}" for group, values in sorted(groups.items())) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,13 @@ def integer_column(*, nullable: bool = False, primary: bool = False) -> Any:
     return Field(sa_column=Column(Number, nullable=nullable, primary_key=primary, autoincrement=False))
 
 
+def present(column: str) -> dict[str, Any]:
+    """For an index of the rows that have a value there: it takes no room for the others, and is not taken to find
+    them."""
+    condition = text(f"{column} IS NOT NULL")
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
 class User(SQLModel, table=True):
     __tablename__ = "users"
     __table_args__ = (
@@ -98,7 +105,7 @@ class Session(SQLModel, table=True):
         Index(None, "project", "created_at", "session_id"),
         Index(None, "project", "last_activity_at", "session_id"),
         Index(None, "user_key", "created_at", "session_id"),
-        Index(None, "agent_key", "created_at", "session_id"),
+        Index(None, "agent_key", "created_at", "session_id", **present("agent_key")),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
@@ -147,8 +154,7 @@ class Message(SQLModel, table=True):
             "uq_messages_session_key_generation_message_id",
             *("session_key", "generation", "message_id"),
             unique=True,
-            sqlite_where=text("message_id IS NOT NULL"),
-            postgresql_where=text("message_id IS NOT NULL"),
+            **present("message_id"),
         ),
         ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
     )
@@ -165,7 +171,7 @@ class Message(SQLModel, table=True):
     metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
     token_count: int = integer_column()
     forms_memories: int = integer_column()
-    digest: bytes = Field(sa_column=Column(Key, nullable=False))
+    digest: bytes | None = key_column(nullable=True)
     created_at: str = time_column()
     updated_at: str = time_column()
     version: int = integer_column()
@@ -195,20 +201,18 @@ class Memory(SQLModel, table=True):
     __table_args__ = (
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
-        Index(None, "superseded_by"),
+        Index(None, "superseded_by", **present("superseded_by")),
         Index(None, "fingerprint", "user_key", "session_key"),
         Index(
             "ix_memories_subject_user_key_session_key",
             *("subject", "user_key", "session_key"),
-            sqlite_where=text("subject IS NOT NULL"),
-            postgresql_where=text("subject IS NOT NULL"),
+            **present("subject"),
         ),
         # Of the few that are deleted: an index of all would be taken for finding those that are not.
         Index(
             "ix_memories_deleted_at",
             "deleted_at",
-            sqlite_where=text("deleted_at IS NOT NULL"),
-            postgresql_where=text("deleted_at IS NOT NULL"),
+            **present("deleted_at"),
         ),
     )
     key: bytes = key_column(primary=True)
@@ -243,7 +247,7 @@ class MemorySource(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["memory_key"], ["memories.key"], ondelete="CASCADE"),
         Index(None, "session_key", "sequence"),
-        Index(None, "document_key"),
+        Index(None, "document_key", **present("document_key")),
     )
     memory_key: bytes = key_column(primary=True)
     position: int = integer_column(primary=True)

@@ -52,14 +52,14 @@ _progress = _texts(
     "(SELECT model FROM vector_models WHERE name = '{vectors}') AS model"
 )
 _waiting = _texts(
-    "SELECT {table}.number, {table}.digest, {table}.version, {words} AS text, {who} FROM "
+    "SELECT {table}.number, {table}.updated_at, {table}.version, {words} AS text, {who} FROM "
     "(SELECT number FROM (SELECT number FROM {vectors} WHERE vectors IS NULL ORDER BY number LIMIT :limit) UNION ALL "
     "SELECT number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)) AS waiting "
     "CROSS JOIN {table} ON {table}.number = waiting.number {join} ORDER BY {table}.number"
 )
 _put = _texts(
     "INSERT INTO {vectors} (number, {columns}, vectors) SELECT number, {columns}, :vectors FROM {table} "
-    "WHERE number = :number AND digest = :digest AND version = :version "
+    "WHERE number = :number AND updated_at = :updated_at AND version = :version "
     "ON CONFLICT (number) DO UPDATE SET vectors = excluded.vectors"
 )
 _fill = _texts(
@@ -124,7 +124,12 @@ async def put_vectors(
     if (await vector_progress(write, collection)).model != model:
         return False
     for row, vectors in zip(rows, made, strict=True):
-        given = {"number": row["number"], "digest": row["digest"], "version": row["version"], "vectors": vectors}
+        given = {
+            "number": row["number"],
+            "updated_at": row["updated_at"],
+            "version": row["version"],
+            "vectors": vectors,
+        }
         await write.execute(_put[collection.name], given)
     await write.execute(_fill[collection.name], {"through": through, "end": rows[-1]["number"]})
     return True

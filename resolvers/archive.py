@@ -36,7 +36,7 @@ from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded, memory_faults
 from resolvers.memory_rows import insert_sources, memory_row, remove_memory, supersede
 from resolvers.messages import RULES as MESSAGE_RULES
-from resolvers.messages import append, form, message_faults, message_row
+from resolvers.messages import append, first_sent, form, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
 from resolvers.sessions import begin_session, references, session_row
 from resolvers.users import RULES as USER_RULES
@@ -202,9 +202,9 @@ async def _add_message(write: Transaction, context: Context, line: Line, born: B
     stored = (await messages_by_place(write, context.scope, [(session["key"], sequence)]))[0]
     forms = int(line.get("form_memories", True))
     row = message_row(context, session, line, forms_memories=forms) | _kept(line)
-    row["digest"] = _hex(line, "digest") if "digest" in line else row["digest"]
+    row["digest"] = _hex(line, "digest") if "digest" in line else None
     if stored is not None:
-        if stored["digest"] == row["digest"]:
+        if first_sent(stored) == first_sent(row):
             return False
         raise refuse("CONFLICT", f"Another message of the session has the sequence {sequence}.", "sequence")
     if "message_id" in line and await messages_by_message_id(write, session, json.dumps([line["message_id"]])):
@@ -329,7 +329,7 @@ def line_of(row: Record) -> bytes:
     for name, written in _WRITTEN[noun]:
         value = row[name]
         # True is what is meant without it.
-        if value is None or (name == "digest" and row["version"] == 1) or (name == "form_memories" and value):
+        if value is None or (name == "form_memories" and value):
             continue
         if name == "form_memories":
             value = False

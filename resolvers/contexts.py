@@ -19,8 +19,8 @@ from resolvers.errors import BadInput
 from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
 from resolvers.passages import passage
 from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, Piece, Prompt
-from resolvers.questions import parse_question
-from resolvers.search import Edge, search
+from resolvers.questions import Question, parse_question
+from resolvers.search import search
 from resolvers.users import display_name
 
 DEFAULT_BUDGET = 4000
@@ -171,20 +171,28 @@ async def _build(
     prompt = Prompt(budget, context.count_tokens)
     situation = None if about.session is None else about.session["situation"]
     has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
-    fits = window.is_whole and window.tokens <= prompt.left
-    if overflow == "ERROR" and not (fits and has_situation):
-        raise ContextOverflow(budget)
-    if fits:
+    if overflow == "ERROR":
+        if not (has_situation and window.is_whole and window.tokens <= prompt.left):
+            raise ContextOverflow(budget)
         _add_newest(prompt, window)
     summary = about.summary or await _summary_of_user(context, about)
     if summary is not None:
         prompt.add(Piece(SUMMARY, (), summary["content"], node=summary), prompt.left // 2)
-    matches = prompt.left if fits else int(prompt.left * MATCHES[overflow])
-    if not fits and overflow == "ADAPTIVE":
-        _add_newest(prompt, window, prompt.left - matches)
-    await _add_matches(context, prompt, about, query or _said(window.rows), matches, quoting=overflow == "ADAPTIVE")
-    if not fits:
+    query = query or _said(window.rows)
+    found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
+    if query is None:
+        await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE", "EVENT"), prompt.left)
+    else:
+        await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE"), int(budget * STANDING))
+    if overflow == "ERROR" or (window.is_whole and window.tokens <= prompt.left):
         _add_newest(prompt, window)
+        matches = prompt.left
+    else:
+        matches = int(prompt.left * MATCHES[overflow])
+        if overflow == "ADAPTIVE":
+            _add_newest(prompt, window, prompt.left - matches)
+    _add_matches(prompt, about, found, parse_question(query or ""), matches)
+    _add_newest(prompt, window)
     prompt.close()
     messages = prompt.messages
     if overflow == "ERROR" and len(messages) < window.wanted:
@@ -221,24 +229,23 @@ def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> None
         unit = []
 
 
-async def _add_matches(
-    context: Context, prompt: Prompt, about: About, query: str | None, most: int, *, quoting: bool
+async def _add_known(
+    context: Context, prompt: Prompt, about: About, found: Sequence[Record], kinds: Sequence[str], most: int
 ) -> None:
-    """Adds what is known and what answers the query, in no more tokens than that."""
+    """Adds what is known, of these kinds, in no more tokens than that: first what answers, then the newest."""
     floor = prompt.left - most
-    edges = await _search(context, about, query, most, quoting=quoting) if query is not None else []
-    question = parse_question(query or "")
-    found = [edge.node for edge in edges]
     matching = [node for node in found if _noun(node) == "Memory"]
     keys = {memory["key"] for memory in matching}
     newest = [memory for memory in await _newest_memories(context, about) if memory["key"] not in keys]
-
-    standing = floor if query is None else prompt.left - min(most, int(prompt.budget * STANDING))
     for place, memory in enumerate(matching + newest):
-        if memory["kind"] in ("FACT", "PREFERENCE") or query is None:
-            prompt.add(_memory_piece(memory, place), prompt.left - standing)
-    known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
+        if memory["kind"] in kinds:
+            prompt.add(_memory_piece(memory, place), prompt.left - floor)
 
+
+def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int) -> None:
+    """Adds what answers the question, in no more tokens than that."""
+    floor = prompt.left - most
+    known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
     longest = int(prompt.budget * PASSAGE) * _CHARACTERS
     for place, node in enumerate(found):
         if _noun(node) == "Memory":
@@ -275,7 +282,7 @@ def _is_turn(about: About, message: Record) -> bool:
     return said and message["sequence"] > about.window.after
 
 
-async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Edge]:
+async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Record]:
     """What answers the query, best first: about as much as fits."""
     scopes = ["MESSAGES", "MEMORIES", "DOCUMENTS"] if quoting else ["MEMORIES", "DOCUMENTS"]
     session, user = about.session, about.user
@@ -288,7 +295,7 @@ async def _search(context: Context, about: About, query: str, most: int, *, quot
         session_id=session["session_id"] if session is not None and user is None else None,
         agent=None if session is None else session["agent_key"],
     )
-    return found.edges
+    return found.nodes
 
 
 async def _newest_memories(context: Context, about: About) -> Sequence[Record]:

@@ -14,8 +14,10 @@ from typing import NamedTuple
 from models.words import words
 from resolvers.english import STOP_WORDS
 
-LINES = 8
-"""Sentences of a summary, at most; half of them may be of the former one."""
+FEWEST, LINES = 4, 8
+"""Sentences of a summary, at most: of a short conversation the fewer, one more for every `PER_LINE` messages. Half of
+them may be of the former one."""
+PER_LINE = 10
 _READ = 4000
 _SENTENCES = 6
 _SHORTEST, _LONGEST = 20, 300
@@ -47,8 +49,9 @@ def sentences_of(sequence: int, content: str) -> list[Line]:
     ]
 
 
-def choose(lines: Iterable[Line]) -> list[Line]:
-    """The lines of a summary in the order of the conversation, at most one of a message; [] for too little."""
+def choose(lines: Iterable[Line], messages: int) -> list[Line]:
+    """The lines of a summary of so many messages, in their order, at most one of a message; [] for too little."""
+    wanted = min(LINES, max(FEWEST, messages // PER_LINE))
     candidates = list(dict.fromkeys(lines))
     bags = [frozenset(words(line.text)) - STOP_WORDS for line in candidates]
     found_in = Counter[str]()
@@ -60,7 +63,7 @@ def choose(lines: Iterable[Line]) -> list[Line]:
     ranked = sorted(range(len(candidates)), key=lambda i: (-worth[i], candidates[i].sequence, i))
     chosen: list[int] = []
     taken: set[int] = set()
-    for former, most in ((True, LINES // 2), (False, LINES)):
+    for former, most in ((True, wanted // 2), (False, wanted)):
         for i in ranked:
             if len(chosen) >= most:
                 break

@@ -134,7 +134,8 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
     if len(said) < LEAST_SUMMARISED:
         return None
     known = {(line.sequence, line.text) for line in former}
-    lines = choose([*former, *(line for line in said if (line.sequence, line.text) not in known)])
+    length = session["last_sequence"] - session["deleted_through"]
+    lines = choose([*former, *(line for line in said if (line.sequence, line.text) not in known)], length)
     content = "\n".join(line.text for line in lines)
     if not content or any(summary["content"] == content for summary in standing):
         return None

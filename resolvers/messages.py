@@ -1,7 +1,7 @@
 """Messages: the turns of a session, in the order in which they were kept."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -113,6 +113,14 @@ def digest_of(values: Values) -> bytes:
     return blake2b(written, digest_size=16).digest()
 
 
+def first_sent(row: Mapping[str, Any]) -> bytes:
+    """The digest of what was first sent of a message; it is only kept of one that was edited since."""
+    if row["digest"] is not None:
+        return row["digest"]
+    given = {name: json.loads(row[name]) for name in ("parts", "tool_calls") if row[name] is not None}
+    return digest_of({**{name: row[name] for name in ("role", "name", "content", "tool_call_id")}, **given})
+
+
 def message_row(context: Context, session: Record, values: Values, *, forms_memories: int = 1) -> dict[str, Any]:
     """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
     said = values.get("content", "")
@@ -133,7 +141,7 @@ def message_row(context: Context, session: Record, values: Values, *, forms_memo
         "metadata": json_text(values.get("metadata", {})),
         "token_count": _tokens(context, said, tool_calls) if tokens is None else tokens,
         "forms_memories": forms_memories,
-        "digest": digest_of({**values, "content": said}),
+        "digest": None,
         "created_at": values.get("created_at", now),
         "updated_at": now,
         "version": 1,
@@ -235,7 +243,7 @@ async def append(
             if row["message_id"] is not None:
                 known[row["message_id"]] = row
             stored = row
-        elif stored["digest"] != row["digest"]:
+        elif first_sent(stored) != first_sent(row):
             message = "Another message of this session bears this messageId; nothing of the batch was kept."
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
@@ -302,6 +310,7 @@ async def update_message(context: Context, values: Values) -> Record:
         if not edited:
             return await revise(write, messages, row, wanted, context.clock.now())
         await _forget(write, context, [row], edited=True)
+        wanted["digest"] = first_sent(row)
         row = await revise(write, messages, row, wanted, context.clock.now())
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:

@@ -290,6 +290,16 @@ def test_a_known_message_id_with_other_content_is_a_conflict(server, change):
     assert sequences(add(server, "s", turn("new", "m-0"))["messages"]) == [2]
 
 
+def test_a_retry_is_known_by_whatever_json_it_carries(server):
+    parts = [{"b": 1e16, "a": 12345678901234567890123, "c": [1.0, -0.0, 1e-7], "d": {"é": None, "": True}}, "x"]
+    calls = [{"id": "c", "function": {"name": "f", "arguments": '{"n": 1}'}}]
+    sent = turn("look", "m1", role="ASSISTANT", parts=parts, toolCalls=calls)
+    add(server, "s", sent)
+    assert add(server, "s", sent)["deduplicated"] == 1
+    for other in ({"parts": [*parts, 1]}, {"toolCalls": []}, {"parts": None}):
+        assert refused(server, "s", sent | other)["code"] == "CONFLICT"
+
+
 def test_a_retry_with_other_metadata_or_times_is_given_what_is_stored(server):
     message = turn("hello", "m-1", metadata={"attempt": 1}, tokenCount=3, createdAt="2020-01-01T00:00:00Z")
     before = add(server, "s", message)["messages"]

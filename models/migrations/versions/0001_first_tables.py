@@ -126,7 +126,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("subject IS NOT NULL"),
         postgresql_where=sa.text("subject IS NOT NULL"),
     )
-    op.create_index("ix_memories_superseded_by", "memories", ["superseded_by"])
+    op.create_index(
+        "ix_memories_superseded_by",
+        "memories",
+        ["superseded_by"],
+        sqlite_where=sa.text("superseded_by IS NOT NULL"),
+        postgresql_where=sa.text("superseded_by IS NOT NULL"),
+    )
     op.create_index("ix_memories_user_key_created_at_key", "memories", ["user_key", "created_at", "key"])
     op.create_table(
         "sessions",
@@ -150,7 +156,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name="pk_sessions"),
     )
     op.create_index(
-        "ix_sessions_agent_key_created_at_session_id", "sessions", ["agent_key", "created_at", "session_id"]
+        "ix_sessions_agent_key_created_at_session_id",
+        "sessions",
+        ["agent_key", "created_at", "session_id"],
+        sqlite_where=sa.text("agent_key IS NOT NULL"),
+        postgresql_where=sa.text("agent_key IS NOT NULL"),
     )
     op.create_index("ix_sessions_project_created_at_session_id", "sessions", ["project", "created_at", "session_id"])
     op.create_index(
@@ -235,7 +245,13 @@ def upgrade() -> None:
             ["memory_key"], ["memories.key"], name="fk_memory_sources_memories", ondelete="CASCADE"
         ),
     )
-    op.create_index("ix_memory_sources_document_key", "memory_sources", ["document_key"])
+    op.create_index(
+        "ix_memory_sources_document_key",
+        "memory_sources",
+        ["document_key"],
+        sqlite_where=sa.text("document_key IS NOT NULL"),
+        postgresql_where=sa.text("document_key IS NOT NULL"),
+    )
     op.create_index("ix_memory_sources_session_key_sequence", "memory_sources", ["session_key", "sequence"])
     op.create_table(
         "messages",
@@ -252,7 +268,7 @@ def upgrade() -> None:
         sa.Column("metadata", Json, nullable=False),
         sa.Column("token_count", Number, nullable=False),
         sa.Column("forms_memories", Number, nullable=False),
-        sa.Column("digest", Key, nullable=False),
+        sa.Column("digest", Key, nullable=True),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("updated_at", Time, nullable=False),
         sa.Column("version", Number, nullable=False),
