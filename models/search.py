@@ -57,7 +57,7 @@ class Collection:
 
     Up to `scanned` of them in the whole project, and up to `scanned_of_one` in a user's or a session's, are read one
     by one; where there are more, the index says which, and the `chosen` best of them are read. `late` is how many may
-    wait to be put into it.
+    wait to be put into it. Of one text `vectors` are kept at most.
     """
 
     noun: str
@@ -68,6 +68,7 @@ class Collection:
     scanned_of_one: int
     chosen: int
     late: int
+    vectors: int
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ MESSAGES = Collection(
     scanned_of_one=20_000,
     chosen=200,
     late=2048,
+    vectors=20,
 )
 MEMORIES = Collection(
     "Memory",
@@ -96,6 +98,7 @@ MEMORIES = Collection(
     scanned_of_one=20_000,
     chosen=200,
     late=1024,
+    vectors=20,
 )
 DOCUMENTS = Collection(
     "Document",
@@ -107,6 +110,8 @@ DOCUMENTS = Collection(
     scanned_of_one=100,
     chosen=50,
     late=64,
+    # A hundred times as long, it may take more room.
+    vectors=512,
 )
 COLLECTIONS = {"MESSAGES": MESSAGES, "MEMORIES": MEMORIES, "DOCUMENTS": DOCUMENTS}
 

@@ -152,11 +152,11 @@ class LocalEncoder:
             self._questions.put(text, known)
         return known
 
-    async def encode_texts(self, texts: Sequence[str]) -> list[bytes]:
-        from resolvers.closeness import packed
+    async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
+        from resolvers.closeness import packed, pooled
 
         def encode() -> list[bytes]:
-            return [packed(meanings.vectors) for meanings in self._model.encode(texts)]
+            return [packed(pooled(meanings.vectors, most)) for meanings in self._model.encode(texts)]
 
         return await asyncio.get_running_loop().run_in_executor(self._background, encode)
 

@@ -56,7 +56,7 @@ class EndpointEncoder:
                 self._report(None)
         return known
 
-    async def encode_texts(self, texts: Sequence[str]) -> list[bytes]:
+    async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
         try:
             return await self._encode(texts)
         except ModelError as error:

@@ -84,7 +84,7 @@ async def _encode_some(
         if collection.name in ours:
             raise Unencoded("Another process makes vectors by another model; give all of them the same settings.")
         # Only once there are vectors to put in their place.
-        await encoder.encode_texts(["a text"])
+        await encoder.encode_texts(["a text"], collection.vectors)
         await database.write(partial(claim_vectors, collection=collection, model=encoder.name))
         progress = await vector_progress(database.reader, collection)
     ours.add(collection.name)
@@ -92,7 +92,8 @@ async def _encode_some(
     rows = _together(rows)
     if not rows:
         return False
-    made = await encoder.encode_texts([spoken(_speaker(row), row["text"]) for row in rows])
+    texts = [spoken(_speaker(row), row["text"]) for row in rows]
+    made = await encoder.encode_texts(texts, collection.vectors)
     put = partial(
         put_vectors, collection=collection, model=encoder.name, through=progress.through, rows=rows, made=made
     )

@@ -2,6 +2,7 @@
 
 The situation and the standing summary come first, then what is known, then whatever answers the query best: memories,
 passages of documents and what was said before. A session's newest messages have a part of the budget of their own.
+What is left goes to what was said last.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from resolvers.passages import passage
 from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, Piece, Prompt
 from resolvers.questions import Question, parse_question
 from resolvers.search import search
+from resolvers.sessions import session_filter
 from resolvers.users import display_name
 
 DEFAULT_BUDGET = 4000
@@ -40,6 +42,9 @@ PASSAGE = 1 / 4
 
 MOST_MATCHES, LEAST_MATCH = 500, 10
 """Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
+
+LATEST_SESSIONS, LATEST_MESSAGES = 10, 50
+"""Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
 
 _CHARACTERS = 4
 """Of a token, about."""
@@ -154,9 +159,15 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
 
 
 async def _last_said(context: Context, user: Record) -> str | None:
-    (page,) = await connect(context, SESSIONS_OF_USER, Paging(limit=1), [user["key"]], order="last_activity_at")
-    latest = page.rows if isinstance(page, Page) else []
+    latest = await _latest_sessions(context, user, 1)
     return _said((await latest_messages(context.read, latest[0], 2))[::-1]) if latest else None
+
+
+async def _latest_sessions(context: Context, user: Record, limit: int) -> Sequence[Record]:
+    """The sessions of a user in which something happened last."""
+    paging, live = Paging(limit=limit), session_filter(context, None)
+    (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
+    return page.rows if isinstance(page, Page) else []
 
 
 def _said(newest: Sequence[Record]) -> str | None:
@@ -193,6 +204,8 @@ async def _build(
             _add_newest(prompt, window, prompt.left - matches)
     _add_matches(prompt, about, found, parse_question(query or ""), matches)
     _add_newest(prompt, window)
+    if overflow == "ADAPTIVE":
+        await _add_latest(context, prompt, about)
     prompt.close()
     messages = prompt.messages
     if overflow == "ERROR" and len(messages) < window.wanted:
@@ -258,9 +271,7 @@ def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], question
                 prompt.add(Piece(DOCUMENTS, (place,), text, node=node), prompt.left - floor)
         elif not _is_turn(about, node):
             if text := passage(node["content"], question, longest):
-                text = f"{about.speaker(node)}: {text}"
-                said = (node["created_at"], node["session_key"], node["sequence"])
-                prompt.add(Piece(SAID, said, text, group=said[0][:10], node=node), prompt.left - floor)
+                prompt.add(_said_piece(about, node, text), prompt.left - floor)
         else:
             prompt.add_messages([node], prompt.left - floor)
 
@@ -272,6 +283,26 @@ def _noun(node: Record) -> str:
 def _memory_piece(memory: Record, place: int) -> Piece:
     since = (memory["valid_from"] or memory["created_at"])[:10]
     return Piece(MEMORIES, (place,), f"- {memory['content']} ({since})", node=memory)
+
+
+def _said_piece(about: About, message: Record, text: str) -> Piece:
+    said = (message["created_at"], message["session_key"], message["sequence"])
+    return Piece(SAID, said, f"{about.speaker(message)}: {text}", group=said[0][:10], node=message)
+
+
+async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
+    """Fills what is left with the newest messages of the user's other sessions."""
+    if about.user is None:
+        return
+    there = {(message["session_key"], message["sequence"]) for message in prompt.nodes(SAID)}
+    for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
+        if about.session is not None and session["key"] == about.session["key"]:
+            continue
+        for message in reversed(await latest_messages(context.read, session, LATEST_MESSAGES)):
+            if (message["session_key"], message["sequence"]) in there or not message["content"]:
+                continue
+            if not prompt.add(_said_piece(about, message, message["content"])):
+                return
 
 
 def _is_turn(about: About, message: Record) -> bool:

@@ -33,6 +33,7 @@ class Encoder(Protocol):
         """None when there are no vectors to be had now, or nothing in the text; then search goes on by words."""
         ...
 
-    async def encode_texts(self, texts: Sequence[str]) -> list[bytes]:
-        """The vectors of each text as they are kept: one after the other, a bit for the sign of each number."""
+    async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
+        """The vectors of each text as they are kept, at most so many: one after the other, a bit for the sign of each
+        number."""
         ...

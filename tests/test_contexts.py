@@ -18,6 +18,7 @@ from test_search import (
     CREATE_SESSION,
     CREATE_USER,
     DELETE_MESSAGE,
+    DELETE_SESSION,
     ERRORS,
     add,
 )
@@ -198,12 +199,29 @@ def test_the_argument_goes_before_the_session_and_the_session_before_the_default
 def test_without_a_query_the_last_two_messages_ask(server: Server):
     user(server)
     add(server, "old", "The vet said the parrot needs seeds.", "Otherwise nothing happened.", userId="ada")
-    add(server, "now", "Let us talk about something else.", "What about the parrot?", "Yes?", userId="ada")
-    assert "parrot needs seeds" in of_session(server, "now")["text"]
-    assert "parrot needs seeds" in of_user(server, "ada")["text"]
-    add(server, "later", "A castle.", "A lake.", userId="ada")
-    assert "parrot" not in of_session(server, "later")["text"]
-    assert "parrot" not in of_user(server, "ada")["text"]
+    add(server, "now", *turns(20), "What about the parrot?", "Yes?", userId="ada")
+    assert "parrot needs seeds" in of_session(server, "now", budget=60)["text"]
+    assert "parrot needs seeds" in of_user(server, "ada", budget=60)["text"]
+    add(server, "later", *turns(20), "A castle.", "A lake.", userId="ada")
+    assert "parrot" not in of_session(server, "later", budget=60)["text"]
+    assert "parrot" not in of_user(server, "ada", budget=60)["text"]
+
+
+def test_what_is_left_goes_to_what_was_said_last(server: Server):
+    user(server, name="Ada")
+    add(server, "gone", "Deleted since", userId="ada")
+    for number in range(3):
+        add(server, f"s{number}", f"Walk {number} was long", f"Swim {number} was short", userId="ada")
+    server.accepted(DELETE_SESSION, sessionId="gone")
+    text = of_user(server, "ada", asked="Which castle?")["text"]
+    assert [line for line in text.split("\n") if line.startswith("Ada")] == [
+        f"Ada: {what}" for n in range(3) for what in (f"Walk {n} was long", f"Swim {n} was short")
+    ]
+    assert "Deleted since" not in text
+    small = of_user(server, "ada", asked="Which castle?", budget=30)["text"]
+    assert "Swim 2" in small
+    assert "Walk 0" not in small
+    assert "Swim" not in of_session(server, "s1", asked="Which castle?", overflow="TRUNCATE")["text"]
 
 
 def test_what_is_known_comes_even_if_it_matches_nothing(server: Server):
