@@ -21,7 +21,7 @@ from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, U
 
 from recallql.minilm import MiniLM
 from recallql.wordpiece import WordPiece, split
-from resolvers.closeness import closeness, packed, unusual, usual
+from resolvers.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.embeddings import QuestionVectors
 from resolvers.ranking import Usual
 
@@ -256,6 +256,40 @@ def test_memories_and_documents_have_vectors_too(semantic: Server) -> None:
       nodes { ... on Memory { said: content } ... on Document { content } } } }"""
     assert semantic.graphql(query, scope=["MEMORIES"])["search"]["nodes"] == [{"said": TALK[0]}]
     assert semantic.graphql(query, scope=["DOCUMENTS"])["search"]["nodes"] == [{"content": TALK[0]}]
+
+
+def test_a_long_message_takes_no_more_than_a_kilobyte_of_vectors_and_a_document_more(semantic: Server) -> None:
+    weather = [f"On day {day} clouds, wind and heavy rain covered the mountains until evening." for day in range(40)]
+    text = " ".join([*weather[:20], "Our kitten caught a mouse in the cellar.", *weather[20:]])
+    add(semantic, "talk", "Nothing new.", text, "Good night.")
+    semantic.accepted(CREATE_USER, userId="ada")
+    semantic.accepted(CREATE_DOCUMENT, userId="ada", title="Diary", content=text)
+    encoded(semantic)
+    kept = vectors_in(semantic.path)
+    assert [len(vectors) // 48 for _, vectors in kept["message_vectors"]] == [2, 20, 2]
+    ((_, vectors),) = kept["document_vectors"]
+    assert 60 < len(vectors) // 48 < 200
+    # Much else takes the place of what is said once; a word of it is found all the same.
+    assert found(semantic, "kitten", first=1) == [text]
+    shorter = " ".join([*weather[:2], "Our kitten caught a mouse in the cellar.", *weather[2:4]])
+    add(semantic, "other", "Nothing new.", shorter)
+    encoded(semantic)
+    assert found(semantic, "Which pet do they own?", first=1) == [shorter]
+
+
+def test_fewer_vectors_are_means_of_those_alike() -> None:
+    chance = np.random.default_rng(1)
+    centres = np.eye(4, 16, dtype=np.float32)
+    vectors = np.repeat(centres, 10, axis=0) + chance.normal(0, 0.05, (40, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    fewer = pooled(vectors, 20)
+    assert fewer.shape == (20, 16)
+    assert np.allclose(np.linalg.norm(fewer, axis=1), 1, atol=1e-5)
+    assert (centres @ fewer.T).max(1).min() > 0.98
+    assert np.array_equal(pooled(vectors, 20), fewer)
+    for few in (1, 13, 14):
+        assert np.array_equal(pooled(vectors[:few], 20), vectors[:few])
+    assert len(pooled(np.concatenate([vectors, -vectors]), 512)) == 14 + 66 // 4
 
 
 def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
