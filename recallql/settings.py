@@ -21,6 +21,19 @@ LEAST_SECRET = 16
 _origin = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 
 
+def counter_of(name: str) -> Callable[[str], int]:
+    """The counter of tokens under this name, with a check of each count: a wrong one must not be kept."""
+    count = resolve_name(name)
+
+    def counted(text: str) -> int:
+        tokens = count(text)
+        if type(tokens) is not int or not 0 <= tokens < 2**31:
+            raise ValueError(f"it gave {tokens!r} for a text; a counter gives a whole number, 0 or more")
+        return tokens
+
+    return counted
+
+
 class Settings(BaseSettings):
     """Every setting with its default. An option of the command line goes before the environment."""
 
@@ -126,13 +139,10 @@ class Settings(BaseSettings):
     def _counts(cls, name: str) -> str:
         if name:
             try:
-                count = resolve_name(name)("How many tokens are these?")
+                counter_of(name)("How many tokens are these?")
             except Exception as error:
-                raise ValueError(
-                    f"{name!r} cannot be used: {error}; name a function as package.module:function"
-                ) from error
-            if not isinstance(count, int) or count < 0:
-                raise ValueError(f"{name!r} gave {count!r} for a text; a counter gives a whole number, 0 or more")
+                message = f"{name!r} cannot be used: {error}; name a function as package.module:function"
+                raise ValueError(message) from error
         return name
 
     @field_validator("chat_api_key")
@@ -197,7 +207,7 @@ class Settings(BaseSettings):
     @property
     def count_tokens(self) -> Callable[[str], int]:
         """What counts the tokens of messages and contexts."""
-        return resolve_name(self.token_counter) if self.token_counter else count_tokens
+        return counter_of(self.token_counter) if self.token_counter else count_tokens
 
     @property
     def limits(self) -> Limits:

@@ -5,6 +5,7 @@ passages of documents and what was said before. A session's newest messages have
 What is left goes to what was said last.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,14 +41,14 @@ STANDING = 1 / 8
 PASSAGE = 1 / 4
 """What of the budget one long text may take."""
 
-MOST_MATCHES, LEAST_MATCH = 500, 10
-"""Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
+MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
+"""Matches that are looked at, at most; tokens that a match takes, at least, mostly; and long texts that are cut."""
 
-LATEST_SESSIONS, LATEST_MESSAGES = 10, 50
+LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 """Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
 
-_CHARACTERS = 4
-"""Of a token, about."""
+_CHARACTERS, MOST_CHARACTERS = 4, 64
+"""Of a token, about, and at most."""
 
 _SPEAKERS = {"SYSTEM": "System", "USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "FUNCTION": "Function"}
 
@@ -59,8 +60,9 @@ class ContextOverflow(BadInput):
 
     def __init__(self, budget: int) -> None:
         super().__init__(
-            f"The session's messages and its situation take more than maxTokens ({budget}); give more, ask for fewer "
-            "messages with `lastMessages`, or let some be left out with TRUNCATE or ADAPTIVE."
+            f"The session's messages and its situation take more than maxTokens ({budget}), or are more than "
+            f"{LARGEST_WINDOW:,}; give more, ask for fewer messages with `lastMessages`, or let some be left out with "
+            "TRUNCATE or ADAPTIVE."
         )
 
 
@@ -68,7 +70,7 @@ class ContextOverflow(BadInput):
 class Window:
     """A session's newest messages, the newest first: as many as a budget can hold, and one more where there is one.
 
-    `wanted` is how many were asked for, `after` the sequence that all that were asked for come after.
+    `wanted` is how many were asked for, `after` the sequence that these come after, 0 where they are all there are.
     """
 
     rows: list[Record]
@@ -81,6 +83,9 @@ class Window:
         return len(self.rows) == self.wanted
 
 
+Searches = dict[tuple[Any, ...], Sequence[Record]]
+
+
 @dataclass
 class About:
     """Whose context it is."""
@@ -89,6 +94,13 @@ class About:
     session: Record | None = None
     summary: Record | None = None
     window: Window = field(default_factory=lambda: Window([], 0, 0, 0))
+    searches: Searches = field(default_factory=dict[Any, Any])
+    """What has been searched for already: the sessions of one user ask the same."""
+
+    def has(self, message: Record) -> bool:
+        """Whether a message is one of the session's that were asked for."""
+        own = self.session is not None and message["session_key"] == self.session["key"]
+        return own and message["sequence"] > self.window.after
 
     def speaker(self, message: Record) -> str:
         """Who said it; a user's message without a name is the user's own."""
@@ -106,16 +118,20 @@ async def contexts_of_sessions(
     max_tokens: int | None = None,
     overflow: str | None = None,
     last_messages: int | None = None,
-) -> list[dict[str, Any] | ContextOverflow]:
-    """The context of each session."""
+) -> list[dict[str, Any] | ContextOverflow | None]:
+    """The context of each session; None for one that is deleted."""
     _check(query, max_tokens, last_messages)
     keys = list({row["user_key"] for row in rows if row["user_key"] is not None})
     users = dict(zip(keys, await users_by_key(context.read, context.scope, keys), strict=True)) if keys else {}
     summaries = await summaries_of_sessions(context, rows)
-    found: list[dict[str, Any] | ContextOverflow] = []
+    found: list[dict[str, Any] | ContextOverflow | None] = []
+    searches: Searches = {}
     for row, summary in zip(rows, summaries, strict=True):
+        if row["deleted_at"] is not None:
+            found.append(None)
+            continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
-        about = About(users.get(row["user_key"]), row, summary)
+        about = About(users.get(row["user_key"]), row, summary, searches=searches)
         about.window = await _window(context, row, budget, last_messages)
         try:
             found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
@@ -142,9 +158,8 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
 
 
 async def _window(context: Context, session: Record, budget: int, last: int | None) -> Window:
-    wanted, after = await count_messages(context.read, session), 0
-    if last is not None and last < wanted:
-        wanted, after = last, session["last_sequence"] - last
+    count = await count_messages(context.read, session)
+    wanted = count if last is None else min(count, last)
     rows: list[Record] = []
     tokens, through = 0, session["last_sequence"]
     most, size = min(wanted, LARGEST_WINDOW), 32
@@ -153,9 +168,15 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
         if not some:
             break
         rows += reversed(some)
-        tokens += sum(row["token_count"] for row in some)
+        tokens += sum(_size(row) for row in some)
         through, size = some[0]["sequence"] - 1, 2 * size
+    after = 0 if wanted == count else min(session["last_sequence"] - wanted, through)
     return Window(rows, wanted, after, tokens)
+
+
+def _size(message: Record) -> int:
+    """Tokens of a message, and what it takes at least, whatever the client said of it: else a window had no bound."""
+    return max(message["token_count"], len(message["content"]) // MOST_CHARACTERS, 1)
 
 
 async def _last_said(context: Context, user: Record) -> str | None:
@@ -202,14 +223,13 @@ async def _build(
         matches = int(prompt.left * MATCHES[overflow])
         if overflow == "ADAPTIVE":
             _add_newest(prompt, window, prompt.left - matches)
-    _add_matches(prompt, about, found, parse_question(query or ""), matches)
+    await _add_matches(prompt, about, found, parse_question(query or ""), matches)
     _add_newest(prompt, window)
     if overflow == "ADAPTIVE":
         await _add_latest(context, prompt, about)
-    prompt.close()
-    messages = prompt.messages
-    if overflow == "ERROR" and len(messages) < window.wanted:
+    if not prompt.close() and overflow == "ERROR":
         raise ContextOverflow(budget)
+    messages = prompt.messages
     return {
         "text": prompt.text,
         "token_count": prompt.tokens,
@@ -234,7 +254,8 @@ def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> None
     for message in window.rows:
         unit.append(message)
         # What a tool answered is nothing without the call before it: models refuse such a conversation.
-        if message["role"] in ("TOOL", "FUNCTION") and not (window.is_whole and message is window.rows[-1]):
+        first = not window.after and window.is_whole and message is window.rows[-1]
+        if message["role"] in ("TOOL", "FUNCTION") and not first:
             continue
         within = prompt.left if unit[0] is window.rows[0] else prompt.left - floor
         if not prompt.add_messages(unit, within):
@@ -255,25 +276,36 @@ async def _add_known(
             prompt.add(_memory_piece(memory, place), prompt.left - floor)
 
 
-def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int) -> None:
+async def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int) -> None:
     """Adds what answers the question, in no more tokens than that."""
     floor = prompt.left - most
     known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
-    longest = int(prompt.budget * PASSAGE) * _CHARACTERS
+    passages = 0
     for place, node in enumerate(found):
+        if prompt.left <= floor:
+            return
         if _noun(node) == "Memory":
             # A summary made of what was said is no better than what was said.
             if node["key"] not in known and node["method"] != "EXTRACTIVE":
                 prompt.add(_memory_piece(node, place), prompt.left - floor)
-        elif _noun(node) == "Document":
-            if text := passage(node["content"], question, longest):
-                text = f"### {node['title']}\n{text}"
-                prompt.add(Piece(DOCUMENTS, (place,), text, node=node), prompt.left - floor)
-        elif not _is_turn(about, node):
-            if text := passage(node["content"], question, longest):
-                prompt.add(_said_piece(about, node, text), prompt.left - floor)
-        else:
-            prompt.add_messages([node], prompt.left - floor)
+            continue
+        if _noun(node) == "Message" and about.has(node):
+            # Calls of tools and their answers stand among what was said around them, or not at all.
+            if node["role"] in ("USER", "ASSISTANT") and node["tool_calls"] is None:
+                prompt.add_messages([node], prompt.left - floor)
+            continue
+        text = node["content"]
+        longest = min(int(prompt.budget * PASSAGE), prompt.left - floor) * _CHARACTERS
+        if len(text) > longest:
+            passages += 1
+            if passages > MOST_PASSAGES:
+                continue
+            text = await asyncio.to_thread(passage, text, question, longest)
+        if text and _noun(node) == "Document":
+            piece = Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node)
+            prompt.add(piece, prompt.left - floor)
+        elif text:
+            prompt.add(_said_piece(about, node, text), prompt.left - floor)
 
 
 def _noun(node: Record) -> str:
@@ -305,28 +337,22 @@ async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
                 return
 
 
-def _is_turn(about: About, message: Record) -> bool:
-    """Whether a message may stand among the session's own, without those around it."""
-    if about.session is None or message["session_key"] != about.session["key"]:
-        return False
-    said = message["role"] in ("USER", "ASSISTANT") and message["tool_calls"] is None
-    return said and message["sequence"] > about.window.after
-
-
-async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> list[Record]:
+async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
     """What answers the query, best first: about as much as fits."""
-    scopes = ["MESSAGES", "MEMORIES", "DOCUMENTS"] if quoting else ["MEMORIES", "DOCUMENTS"]
+    scopes = ("MESSAGES", "MEMORIES", "DOCUMENTS") if quoting else ("MEMORIES", "DOCUMENTS")
     session, user = about.session, about.user
-    found = await search(
-        context,
-        query=query,
-        paging=Paging(limit=min(MOST_MATCHES, 20 + most // LEAST_MATCH)),
-        scope=scopes,
-        user_id=None if user is None else user["user_id"],
-        session_id=session["session_id"] if session is not None and user is None else None,
-        agent=None if session is None else session["agent_key"],
-    )
-    return found.nodes
+    user_id = None if user is None else user["user_id"]
+    session_id = session["session_id"] if session is not None and user is None else None
+    agent = None if session is None else session["agent_key"]
+    limit = min(MOST_MATCHES, 20 + most // LEAST_MATCH)
+    asked = (query, limit, scopes, user_id, session_id, agent)
+    if asked not in about.searches:
+        paging = Paging(limit=limit)
+        found = await search(
+            context, query=query, paging=paging, scope=scopes, user_id=user_id, session_id=session_id, agent=agent
+        )
+        about.searches[asked] = found.nodes
+    return about.searches[asked]
 
 
 async def _newest_memories(context: Context, about: About) -> Sequence[Record]:

@@ -29,7 +29,7 @@ class Prompt:
     def __init__(self, budget: int, count: Callable[[str], int]) -> None:
         self.budget = budget
         self._count = count
-        self._added: list[Piece | Record] = []
+        self._added: list[Piece | list[Record]] = []
         self._pieces: list[Piece] = []
         self._headings: set[tuple[int, str]] = set()
         self._messages: dict[int, Record] = {}
@@ -55,23 +55,32 @@ class Prompt:
 
     def add_messages(self, messages: Sequence[Record], within: int | None = None) -> bool:
         """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
-        new = [message for message in messages if message["sequence"] not in self._messages]
+        new = [message for message in messages if not self.has(message)]
         size = sum(message["token_count"] for message in new)
         if size > (self.left if within is None else min(within, self.left)):
             return False
         self._messages |= {message["sequence"]: message for message in new}
-        self._added += new
+        self._added.append(new)
         self._taken += size
         return True
 
-    def close(self) -> None:
-        """Takes back what was added last until all fits: a text may take more tokens than its parts."""
+    def close(self) -> bool:
+        """Takes back what was added last until all fits: a text may take more tokens than its parts. False when
+        messages had to go."""
+        kept = True
         while self._added and self.tokens > self.budget:
             last = self._added.pop()
             if isinstance(last, Piece):
                 self._pieces.remove(last)
             else:
-                del self._messages[last["sequence"]]
+                kept = kept and not last
+                for message in last:
+                    del self._messages[message["sequence"]]
+        return kept
+
+    def has(self, message: Record) -> bool:
+        """Whether a message of the session is there."""
+        return message["sequence"] in self._messages
 
     @property
     def tokens(self) -> int:

@@ -49,6 +49,13 @@ MAX_TOKENS = Annotated[
     int | None,
     strawberry.argument(description="Tokens at most, 1 or more; the session's `tokenBudget` or 4,000 when left out."),
 ]
+OWN_QUERY = Annotated[
+    str | None,
+    strawberry.argument(
+        description="What the context is for; the last two messages of the latest session when left out. Not empty."
+    ),
+]
+OWN_TOKENS = Annotated[int | None, strawberry.argument(description="Tokens at most, 1 or more; 4,000 when left out.")]
 OVERFLOW = Annotated[
     ContextOverflow | None,
     strawberry.argument(description="What to do with what does not fit; the session's choice or ADAPTIVE if left out."),
@@ -57,14 +64,15 @@ LAST_MESSAGES = Annotated[
     int | None, strawberry.argument(description="Only the last so many messages, 1 or more; all when left out.")
 ]
 
-CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=500)
+CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=2_000)
 
 
 def context_of_session() -> Any:
     """The field `context` of a session."""
     return batch_field(
         contexts_of_sessions,
-        description="What goes into a prompt: the newest messages and what matches, within a budget of tokens.",
+        description="What goes into a prompt: the newest messages and what matches, within a budget of tokens. "
+        "Null for a deleted session.",
         parameters=[
             parameter("query", QUERY),
             parameter("max_tokens", MAX_TOKENS),
@@ -81,6 +89,6 @@ def context_of_user() -> Any:
         contexts_of_users,
         description="What goes into a prompt about this user: what is known and what was said, within a budget of "
         "tokens. Without a query it goes by the last two messages of the latest session.",
-        parameters=[parameter("query", QUERY), parameter("max_tokens", MAX_TOKENS)],
+        parameters=[parameter("query", OWN_QUERY), parameter("max_tokens", OWN_TOKENS)],
         page_size=CONTEXT_SIZE,
     )

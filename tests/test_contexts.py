@@ -321,6 +321,48 @@ def test_an_answer_of_a_tool_never_stands_without_its_call(server: Server):
     add(server, "now", "How is the weather?", call, *answers, *turns(2))
     assert sequences(of_session(server, "now", budget=50, overflow="TRUNCATE")) == [5, 6]
     assert sequences(of_session(server, "now", budget=90, overflow="TRUNCATE")) == [2, 3, 4, 5, 6]
+    for overflow in ("ERROR", "TRUNCATE", "ADAPTIVE"):
+        context = of_session(server, "now", last=4, overflow=overflow)
+        assert sequences(context) == [5, 6]
+        assert context["droppedMessages"] == 2
+
+
+def test_what_stands_among_the_messages_is_not_quoted_as_well(server: Server):
+    call = {"role": "ASSISTANT", "content": "", "toolCalls": [{"id": "c1"}]}
+    said = [f"The weather of day {day}" for day in range(10)]
+    ids = add(server, "now", "How is the weather?", call, {"role": "TOOL", "content": "weather: sunny"}, *said)
+    server.accepted(DELETE_MESSAGE, id=ids[8])
+    assert of_session(server, "now", asked="weather")["recalled"] == []
+    for last in (2, 5, 8):
+        context = of_session(server, "now", asked="weather", last=last)
+        quoted = {message["sequence"] for message in context["recalled"]}
+        assert quoted
+        assert quoted.isdisjoint(sequences(context))
+        assert len(context["messages"]) == last
+
+
+def test_a_deleted_session_has_no_context(server: Server):
+    user(server)
+    add(server, "gone", "The parrot is called Xerxes", userId="ada")
+    add(server, "other", "Which parrot?", userId="ada")
+    server.accepted(DELETE_SESSION, sessionId="gone")
+    (node,) = server.graphql("{ sessions(filter: {deleted: true}) { nodes { context { text } } } }")["sessions"][
+        "nodes"
+    ]
+    assert node == {"context": None}
+
+
+def test_sessions_of_one_user_are_searched_once(server: Server):
+    user(server)
+    for number in range(5):
+        add(server, f"s{number}", f"The parrot of day {number}", userId="ada")
+    nodes = server.graphql(
+        '{ sessions { nodes { sessionId context(query: "parrot") { text recalled { content } } } } }'
+    )["sessions"]["nodes"]
+    for node in nodes:
+        assert len(node["context"]["recalled"]) == 4, "its own is among the messages"
+        alone = server.graphql(OF_SESSION, id=node["sessionId"], asked="parrot")["session"]["context"]
+        assert alone["text"] == node["context"]["text"]
 
 
 def test_calls_of_tools_count_as_tokens(server: Server):
@@ -389,7 +431,13 @@ def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere:count", "nowhere"), ("builtins:nothing", "nothing"), ("builtins:str", "whole number"), ("len(", "len(")],
+    [
+        ("nowhere:count", "nowhere"),
+        ("builtins:nothing", "nothing"),
+        ("builtins:str", "whole number"),
+        ("builtins:bool", "whole number"),
+        ("len(", "len("),
+    ],
 )
 def test_a_counter_that_cannot_be_used_is_refused_at_the_start(name: str, said: str):
     with pytest.raises(ValidationError, match="token_counter") as problem:
@@ -429,7 +477,7 @@ def test_a_prompt_takes_back_what_a_counter_turns_out_to_count():
     prompt = Prompt(10, lambda text: 1 if "\n" not in text else len(text.split()))
     for place in range(4):
         prompt.add(Piece(MEMORIES, (place,), "- three words each"))
-    prompt.close()
+    assert prompt.close(), "no message had to go"
     assert prompt.tokens <= 10
     assert prompt.text == "## What is known\n- three words each"
 

@@ -78,7 +78,7 @@ def too_complex(answer: dict[str, Any]) -> str:
 
 VIEWER = "{ viewer { role } }"
 LOOKUP = 10
-CONTEXT_LOOKUP, CONTEXT_LIST = 500, 50
+CONTEXT_LOOKUP, CONTEXT_LIST = 2000, 50
 """What a page costs beside its fields."""
 
 
@@ -267,8 +267,8 @@ ADD_MESSAGES = """mutation ($input: AddMessagesInput!) {
         asked('{ user(userId: "u") { sessions(first: 3) { nodes { id } ... { nodes { version } } } } }', 14, 1),
         asked("{ sessions(first: 101) { nodes { id } } }", 201, 1),
         # A context: as many messages as are asked for.
-        asked('{ session(sessionId: "s") { context { messages { role } text } } }', 3 + 50 * 2 + 500),
-        asked('{ session(sessionId: "s") { context(lastMessages: 3) { messages { role name } } } }', 2 + 3 * 3 + 500),
+        asked('{ session(sessionId: "s") { context { messages { role } text } } }', 3 + 50 * 2 + 2000),
+        asked('{ session(sessionId: "s") { context(lastMessages: 3) { messages { role name } } } }', 2 + 3 * 3 + 2000),
         asked("{ sessions(first: 2147483647) { nodes { id } } }", 201, 1),
         asked("{ sessions(first: -5) { nodes { id } } }", 1, 1),
         # In variables.
@@ -666,7 +666,7 @@ def test_the_numbers_of_the_code_stand_in_the_readme() -> None:
     for said in (
         f"at most {DEFAULT.errors} errors",
         f"and {LOOKUP} for each page",
-        f"{CONTEXT_LOOKUP} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
+        f"{CONTEXT_LOOKUP:,} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
         f"any other list counts as {LIST}.",
     ):
         assert said in text, said
