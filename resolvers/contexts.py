@@ -20,7 +20,7 @@ from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
 from resolvers.passages import passage
-from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.prompts import DOCUMENTS, MEMORIES, MOST_CHARACTERS, SAID, SITUATION, SUMMARY, Piece, Prompt
 from resolvers.questions import Question, parse_question
 from resolvers.search import search
 from resolvers.sessions import session_filter
@@ -47,7 +47,7 @@ MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
 LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 """Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
 
-_CHARACTERS, MOST_CHARACTERS = 4, 64
+_CHARACTERS = 4
 """Of a token, about, and at most."""
 
 _SPEAKERS = {"SYSTEM": "System", "USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "FUNCTION": "Function"}

@@ -11,6 +11,9 @@ SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID = range(5)
 TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before")
 """The headings of the sections, in their order."""
 
+MOST_CHARACTERS = 64
+"""Of a token, at most."""
+
 
 @dataclass(frozen=True, order=True)
 class Piece:
@@ -42,10 +45,14 @@ class Prompt:
 
     def add(self, piece: Piece, within: int | None = None) -> bool:
         """Adds a piece if it fits into so many tokens, or into what is left."""
+        limit = self.left if within is None else min(within, self.left)
+        # Counting takes time in proportion, and so few tokens no text has.
+        if len(piece.text) // MOST_CHARACTERS > limit:
+            return False
         headings = {(piece.section, ""): f"## {TITLES[piece.section]}", (piece.section, piece.group): piece.group}
         new = {heading: text for heading, text in headings.items() if heading not in self._headings}
         size = sum(self._count(text) + 1 for text in (piece.text, *new.values()))
-        if size > (self.left if within is None else min(within, self.left)):
+        if size > limit:
             return False
         self._headings |= new.keys()
         insort(self._pieces, piece)

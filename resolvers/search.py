@@ -53,8 +53,8 @@ GATHERED = 10_000
 LATE = 100
 """Texts of a kind, at most, that a cursor names because they waited for new vectors when its first page was scored."""
 
-INLINE = 200
-"""Texts that are ranked at once; more in a thread, so that others are answered meanwhile."""
+INLINE, INLINE_LENGTH = 200, 200_000
+"""Texts that are ranked at once, and their characters; more in a thread, so that others are answered meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ async def search(
     if encoder is not None and vectors is not None:
         statistics, close = await _closeness(context, encoder.name, found, vectors, asked, statistics)
         ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics, close)
-    elif sum(len(kind.turns) for kind in kinds) <= INLINE:
+    elif _are_few([turn for kind in kinds for turn in kind.turns]):
         ranked, statistics = rank(kinds, asked.question, statistics)
     else:
         ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics)
@@ -253,7 +253,7 @@ async def _gathered(
     else:
         rows, frequencies, count = await _candidates(context, collection, within, question, statistics)
     turns = await _turns(context, rows)
-    gathered = gather(turns, question) if len(turns) <= INLINE else await asyncio.to_thread(gather, turns, question)
+    gathered = gather(turns, question) if _are_few(turns) else await asyncio.to_thread(gather, turns, question)
     if frequencies is not None:
         gathered = Gathered(turns, gathered.found, frequencies, count)
     numbers = [row["number"] for row in rows] if context.encoder is not None else []
@@ -327,6 +327,10 @@ async def _closeness(
 
     by, close = await asyncio.to_thread(judge)
     return replace(statistics, usual=by), close
+
+
+def _are_few(turns: Sequence[Turn]) -> bool:
+    return len(turns) <= INLINE and sum(len(turn.text) for turn in turns) <= INLINE_LENGTH
 
 
 async def _turns(context: Context, rows: Sequence[Record]) -> list[Turn]:
