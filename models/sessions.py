@@ -130,7 +130,7 @@ async def inactive_sessions(
 
 async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
     """Takes the memories of the session along to its new owner."""
-    await part_shared(write, session)
+    await part_shared(write, scope, session, owner)
     await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
 
 

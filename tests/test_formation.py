@@ -30,6 +30,9 @@ DELETE_RANGE = f"""mutation ($input: DeleteMessagesInput!) {{
 ERASE = f"""mutation ($input: DeleteUserInput!) {{
   deleteUser(input: $input) {{ receipt {{ memories }} {ERRORS} }}
 }}"""
+UPDATE_SESSION = (
+    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+)
 OF_USER = f"""query ($filter: MemoryFilter) {{
   user(userId: "ada") {{ memories(first: 100, filter: $filter) {{ nodes {{ {FORMED} }} }} }}
 }}"""
@@ -218,23 +221,54 @@ def test_permanent_deletion_too_leaves_what_another_session_told(ada: Server) ->
     assert left["session"] == {"sessionId": "other"}
 
 
-def test_a_session_that_changes_its_owner_leaves_no_source_with_the_old_one(ada: Server) -> None:
-    ada.accepted(USER, userId="bo")
-    add(ada, "I'm vegan.", "I like hiking.", userId="ada")
-    add(ada, "I'm vegan.", "I like hiking.", "I live in Rome.", session="other", userId="ada")
-    add(ada, "I live in Rome.", userId="ada")
-    change = (
-        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+def give_to_bo(server: Server, session: str) -> list[dict[str, Any]]:
+    """Bo's memories, once a session of Ada's is hers."""
+    server.accepted(USER, userId="bo")
+    server.accepted(UPDATE_SESSION, sessionId=session, userId="bo")
+    return server.graphql(OF_USER.replace('"ada"', '"bo"'), filter=None)["user"]["memories"]["nodes"]
+
+
+def told(memories: list[dict[str, Any]]) -> list[tuple[str, str, list[int]]]:
+    """Of each its content, its session and the sequences that it rests on."""
+    return sorted(
+        (row["content"], row["session"]["sessionId"], [source["sequence"] for source in row["sources"]["nodes"]])
+        for row in memories
     )
-    ada.accepted(change, sessionId="chat", userId="bo")
-    (left,) = known(ada, history=True)
-    assert (left["content"], len(left["sources"]["nodes"])) == ("I live in Rome", 1)
-    query = OF_USER.replace('"ada"', '"bo"')
-    taken = ada.graphql(query, filter=None)["user"]["memories"]["nodes"]
-    assert sorted((memory["content"], len(memory["sources"]["nodes"])) for memory in taken) == [
-        ("I like hiking", 1),
-        ("I'm vegan", 1),
-    ]
+
+
+def test_what_two_sessions_told_is_known_of_both_owners_once_one_is_anothers(ada: Server) -> None:
+    add(ada, "I'm vegan.", "I like hiking.", userId="ada")
+    add(ada, "I'm vegan.", "I live in Rome.", session="other", userId="ada")
+    add(ada, "I live in Rome.", userId="ada")
+    taken = give_to_bo(ada, "chat")
+    assert told(taken) == [("I like hiking", "chat", [2]), ("I live in Rome", "chat", [3]), ("I'm vegan", "chat", [1])]
+    assert told(known(ada, history=True)) == [("I live in Rome", "other", [2]), ("I'm vegan", "other", [1])]
+
+
+@pytest.mark.parametrize("gone", ["chat", "other"])
+def test_what_is_left_of_one_session_stays_with_its_owner(ada: Server, gone: str) -> None:
+    first = add(ada, "I'm vegan.", userId="ada")
+    second = add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id={"chat": first, "other": second}[gone]["messages"][0]["id"])
+    left = [("I'm vegan", "other" if gone == "chat" else "chat", [1])]
+    assert (told(give_to_bo(ada, "chat")), told(known(ada))) == (([], left) if gone == "chat" else (left, []))
+
+
+def test_what_is_left_of_a_deleted_session_goes_to_nobody(ada: Server) -> None:
+    first = add(ada, "I'm vegan.", userId="ada")
+    add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id=first["messages"][0]["id"])
+    ada.accepted(DELETE_SESSION, sessionId="other")
+    assert (give_to_bo(ada, "chat"), known(ada)) == ([], [])
+
+
+def test_what_stays_may_move_to_the_session_that_told_it_when_that_one_goes(ada: Server) -> None:
+    add(ada, "I'm vegan.", userId="ada")
+    second = add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id=second["messages"][0]["id"])
+    add(ada, "I'm vegan.", session="third", userId="ada")
+    assert told(give_to_bo(ada, "third")) == [("I'm vegan", "third", [1])]
+    assert told(known(ada)) == [("I'm vegan", "chat", [1])]
 
 
 def test_what_a_batch_ends_itself_comes_back_ended(ada: Server) -> None:
