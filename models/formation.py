@@ -13,6 +13,9 @@ from models.statements import MemoryRow, Record, Row, Statement, each_of, in_pro
 from models.tables import memories, memory_sources
 from models.writing import insert_row
 
+SOURCES_OF_MEMORY = 100
+"""What a formed memory rests on, at most: said more often than that, it is known no better."""
+
 _live = memories.c.deleted_at.is_(None)
 _since = func.coalesce(memories.c.valid_from, memories.c.created_at)
 _open = (
@@ -91,6 +94,19 @@ _places = Statement(
     .where(memory_sources.c.memory_key == bindparam("key"))
     .order_by(memory_sources.c.position)
 )
+_room = Statement(
+    select(
+        func.count().label("sources"),
+        (func.coalesce(func.max(memory_sources.c.position), -1) + 1).label("position"),
+        func.coalesce(
+            func.max(
+                (memory_sources.c.session_key == bindparam("session"))
+                & (memory_sources.c.sequence == bindparam("sequence"))
+            ),
+            0,
+        ).label("there"),
+    ).where(memory_sources.c.memory_key == bindparam("key"))
+)
 
 
 def _owner(scope: Scope, owner: Record) -> dict[str, Any]:
@@ -135,10 +151,9 @@ async def places_of(read: Reader, memory: bytes) -> list[Record]:
 
 
 async def add_source(write: Transaction, memory: Record, session: bytes, sequence: int) -> None:
-    """Has a memory rest on one more message, if it does not yet."""
-    there = await places_of(write, memory["key"])
-    if any((row["session_key"], row["sequence"]) == (session, sequence) for row in there):
+    """Has a memory rest on one more message, if it does not yet, and rests on fewer than it may."""
+    (room,) = await write.fetch(_room, {"key": memory["key"], "session": session, "sequence": sequence})
+    if room["there"] or room["sources"] >= SOURCES_OF_MEMORY:
         return
     place = {"session_key": session, "sequence": sequence, "document_key": None}
-    position = there[-1]["position"] + 1 if there else 0
-    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": position, **place})
+    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": room["position"], **place})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import Server
 
+from models.formation import SOURCES_OF_MEMORY
 from recallql.archive import export_file, import_file
 from recallql.settings import Settings
 
@@ -158,6 +159,16 @@ def test_what_is_known_already_gains_a_source(ada: Server) -> None:
     assert again["id"] == first["id"]
     assert [source["content"] for source in again["sources"]["nodes"]] == ["I'm vegan.", "  I'm \u00a0 vegan!!"]
     assert len(known(ada, history=True)) == 1
+
+
+def test_what_is_known_gains_a_hundred_sources_at_most_and_each_once(ada: Server) -> None:
+    once = add(ada, "I'm vegan. I like tea, I'm vegan.", userId="ada")
+    assert sorted(len(memory["sources"]["nodes"]) for memory in once["memories"]) == [1] * len(once["memories"])
+    for _ in range(2):
+        add(ada, *["I'm vegan."] * 60, userId="ada")
+    rows = ada.tables()["memory_sources"]
+    assert len(rows) == SOURCES_OF_MEMORY + len(once["memories"]) - 1
+    assert told(known(ada, kinds=["FACT"])) == [("I'm vegan", "chat", list(range(1, SOURCES_OF_MEMORY + 1)))]
 
 
 def test_what_was_declared_is_not_formed_again(ada: Server) -> None:
