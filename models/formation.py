@@ -35,6 +35,7 @@ _alike = {
         select(memories)
         .where(
             memories.c.fingerprint == bindparam("fingerprint"),
+            memories.c.key != bindparam("but"),
             *_of(user=user),
             in_project(memories),
             memories.c.kind != "SUMMARY",
@@ -52,6 +53,7 @@ _on_subject = {
         select(memories)
         .where(
             memories.c.subject == bindparam("subject"),
+            memories.c.key != bindparam("but"),
             *_of(user=user),
             in_project(memories),
             memories.c.method == "RULE",
@@ -89,6 +91,18 @@ _naming = Statement(
     .order_by(memories.c.created_at, memories.c.key),
     MemoryRow,
 )
+_formed_in = Statement(
+    select(memories)
+    .where(
+        memories.c.session_key == bindparam("session"),
+        memories.c.method != "DECLARED",
+        memories.c.kind != "SUMMARY",
+        _live,
+        in_project(memories),
+    )
+    .order_by(_since, memories.c.created_at, memories.c.key),
+    MemoryRow,
+)
 _places = Statement(
     select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
     .where(memory_sources.c.memory_key == bindparam("key"))
@@ -113,18 +127,20 @@ def _owner(scope: Scope, owner: Record) -> dict[str, Any]:
     return {**scope.values, "user": owner["user_key"], "session": owner["session_key"]}
 
 
-async def memory_like(read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str) -> Record | None:
-    """What is known that says the same in the same words, apart from summaries, and holds."""
-    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now}
+async def memory_like(
+    read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str, *, but: bytes = b""
+) -> Record | None:
+    """What is known that says the same in the same words, apart from summaries and one of this key, and holds."""
+    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now, "but": but}
     found = await read.fetch(_alike[owner["user_key"] is not None], values)
     return found[0] if found else None
 
 
 async def memories_around(
-    read: Reader, scope: Scope, owner: Record, subject: str, moment: str
+    read: Reader, scope: Scope, owner: Record, subject: str, moment: str, *, but: bytes = b""
 ) -> tuple[Record | None, Record | None]:
-    """What rules formed on this subject that begins to hold last before or at a moment, and first after it."""
-    values = {**_owner(scope, owner), "subject": subject, "moment": moment}
+    """What else than one of this key rules formed on a subject: beginning last until a moment, and first after it."""
+    values = {**_owner(scope, owner), "subject": subject, "moment": moment, "but": but}
     of_user = owner["user_key"] is not None
     before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
     return before[0] if before else None, after[0] if after else None
@@ -143,6 +159,11 @@ async def memories_naming(
     """Memories of some methods (a JSON list) that rest on messages of a session, also those deleted with it."""
     named = f"[{','.join(map(str, sequences))}]"
     return await read.fetch(_naming, {**scope.values, "session": session, "sequences": named, "methods": methods})
+
+
+async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[Record]:
+    """What was formed of a session, apart from summaries, in the order in which it begins to hold."""
+    return await read.fetch(_formed_in, {**scope.values, "session": session})
 
 
 async def places_of(read: Reader, memory: bytes) -> list[Record]:

@@ -282,6 +282,29 @@ def test_what_stays_may_move_to_the_session_that_told_it_when_that_one_goes(ada:
     assert told(known(ada)) == [("I'm vegan", "chat", [1])]
 
 
+def test_what_comes_with_a_session_takes_its_place_in_what_is_known(ada: Server) -> None:
+    add(ada, "I live in Turin.", at="2018-01-01T00:00:00Z", userId="ada")
+    add(ada, "I live in Milan.", "I'm vegan.", at="2022-01-01T00:00:00Z", userId="ada")
+    add(ada, "I live in Genoa.", "I'm vegan.", at="2020-01-01T00:00:00Z", session="other")
+    add(ada, "I live in Rome.", at="2024-01-01T00:00:00Z", session="other")
+    add(ada, "Hello", session="other", userId="ada")
+    assert sorted(said(known(ada))) == ["I live in Rome", "I'm vegan"]
+    assert len(said(known(ada, history=True))) == 5
+    for year, town in ((2019, "Turin"), (2021, "Genoa"), (2023, "Milan"), (2025, "Rome")):
+        held = said(known(ada, asOf=f"{year}-01-01T00:00:00Z"))
+        assert [content for content in held if "live" in content] == [f"I live in {town}"]
+    assert {row["content"]: len(row["sources"]["nodes"]) for row in known(ada)} == {"I'm vegan": 2, "I live in Rome": 1}
+
+
+def test_nothing_names_what_went_to_somebody_else_in_its_place(ada: Server) -> None:
+    add(ada, "I live in Turin.", session="other", userId="ada")
+    add(ada, "I live in Milan.", userId="ada")
+    assert [row["supersededBy"] for row in known(ada, history=True)] == [{"content": "I live in Milan"}, None]
+    (taken,) = give_to_bo(ada, "chat")
+    assert (taken["content"], taken["supersedes"]) == ("I live in Milan", [])
+    assert [row["supersededBy"] for row in known(ada, history=True)] == [None]
+
+
 def test_what_a_batch_ends_itself_comes_back_ended(ada: Server) -> None:
     older, newer = add(ada, "I live in Turin.", "I live in Milan.", userId="ada")["memories"]
     assert older["supersededBy"] == {"content": newer["content"]} == {"content": "I live in Milan"}
