@@ -13,6 +13,9 @@ from models.statements import MemoryRow, Record, Row, Statement, each_of, in_pro
 from models.tables import memories, memory_sources
 from models.writing import insert_row
 
+SOURCES_OF_MEMORY = 100
+"""What a formed memory rests on, at most: said more often than that, it is known no better."""
+
 _live = memories.c.deleted_at.is_(None)
 _since = func.coalesce(memories.c.valid_from, memories.c.created_at)
 _open = (
@@ -32,6 +35,7 @@ _alike = {
         select(memories)
         .where(
             memories.c.fingerprint == bindparam("fingerprint"),
+            memories.c.key != bindparam("but"),
             *_of(user=user),
             in_project(memories),
             memories.c.kind != "SUMMARY",
@@ -49,6 +53,7 @@ _on_subject = {
         select(memories)
         .where(
             memories.c.subject == bindparam("subject"),
+            memories.c.key != bindparam("but"),
             *_of(user=user),
             in_project(memories),
             memories.c.method == "RULE",
@@ -86,10 +91,35 @@ _naming = Statement(
     .order_by(memories.c.created_at, memories.c.key),
     MemoryRow,
 )
+_formed_in = Statement(
+    select(memories)
+    .where(
+        memories.c.session_key == bindparam("session"),
+        memories.c.method != "DECLARED",
+        memories.c.kind != "SUMMARY",
+        _live,
+        in_project(memories),
+    )
+    .order_by(_since, memories.c.created_at, memories.c.key),
+    MemoryRow,
+)
 _places = Statement(
     select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
     .where(memory_sources.c.memory_key == bindparam("key"))
     .order_by(memory_sources.c.position)
+)
+_room = Statement(
+    select(
+        func.count().label("sources"),
+        (func.coalesce(func.max(memory_sources.c.position), -1) + 1).label("position"),
+        func.coalesce(
+            func.max(
+                (memory_sources.c.session_key == bindparam("session"))
+                & (memory_sources.c.sequence == bindparam("sequence"))
+            ),
+            0,
+        ).label("there"),
+    ).where(memory_sources.c.memory_key == bindparam("key"))
 )
 
 
@@ -97,18 +127,20 @@ def _owner(scope: Scope, owner: Record) -> dict[str, Any]:
     return {**scope.values, "user": owner["user_key"], "session": owner["session_key"]}
 
 
-async def memory_like(read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str) -> Record | None:
-    """What is known that says the same in the same words, apart from summaries, and holds."""
-    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now}
+async def memory_like(
+    read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str, *, but: bytes = b""
+) -> Record | None:
+    """What is known that says the same in the same words, apart from summaries and one of this key, and holds."""
+    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now, "but": but}
     found = await read.fetch(_alike[owner["user_key"] is not None], values)
     return found[0] if found else None
 
 
 async def memories_around(
-    read: Reader, scope: Scope, owner: Record, subject: str, moment: str
+    read: Reader, scope: Scope, owner: Record, subject: str, moment: str, *, but: bytes = b""
 ) -> tuple[Record | None, Record | None]:
-    """What rules formed on this subject that begins to hold last before or at a moment, and first after it."""
-    values = {**_owner(scope, owner), "subject": subject, "moment": moment}
+    """What else than one of this key rules formed on a subject: beginning last until a moment, and first after it."""
+    values = {**_owner(scope, owner), "subject": subject, "moment": moment, "but": but}
     of_user = owner["user_key"] is not None
     before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
     return before[0] if before else None, after[0] if after else None
@@ -129,16 +161,20 @@ async def memories_naming(
     return await read.fetch(_naming, {**scope.values, "session": session, "sequences": named, "methods": methods})
 
 
+async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[Record]:
+    """What was formed of a session, apart from summaries, in the order in which it begins to hold."""
+    return await read.fetch(_formed_in, {**scope.values, "session": session})
+
+
 async def places_of(read: Reader, memory: bytes) -> list[Record]:
     """What a memory rests on, in order; `session_key` and `sequence` of messages."""
     return await read.fetch(_places, {"key": memory})
 
 
 async def add_source(write: Transaction, memory: Record, session: bytes, sequence: int) -> None:
-    """Has a memory rest on one more message, if it does not yet."""
-    there = await places_of(write, memory["key"])
-    if any((row["session_key"], row["sequence"]) == (session, sequence) for row in there):
+    """Has a memory rest on one more message, if it does not yet, and rests on fewer than it may."""
+    (room,) = await write.fetch(_room, {"key": memory["key"], "session": session, "sequence": sequence})
+    if room["there"] or room["sources"] >= SOURCES_OF_MEMORY:
         return
     place = {"session_key": session, "sequence": sequence, "document_key": None}
-    position = there[-1]["position"] + 1 if there else 0
-    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": position, **place})
+    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": room["position"], **place})

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, bindparam, delete, exists, func, not_, or_, select, update
 
 from models.database import Reader, Transaction
+from models.keys import memory_key
 from models.keyset import Condition, Listing, contains, fetch_by_key, in_list, is_null
 from models.scope import Scope, of_viewer
 from models.statements import (
@@ -23,6 +24,7 @@ from models.statements import (
     parents,
 )
 from models.tables import documents, memories, memory_sources, messages, sessions
+from models.writing import insert_row
 
 
 def _as_of(rows: FromClause) -> ColumnElement[bool]:
@@ -204,32 +206,57 @@ async def move_shared(write: Transaction, scope: Scope, session: bytes) -> None:
     await write.execute(_move, {**scope.values, "session": session})
 
 
-_at_home = memory_sources.alias("at_home")
-_formed_at_home = (memories.c.method != "DECLARED") & exists(
-    select(_at_home.c.position).where(
-        _at_home.c.memory_key == memories.c.key, _at_home.c.session_key == memories.c.session_key
-    )
+_formed = (memories.c.method != "DECLARED") & _live
+_in_session = memory_sources.c.session_key == bindparam("session")
+_of_memory = select(memory_sources.c.position).where(memory_sources.c.memory_key == memories.c.key)
+_told_here, _told_elsewhere = (
+    exists(_of_memory.where(place))
+    for place in (_in_session, func.coalesce(memory_sources.c.session_key, b"") != bindparam("session"))
 )
-_its_own = select(memories.c.key).where(memories.c.session_key == bindparam("session"), _formed_at_home)
-_of_others = exists(
-    select(memories.c.key).where(
-        memories.c.key == memory_sources.c.memory_key, memories.c.session_key != bindparam("session"), _formed_at_home
+_lives_here = memories.c.session_key == bindparam("session")
+_come_home = Statement(
+    update(memories)
+    .where(
+        memories.c.session_key != bindparam("session"), _formed, in_project(memories), _told_here, not_(_told_elsewhere)
     )
+    .values(session_key=bindparam("session"))
 )
+_shared = Statement(
+    select(memories).where(memories.c.session_key != bindparam("session"), _formed, in_project(memories), _told_here),
+    MemoryRow,
+)
+_take_sources = Statement(
+    update(memory_sources)
+    .where(memory_sources.c.memory_key == bindparam("memory"), _in_session)
+    .values(memory_key=bindparam("copy"))
+)
+# What is left of other sessions by now is gone with them.
 _part = [
+    Statement(delete(memories).where(_lives_here, _formed, in_project(memories), _told_elsewhere, not_(_told_here))),
     Statement(
         delete(memory_sources).where(
-            memory_sources.c.memory_key.in_(_its_own), memory_sources.c.session_key != bindparam("session")
+            memory_sources.c.session_key != bindparam("session"),
+            memory_sources.c.memory_key.in_(select(memories.c.key).where(_lives_here, memories.c.method != "DECLARED")),
         )
     ),
-    Statement(delete(memory_sources).where(memory_sources.c.session_key == bindparam("session"), _of_others)),
 ]
 
 
-async def part_shared(write: Transaction, session: bytes) -> None:
-    """Before a session changes its owner: what was formed of it and of others rests on its own session's messages."""
+async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
+    """Before a session changes its owner: what was formed of it alone is its own, what others told too stays theirs.
+
+    Of the latter the new owner gets a copy that rests on what was said in this session.
+    """
+    values = {**scope.values, "session": session}
+    await move_shared(write, scope, session)
+    await write.execute(_come_home, values)
+    for row in await write.fetch(_shared, values):
+        own = {"key": memory_key(session, None), "memory_id": None, "session_key": session, "user_key": owner}
+        # What has taken its place may not be the new owner's.
+        copy = await insert_row(write, memories, MemoryRow, {**row, **own, "superseded_by": None, "version": 1})
+        await write.execute(_take_sources, {"session": session, "memory": row["key"], "copy": copy["key"]})
     for statement in _part:
-        await write.execute(statement, {"session": session})
+        await write.execute(statement, values)
 
 
 async def unlink_newer(write: Transaction, memory: bytes) -> None:

@@ -1,6 +1,6 @@
 """Statements on sessions."""
 
-from sqlalchemy import FromClause, Integer, bindparam, delete, select, update
+from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, select, update
 
 from models.database import Reader, Transaction
 from models.jobs import drop_job
@@ -82,6 +82,23 @@ _memories_follow = Statement(
     .where(memories.c.session_key == bindparam("session"), in_project(memories))
     .values(user_key=bindparam("owner"))
 )
+_newer = memories.alias("newer")
+_unlink_owners = Statement(
+    update(memories)
+    .where(
+        or_(
+            memories.c.session_key == bindparam("session"),
+            memories.c.superseded_by.in_(select(_newer.c.key).where(_newer.c.session_key == bindparam("session"))),
+        ),
+        in_project(memories),
+        exists(
+            select(_newer.c.key).where(
+                _newer.c.key == memories.c.superseded_by, _newer.c.user_key.is_distinct_from(memories.c.user_key)
+            )
+        ),
+    )
+    .values(superseded_by=bindparam("none"))
+)
 _delete_memories = Statement(
     update(memories)
     .where(memories.c.session_key == bindparam("session"), memories.c.deleted_at.is_(None), in_project(memories))
@@ -129,9 +146,10 @@ async def inactive_sessions(
 
 
 async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
-    """Takes the memories of the session along to its new owner."""
-    await part_shared(write, session)
+    """Takes the memories of the session along to its new owner; none names one of somebody else's in its place."""
+    await part_shared(write, scope, session, owner)
     await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
+    await write.execute(_unlink_owners, {**scope.values, "session": session, "none": None})
 
 
 async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:

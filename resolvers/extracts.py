@@ -25,7 +25,7 @@ _ALIKE = 0.6
 
 _sentence = re.compile(r"[^.!?…。！？\n]+(?:[.](?=\w)[^.!?…。！？\n]*)*[.!?…。！？]*")
 # Code, and what stands in brackets, as descriptions of images do.
-_aside = re.compile(r"```.*?(?:```|\Z)|\[[^\]\n]*\]", re.DOTALL)
+_aside = re.compile(r"```.*?(?:```|\Z)|\[[^\[\]\n]*\]", re.DOTALL)
 
 
 class Line(NamedTuple):

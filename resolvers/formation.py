@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.database import Transaction
-from models.formation import add_source, memories_around, memories_naming, memory_like, places_of
+from models.formation import add_source, formed_in, memories_around, memories_naming, memory_like, places_of
 from models.keys import fingerprint
 from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages
+from models.sessions import change_owner
 from models.statements import MemoryRow, Record
 from models.tables import memories
 from models.users import users_by_key
@@ -85,15 +86,46 @@ async def keep_formed(
         row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, _messages(session, sequences))
-    # One that something else has ended by then has nothing to do with this.
-    if before is not None and (before["superseded_from"] is None or before["superseded_from"] > row["valid_from"]):
+    if before is not None:
         await _end(write, context, before, kept)
     return kept
 
 
+async def give_session(write: Transaction, context: Context, session: bytes, user: bytes | None) -> None:
+    """What was formed of a session goes to its new owner, and takes its place in what is known of them already."""
+    await change_owner(write, context.scope, session, user)
+    if user is None:
+        return
+    owner = {"user_key": user, "session_key": session}
+    now = context.clock.now()
+    for key in [row["key"] for row in await formed_in(write, context.scope, session)]:
+        # Read anew: one that came before may have ended it.
+        row = (await memories_by_key(write, context.scope, [key]))[0]
+        if row is None:
+            continue
+        if row["superseded_from"] is None and row["valid_until"] is None:
+            known = await memory_like(write, context.scope, owner, row["fingerprint"], now, but=key)
+            if known is not None:
+                if known["method"] != "DECLARED":
+                    for place in await places_of(write, key):
+                        await add_source(write, known, place["session_key"], place["sequence"])
+                await remove_memory(write, row)
+                continue
+        if row["method"] == "RULE" and row["subject"] is not None:
+            start = row["valid_from"] or row["created_at"]
+            before, after = await memories_around(write, context.scope, owner, row["subject"], start, but=key)
+            if after is not None:
+                await _end(write, context, row, after)
+            if before is not None:
+                await _end(write, context, before, row)
+
+
 async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:
     """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
-    start = newer["valid_from"]
+    start = newer["valid_from"] or newer["created_at"]
+    # One that something else has ended by then has nothing to do with this.
+    if older["superseded_from"] is not None and older["superseded_from"] <= start:
+        return
     wanted = {"superseded_by": newer["key"], "superseded_from": start}
     # Unless the application has said itself until when it was true.
     if older["valid_until"] in (None, older["superseded_from"]):

@@ -11,7 +11,7 @@ from random import uniform
 from uuid import uuid4
 
 from models.database import Transaction
-from models.formation import places_of, standing_memories
+from models.formation import SOURCES_OF_MEMORY, places_of, standing_memories
 from models.jobs import claim_job, job_is_due, job_of_session, jobs_of_all, try_again
 from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
@@ -30,7 +30,6 @@ MESSAGES_AT_ONCE = 30
 _SENT_TOGETHER = 24_000
 _BEFORE = 6
 _KNOWN = 40
-_SOURCES_OF_SUMMARY = 100
 _EDITED, _EDITED_AT_ONCE = 100, 5
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 """Seconds until a failed job is tried again: doubled each time, and cut short by chance to as little as half."""
@@ -51,16 +50,19 @@ async def put_down(write: Transaction, context: Context, session: Record, rows: 
 
 
 async def put_down_edited(write: Transaction, context: Context, session: Record, row: Record) -> None:
-    """Has a message that was edited read again, unless it has not been read yet."""
+    """Has a message that was edited read again, or, by a job that had failed, at last."""
     now = context.clock.now()
     job = await job_of_session(write, session["key"])
     sequence = row["sequence"]
     if job is None:
         last = session["last_sequence"]
         await insert_row(write, jobs, Row, _row(session, after=last, through=last, edited=[sequence], now=now))
-    elif sequence <= job["after_sequence"] or job["status"] == "RUNNING":
-        edited = sorted({*json.loads(job["edited"]), sequence})[-_EDITED:]
-        await update_row(write, jobs, job, {"edited": json.dumps(edited), "updated_at": now, **_revived(job, now)})
+        return
+    changes = _revived(job, now)
+    if sequence <= job["after_sequence"] or job["status"] == "RUNNING":
+        changes["edited"] = json.dumps(sorted({*json.loads(job["edited"]), sequence})[-_EDITED:])
+    if changes:
+        await update_row(write, jobs, job, {**changes, "updated_at": now})
 
 
 def _row(session: Record, *, after: int, through: int, edited: list[int], now: str) -> dict[str, object]:
@@ -231,7 +233,7 @@ async def _keep_summary(
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
     row = memory_row(context, values, Owner(session["user_key"], session["key"]), context.clock.now())
     kept = await insert_row(write, memories, MemoryRow, row)
-    newest = sorted(sequences)[-_SOURCES_OF_SUMMARY:]
+    newest = sorted(sequences)[-SOURCES_OF_MEMORY:]
     sources = [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in newest]
     await insert_sources(write, kept, sources)
     await supersede(write, context, kept, standing)

@@ -19,7 +19,7 @@ from models.messages import (
     messages_by_message_id,
     messages_by_place,
 )
-from models.sessions import change_owner, session_by_id, sessions_by_key
+from models.sessions import session_by_id, sessions_by_key
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import insert_row, insert_rows, update_row
@@ -27,7 +27,7 @@ from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
-from resolvers.formation import forget_lines, form_by_rules, formed_of, summarise, summary_is_due
+from resolvers.formation import forget_lines, form_by_rules, formed_of, give_session, summarise, summary_is_due
 from resolvers.ids import message_id, parse_id
 from resolvers.inputs import (
     Rule,
@@ -275,7 +275,7 @@ async def _wake(write: Transaction, context: Context, session: Record, owner: by
     if owner is not None:
         wanted["user_key"] = owner
         if session["user_key"] is None:
-            await change_owner(write, context.scope, session["key"], owner)
+            await give_session(write, context, session["key"], owner)
     return await revise(write, sessions, session, wanted, context.clock.now())
 
 

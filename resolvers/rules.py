@@ -7,6 +7,7 @@ better ten statements are missed than one is wrong. What is taken is a clause in
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from resolvers.rule_patterns import MAY_HOLD, RULES
@@ -15,6 +16,8 @@ LONGEST_TEXT = 2000
 """Characters of a message that is looked at, at most: what is longer was pasted."""
 LONGEST_CLAUSE = 200
 CLAIMS_OF_MESSAGE = 20
+STARTS_OF_SENTENCE = 8
+"""Places in a sentence where a statement might begin, at most: nobody says more of themselves in one breath."""
 
 
 class Claim(NamedTuple):
@@ -27,7 +30,7 @@ class Claim(NamedTuple):
 
 _hidden = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*(?:>|(?:\d+|[a-zA-Z])[.)]\s|[*•-]\s)[^\n]*|^(?: {4}|\t)[^\n]*|"
-    r"\[[^\]\n]*\]|\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|"
+    r"\[[^\[\]\n]*\]|\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|"
     r"«[^»\n]*(?:»|$)|(?<!\w)['‘][^\n]+?['’](?!\w)|https?://\S+",
     re.DOTALL | re.MULTILINE,
 )
@@ -86,16 +89,21 @@ def claims_in(text: str) -> list[Claim]:
     blank = _hidden.sub(lambda hidden: re.sub(r"[^\n]", "_", hidden[0]), text)
     if colon := _colon.search(blank):
         blank = blank[: colon.start()]
-    claims = dict.fromkeys(claim for sentence in _sentence.finditer(blank) for claim in _claims_of(sentence, text))
-    return [] if claims and _task.search(text) else list(claims)[:CLAIMS_OF_MESSAGE]
+    found = (claim for sentence in _sentence.finditer(blank) for claim in _claims_of(sentence, text))
+    claims = list(dict.fromkeys(islice(found, CLAIMS_OF_MESSAGE)))
+    return [] if claims and _task.search(text) else claims
 
 
 def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
     said = sentence[0]
     if MAY_HOLD.search(said) is None:
         return
+    starts = list(islice(_start.finditer(said), STARTS_OF_SENTENCE + 1))
+    if len(starts) > STARTS_OF_SENTENCE:
+        return
+    before = None
     past = 0
-    for start in _start.finditer(said):
+    for start in starts:
         begin = start.end()
         if begin < past:
             continue
@@ -103,18 +111,23 @@ def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
             if found := pattern.match(text, sentence.start() + begin, sentence.end()):
                 clause = found[0].strip(" \t,-–—")
                 past = found.end() - sentence.start()
-                if len(clause) <= LONGEST_CLAUSE and _is_meant(said, begin, past):
+                if len(clause) > LONGEST_CLAUSE or not _is_meant(said, past):
+                    break
+                # Found once: what stands before one statement stands before the next ones too.
+                before = before or (min(_first(_unreal, said), _first(_negative, said)), _first(_reported, said))
+                if past < before[0] and begin < before[1]:
                     yield Claim(kind, subject(found) if callable(subject) else subject, clause)
                 break
 
 
-def _is_meant(sentence: str, begin: int, end: int) -> bool:
-    """Whether a clause of a sentence is said of oneself, and is so."""
+def _first(pattern: re.Pattern[str], sentence: str) -> int:
+    """Where the first match ends; behind the sentence if there is none."""
+    found = pattern.search(sentence)
+    return len(sentence) + 1 if found is None else found.end()
+
+
+def _is_meant(sentence: str, end: int) -> bool:
+    """Whether what comes after a clause of a sentence neither makes a question of it nor takes it back."""
     if sentence.endswith("?") and _request.match(sentence, end) is None:
         return False
-    return not (
-        _unreal.search(sentence, 0, end)
-        or _negative.search(sentence, 0, end)
-        or _reported.search(sentence, 0, begin)
-        or _taken_back.match(sentence, end)
-    )
+    return _taken_back.match(sentence, end) is None

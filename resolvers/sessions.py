@@ -11,7 +11,6 @@ from models.sessions import (
     SESSIONS,
     SESSIONS_OF_AGENT,
     SESSIONS_OF_USER,
-    change_owner,
     clear,
     delete_hard,
     delete_softly,
@@ -27,7 +26,7 @@ from resolvers.connections import Columns, Page, Paging, connect, connect_visibl
 from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
-from resolvers.formation import summarise
+from resolvers.formation import give_session, summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
     Rule,
@@ -196,7 +195,7 @@ async def _change(write: Transaction, context: Context, row: Record, values: Val
     wanted = given_of(values, "situation", "token_budget", "context_overflow")
     wanted |= await references(write, context, values)
     if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
-        await change_owner(write, context.scope, row["key"], wanted["user_key"])
+        await give_session(write, context, row["key"], wanted["user_key"])
     wanted |= wanted_metadata(row["metadata"], values)
     return await revise(write, sessions, row, wanted, context.clock.now())
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import Server
 
+from models.formation import SOURCES_OF_MEMORY
 from recallql.archive import export_file, import_file
 from recallql.settings import Settings
 
@@ -30,6 +31,9 @@ DELETE_RANGE = f"""mutation ($input: DeleteMessagesInput!) {{
 ERASE = f"""mutation ($input: DeleteUserInput!) {{
   deleteUser(input: $input) {{ receipt {{ memories }} {ERRORS} }}
 }}"""
+UPDATE_SESSION = (
+    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+)
 OF_USER = f"""query ($filter: MemoryFilter) {{
   user(userId: "ada") {{ memories(first: 100, filter: $filter) {{ nodes {{ {FORMED} }} }} }}
 }}"""
@@ -157,6 +161,16 @@ def test_what_is_known_already_gains_a_source(ada: Server) -> None:
     assert len(known(ada, history=True)) == 1
 
 
+def test_what_is_known_gains_a_hundred_sources_at_most_and_each_once(ada: Server) -> None:
+    once = add(ada, "I'm vegan. I like tea, I'm vegan.", userId="ada")
+    assert sorted(len(memory["sources"]["nodes"]) for memory in once["memories"]) == [1] * len(once["memories"])
+    for _ in range(2):
+        add(ada, *["I'm vegan."] * 60, userId="ada")
+    rows = ada.tables()["memory_sources"]
+    assert len(rows) == SOURCES_OF_MEMORY + len(once["memories"]) - 1
+    assert told(known(ada, kinds=["FACT"])) == [("I'm vegan", "chat", list(range(1, SOURCES_OF_MEMORY + 1)))]
+
+
 def test_what_was_declared_is_not_formed_again(ada: Server) -> None:
     ada.accepted(DECLARE, userId="ada", kind="FACT", content="I'm Vegan")
     assert add(ada, "I'm vegan.", userId="ada")["memories"] == []
@@ -218,23 +232,77 @@ def test_permanent_deletion_too_leaves_what_another_session_told(ada: Server) ->
     assert left["session"] == {"sessionId": "other"}
 
 
-def test_a_session_that_changes_its_owner_leaves_no_source_with_the_old_one(ada: Server) -> None:
-    ada.accepted(USER, userId="bo")
-    add(ada, "I'm vegan.", "I like hiking.", userId="ada")
-    add(ada, "I'm vegan.", "I like hiking.", "I live in Rome.", session="other", userId="ada")
-    add(ada, "I live in Rome.", userId="ada")
-    change = (
-        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+def give_to_bo(server: Server, session: str) -> list[dict[str, Any]]:
+    """Bo's memories, once a session of Ada's is hers."""
+    server.accepted(USER, userId="bo")
+    server.accepted(UPDATE_SESSION, sessionId=session, userId="bo")
+    return server.graphql(OF_USER.replace('"ada"', '"bo"'), filter=None)["user"]["memories"]["nodes"]
+
+
+def told(memories: list[dict[str, Any]]) -> list[tuple[str, str, list[int]]]:
+    """Of each its content, its session and the sequences that it rests on."""
+    return sorted(
+        (row["content"], row["session"]["sessionId"], [source["sequence"] for source in row["sources"]["nodes"]])
+        for row in memories
     )
-    ada.accepted(change, sessionId="chat", userId="bo")
-    (left,) = known(ada, history=True)
-    assert (left["content"], len(left["sources"]["nodes"])) == ("I live in Rome", 1)
-    query = OF_USER.replace('"ada"', '"bo"')
-    taken = ada.graphql(query, filter=None)["user"]["memories"]["nodes"]
-    assert sorted((memory["content"], len(memory["sources"]["nodes"])) for memory in taken) == [
-        ("I like hiking", 1),
-        ("I'm vegan", 1),
-    ]
+
+
+def test_what_two_sessions_told_is_known_of_both_owners_once_one_is_anothers(ada: Server) -> None:
+    add(ada, "I'm vegan.", "I like hiking.", userId="ada")
+    add(ada, "I'm vegan.", "I live in Rome.", session="other", userId="ada")
+    add(ada, "I live in Rome.", userId="ada")
+    taken = give_to_bo(ada, "chat")
+    assert told(taken) == [("I like hiking", "chat", [2]), ("I live in Rome", "chat", [3]), ("I'm vegan", "chat", [1])]
+    assert told(known(ada, history=True)) == [("I live in Rome", "other", [2]), ("I'm vegan", "other", [1])]
+
+
+@pytest.mark.parametrize("gone", ["chat", "other"])
+def test_what_is_left_of_one_session_stays_with_its_owner(ada: Server, gone: str) -> None:
+    first = add(ada, "I'm vegan.", userId="ada")
+    second = add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id={"chat": first, "other": second}[gone]["messages"][0]["id"])
+    left = [("I'm vegan", "other" if gone == "chat" else "chat", [1])]
+    assert (told(give_to_bo(ada, "chat")), told(known(ada))) == (([], left) if gone == "chat" else (left, []))
+
+
+def test_what_is_left_of_a_deleted_session_goes_to_nobody(ada: Server) -> None:
+    first = add(ada, "I'm vegan.", userId="ada")
+    add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id=first["messages"][0]["id"])
+    ada.accepted(DELETE_SESSION, sessionId="other")
+    assert (give_to_bo(ada, "chat"), known(ada)) == ([], [])
+
+
+def test_what_stays_may_move_to_the_session_that_told_it_when_that_one_goes(ada: Server) -> None:
+    add(ada, "I'm vegan.", userId="ada")
+    second = add(ada, "I'm vegan.", session="other", userId="ada")
+    ada.accepted(DELETE, id=second["messages"][0]["id"])
+    add(ada, "I'm vegan.", session="third", userId="ada")
+    assert told(give_to_bo(ada, "third")) == [("I'm vegan", "third", [1])]
+    assert told(known(ada)) == [("I'm vegan", "chat", [1])]
+
+
+def test_what_comes_with_a_session_takes_its_place_in_what_is_known(ada: Server) -> None:
+    add(ada, "I live in Turin.", at="2018-01-01T00:00:00Z", userId="ada")
+    add(ada, "I live in Milan.", "I'm vegan.", at="2022-01-01T00:00:00Z", userId="ada")
+    add(ada, "I live in Genoa.", "I'm vegan.", at="2020-01-01T00:00:00Z", session="other")
+    add(ada, "I live in Rome.", at="2024-01-01T00:00:00Z", session="other")
+    add(ada, "Hello", session="other", userId="ada")
+    assert sorted(said(known(ada))) == ["I live in Rome", "I'm vegan"]
+    assert len(said(known(ada, history=True))) == 5
+    for year, town in ((2019, "Turin"), (2021, "Genoa"), (2023, "Milan"), (2025, "Rome")):
+        held = said(known(ada, asOf=f"{year}-01-01T00:00:00Z"))
+        assert [content for content in held if "live" in content] == [f"I live in {town}"]
+    assert {row["content"]: len(row["sources"]["nodes"]) for row in known(ada)} == {"I'm vegan": 2, "I live in Rome": 1}
+
+
+def test_nothing_names_what_went_to_somebody_else_in_its_place(ada: Server) -> None:
+    add(ada, "I live in Turin.", session="other", userId="ada")
+    add(ada, "I live in Milan.", userId="ada")
+    assert [row["supersededBy"] for row in known(ada, history=True)] == [{"content": "I live in Milan"}, None]
+    (taken,) = give_to_bo(ada, "chat")
+    assert (taken["content"], taken["supersedes"]) == ("I live in Milan", [])
+    assert [row["supersededBy"] for row in known(ada, history=True)] == [None]
 
 
 def test_what_a_batch_ends_itself_comes_back_ended(ada: Server) -> None:

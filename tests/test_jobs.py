@@ -368,6 +368,15 @@ def test_a_failed_job_gets_another_chance_with_new_messages(ada: Server, model: 
     assert said(ada) == ["It was said: one", "It was said: two"]
 
 
+def test_a_failed_job_gets_another_chance_with_an_edit_of_what_it_has_not_read(ada: Server, model: ModelServer) -> None:
+    model.next.append(Reply(404))
+    (id,) = add(ada, "one")
+    until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
+    ada.accepted(EDIT, id=id, content="two")
+    done(ada)
+    assert said(ada) == ["It was said: two"]
+
+
 def test_who_asks_for_a_pause_gets_it(ada: Server, model: ModelServer) -> None:
     model.next.append(Reply(429, headers={"retry-after": "3000"}))
     add(ada, "one")

@@ -4,7 +4,8 @@ from time import process_time
 
 import pytest
 
-from resolvers.rules import LONGEST_TEXT, claims_in
+from resolvers.extracts import sentences_of
+from resolvers.rules import CLAIMS_OF_MESSAGE, LONGEST_TEXT, STARTS_OF_SENTENCE, claims_in
 
 STATED = {
     "My name is Ada.": ("name", "My name is Ada"),
@@ -263,6 +264,16 @@ def test_rules_know_english_only(text: str) -> None:
     assert claims_in(text) == []
 
 
+def test_a_sentence_that_says_more_than_anybody_would_says_nothing() -> None:
+    assert claims_in("I'm vegan, " * STARTS_OF_SENTENCE + "really.") != []
+    assert claims_in("I'm vegan, " * (STARTS_OF_SENTENCE + 1) + "really.") == []
+    cats = [
+        f"My cat's name is {name}." for name in ("Alma", "Bea", "Cleo", "Dot", "Eve") for name in (name, name + "x")
+    ]
+    dogs = [cat.replace("cat", "dog") for cat in cats]
+    assert len(claims_in(" ".join([*cats, *dogs, "I'm vegan."]))) == CLAIMS_OF_MESSAGE
+
+
 @pytest.mark.parametrize(
     "piece",
     [
@@ -271,12 +282,24 @@ def test_rules_know_english_only(text: str) -> None:
         "I'm a b ",
         "I have a b c ",
         "'",
+        "[",
         "I love a",
         "my a b is c",
         "I prefer a, and b ",
+        "I'm vegan, ",
+        "I'm vegan. ",
+        "I'm vegan? ",
+        "I'm vegan and and ",
+        "I live in Rome and ",
+        "My cat's name is Rex; ",
+        "not " + "I'm vegan, " * STARTS_OF_SENTENCE + ". ",
+        "a b c " * 300 + ", I'm vegan" * STARTS_OF_SENTENCE,
     ],
 )
 def test_a_hostile_text_takes_little_time(piece: str) -> None:
+    text = (piece * LONGEST_TEXT)[: LONGEST_TEXT - 10] + "I'm vegan."
     started = process_time()
-    claims_in((piece * LONGEST_TEXT)[:LONGEST_TEXT])
-    assert process_time() - started < 0.5
+    for _ in range(100):
+        claims_in(text)
+        sentences_of(1, text + text)
+    assert process_time() - started < 1
