@@ -14,6 +14,9 @@ from models.database import Reader, Transaction
 from models.search import COLLECTIONS, Collection
 from models.statements import Record, Statement
 
+LONGEST_READ = 40_000
+"""Characters of a text that are read for its vectors; no model takes more."""
+
 _COLUMNS = {"messages": "session_key, sequence", "memories": "key", "documents": "key"}
 _TABLES = {"messages": "message_vectors", "memories": "memory_vectors", "documents": "document_vectors"}
 
@@ -27,7 +30,8 @@ def _texts(sql: str) -> dict[str, Statement]:
                     table=of.name,
                     vectors=_TABLES[of.name],
                     columns=_COLUMNS[of.name],
-                    words=of.words.compile(compile_kwargs={"literal_binds": True}),
+                    # The longest texts are a MiB, and many are read together.
+                    words=f"substr({of.words.compile(compile_kwargs={'literal_binds': True})}, 1, {LONGEST_READ})",
                     **_SPEAKERS if of.noun == "Message" else _NO_SPEAKERS,
                 )
             )
@@ -103,7 +107,8 @@ async def vector_progress(read: Reader, collection: Collection) -> Progress:
 
 
 async def texts_without_vectors(read: Reader, collection: Collection, through: int, limit: int) -> list[Record]:
-    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones."""
+    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones, each up
+    to its first `LONGEST_READ`."""
     return await read.fetch(_waiting[collection.name], {"through": through, "limit": limit}, slowly=True)
 
 

@@ -59,6 +59,7 @@ async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
             for collection in COLLECTIONS.values():
                 while await _encode_some(database, collection, encoder, ours, holder):
                     embeddings.report(None)
+                    pause = ENCODE_EVERY
         except Unencoded as error:
             embeddings.report(str(error))
             pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
