@@ -31,6 +31,8 @@ from resolvers.ranking import Usual
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
     edges { cursor score highlight node { ... on Message { content } } } pageInfo { hasNextPage endCursor } } }"""
+DELETE_SESSION = """mutation ($input: DeleteSessionInput!) {
+  deleteSession(input: $input) { deletedSessionId userErrors { message } } }"""
 CREATE_USER = "mutation ($input: CreateUserInput!) { createUser(input: $input) { user { id } userErrors { message } } }"
 
 
@@ -539,6 +541,23 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server])
         return [row["text"] for row in rows]
 
     assert asyncio.run(read()) == ["short", "é" * LONGEST_READ]
+
+
+def test_what_is_deleted_is_not_sent(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = start(embeddings="off")
+    server.accepted(CREATE_USER, userId="ada")
+    add(server, "talk", "It was said and deleted.", userId="ada")
+    server.accepted(CREATE_MEMORY, kind="FACT", sessionId="talk", content="It was known and deleted.")
+    server.accepted(DELETE_SESSION, sessionId="talk")
+    add(server, "talk", "It was said afterwards.", userId="ada")
+    server.accepted(CREATE_MEMORY, kind="FACT", userId="ada", content="It is known.")
+    server.close()
+    again = with_endpoint(start, endpoint, server.path)
+    encoded(again)
+    sent = {text for asked in endpoint.asked for text in asked.body["input"]}
+    assert sent == {"a text", "It was said afterwards.", "It is known."}
+    kept = vectors_in(server.path)
+    assert [[bool(vectors) for _, vectors in rows] for rows in kept.values() if rows] == [[False, True]] * 2
 
 
 def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server], endpoint: ModelServer) -> None:
