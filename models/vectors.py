@@ -14,8 +14,16 @@ from models.database import Reader, Transaction
 from models.search import COLLECTIONS, Collection
 from models.statements import Record, Statement
 
+LONGEST_READ = 40_000
+"""Characters of a text that are read for its vectors; no model takes more."""
+
 _COLUMNS = {"messages": "session_key, sequence", "memories": "key", "documents": "key"}
 _TABLES = {"messages": "message_vectors", "memories": "memory_vectors", "documents": "document_vectors"}
+_DELETED = {
+    "messages": "messages.sequence <= sessions.deleted_through",
+    "memories": "memories.deleted_at IS NOT NULL",
+    "documents": "FALSE",
+}
 
 
 def _texts(sql: str) -> dict[str, Statement]:
@@ -27,7 +35,9 @@ def _texts(sql: str) -> dict[str, Statement]:
                     table=of.name,
                     vectors=_TABLES[of.name],
                     columns=_COLUMNS[of.name],
-                    words=of.words.compile(compile_kwargs={"literal_binds": True}),
+                    deleted=_DELETED[of.name],
+                    # The longest texts are a MiB, and many are read together.
+                    words=f"substr({of.words.compile(compile_kwargs={'literal_binds': True})}, 1, {LONGEST_READ})",
                     **_SPEAKERS if of.noun == "Message" else _NO_SPEAKERS,
                 )
             )
@@ -52,7 +62,8 @@ _progress = _texts(
     "(SELECT model FROM vector_models WHERE name = '{vectors}') AS model"
 )
 _waiting = _texts(
-    "SELECT {table}.number, {table}.updated_at, {table}.version, {words} AS text, {who} FROM "
+    "SELECT {table}.number, {table}.updated_at, {table}.version, "
+    "CASE WHEN {deleted} THEN NULL ELSE {words} END AS text, {who} FROM "
     "(SELECT number FROM (SELECT number FROM {vectors} WHERE vectors IS NULL ORDER BY number LIMIT :limit) UNION ALL "
     "SELECT number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)) AS waiting "
     "CROSS JOIN {table} ON {table}.number = waiting.number {join} ORDER BY {table}.number"
@@ -103,7 +114,8 @@ async def vector_progress(read: Reader, collection: Collection) -> Progress:
 
 
 async def texts_without_vectors(read: Reader, collection: Collection, through: int, limit: int) -> list[Record]:
-    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones."""
+    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones, each up
+    to its first `LONGEST_READ`. What is deleted and not purged yet has None for a text."""
     return await read.fetch(_waiting[collection.name], {"through": through, "limit": limit}, slowly=True)
 
 

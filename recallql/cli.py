@@ -44,11 +44,10 @@ def _settings(**options: Any) -> Settings:
 
 
 def _given(error: Any) -> str:
-    """The wrong value; not when it is a secret, nor when no single one is wrong."""
-    return f" (given: {error['input']!r})" if error["loc"] and error["loc"][0] not in _SECRETS else ""
-
-
-_SECRETS = ("api_key", "embeddings_api_key")
+    """The wrong value; not when it is a secret or an address with one, nor when no single one is wrong."""
+    field = Settings.model_fields.get(error["loc"][0]) if error["loc"] else None
+    shown = field is not None and field.repr and "@" not in str(error["input"])
+    return f" (given: {error['input']!r})" if shown else ""
 
 
 def _version(wanted: bool) -> None:

@@ -118,7 +118,8 @@ def source_of(settings: Settings) -> str:
         return settings.embeddings
     if settings.embeddings_base_url:
         return "endpoint"
-    with suppress(ModelProblem):
+    # A folder that can't be looked into has no model for this process.
+    with suppress(ModelProblem, OSError):
         if model_folder(settings).exists():
             return "local"
     return "off"

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy import float32
@@ -36,7 +35,6 @@ class EndpointEncoder:
         key = settings.embeddings_api_key
         self._endpoint = ModelEndpoint(settings.embeddings_base_url, key, patience=PATIENCE)
         self._at_once = ModelEndpoint(settings.embeddings_base_url, key, patience=QUESTION_PATIENCE)
-        self._host = urlsplit(settings.embeddings_base_url).hostname or ""
         self._report = report
         self._resting_until = 0.0
         self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
@@ -67,8 +65,8 @@ class EndpointEncoder:
         await self._at_once.close()
 
     def _told(self, error: ModelError) -> str:
-        """For the log, and for `/ready`, where nobody is told which machine it is."""
-        return f"The endpoint of the embeddings: {error}.".replace(self._host, "it")
+        """For the log, and for `/ready`."""
+        return f"The endpoint of the embeddings: {error}."
 
     async def _encode(self, texts: Sequence[str]) -> list[bytes]:
         # An empty one is refused by most.

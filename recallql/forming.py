@@ -1,6 +1,7 @@
 """The background worker that has a model read what was said: it takes jobs that are due, one process each."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -33,6 +34,7 @@ class Forming:
         self._endpoint = ModelEndpoint(
             settings.chat_base_url, settings.chat_api_key, patience=settings.chat_timeout, answer_bytes=ANSWER_BYTES
         )
+        self._asked = {"model": settings.chat_model, "host": urlsplit(settings.chat_base_url).hostname}
         self._running: set[asyncio.Task[None]] = set()
 
     def status(self) -> dict[str, str]:
@@ -111,7 +113,7 @@ class Forming:
     def _say(self, problem: str | None) -> None:
         """Tells the log when the model stops working and when it works again, not each time."""
         if problem is not None and self.problem is None:
-            log.warning("the chat model can't be asked; jobs wait", reason=problem, model=self._settings.chat_model)
+            log.warning("the chat model can't be asked; jobs wait", reason=problem, **self._asked)
         elif problem is None and self.problem is not None:
-            log.info("the chat model answers again", model=self._settings.chat_model)
+            log.info("the chat model answers again", **self._asked)
         self.problem = problem

@@ -59,6 +59,7 @@ async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
             for collection in COLLECTIONS.values():
                 while await _encode_some(database, collection, encoder, ours, holder):
                     embeddings.report(None)
+                    pause = ENCODE_EVERY
         except Unencoded as error:
             embeddings.report(str(error))
             pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
@@ -92,8 +93,11 @@ async def _encode_some(
     rows = _together(rows)
     if not rows:
         return False
-    texts = [spoken(_speaker(row), row["text"]) for row in rows]
-    made = await encoder.encode_texts(texts, collection.vectors)
+    # What is deleted is nobody's to find or to send.
+    texts = {row["number"]: spoken(_speaker(row), row["text"]) for row in rows if row["text"] is not None}
+    encoded = await encoder.encode_texts(list(texts.values()), collection.vectors) if texts else []
+    vectors = dict(zip(texts, encoded, strict=True))
+    made = [vectors.get(row["number"], b"") for row in rows]
     put = partial(
         put_vectors, collection=collection, model=encoder.name, through=progress.through, rows=rows, made=made
     )
@@ -102,7 +106,7 @@ async def _encode_some(
 
 def _together(rows: Sequence[Any]) -> Sequence[Any]:
     """The first of these texts, as many as are encoded at once: a server that stops waits for that."""
-    sizes = accumulate(len(row["text"]) for row in rows)
+    sizes = accumulate(len(row["text"] or "") for row in rows)
     return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
 
 

@@ -21,8 +21,11 @@ def configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
+    # The formatter that is usual where Rich is shows what variables held: texts and keys.
     last: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     exceptions: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
     handler = logging.StreamHandler()

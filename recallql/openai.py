@@ -1,6 +1,6 @@
 """A client of endpoints that speak OpenAI's protocol.
 
-ModelError           why there is no answer; the words name neither the key nor what was sent
+ModelError           why there is no answer; the words name neither the machine nor the key nor what was sent
 ├── TryAgain         may go better another time: connection, time, 408, 409, 425, 429, 5xx; `after` seconds, if told
 │   └── Malformed    an answer that is not what was asked for: models and proxies err now and then
 └── Rejected         will not go better: any other status (a wrong key, an unknown model, a redirect)
@@ -77,7 +77,7 @@ class ModelEndpoint:
         except TimeoutError as error:
             raise TryAgain(f"no answer within {self._patience:g} seconds") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise TryAgain(f"no connection to {self._url.host}, or a broken one ({type(error).__name__})") from error
+            raise TryAgain(f"no connection, or a broken one ({type(error).__name__})") from error
         if response.status_code != 200:
             raise self._refusal(response, raw)
         try:

@@ -18,6 +18,8 @@ from resolvers.tokens import count_tokens
 LEAST_SECRET = 16
 """Characters of `api_key`, at least."""
 
+_ADDRESS = "an address of a model is written as https://host/v1 or http://host:port/v1"
+
 _origin = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 
 
@@ -32,6 +34,10 @@ def counter_of(name: str) -> Callable[[str], int]:
         return tokens
 
     return counted
+
+
+def _is_visible(text: str) -> bool:
+    return text.isprintable() and " " not in text
 
 
 class Settings(BaseSettings):
@@ -127,7 +133,7 @@ class Settings(BaseSettings):
     @field_validator("api_key")
     @classmethod
     def _strong_enough(cls, key: str) -> str:
-        if key and (len(key) < LEAST_SECRET or not key.isascii() or not key.isprintable() or " " in key):
+        if key and (len(key) < LEAST_SECRET or not key.isascii() or not _is_visible(key)):
             raise ValueError(
                 f"a key has {LEAST_SECRET} or more characters, all of them visible ASCII ones; "
                 "make one with `openssl rand -hex 32`"
@@ -145,21 +151,26 @@ class Settings(BaseSettings):
                 raise ValueError(message) from error
         return name
 
-    @field_validator("chat_api_key")
+    @field_validator("chat_api_key", "embeddings_api_key")
     @classmethod
     def _fits_a_header(cls, key: str) -> str:
-        if not key.isascii() or not key.isprintable() or " " in key:
+        if not key.isascii() or not _is_visible(key):
             raise ValueError("a key has visible ASCII characters only; this one has others, perhaps a line break")
         return key
 
-    @field_validator("chat_base_url")
+    @field_validator("chat_base_url", "embeddings_base_url")
     @classmethod
     def _is_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError("an address of a model begins with http:// or https://, as in https://api.openai.com/v1")
-        if parts.username or parts.password:
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _is_visible(url)
+        except ValueError:
+            # Not in its own words, which repeat a part of the address.
+            raise ValueError(_ADDRESS) from None
+        if "@" in parts.netloc:
             raise ValueError("an address of a model has no user and no password in it; set the key instead")
+        if url and not right:
+            raise ValueError(_ADDRESS)
         return url
 
     @field_validator("cors_origins")
@@ -179,13 +190,6 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if url and parts.scheme != "https" and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
             raise ValueError("keys are fetched by https:// (http:// from this machine only): who alters them gets in")
-        return url
-
-    @field_validator("embeddings_base_url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError("an endpoint is written as https://host/v1")
         return url
 
     @model_validator(mode="after")

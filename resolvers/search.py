@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from heapq import nsmallest
+from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -428,7 +429,7 @@ def _position(asked: Asked, cursor: str) -> tuple[Place, Statistics]:
             numbers = [count, best, *frequencies, *lengths]
             fits = len(frequencies) == len(asked.question.terms) and len(lengths) == len(asked.scopes)
             if usual is not None:
-                numbers += usual.through
+                numbers += chain(usual.through, *usual.late)
                 fits = fits and len(usual.through) == len(usual.late) == len(asked.scopes)
                 fits = fits and len(usual.means) == len(usual.deviations)
                 fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations, usual.length))

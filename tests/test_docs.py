@@ -399,7 +399,6 @@ LIMITS = {
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Question whose meaning": ["recallql.embeddings.ASKED_CHARACTERS"],
-    "endpoint answers": ["recallql.openai.ANSWER_BYTES"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
     "A request's head": ["recallql.framing.HEAD_BYTES"],

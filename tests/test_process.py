@@ -15,10 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
+import structlog
 from pydantic import ValidationError
 
 import models.database
@@ -28,6 +29,7 @@ from models.errors import DatabaseProblem
 from models.migrate import MIGRATIONS, backups_of, migrate
 from recallql import __version__
 from recallql.cli import main
+from recallql.logs import configure_logs
 from recallql.settings import Settings
 from tests.conftest import REPOSITORY, Process, Server, free_port
 
@@ -77,10 +79,20 @@ def started(*arguments: str, cwd: Path, **variables: str) -> Iterator[tuple[subp
 
 
 @pytest.fixture
-def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
-    """Runs a command within this process (there are many), which must fail with status 1; the one line it says."""
+def root_logger() -> Iterator[None]:
+    """Is afterwards as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], root_logger: None
+) -> Callable[..., str]:
+    """Runs a command within this process (there are many), which must fail with status 1; the one line it says."""
 
     def call(*arguments: str) -> str:
         capfd.readouterr()
@@ -93,9 +105,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         assert said.count("\n") == 1, said
         return said
 
-    yield call
-    root.handlers = handlers
-    root.setLevel(level)
+    return call
 
 
 def ready_status(url: str) -> int:
@@ -225,6 +235,31 @@ def test_a_wrong_value_of_a_setting_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv(f"RECALLQL_{name.upper()}", value)
     with pytest.raises(ValidationError, match=name):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("api_key", "hunter2"),
+        ("chat_api_key", "hunter2\n"),
+        ("embeddings_api_key", "hunter2 é"),
+        ("chat_base_url", "https://ada:hunter2@models.example/v1"),
+        ("embeddings_base_url", "https://ada:hunter2@models.example/v1"),
+        ("embeddings_base_url", "https://ada:hunter2@models.example:99999/v1"),
+        ("chat_base_url", "https://ada:hunter2/@models.example/v1"),
+        ("chat_base_url", "https://ada:hunter2@models.example\u2100/v1"),
+        ("jwks_url", "http://ada:hunter2@keys.example/jwks"),
+    ],
+)
+def test_a_secret_in_a_wrong_setting_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], root_logger: None, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"RECALLQL_{name.upper()}", value)
+    monkeypatch.setattr(sys, "argv", ["recallql", "migrate"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capfd.readouterr().err
+    assert (end.value.code, name in said, "hunter2" in said) == (2, True, False), said
 
 
 @pytest.mark.parametrize(
@@ -396,6 +431,22 @@ def test_logs_are_a_json_object_a_line_and_hold_nothing_that_was_said(serve: Ser
     for line in lines:
         assert {"event", "level", "timestamp", "logger"} <= line.keys(), line
     assert any(line.get("url") == running.url for line in lines)
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_logged_error_shows_no_variables(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str], root_logger: None
+) -> None:
+    configure_logs(Settings(log_format=form))
+    said = " ".join(["a", "secret", "word"])
+    try:
+        int(len(said) * "x")
+    except ValueError:
+        structlog.get_logger("recallql.test").exception("something went wrong")
+    logged = capsys.readouterr().err
+    assert "Traceback" in logged
+    assert "ValueError" in logged
+    assert "secret word" not in logged
 
 
 def test_logs_for_reading_are_no_json(serve: Serve) -> None:

