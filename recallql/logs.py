@@ -42,3 +42,4 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").setLevel("WARNING")
     logging.getLogger("aiosqlite").setLevel("WARNING")
     logging.getLogger("alembic").setLevel("WARNING")
+    logging.getLogger("httpx").setLevel("WARNING")

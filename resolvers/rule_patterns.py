@@ -219,12 +219,12 @@ _PATTERNS: list[tuple[str, Subject, str]] = [
     (
         "FACT",
         None,
-        rf"{_am}(?:\s+(?:very|severely|highly|deathly|extremely))?\s+allergic\s+to\s+{_unpointed}[\w\s,&'’-]{{2,120}}?{_series_end}",
+        rf"{_am}(?:\s+(?:very|severely|highly|deathly|extremely))?\s+allergic\s+to\s+(?!(?:nothing|anything|none)\b){_unpointed}[\w\s,&'’-]{{2,120}}?{_series_end}",
     ),
     (
         "FACT",
         None,
-        rf"[Ii]\s+have\s+an?\s+(?:[a-z]+\s+){{0,2}}allergy\s+to\s+{_unpointed}[\w\s,&'’-]{{2,120}}?{_series_end}",
+        rf"[Ii]\s+have\s+an?\s+(?:[a-z]+\s+){{0,2}}allergy\s+to\s+(?!(?:nothing|anything|none)\b){_unpointed}[\w\s,&'’-]{{2,120}}?{_series_end}",
     ),
     (
         "FACT",

@@ -59,8 +59,9 @@ _unreal = re.compile(
 )
 # What comes after a clause and takes it back, at once or in the end.
 _taken_back = re.compile(
-    r"[\s,]*(?:if|unless|until|till|or|would|could|might|maybe|perhaps|hopefully|not|except|but\s+not|in\s+theory)\b|"
-    r".*\b(?:any\s?more|no\s+longer|used\s+to|lol|kidding|joking|sarcasm)\b",
+    r"[\s,(–—-]*(?:if|unless|until|till|or|would|could|might|maybe|perhaps|hopefully|not|except|but\s+not|in\s+theory|"
+    r"(?:\w+\s+){0,2}(?:said|says|claimed|claims|joked|wrote|replied))\b|"
+    r".*\b(?:any\s?more|no\s+longer|used\s+to|lol|kidding|joking|sarcasm|but\s+(?:\w+\s+){0,2}(?:moved|left|quit))\b",
     re.IGNORECASE,
 )
 # A statement before a request, as in "I live in Rome, can you tell me …?"

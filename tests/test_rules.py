@@ -50,6 +50,11 @@ STATED = {
 }
 
 NOTHING = [
+    "I live in Paris, said the cat.",
+    "My name is Bob, he said.",
+    "I live in Rome (not really).",
+    "I am allergic to nothing.",
+    "I live in Turin but moved to Rome.",
     "I am a language model.",
     "I'm a helpful assistant.",
     "You are a doctor. My name is Alice.",
