@@ -208,10 +208,12 @@ async def move_shared(write: Transaction, scope: Scope, session: bytes) -> None:
 
 _formed = (memories.c.method != "DECLARED") & _live
 _in_session = memory_sources.c.session_key == bindparam("session")
-_of_memory = select(memory_sources.c.position).where(memory_sources.c.memory_key == memories.c.key)
-_told_here, _told_elsewhere = (
-    exists(_of_memory.where(place))
-    for place in (_in_session, func.coalesce(memory_sources.c.session_key, b"") != bindparam("session"))
+# By key, so that it is the few sources of the session that are gone through, and not all memories.
+_told_here = memories.c.key.in_(select(memory_sources.c.memory_key).where(_in_session))
+_told_elsewhere = exists(
+    select(memory_sources.c.position).where(
+        memory_sources.c.memory_key == memories.c.key, memory_sources.c.session_key != bindparam("session")
+    )
 )
 _lives_here = memories.c.session_key == bindparam("session")
 _come_home = Statement(
