@@ -20,7 +20,7 @@ from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
 from resolvers.passages import passage
-from resolvers.prompts import DOCUMENTS, MEMORIES, MOST_CHARACTERS, SAID, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, WIDEST_TOKEN, Piece, Prompt
 from resolvers.questions import Question, parse_question
 from resolvers.search import search
 from resolvers.sessions import session_filter
@@ -176,7 +176,7 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
 
 def _size(message: Record) -> int:
     """Tokens of a message, and what it takes at least, whatever the client said of it: else a window had no bound."""
-    return max(message["token_count"], len(message["content"]) // MOST_CHARACTERS, 1)
+    return max(message["token_count"], len(message["content"]) // WIDEST_TOKEN, 1)
 
 
 async def _last_said(context: Context, user: Record) -> str | None:

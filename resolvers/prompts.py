@@ -11,8 +11,8 @@ SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID = range(5)
 TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before")
 """The headings of the sections, in their order."""
 
-MOST_CHARACTERS = 64
-"""Of a token, at most."""
+WIDEST_TOKEN = 64
+"""Characters of a token, at most."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,7 +47,7 @@ class Prompt:
         """Adds a piece if it fits into so many tokens, or into what is left."""
         limit = self.left if within is None else min(within, self.left)
         # Counting takes time in proportion, and so few tokens no text has.
-        if len(piece.text) // MOST_CHARACTERS > limit:
+        if len(piece.text) // WIDEST_TOKEN > limit:
             return False
         headings = {(piece.section, ""): f"## {TITLES[piece.section]}", (piece.section, piece.group): piece.group}
         new = {heading: text for heading, text in headings.items() if heading not in self._headings}
