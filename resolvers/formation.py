@@ -195,8 +195,10 @@ async def forget_lines(write: Transaction, context: Context, session: bytes, seq
     for summary in await memories_naming(write, context.scope, session, list(sequences), '["EXTRACTIVE"]'):
         lines = await _lines(write, summary)
         content = "\n".join(line.text for line in lines if line.sequence not in gone)
-        if not content:
+        if lines and not content:
             await remove_memory(write, summary)
+        # Where the application has written something else, the words are its own; the sources go all the same.
+        if not content:
             continue
         changed = {"content": content, "fingerprint": fingerprint(content)}
         changed["digest"] = digest_of({"kind": summary["kind"], "content": content})

@@ -390,6 +390,20 @@ def test_no_sentence_of_a_message_survives_in_a_summary(ada: Server, way: str) -
     assert known(ada, history=True) == []
 
 
+def test_a_summary_that_the_application_rewrote_keeps_its_words_and_loses_the_source(ada: Server) -> None:
+    payload = add(ada, *FACTS, *["Ok."] * 14, userId="ada")
+    (made,) = known(ada, kinds=["SUMMARY"])
+    rewrite = (
+        f"""mutation ($input: UpdateMemoryInput!) {{ updateMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"""
+    )
+    ada.accepted(rewrite, id=made["id"], content="A festival is prepared.")
+    quoted = made["content"].split("\n")
+    ada.accepted(DELETE, id=payload["messages"][FACTS.index(quoted[0])]["id"])
+    (left,) = known(ada, kinds=["SUMMARY"])
+    assert left["content"] == "A festival is prepared."
+    assert [source["content"] for source in left["sources"]["nodes"]] == quoted[1:]
+
+
 def test_an_erasure_reaches_all_that_was_formed(ada: Server) -> None:
     add(ada, "I live in Turin.", *FACTS, *["Ok."] * 14, userId="ada")
     receipt = ada.accepted(ERASE, userId="ada")["receipt"]
