@@ -7,6 +7,7 @@ which a test may kill.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -317,3 +318,13 @@ def connection(process: Process) -> Iterator[Connection]:
     """A connection to `process`."""
     with Connection(process.port) as opened:
         yield opened
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """The logger of all loggers, which is afterwards as it was before."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)

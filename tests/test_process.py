@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -76,16 +75,6 @@ def started(*arguments: str, cwd: Path, **variables: str) -> Iterator[tuple[subp
         finally:
             process.terminate()
             process.wait(timeout=15)
-
-
-@pytest.fixture
-def root_logger() -> Iterator[None]:
-    """Is afterwards as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
