@@ -32,9 +32,7 @@ class EndpointEncoder:
     def __init__(self, settings: Settings, report: Callable[[str | None], None]) -> None:
         self._model, self._dimensions = settings.embeddings_model, settings.embeddings_dimensions
         self.name = f"{self._model}/{self._dimensions}" if self._dimensions else self._model
-        key = settings.embeddings_api_key
-        self._endpoint = ModelEndpoint(settings.embeddings_base_url, key, patience=PATIENCE)
-        self._at_once = ModelEndpoint(settings.embeddings_base_url, key, patience=QUESTION_PATIENCE)
+        self._endpoint = ModelEndpoint(settings.embeddings_base_url, settings.embeddings_api_key)
         self._report = report
         self._resting_until = 0.0
         self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
@@ -44,7 +42,7 @@ class EndpointEncoder:
         if known is None and time.monotonic() >= self._resting_until:
             try:
                 # In a task of its own: a request may run without one, which time limits need.
-                asking = asyncio.create_task(self._ask(self._at_once, [text[:ASKED_CHARACTERS]]))
+                asking = asyncio.create_task(self._ask([text[:ASKED_CHARACTERS]], patience=QUESTION_PATIENCE))
                 known = QuestionVectors([WHOLE], await asking)
             except ModelError as error:
                 self._resting_until = time.monotonic() + REST
@@ -62,7 +60,6 @@ class EndpointEncoder:
 
     async def close(self) -> None:
         await self._endpoint.close()
-        await self._at_once.close()
 
     def _told(self, error: ModelError) -> str:
         """For the log, and for `/ready`."""
@@ -72,21 +69,21 @@ class EndpointEncoder:
         # An empty one is refused by most.
         given = [text[:LONGEST].strip() or "." for text in texts]
         try:
-            vectors = await self._ask(self._endpoint, given)
+            vectors = await self._ask(given)
         except Rejected:
             # Is it the texts, or everything?
-            await self._ask(self._endpoint, ["."])
+            await self._ask(["."])
             if len(given) == 1:
                 return [b""]
             return [kept for text in given for kept in await self._encode([text])]
         return [packed(vectors[place : place + 1]) for place in range(len(given))]
 
-    async def _ask(self, endpoint: ModelEndpoint, texts: list[str]) -> NDArray[float32]:
+    async def _ask(self, texts: list[str], *, patience: float = PATIENCE) -> NDArray[float32]:
         """The vectors of texts, in rows of length 1."""
         body: dict[str, Any] = {"model": self._model, "input": texts, "encoding_format": "float"}
         if self._dimensions:
             body["dimensions"] = self._dimensions
-        answer = await endpoint.post("embeddings", body)
+        answer = await self._endpoint.post("embeddings", body, patience=patience)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = np.array([row["embedding"] for row in rows], float32)

@@ -65,17 +65,19 @@ class ModelEndpoint:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer's JSON object; `path` is below the base, as `chat/completions`. Tries once."""
+    async def post(self, path: str, body: dict[str, Any], *, patience: float | None = None) -> dict[str, Any]:
+        """The answer's JSON object; `path` is below the base, as `chat/completions`. Tries once, with another patience
+        than usual where one is given."""
+        patience = patience or self._patience
         url = self._url.copy_with(path=f"{self._url.path.rstrip('/')}/{path}")
         try:
             async with (
-                timeout(self._patience),
+                timeout(patience),
                 self._client.stream("POST", url, content=orjson.dumps(body)) as response,
             ):
                 raw = await self._read(response)
         except TimeoutError as error:
-            raise TryAgain(f"no answer within {self._patience:g} seconds") from error
+            raise TryAgain(f"no answer within {patience:g} seconds") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise TryAgain(f"no connection, or a broken one ({type(error).__name__})") from error
         if response.status_code != 200:

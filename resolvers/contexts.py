@@ -12,9 +12,9 @@ from typing import Any
 
 from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
 from models.messages import count_messages, latest_messages
+from models.search import COLLECTIONS
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
-from models.users import users_by_key
 from resolvers.connections import Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput
@@ -24,7 +24,7 @@ from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, WID
 from resolvers.questions import Question, parse_question
 from resolvers.search import search
 from resolvers.sessions import session_filter
-from resolvers.users import display_name
+from resolvers.users import display_name, users_of
 
 DEFAULT_BUDGET = 4000
 """Tokens, where neither the query nor the session says how many."""
@@ -88,7 +88,7 @@ Searches = dict[tuple[Any, ...], Sequence[Record]]
 
 @dataclass
 class About:
-    """Whose context it is."""
+    """Whose context it is; `summary` is the session's, else the user's."""
 
     user: Record | None
     session: Record | None = None
@@ -121,18 +121,19 @@ async def contexts_of_sessions(
 ) -> list[dict[str, Any] | ContextOverflow | None]:
     """The context of each session; None for one that is deleted."""
     _check(query, max_tokens, last_messages)
-    keys = list({row["user_key"] for row in rows if row["user_key"] is not None})
-    users = dict(zip(keys, await users_by_key(context.read, context.scope, keys), strict=True)) if keys else {}
+    users = await users_of(context, rows)
+    owners = {user["key"]: user for user in users if user is not None}
+    of_users = dict(zip(owners, await summaries_of_users(context, list(owners.values())), strict=True))
     summaries = await summaries_of_sessions(context, rows)
     found: list[dict[str, Any] | ContextOverflow | None] = []
     searches: Searches = {}
-    for row, summary in zip(rows, summaries, strict=True):
+    for row, user, summary in zip(rows, users, summaries, strict=True):
         if row["deleted_at"] is not None:
             found.append(None)
             continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
-        about = About(users.get(row["user_key"]), row, summary, searches=searches)
-        about.window = await _window(context, row, budget, last_messages)
+        window = await _window(context, row, budget, last_messages)
+        about = About(user, row, summary or of_users.get(row["user_key"]), window, searches)
         try:
             found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
         except ContextOverflow as problem:
@@ -146,7 +147,11 @@ async def contexts_of_users(
     """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
     _check(query, max_tokens)
     budget = max_tokens or DEFAULT_BUDGET
-    return [await _build(context, About(row), budget, query or await _last_said(context, row)) for row in rows]
+    summaries = await summaries_of_users(context, rows)
+    return [
+        await _build(context, About(row, None, summary), budget, query or await _last_said(context, row))
+        for row, summary in zip(rows, summaries, strict=True)
+    ]
 
 
 def _check(query: str | None, max_tokens: int | None, last_messages: int | None = None) -> None:
@@ -207,9 +212,8 @@ async def _build(
         if not (has_situation and window.is_whole and window.tokens <= prompt.left):
             raise ContextOverflow(budget)
         _add_newest(prompt, window)
-    summary = about.summary or await _summary_of_user(context, about)
-    if summary is not None:
-        prompt.add(Piece(SUMMARY, (), summary["content"], node=summary), prompt.left // 2)
+    if about.summary is not None:
+        prompt.add(Piece(SUMMARY, (), about.summary["content"], node=about.summary), prompt.left // 2)
     query = query or _said(window.rows)
     found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
     if query is None:
@@ -243,10 +247,6 @@ async def _build(
     }
 
 
-async def _summary_of_user(context: Context, about: About) -> Record | None:
-    return None if about.user is None else (await summaries_of_users(context, [about.user]))[0]
-
-
 def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> None:
     """Adds the newest messages while they take no more than that, but in any case the last one if it fits."""
     floor = 0 if most is None else prompt.left - most
@@ -268,7 +268,7 @@ async def _add_known(
 ) -> None:
     """Adds what is known, of these kinds, in no more tokens than that: first what answers, then the newest."""
     floor = prompt.left - most
-    matching = [node for node in found if _noun(node) == "Memory"]
+    matching = [node for node in found if COLLECTIONS["MEMORIES"].is_of(node)]
     keys = {memory["key"] for memory in matching}
     newest = [memory for memory in await _newest_memories(context, about) if memory["key"] not in keys]
     for place, memory in enumerate(matching + newest):
@@ -284,12 +284,12 @@ async def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], qu
     for place, node in enumerate(found):
         if prompt.left <= floor:
             return
-        if _noun(node) == "Memory":
+        if COLLECTIONS["MEMORIES"].is_of(node):
             # A summary made of what was said is no better than what was said.
             if node["key"] not in known and node["method"] != "EXTRACTIVE":
                 prompt.add(_memory_piece(node, place), prompt.left - floor)
             continue
-        if _noun(node) == "Message" and about.has(node):
+        if COLLECTIONS["MESSAGES"].is_of(node) and about.has(node):
             # Calls of tools and their answers stand among what was said around them, or not at all.
             if node["role"] in ("USER", "ASSISTANT") and node["tool_calls"] is None:
                 prompt.add_messages([node], prompt.left - floor)
@@ -301,15 +301,11 @@ async def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], qu
             if passages > MOST_PASSAGES:
                 continue
             text = await asyncio.to_thread(passage, text, question, longest)
-        if text and _noun(node) == "Document":
+        if text and COLLECTIONS["DOCUMENTS"].is_of(node):
             piece = Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node)
             prompt.add(piece, prompt.left - floor)
         elif text:
             prompt.add(_said_piece(about, node, text), prompt.left - floor)
-
-
-def _noun(node: Record) -> str:
-    return getattr(type(node), "noun", "")
 
 
 def _memory_piece(memory: Record, place: int) -> Piece:

@@ -21,7 +21,15 @@ from models.words import words
 from models.writing import insert_row
 from resolvers.context import Context
 from resolvers.extracts import Line, choose, sentences_of
-from resolvers.memory_rows import Owner, digest_of, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_rows import (
+    Owner,
+    digest_of,
+    insert_sources,
+    memory_row,
+    message_sources,
+    remove_memory,
+    supersede,
+)
 from resolvers.rules import claims_in
 from resolvers.updates import revise
 
@@ -85,7 +93,7 @@ async def keep_formed(
         start = after["valid_from"] or after["created_at"]
         row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
     kept = await insert_row(write, memories, MemoryRow, row)
-    await insert_sources(write, kept, _messages(session, sequences))
+    await insert_sources(write, kept, message_sources(session, sequences))
     if before is not None:
         await _end(write, context, before, kept)
     return kept
@@ -133,10 +141,6 @@ async def _end(write: Transaction, context: Context, older: Record, newer: Recor
     await revise(write, memories, older, wanted, context.clock.now())
 
 
-def _messages(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:
-    return [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in sequences]
-
-
 async def formed_of(write: Transaction, context: Context, session: Record, rows: Sequence[Record]) -> list[Record]:
     """What was formed of messages that had been kept before, for the answer to a retry."""
     sequences = [row["sequence"] for row in rows]
@@ -174,7 +178,7 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
     values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
     owner = Owner(session["user_key"], session["key"])
     kept = await insert_row(write, memories, MemoryRow, memory_row(context, values, owner, context.clock.now()))
-    await insert_sources(write, kept, _messages(session, [line.sequence for line in lines]))
+    await insert_sources(write, kept, message_sources(session, [line.sequence for line in lines]))
     await supersede(write, context, kept, standing)
     return kept
 

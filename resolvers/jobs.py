@@ -22,7 +22,7 @@ from models.writing import delete_row, insert_row, update_row
 from resolvers.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.context import Context
 from resolvers.formation import keep_formed
-from resolvers.memory_rows import Owner, insert_sources, memory_row, supersede
+from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
 from resolvers.times import later
 
 MESSAGES_AT_ONCE = 30
@@ -233,9 +233,7 @@ async def _keep_summary(
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
     row = memory_row(context, values, Owner(session["user_key"], session["key"]), context.clock.now())
     kept = await insert_row(write, memories, MemoryRow, row)
-    newest = sorted(sequences)[-SOURCES_OF_MEMORY:]
-    sources = [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in newest]
-    await insert_sources(write, kept, sources)
+    await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))
     await supersede(write, context, kept, standing)
 
 

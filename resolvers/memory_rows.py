@@ -67,6 +67,11 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
     }
 
 
+def message_sources(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:
+    """Messages of a session as the sources of a memory."""
+    return [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in sequences]
+
+
 async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
     rows = [{"memory_key": memory["key"], "position": position, **source} for position, source in enumerate(sources)]
     if rows:
