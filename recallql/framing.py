@@ -140,7 +140,7 @@ class Framing(HttpToolsProtocol):
         """Writes an answer that is not an ASGI application's; the `last` one closes the connection."""
         if self.transport.is_closing():
             return
-        status, headers, body = reply
+        status, headers, body, _ = reply
         if self._default is not self.server_state.default_headers:  # another list each second, with the date
             self._default = self.server_state.default_headers
             self._default_lines = lines(self._default)

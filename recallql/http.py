@@ -1,8 +1,7 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
 from asyncio import timeout
-from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple
 
 from graphql import OperationType
@@ -13,15 +12,26 @@ from starlette.types import Receive, Scope, Send
 from breadth import Executor, Request
 from breadth.cache import Cache
 from models.database import Database
+from recallql.admission import UNCOUNTED, Admission, Admissions
+from recallql.budgets import Busy
 from recallql.credentials import Credentials, Unauthenticated
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.heads import JSON, Head, plain_headers, read_head
 from recallql.playground import playground_page
-from recallql.requests import BODY_BYTES, BadRequest, TooDeep, read_json, request_of, too_large, write_json
+from recallql.requests import (
+    BODY_BYTES,
+    AnswerTooLarge,
+    BadRequest,
+    TooDeep,
+    read_json,
+    request_of,
+    too_large,
+    write_json,
+)
 from recallql.settings import Settings
 from recallql.sites import METHODS, PREFLIGHT, Sites
-from recallql.throttle import Throttle, TooMany
+from recallql.throttle import TooMany
 from resolvers.context import Context
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
@@ -30,15 +40,16 @@ HEADS = 1024
 """Heads of requests that are remembered, at most."""
 
 
-_free = nullcontext()
-
-
 class Reply(NamedTuple):
-    """An answer in HTTP; `headers` are the lines of its head, without the content's length."""
+    """An answer in HTTP; `headers` are the lines of its head, without the content's length.
+
+    Whoever sends it closes `admission` once its last byte is sent.
+    """
 
     status: int
     headers: bytes
     body: bytes
+    admission: Admission | None = None
 
 
 class Endpoint:
@@ -62,8 +73,8 @@ class Endpoint:
         self._sites = Sites(settings.origins)
         self._asks_model = bool(settings.chat_base_url)
         self._patience = settings.request_timeout
-        self._service = Throttle(in_flight=settings.service_in_flight, per_minute=settings.service_per_minute)
-        self._user = Throttle(in_flight=settings.user_in_flight, per_minute=settings.user_per_minute)
+        self._largest = settings.max_answer_bytes
+        self.admissions = Admissions(settings)
         self._playground = settings.playground
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
@@ -77,14 +88,46 @@ class Endpoint:
             self._heads.put(raw, head)
         return head
 
-    async def answer(self, head: Head, body: bytes) -> Reply:
-        """The reply to a POST. It does not wait for anything unless it writes, or reads what takes long."""
+    def admit(self, head: Head) -> Admission | None:
+        """Admits a plain request whose body is still to come; None when that takes a wait, or when it is refused."""
+        try:
+            viewer = self._credentials.viewer(head.authorization)
+            if not isinstance(viewer, Viewer):
+                if isinstance(viewer, Coroutine):
+                    viewer.close()
+                return None
+            self._check_name(head)
+            return self._admitted(viewer, head.length)
+        except (BadRequest, Unauthenticated, TooMany):
+            return None
+
+    def _admitted(self, viewer: Viewer, length: int) -> Admission:
+        """Admits a request and the bytes that its head announces."""
+        admission = self.admissions.admit(viewer)
+        try:
+            if length:
+                admission.receive(length)
+        except TooMany:
+            admission.close()
+            raise
+        return admission
+
+    async def answer(self, head: Head, body: bytes, admission: Admission | None = None) -> Reply:
+        """The reply to a POST. It does not wait for anything unless it writes, or reads what takes long.
+
+        The credential is checked here also if the request was admitted before: it may be good no longer.
+        """
         try:
             viewer = await self._viewer(head)
-            with self._admitted(viewer):
-                return await self._execute(viewer, request_of(read_json(body)), head)
+            if admission is None:
+                admission = self._admitted(viewer, len(body) if len(body) > UNCOUNTED else 0)
+            return await self._execute(viewer, request_of(read_json(body)), head, admission)
         except Exception as error:
-            return refusal(error, head)
+            return refusal(error, head, admission)
+        except BaseException:
+            if admission is not None:
+                admission.close()
+            raise
 
     async def in_time(self, answering: Awaitable[Reply], head: Head) -> Reply:
         """The reply that is awaited, or one that says that it took too long."""
@@ -93,11 +136,6 @@ class Endpoint:
                 return await answering
         except TimeoutError as error:
             return refusal(error, head)
-
-    def _admitted(self, viewer: Viewer) -> AbstractContextManager[None]:
-        """The time in which a request of this credential is under way; `TooMany` when it may not be."""
-        throttle = self._service if viewer.is_service else self._user
-        return _free if throttle.is_off else throttle.one_of(viewer.user_key or viewer.credential)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, headers = scope["method"], dict(scope["headers"])
@@ -110,17 +148,24 @@ class Endpoint:
                 await playground_page()(scope, receive, send)
                 return
             if method == "POST":
-                await self._viewer(head)  # before anything is read
-                reply = await self.in_time(self.answer(head, await _body(receive)), head)
-            elif method == "OPTIONS" and self._sites.is_preflight(headers):
+                await self._post(head, receive, send)
+                return
+            if method == "OPTIONS" and self._sites.is_preflight(headers):
                 reply = Reply(204, head.headers + PREFLIGHT, b"")
             else:
-                reply = await self.in_time(self._read(head, method, query), head)
+                await self._get(head, method, query, send)
+                return
         except ClientDisconnect:
             return
         except Exception as error:
             reply = refusal(error, head)
         await _send(send, reply)
+
+    async def _post(self, head: Head, receive: Receive, send: Send) -> None:
+        """Answers a POST. Its credential is checked before anything of the body is read."""
+        with self._admitted(await self._viewer(head), head.length) as admission:
+            body = await _body(receive, admission, head.length)
+            await _send(send, await self.in_time(self.answer(head, body, admission), head))
 
     async def _viewer(self, head: Head) -> Viewer:
         """Whom a request speaks for, if it may come in and its head has nothing wrong with it."""
@@ -138,18 +183,18 @@ class Endpoint:
             message = "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost."
             raise BadRequest(message, status=403, code="FORBIDDEN")
 
-    async def _read(self, head: Head, method: str, query: QueryParams) -> Reply:
-        """The reply to a request of another method than POST: GET and HEAD read."""
+    async def _get(self, head: Head, method: str, query: QueryParams, send: Send) -> None:
+        """Answers a request of another method than POST: GET and HEAD read."""
         viewer = await self._viewer(head)
         if method not in ("GET", "HEAD"):
             raise _not_allowed(f"{method} is no method of this endpoint; use POST.", METHODS)
         request = _from_url(query)
         if self._executor.operation_type(request, suggestions=viewer.is_service) is OperationType.MUTATION:
             raise _not_allowed("A mutation needs POST.", b"POST")
-        with self._admitted(viewer):
-            return await self._execute(viewer, request, head)
+        with self._admitted(viewer, 0) as admission:
+            await _send(send, await self.in_time(self._execute(viewer, request, head, admission), head))
 
-    async def _execute(self, viewer: Viewer, request: Request, head: Head) -> Reply:
+    async def _execute(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
         context = Context(
             self._database,
@@ -162,12 +207,17 @@ class Endpoint:
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
         # With the older media type every well-formed request is answered by 200, whatever the answer says.
         status = 200 if answer.executed or head.media == JSON else 400
-        return Reply(status, head.headers, write_json(answer.body))
+        body = write_json(answer.body)
+        if len(body) > self._largest:
+            raise AnswerTooLarge(self._largest)
+        admission.answer(len(body))
+        return Reply(status, head.headers, body, admission)
 
 
-def refusal(error: Exception, head: Head) -> Reply:
+def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:
     """The reply when there is no answer; the edge of the process: what is not expected is logged, and not shown."""
     status, headers = 500, head.headers
+    answer: dict[str, Any] = {}
     match error:
         case BadRequest():
             status, code, message = error.status, error.code, error.message
@@ -175,6 +225,9 @@ def refusal(error: Exception, head: Head) -> Reply:
         case Unauthenticated():
             status, code, message = 401, "UNAUTHENTICATED", str(error)
             headers += b"www-authenticate: Bearer\r\n"
+        case Busy():
+            status, code, message = 503, "UNAVAILABLE", str(error)
+            headers += b"retry-after: %d\r\n" % error.retry_after
         case TooMany():
             status, code, message = 429, "RATE_LIMITED", str(error)
             headers += b"retry-after: %d\r\n" % error.retry_after
@@ -184,9 +237,14 @@ def refusal(error: Exception, head: Head) -> Reply:
         case RecursionError() | TooDeep():
             status = 200 if head.media == JSON else 400
             code, message = "QUERY_TOO_COMPLEX", "The document is nested too deeply to be run."
+        case AnswerTooLarge():
+            status = 200 if head.media == JSON else 413
+            code, message = "PAYLOAD_TOO_LARGE", str(error)
+            answer["data"] = None
         case _:
             code, message = describe(error)
-    return Reply(status, headers, write_json({"errors": [{"message": message, "extensions": {"code": code}}]}))
+    answer["errors"] = [{"message": message, "extensions": {"code": code}}]
+    return Reply(status, headers, write_json(answer), admission)
 
 
 def _not_allowed(message: str, allowed: bytes) -> BadRequest:
@@ -194,14 +252,18 @@ def _not_allowed(message: str, allowed: bytes) -> BadRequest:
 
 
 async def _send(send: Send, reply: Reply) -> None:
+    """Sends an answer. It returns once the server has handed on all of it: an ASGI server waits before the next part
+    while a client does not read."""
     headers = [tuple(line.split(b": ", 1)) for line in reply.headers.splitlines()]
     if reply.status != 204:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
+    """The body of a request. What comes beyond the announced length, as chunks do, is counted as it comes."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -212,6 +274,9 @@ async def _body(receive: Receive) -> bytes:
         size += len(chunk)
         if size > BODY_BYTES:
             raise too_large()
+        if size > length:
+            admission.receive(size - length)
+            length = size
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -99,6 +99,8 @@ class Protocol(Framing):
         self.server_state.total_requests += 1
         self._answered += 1
         self._write(reply, last=self._last)
+        if reply.admission is not None:
+            reply.admission.close()
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._wait_for_another()
 

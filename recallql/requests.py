@@ -31,6 +31,15 @@ def too_large() -> BadRequest:
     return BadRequest(message, status=413, code="PAYLOAD_TOO_LARGE")
 
 
+class AnswerTooLarge(Exception):
+    """An answer that has more bytes than one may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The answer has more than {limit} bytes; ask for less at once. A mutation in it was carried out."
+        )
+
+
 class TooDeep(Exception):
     """An answer that is nested more deeply than JSON is written."""
 

@@ -13,7 +13,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from breadth import Limits
 from recallql.hosts import is_loopback
+from recallql.requests import BODY_BYTES
 from resolvers.tokens import count_tokens
+
+MEBIBYTE = 1024 * 1024
 
 LEAST_SECRET = 16
 """Characters of `api_key`, at least."""
@@ -90,6 +93,32 @@ class Settings(BaseSettings):
     user_per_minute: int = Field(1_200, ge=0, description="Requests of one user in a minute, at most; 0: no limit.")
     service_in_flight: int = Field(0, ge=0, description="Requests with one API key at the same time; 0: no limit.")
     service_per_minute: int = Field(0, ge=0, description="Requests with one API key in a minute; 0: no limit.")
+
+    head_timeout: float = Field(
+        10, gt=0, le=3600, description="Seconds that a client may take to send the head of a request."
+    )
+    body_timeout: float = Field(
+        30, gt=0, le=3600, description="Seconds that a client may take to send the body of a request."
+    )
+    answer_timeout: float = Field(
+        30, gt=0, le=3600, description="Seconds without progress in reading an answer until the connection is cut."
+    )
+    max_connections: int = Field(
+        2_000, ge=8, description="Open connections, at most; over it those make room that are the most for one caller."
+    )
+    max_receiving_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=BODY_BYTES,
+        description="Bytes of requests that are being received, in a process; one credential gets half at most.",
+    )
+    max_unsent_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Bytes of answers that clients have not read, in a process; one credential gets half at most.",
+    )
+    max_answer_bytes: int = Field(
+        16 * MEBIBYTE, ge=64 * 1024, description="Bytes of an answer, at most; a larger one is PAYLOAD_TOO_LARGE."
+    )
 
     token_counter: str = Field(
         "", description="`package.module:function` that counts the tokens of a text; an estimate when empty."
@@ -202,6 +231,8 @@ class Settings(BaseSettings):
             raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
+        if self.max_unsent_bytes < self.max_answer_bytes:
+            raise ValueError("max_unsent_bytes must have room for an answer of max_answer_bytes")
         if self.chat_base_url and not self.chat_model:
             raise ValueError("chat_base_url needs chat_model: which model is to be asked there")
         if self.chat_base_url and find_spec("httpx") is None:

@@ -1,7 +1,6 @@
 """How many requests one credential may have under way, and how many in a minute."""
 
-from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from math import ceil
 from time import monotonic
 
@@ -40,15 +39,6 @@ class Throttle:
     def is_off(self) -> bool:
         return not self._in_flight and not self._per_minute
 
-    @contextmanager
-    def one_of(self, credential: Hashable) -> Generator[None]:
-        """The time in which a request is under way; `TooMany` when there are too many already."""
-        self.enter(credential)
-        try:
-            yield
-        finally:
-            self.leave(credential)
-
     def enter(self, credential: Hashable) -> None:
         """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""
         under_way = self._under_way.get(credential, 0)
@@ -71,7 +61,7 @@ class Throttle:
         self._buckets.put(credential, (max(left - 1, 0.0), now))
 
     def leave(self, credential: Hashable) -> None:
-        """A request was answered."""
+        """Counts a request no longer."""
         left = self._under_way[credential] - 1
         if left:
             self._under_way[credential] = left

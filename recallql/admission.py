@@ -1,0 +1,77 @@
+"""Admission of requests: each counts for its credential from its head until the last byte of its answer is sent."""
+
+from recallql.budgets import Budget
+from recallql.settings import Settings
+from recallql.throttle import Throttle
+from resolvers.viewers import Viewer
+
+UNCOUNTED = 64 * 1024
+"""Bytes of a body that came in one piece, or of an answer, up to which it is not counted: a connection has one each."""
+
+
+class Admission:
+    """A request that is in flight, with the bytes that it holds. `close` may be called more than once."""
+
+    __slots__ = ("_admissions", "_receiving", "_throttle", "_unsent", "credential")
+
+    def __init__(self, admissions: "Admissions", credential: bytes | str, throttle: Throttle | None) -> None:
+        self.credential = credential
+        self._admissions = admissions
+        self._throttle = throttle
+        self._receiving = 0
+        self._unsent = 0
+
+    def __enter__(self) -> "Admission":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def receive(self, size: int) -> None:
+        """Counts bytes of its body; `TooMany` or `Busy` when there is no room for them."""
+        self._admissions.receiving.take(self.credential, size)
+        self._receiving += size
+
+    def answer(self, size: int) -> None:
+        """Counts the bytes of its answer instead of those of its body; `TooMany` or `Busy` as above."""
+        if self._receiving:
+            self._give_body_back()
+        if size > UNCOUNTED:
+            self._admissions.unsent.take(self.credential, size)
+            self._unsent = size
+
+    def close(self) -> None:
+        """Ends it: the last byte of the answer is sent, or none will be."""
+        if self._throttle is not None:
+            self._throttle.leave(self.credential)
+            self._throttle = None
+        if self._receiving:
+            self._give_body_back()
+        if self._unsent:
+            self._admissions.unsent.give_back(self.credential, self._unsent)
+            self._unsent = 0
+
+    def _give_body_back(self) -> None:
+        self._admissions.receiving.give_back(self.credential, self._receiving)
+        self._receiving = 0
+
+
+class Admissions:
+    """Admits the requests of one process, within what each credential may have in flight and in memory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.receiving = Budget(settings.max_receiving_bytes, "unfinished requests")
+        self.unsent = Budget(settings.max_unsent_bytes, "unread answers")
+        self._service = Throttle(in_flight=settings.service_in_flight, per_minute=settings.service_per_minute)
+        self._user = Throttle(in_flight=settings.user_in_flight, per_minute=settings.user_per_minute)
+
+    def admit(self, viewer: Viewer) -> Admission:
+        """Admits a request of this viewer; `TooMany` when its credential has too many, or does not read its answers."""
+        throttle = self._service if viewer.is_service else self._user
+        credential = viewer.user_key or viewer.credential
+        if self.unsent.used:
+            self.unsent.check(credential)
+        if throttle.is_off:
+            return Admission(self, credential, None)
+        throttle.enter(credential)
+        return Admission(self, credential, throttle)

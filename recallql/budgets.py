@@ -1,0 +1,52 @@
+"""Budgets of bytes that the requests of one process share."""
+
+from collections.abc import Hashable
+
+from recallql.throttle import TooMany
+
+
+class Busy(TooMany):
+    """The process has no room left, through no fault of the credential that asks (HTTP 503)."""
+
+
+class Budget:
+    """Bytes that requests hold at the same time, shared between credentials. Used from one event loop.
+
+    A credential may hold as much as is still free: at most half of the budget when it is alone, a third when two hold
+    as much as they may, and so on. So no number of greedy credentials leaves nothing for one that holds nothing.
+    """
+
+    def __init__(self, size: int, noun: str) -> None:
+        self._size = size
+        self._noun = noun
+        self._held: dict[Hashable, int] = {}
+        self.used = 0
+
+    def take(self, credential: Hashable, size: int) -> None:
+        """Counts bytes, which `give_back` has to follow; `TooMany` or `Busy` when they don't fit."""
+        held = self._held.get(credential, 0)
+        if held + size > self._size - self.used:
+            raise self._refusal(held, size)
+        self._held[credential] = held + size
+        self.used += size
+
+    def give_back(self, credential: Hashable, size: int) -> None:
+        left = self._held.get(credential, 0) - size
+        if left > 0:
+            self._held[credential] = left
+        else:
+            self._held.pop(credential, None)
+        self.used -= size
+
+    def check(self, credential: Hashable) -> None:
+        """Raises `TooMany` when a credential holds so much that it can't have more."""
+        held = self._held.get(credential, 0)
+        if held and held >= self._size - self.used:
+            raise self._refusal(held, 1)
+
+    def _refusal(self, held: int, size: int) -> TooMany:
+        if held:
+            return TooMany(
+                f"This credential has {held} bytes of {self._noun} in this server; {size} more are too many now.", 1
+            )
+        return Busy(f"The server has no room for {size} bytes of {self._noun} now.", 1)
