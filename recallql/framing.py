@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from recallql.heads import read_head
+from recallql.heads import URL_BYTES, URL_TOO_LONG, read_head
 from recallql.http import Reply, refusal
 from recallql.requests import BadRequest
 from recallql.sites import Sites, lines
@@ -45,7 +45,10 @@ class Framing(HttpToolsProtocol):
         self._head_bytes += len(data)
         readable = self._feed(data)
         if self._reading == "head" and self._head_bytes > HEAD_BYTES:
-            self._refuse(431, f"The head of the request has more than {HEAD_BYTES} bytes; send less.")
+            if len(self.url) > URL_BYTES:
+                self._refuse(414, URL_TOO_LONG)
+            else:
+                self._refuse(431, f"The head of the request has more than {HEAD_BYTES} bytes; send less.")
         elif not readable:
             self._refuse(400, "What was sent is no HTTP request that can be read.")
 

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from recallql.hosts import is_loopback
+from recallql.preferences import Preference, preferences, read_parameters
 from recallql.requests import BODY_BYTES, BadRequest, too_large
 from recallql.sites import Sites
 
@@ -17,10 +19,21 @@ CONTENT_TYPES = {
     GRAPHQL: b"content-type: application/graphql-response+json; charset=utf-8\r\n",
 }
 
+URL_BYTES = 16 * 1024
+URL_TOO_LONG = f"The URL has more than {URL_BYTES} bytes; send the request by POST."
+
+UTF_8 = ("utf-8", "utf8")
+
+FORWARDING = frozenset(
+    (b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip", b"fly-client-ip")
+)
+"""Headers of proxies, apart from those that start with `x-forwarded-`."""
+
 LONGEST_PLAIN = 8 * 1024
 """Bytes of a head that is read from its bytes, at most."""
 
 _plain_head = re.compile(rb"POST /graphql HTTP/1\.1\r\n(?:[A-Za-z0-9_-]+:[ \t]*[\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+_second_credential = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*[ \t]+[^\s=]")
 _not_plain = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"))
 
 
@@ -37,34 +50,48 @@ class Head:
     authorization: str | None
     local: bool
     """Whether the host that it names is a loopback one."""
+    forwarded: bool
+    """Whether a proxy says that it passes the request on."""
+    fault: BadRequest | None
+    """Why it cannot be told who asks, or whom."""
     problem: BadRequest | None
     """Why it is not answered, whoever asks."""
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: bool) -> Head:
     """What the headers say, their names in lower case; for a POST also of its body."""
-    pairs = [(name, value.decode("latin-1")) for name, value in headers]
-    text = dict(pairs)
-    hosts = [value for name, value in pairs if name == b"host"]
-    length = int(text.get(b"content-length", "0")) if post else 0
-    problem = None
+    values: dict[bytes, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value.decode("latin-1"))
+    text = {name: ", ".join(several) for name, several in values.items()}
+    hosts, authorizations = values.get(b"host", []), values.get(b"authorization", [])
+    length = int(values.get(b"content-length", ["0"])[-1]) if post else 0
+    fault, problem, media = None, None, _media_type(text.get(b"accept", ""))
     try:
         if len(hosts) != 1:
             raise BadRequest("A request has one `Host` header.")
+        _check_authorization(authorizations)
+    except BadRequest as found:
+        fault = found
+    try:
         sites.check(text)
         if post:
             _check_content_type(text.get(b"content-type", ""))
         if length > BODY_BYTES:
             raise too_large()
+        if media is None:
+            raise BadRequest(f"The answer can be {GRAPHQL} or {JSON}; `Accept` admits neither.", status=406)
     except BadRequest as found:
         problem = found
-    media = _media_type(text.get(b"accept", JSON))
+    media = media or JSON
     return Head(
         media=media,
         headers=CONTENT_TYPES[media] + sites.headers(text.get(b"origin")),
         length=length,
         authorization=text.get(b"authorization"),
         local=all(map(_is_local, hosts)),
+        forwarded=any(name in FORWARDING or name.startswith(b"x-forwarded-") for name in values),
+        fault=fault,
         problem=problem,
     )
 
@@ -93,25 +120,44 @@ def _is_local(host: str) -> bool:
     return is_loopback(name.lower())
 
 
-@lru_cache(maxsize=256)
-def _media_type(accepted: str) -> str:
-    """The media type of the answer: the one of the two that the client likes better; the older in doubt."""
-    liking = {JSON: 0.0, GRAPHQL: 0.0}
-    for item in accepted.lower().split(","):
-        kind, _, parameters = item.partition(";")
-        _, named, weight = parameters.partition("q=")
-        if kind.strip() in liking:
-            try:
-                liking[kind.strip()] = float(weight) if named else 1.0
-            except ValueError:
-                continue
-    return GRAPHQL if liking[GRAPHQL] and liking[GRAPHQL] >= liking[JSON] else JSON
+@lru_cache(maxsize=64)
+def _media_type(accepted: str) -> str | None:
+    """The media type of the answer: the one that the client prefers. None when it takes neither.
+
+    `*/*` leaves the choice to the server. Who says no more than that gets the older type, which every client knows.
+    """
+    listed = list(preferences(accepted))
+    if not listed:
+        return JSON
+    ranges = [item for item in listed if item.parameters.get("charset", "utf-8") in UTF_8]
+    json, graphql = _preferred(JSON, ranges), _preferred(GRAPHQL, ranges)
+    if not json.weight and not graphql.weight:
+        return None
+    return GRAPHQL if graphql.weight > json.weight or (graphql.weight == json.weight and graphql.named) else JSON
+
+
+class _Liking(NamedTuple):
+    named: bool
+    weight: float
+
+
+def _preferred(media: str, ranges: list[Preference]) -> _Liking:
+    """How much a client wants a media type: what counts is the most specific of the ranges that it is in."""
+    for name in (media, "application/*", "*/*", "*"):
+        if weights := [item.weight for item in ranges if item.name == name]:
+            return _Liking(name == media, max(weights))
+    return _Liking(named=False, weight=0)
 
 
 def _check_content_type(content_type: str) -> None:
-    kind, _, parameters = content_type.partition(";")
-    if kind.strip().lower() != JSON:
+    kind, parameters = read_parameters(content_type)
+    if kind != JSON:
         raise BadRequest(f"The content type must be {JSON}.", status=415)
-    charset = parameters.lower().partition("charset=")[2].strip(' "')
-    if charset not in ("", "utf-8", "utf8"):
+    if parameters.get("charset", "utf-8") not in UTF_8:
         raise BadRequest("The body's charset must be UTF-8.", status=415)
+
+
+def _check_authorization(values: list[str]) -> None:
+    """Refuses two credentials, also where a proxy has joined their headers: it is not clear which of them counts."""
+    if len(values) > 1 or any(map(_second_credential.search, values)):
+        raise BadRequest("A request has one `Authorization` header, with one credential.")

@@ -12,12 +12,13 @@ from starlette.types import Receive, Scope, Send
 from breadth import Executor, Request
 from breadth.cache import Cache
 from models.database import Database
+from recallql import statuses
 from recallql.admission import UNCOUNTED, Admission, Admissions
 from recallql.budgets import Busy
 from recallql.credentials import Credentials, Unauthenticated
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
-from recallql.heads import JSON, Head, plain_headers, read_head
+from recallql.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
 from recallql.playground import playground_page
 from recallql.requests import (
     BODY_BYTES,
@@ -83,7 +84,7 @@ class Endpoint:
         head = self._heads.get(raw)
         if head is None and (headers := plain_headers(raw)) is not None:
             head = read_head(headers.items(), self._sites, post=True)
-            if head.problem is not None:
+            if head.fault is not None or head.problem is not None:
                 return None
             self._heads.put(raw, head)
         return head
@@ -96,7 +97,7 @@ class Endpoint:
                 if isinstance(viewer, Coroutine):
                     viewer.close()
                 return None
-            self._check_name(head)
+            self._check_sender(head)
             return self._admitted(viewer, head.length)
         except (BadRequest, Unauthenticated, TooMany):
             return None
@@ -143,8 +144,10 @@ class Endpoint:
         page = method == "GET" and "query" not in query and b"text/html" in headers.get(b"accept", b"")
         head = read_head(scope["headers"], self._sites, post=method == "POST")
         try:
+            if len(scope["raw_path"]) + len(scope["query_string"]) > URL_BYTES:
+                raise BadRequest(URL_TOO_LONG, status=414)
             if page and self._playground:
-                self._check_name(head)
+                self._check_sender(head)
                 await playground_page()(scope, receive, send)
                 return
             if method == "POST":
@@ -169,19 +172,29 @@ class Endpoint:
 
     async def _viewer(self, head: Head) -> Viewer:
         """Whom a request speaks for, if it may come in and its head has nothing wrong with it."""
+        if head.fault is not None:
+            raise head.fault
         viewer = self._credentials.viewer(head.authorization)
         if not isinstance(viewer, Viewer):
             viewer = await viewer
         if head.problem is not None:
             raise head.problem
-        self._check_name(head)
+        self._check_sender(head)
         return viewer
 
-    def _check_name(self, head: Head) -> None:
-        if not head.local and not self._credentials.needed:
+    def _check_sender(self, head: Head) -> None:
+        """Without a key, whoever asks is the application: only this machine may ask, and by its own name."""
+        if (head.local and not head.forwarded) or self._credentials.needed:
+            return
+        if head.forwarded:
+            message = (
+                "This server is behind a proxy and has no key, so whoever reaches the proxy could read and change "
+                "everything. Make a key with `recallql key create` or set RECALLQL_API_KEY."
+            )
+        else:
             # A page of another site must not reach this machine's server under a name of its own.
             message = "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost."
-            raise BadRequest(message, status=403, code="FORBIDDEN")
+        raise BadRequest(message, status=403, code="FORBIDDEN")
 
     async def _get(self, head: Head, method: str, query: QueryParams, send: Send) -> None:
         """Answers a request of another method than POST: GET and HEAD read."""
@@ -205,22 +218,20 @@ class Endpoint:
             asks_model=self._asks_model,
         )
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
-        # With the older media type every well-formed request is answered by 200, whatever the answer says.
-        status = 200 if answer.executed or head.media == JSON else 400
         body = write_json(answer.body)
         if len(body) > self._largest:
             raise AnswerTooLarge(self._largest)
         admission.answer(len(body))
-        return Reply(status, head.headers, body, admission)
+        return Reply(statuses.of_answer(answer.body, head.media), head.headers, body, admission)
 
 
 def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:
     """The reply when there is no answer; the edge of the process: what is not expected is logged, and not shown."""
-    status, headers = 500, head.headers
+    headers = head.headers
     answer: dict[str, Any] = {}
     match error:
         case BadRequest():
-            status, code, message = error.status, error.code, error.message
+            status, code, message = statuses.of_bad_request(error, head.media), error.code, error.message
             headers += error.headers
         case Unauthenticated():
             status, code, message = 401, "UNAUTHENTICATED", str(error)
@@ -232,17 +243,18 @@ def refusal(error: Exception, head: Head, admission: Admission | None = None) ->
             status, code, message = 429, "RATE_LIMITED", str(error)
             headers += b"retry-after: %d\r\n" % error.retry_after
         case TimeoutError():
-            status, code = 504, "TIMEOUT"
+            status, code = statuses.STATUSES["TIMEOUT"], "TIMEOUT"
             message = "The request took too long and was given up; what it was to change may be changed nevertheless."
         case RecursionError() | TooDeep():
-            status = 200 if head.media == JSON else 400
+            status = 200 if head.media == JSON else statuses.STATUSES["QUERY_TOO_COMPLEX"]
             code, message = "QUERY_TOO_COMPLEX", "The document is nested too deeply to be run."
         case AnswerTooLarge():
-            status = 200 if head.media == JSON else 413
+            status = 200 if head.media == JSON else statuses.PARTIAL_SUCCESS
             code, message = "PAYLOAD_TOO_LARGE", str(error)
             answer["data"] = None
         case _:
             code, message = describe(error)
+            status = statuses.STATUSES.get(code, 500)
     answer["errors"] = [{"message": message, "extensions": {"code": code}}]
     return Reply(status, headers, write_json(answer), admission)
 

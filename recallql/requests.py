@@ -15,7 +15,7 @@ _long_number = re.compile(rb"\d{19}")
 
 
 class BadRequest(Exception):
-    """A request that cannot be read, or is not taken; `status` and `code` say how, `headers` are lines for the head."""
+    """Says why a request is not taken; `headers` are lines for the head of the answer."""
 
     def __init__(self, message: str, *, status: int = 400, code: str = "BAD_USER_INPUT", headers: bytes = b"") -> None:
         super().__init__(message)
@@ -65,18 +65,25 @@ def _refuse_constant(name: str) -> NoReturn:
     raise BadRequest(f"The body is not valid JSON: {name} is no JSON number.")
 
 
+def ill_formed(message: str) -> BadRequest:
+    """Says what keeps a JSON value from being a GraphQL request."""
+    return BadRequest(message, status=422)
+
+
 def request_of(value: Any) -> Request:
     """A GraphQL request from a JSON value: an object with `query`, `variables`, `operationName` and `extensions`."""
+    if isinstance(value, list):
+        raise ill_formed("Batching is not offered: send each GraphQL request in an HTTP request of its own.")
     if not isinstance(value, dict):
-        raise BadRequest('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
+        raise ill_formed('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
     hash = _persisted_hash(value.get("extensions"))
     if not isinstance(query, str) and (hash is None or query is not None):
-        raise BadRequest("`query` is missing, or is no string.")
+        raise ill_formed("`query` is missing, or is no string.")
     if variables is not None and not isinstance(variables, dict):
-        raise BadRequest("`variables` must be a JSON object.")
+        raise ill_formed("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
-        raise BadRequest("`operationName` must be a string.")
+        raise ill_formed("`operationName` must be a string.")
     wants_cost = (value.get("extensions") or {}).get("cost") is True
     return Request(query, variables or {}, name or None, hash, wants_cost)
 
@@ -84,13 +91,13 @@ def request_of(value: Any) -> Request:
 def _persisted_hash(extensions: Any) -> str | None:
     """The hash of an automatic persisted query, if the request names one."""
     if not isinstance(extensions, dict | None):
-        raise BadRequest("`extensions` must be a JSON object.")
+        raise ill_formed("`extensions` must be a JSON object.")
     persisted = (extensions or {}).get("persistedQuery")
     if persisted is None:
         return None
     hash = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
     if not isinstance(hash, str) or persisted.get("version") != 1:
-        raise BadRequest("`extensions.persistedQuery` must have `version` 1 and `sha256Hash`.")
+        raise ill_formed("`extensions.persistedQuery` must have `version` 1 and `sha256Hash`.")
     return hash
 
 

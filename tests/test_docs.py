@@ -375,7 +375,13 @@ def test_every_field_of_the_root_is_used_in_the_playground_tour(root: str) -> No
 def test_every_code_of_an_error_stands_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     codes = set(SCHEMA.type_map["UserErrorCode"].values)  # type: ignore[union-attr]
-    for name in ("breadth/execution.py", "recallql/errors.py", "recallql/http.py", "recallql/requests.py"):
+    for name in (
+        "breadth/execution.py",
+        "recallql/errors.py",
+        "recallql/http.py",
+        "recallql/requests.py",
+        "recallql/statuses.py",
+    ):
         codes |= set(re.findall(r'"([A-Z][A-Z_]{6,})"', (REPOSITORY / name).read_text(encoding="utf-8")))
     codes -= {"OPTIONS", "CONNECT"}
     assert len(codes) > 12
@@ -402,6 +408,7 @@ LIMITS = {
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
     "A request's head": ["recallql.framing.HEAD_BYTES"],
+    "A request's URL": ["recallql.heads.URL_BYTES"],
     "`Authorization`": ["recallql.credentials.HEADER_BYTES"],
     "life of a user token": ["resolvers.credentials.LARGEST_LIFE", "resolvers.credentials.DEFAULT_LIFE"],
     "an identity provider": ["recallql.identity.JWKS_BYTES"],

@@ -58,10 +58,19 @@ def audits() -> str:
     return "audit.js"
 
 
-def test_all_audits_of_the_specification_are_passed(server: Server, audits: str) -> None:
+OLDER_THAN_THE_FIRST_EDITION = {
+    # JSON that is no GraphQL request: "status code 422 SHOULD be used" (5.4).
+    "MAY use 400 status code on missing {query} parameter",
+    # Variables that cannot be coerced: "status code 422 SHOULD be used" (5.4).
+    "SHOULD use a status code of 400 on variable coercion failure when accepting application/graphql-response+json",
+}
+"""Audits of graphql-http 1.23.1 that ask for the status of the drafts, 400."""
+
+
+def test_the_audits_are_passed_but_for_those_that_are_older_than_the_first_edition(server: Server, audits: str) -> None:
     results = json.loads(run(node, audits, server.url))
-    failing = [f"{result['name']} ({result['reason']})" for result in results if result["status"] != "ok"]
-    assert not failing, "\n".join(failing)
+    failing = {result["name"]: result["reason"] for result in results if result["status"] != "ok"}
+    assert failing == dict.fromkeys(OLDER_THAN_THE_FIRST_EDITION, "Response status code is not 400")
     assert len(results) == 61
 
 
@@ -236,7 +245,7 @@ def test_introspection_can_be_switched_off(serve: Serve) -> None:
     ):
         for name in ({"operationName": "A"}, {}) if "query A" in query else ({},):
             response = server.post({"query": query, **name}, {"accept": GRAPHQL})
-            assert response.status_code == 400
+            assert response.status_code == 422
             assert {error["extensions"]["code"] for error in response.json()["errors"]} == {"GRAPHQL_VALIDATION_FAILED"}
             assert "data" not in response.json()
 
