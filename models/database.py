@@ -10,22 +10,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from math import inf
 from pathlib import Path
-from time import monotonic
 from typing import Any, TypeVar
 
-import aiosqlite
-import structlog
 from sqlalchemy import text
 
+from models.allowance import Allowance
 from models.containment import json_contains
-from models.errors import DatabaseProblem, DataError, TookTooLong, Unavailable
+from models.errors import DatabaseProblem, Unavailable
+from models.reading import BUSY, ReadConnection, Reader, SlowReads, explain
 from models.statements import Record, Statement
 from models.words import indexed
 
 T = TypeVar("T")
-log = structlog.get_logger("recallql.database")
 
 BATCH = 256
 """Operations that share a commit, at most: what waits longer than this many is answered by the next one."""
@@ -39,10 +36,8 @@ _touch = Statement(text("PRAGMA user_version = 1"))
 CHECK_PATIENCE = 2.0
 """Seconds after which a check of readiness stops waiting."""
 
-STEPS_BETWEEN_LOOKS = 100_000
-"""Steps of SQLite's machine after which a read looks whether it has taken too long: about a millisecond."""
-
-_busy = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
+SLOW_READERS = 4
+"""Connections for reads that may take long."""
 
 
 def path_of(url: str) -> Path:
@@ -72,68 +67,12 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     return connection
 
 
-def _explain(error: sqlite3.Error) -> DataError:
-    """What a client may know of a database error; the log has the rest."""
-    log.error("the database refused", error=str(error), code=getattr(error, "sqlite_errorname", None))
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-        return TookTooLong("Reading this took too long; ask for less at once, or with filters that match more.")
-    if getattr(error, "sqlite_errorname", "") in _busy:
-        return Unavailable("The database is busy with another process's work; try again.")
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-        return Unavailable("The disk is full; nothing was kept.")
-    return Unavailable("The database could not do this now; nothing was changed.")
-
-
-class Reader:
-    """Reads. What is short and goes by an index runs at once; what may take long runs in a thread."""
-
-    def __init__(self, connection: sqlite3.Connection, slow: aiosqlite.Connection, database: "Database") -> None:
-        self._connection = connection
-        self._slow = slow
-        self._database = database
-
-    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
-        """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
-        try:
-            rows = self._fetch_at_once(statement, {**statement.defaults, **parameters})
-        except sqlite3.DatabaseError as error:
-            raise _explain(error) from error
-        return rows[0] if rows else None
-
-    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
-        """All rows of a statement; `slowly` for one that may read more than it returns."""
-        self._database.observe(statement)
-        values = {**statement.defaults, **parameters} if statement.defaults else parameters
-        try:
-            if slowly:
-                return await self._fetch_slowly(statement, values)
-            return self._fetch_at_once(statement, values)
-        except sqlite3.DatabaseError as error:
-            raise _explain(error) from error
-
-    def _fetch_at_once(self, statement: Statement, values: Record) -> list[Record]:
-        self._database.reads_until = monotonic() + self._database.patience
-        cursor = self._connection.cursor()
-        cursor.row_factory = statement.row
-        return cursor.execute(statement.text, values).fetchall()
-
-    async def _fetch_slowly(self, statement: Statement, values: Record) -> list[Record]:
-        async with self._database.slow_turn, self._slow.cursor() as cursor:
-            cursor.row_factory = statement.row
-            try:
-                await cursor.execute(statement.text, values)
-                return list(await cursor.fetchall())  # pyright: ignore[reportReturnType]
-            except asyncio.CancelledError:
-                # Nobody waits for it any more; others wait behind it.
-                await self._slow.interrupt()
-                raise
-
-
 class Transaction(Reader):
     """Reads and writes that become durable together, or not at all."""
 
-    def __init__(self, connection: sqlite3.Connection, slow: aiosqlite.Connection, database: "Database") -> None:
-        super().__init__(connection, slow, database)
+    def __init__(self, connection: sqlite3.Connection, database: "Database") -> None:
+        super().__init__(database, Allowance())
+        self._connection = connection
         self._shapes: dict[Statement, sqlite3.Cursor] = {}
 
     async def execute(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> int:
@@ -154,14 +93,22 @@ class Transaction(Reader):
         kept: list[Any] = [statement.row(cursor, tuple(row.values())) for row in rows]
         return kept
 
+    # The writer's own connection, whatever the statement: only there what was just written can be seen.
+
+    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
+        rows = self._rows(statement, {**statement.defaults, **parameters})
+        return rows[0] if rows else None
+
     async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
-        # The writer's own connection, whatever the statement: only there what was just written can be seen.
         self._database.observe(statement)
-        cursor = self._connection.cursor()
-        cursor.row_factory = statement.row
         values = {**statement.defaults, **parameters} if statement.defaults else parameters
         if slowly:
-            return await self._database.in_writer_thread(lambda: cursor.execute(statement.text, values).fetchall())
+            return await self._database.in_writer_thread(self._rows, statement, values)
+        return self._rows(statement, values)
+
+    def _rows(self, statement: Statement, values: Record) -> list[Record]:
+        cursor = self._connection.cursor()
+        cursor.row_factory = statement.row
         return cursor.execute(statement.text, values).fetchall()
 
 
@@ -179,44 +126,39 @@ class Database:
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
-        self.slow_turn = asyncio.Lock()
-        self.patience = self.reads_until = inf
 
     @classmethod
-    async def open(cls, path: Path, *, synchronous: str = "full", patience: float = 60.0) -> "Database":
+    async def open(cls, path: Path, *, synchronous: str = "full", slow_readers: int = SLOW_READERS) -> "Database":
         """`synchronous` is how durable a commit is: "full" survives a power cut, "normal" a crash of the process.
 
-        A read that runs in the loop is given up after `patience` seconds; one in a thread when who asked for it is.
+        `slow_readers` is the number of connections for reads that may take long.
         """
         database = cls(path)
-        database.patience = patience
-        reading = connect(path)
-        reading.execute("PRAGMA query_only = ON")
-        reading.set_progress_handler(lambda: monotonic() > database.reads_until, STEPS_BETWEEN_LOOKS)
-        database._slow = await aiosqlite.connect(path, timeout=LOCK_PATIENCE, isolation_level=None)
-        await database._slow.create_function("json_contains", 2, json_contains, deterministic=True)
-        for pragma in ("foreign_keys = ON", "query_only = ON", "temp_store = MEMORY"):
-            await database._slow.execute(f"PRAGMA {pragma}")
+        database.reading = ReadConnection(connect(path))
+        database.slow_reads = SlowReads(path, slow_readers, connect)
         # The loop must not sleep in a lock: the writer waits for one by itself.
         database._writing = connect(path, timeout=0)
         database._waits_for_disk = synchronous != "normal"
         if synchronous == "normal":
             database._writing.execute("PRAGMA synchronous = NORMAL")
-        database.reader = Reader(reading, database._slow, database)
-        database._reading = reading
-        database._transaction = Transaction(database._writing, database._slow, database)
+        database._transaction = Transaction(database._writing, database)
         if not database._emptied():
             database.empty_log_later()
         database._writer = asyncio.create_task(database._write_on(), name="writer")
         return database
 
-    _slow: aiosqlite.Connection
-    _reading: sqlite3.Connection
+    reading: ReadConnection
+    """For short reads in the event loop."""
+    slow_reads: SlowReads
     _writing: sqlite3.Connection
     _transaction: Transaction
     _writer: asyncio.Task[None]
     _waits_for_disk: bool
-    reader: Reader
+
+    @property
+    def reader(self) -> Reader:
+        """Reads without limits, for what is no request."""
+        return Reader(self, Allowance())
 
     async def close(self) -> None:
         """Carries out what was queued, then lets go of the file."""
@@ -225,8 +167,8 @@ class Database:
         await self._writer
         if self._emptying is not None:
             self._emptying.cancel()
-        await self._slow.close()
-        self._reading.close()
+        await asyncio.to_thread(self.slow_reads.close)
+        self.reading.sqlite.close()
         self._thread.shutdown()
         self._writing.close()
 
@@ -261,11 +203,11 @@ class Database:
                 answers = await self._commit_together([operation for operation, _ in batch])
             except Exception as error:
                 self._roll_back()
-                if getattr(error, "sqlite_errorname", "") in _busy:
+                if getattr(error, "sqlite_errorname", "") in BUSY:
                     # Those who wait behind have waited as long, or will: one patience is for all.
                     batch += self._waiting
                     self._waiting.clear()
-                answers = [_explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
+                answers = [explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 _settle(future, answer)
 
@@ -282,7 +224,7 @@ class Database:
                 if not self._writing.in_transaction:
                     raise
                 self._writing.execute("ROLLBACK TO operation")
-                answers.append(_explain(error) if isinstance(error, sqlite3.OperationalError) else error)
+                answers.append(explain(error) if isinstance(error, sqlite3.OperationalError) else error)
             self._writing.execute("RELEASE operation")
         if self._waits_for_disk:
             # In a thread; meanwhile the loop reads, and the next operations gather.
@@ -299,7 +241,7 @@ class Database:
                 self._writing.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorname", "") not in _busy or loop.time() > deadline:
+                if getattr(error, "sqlite_errorname", "") not in BUSY or loop.time() > deadline:
                     raise
                 await asyncio.sleep(0.002)
 

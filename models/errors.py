@@ -3,7 +3,8 @@
 DataError
 ├── DatabaseProblem   the database can't be opened or used; the message is for the operator
 ├── Unavailable       a read or a write couldn't be carried out now; nothing of it was kept
-└── TookTooLong       a read was given up
+├── TookTooLong       a read or a computation was given up
+└── TooLarge          an answer would have more bytes than one may
 """
 
 
@@ -20,4 +21,8 @@ class Unavailable(DataError):
 
 
 class TookTooLong(DataError):
-    """A read took longer than one may."""
+    """A read or a computation took longer than one may."""
+
+
+class TooLarge(DataError):
+    """The rows for an answer have more bytes than one may."""

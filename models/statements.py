@@ -32,18 +32,31 @@ UserRow, SessionRow, MessageRow = row_of("User"), row_of("Session"), row_of("Mes
 MemoryRow, DocumentRow, AgentRow = row_of("Memory"), row_of("Document"), row_of("Agent")
 
 
+LONG_TEXTS = frozenset(
+    ("about", "content", "instructions", "metadata", "parts", "situation", "subject", "title", "tool_calls")
+)
+"""Columns whose values may be long: those of an object's rows are counted while they are read."""
+
+
 class Statement:
-    """The text of a statement, what its rows are, and the values that were written into it."""
+    """The text of a statement, what its rows are, and the values that were written into it.
 
-    __slots__ = ("defaults", "row", "text")
+    `wide` are the places of columns with long texts, in rows that objects of an answer are made of. `single` says that
+    there is one row at most.
+    """
 
-    def __init__(self, clause: ClauseElement | Executable, row: type[Row] = Row) -> None:
+    __slots__ = ("defaults", "row", "single", "text", "wide")
+
+    def __init__(self, clause: ClauseElement | Executable, row: type[Row] = Row, *, single: bool = False) -> None:
         compiled = clause.compile(dialect=_dialect)  # pyright: ignore[reportAttributeAccessIssue]
         self.text = str(compiled)
         self.defaults: dict[str, Any] = {
             name: value for name, value in (compiled.params or {}).items() if value is not None
         }
         self.row = row
+        self.single = single
+        columns = getattr(clause, "selected_columns", ()) if row.noun else ()
+        self.wide = [place for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 
 
 class CrossJoin(Join):
@@ -97,7 +110,7 @@ class ByKey:
 
     def __init__(self, table: Table, row: type[Row], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
         conditions = (in_project(table), *where)
-        self.one = Statement(select(table).where(table.c.key == bindparam("key"), *conditions), row)
+        self.one = Statement(select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True)
         self.many = Statement(
             select(parents.c.key.label("parent"), table)
             .select_from(CrossJoin(parents, table))

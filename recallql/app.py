@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> Application:
     async def lifespan(app: Application) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
         await asyncio.to_thread(migrate, path)
-        database = await Database.open(path, synchronous=settings.synchronous, patience=settings.request_timeout)
+        database = await Database.open(path, synchronous=settings.synchronous, slow_readers=settings.slow_readers)
         clock = Clock()
         executor = Executor(
             schema._schema,  # pyright: ignore[reportPrivateUsage]
@@ -126,6 +127,8 @@ def from_environment() -> Application:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 5, 5)
+    # The event loop waits no longer than this for a thread that computes.
+    sys.setswitchinterval(0.001)
     return app
 
 

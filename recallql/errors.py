@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import structlog
 
-from models.errors import TookTooLong, Unavailable
+from models.errors import TookTooLong, TooLarge, Unavailable
 from resolvers.errors import BadInput, Forbidden
 
 log = structlog.get_logger("recallql.errors")
@@ -16,6 +16,8 @@ def describe(error: Exception) -> tuple[str, str]:
         return error.code, str(error)
     if isinstance(error, TookTooLong):
         return "TIMEOUT", str(error)
+    if isinstance(error, TooLarge):
+        return "PAYLOAD_TOO_LARGE", str(error)
     if isinstance(error, Unavailable):
         return "UNAVAILABLE", str(error)
     id = str(uuid4())

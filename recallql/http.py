@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, Request
 from breadth.cache import Cache
+from models.allowance import Allowance
 from models.database import Database
 from recallql import statuses
 from recallql.admission import UNCOUNTED, Admission, Admissions
@@ -33,7 +34,7 @@ from recallql.requests import (
 from recallql.settings import Settings
 from recallql.sites import METHODS, PREFLIGHT, Sites
 from recallql.throttle import TooMany
-from resolvers.context import Context
+from resolvers.context import Context, threads_aside
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
@@ -76,6 +77,7 @@ class Endpoint:
         self._patience = settings.request_timeout
         self._largest = settings.max_answer_bytes
         self.admissions = Admissions(settings)
+        self._threads = threads_aside()
         self._playground = settings.playground
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
@@ -209,6 +211,7 @@ class Endpoint:
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
+        allowance = Allowance(self._patience, self._largest, admission.credential)
         context = Context(
             self._database,
             self._clock,
@@ -216,8 +219,12 @@ class Endpoint:
             self._count_tokens,
             encoder=self._embeddings.encoder,
             asks_model=self._asks_model,
+            allowance=allowance,
+            threads=self._threads,
         )
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
+        if "errors" in answer.body and allowance.is_over:
+            raise TimeoutError
         body = write_json(answer.body)
         if len(body) > self._largest:
             raise AnswerTooLarge(self._largest)

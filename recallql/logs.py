@@ -40,6 +40,5 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     # Said once by the command, in words.
     logging.getLogger("uvicorn.error").setLevel("WARNING")
-    logging.getLogger("aiosqlite").setLevel("WARNING")
     logging.getLogger("alembic").setLevel("WARNING")
     logging.getLogger("httpx").setLevel("WARNING")

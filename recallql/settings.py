@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     request_timeout: float = Field(
         30, gt=0, le=3600, description="Seconds that a request may take; then it is answered with TIMEOUT."
     )
+    slow_readers: int = Field(
+        4,
+        ge=2,
+        le=64,
+        description="Connections for reads that take long, in each process; one credential never has all of them.",
+    )
     user_in_flight: int = Field(32, ge=0, description="Requests of one user at the same time, at most; 0: no limit.")
     user_per_minute: int = Field(1_200, ge=0, description="Requests of one user in a minute, at most; 0: no limit.")
     service_in_flight: int = Field(0, ge=0, description="Requests with one API key at the same time; 0: no limit.")

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from models.allowance import Allowance
 from models.database import Database, Reader, Transaction
 from models.scope import Scope
 from models.statements import Record
+from models.threads import Threads
 from resolvers.embeddings import Encoder
 from resolvers.errors import Forbidden
 from resolvers.times import Clock
@@ -14,8 +16,16 @@ from resolvers.tokens import count_tokens
 
 T = TypeVar("T")
 
+ASIDE = 2
+"""Threads for work that would hold the event loop; they share one processor."""
 
-@dataclass
+
+def threads_aside() -> Threads:
+    """What `Context.aside` works with."""
+    return Threads("aside", ASIDE)
+
+
+@dataclass(slots=True)
 class Context:
     """Made for one operation."""
 
@@ -28,6 +38,13 @@ class Context:
     encoder: Encoder | None = None
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
+    allowance: Allowance = field(default_factory=Allowance)
+    threads: Threads = field(default_factory=threads_aside)
+
+    read: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.read = Reader(self.database, self.allowance)
 
     def only_service(self, what: str) -> None:
         """Refuses a user what only the application itself may do."""
@@ -38,9 +55,12 @@ class Context:
         """Whether a row with an owner may be known of."""
         return self.scope.user is None or row["user_key"] == self.scope.user
 
-    @property
-    def read(self) -> Reader:
-        return self.database.reader
+    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives that would hold the event loop, in a thread: see `models.threads`.
+
+        One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
+        """
+        return await self.threads.run(self.allowance, function, *arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Carries out a mutation; see `Database.write`."""

@@ -1,6 +1,5 @@
 """The process: how it starts, what it refuses to start with, what it logs, how it stops, how it treats its file."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -168,6 +167,7 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "embeddings_model": "embed-small",
         "embeddings_dimensions": 256,
         "request_timeout": 5.5,
+        "slow_readers": 3,
         "user_in_flight": 3,
         "user_per_minute": 4,
         "service_in_flight": 5,
@@ -740,20 +740,10 @@ def test_every_connection_is_durable_and_reads_do_not_write(server: Server) -> N
     database = server.app.state.database
     writing = pragmas(database._writing)
     assert writing == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1, "query_only": 0}
-    reading = pragmas(database._reading)
-    assert reading["query_only"] == 1
-    assert (reading["journal_mode"], reading["synchronous"], reading["foreign_keys"]) == ("wal", 2, 1)
-
-    async def slowly() -> dict[str, Any]:
-        found = {}
-        for name in ("journal_mode", "synchronous", "foreign_keys", "query_only"):
-            async with database._slow.execute(f"PRAGMA {name}") as cursor:
-                found[name] = (await cursor.fetchone())[0]
-        return found
-
-    (loop,) = {database._writer.get_loop()}
-    slow = asyncio.run_coroutine_threadsafe(slowly(), loop).result(timeout=10)
-    assert (slow["journal_mode"], slow["foreign_keys"], slow["query_only"]) == ("wal", 1, 1)
+    for connection in (database.reading, *database.slow_reads.connections):
+        reading = pragmas(connection.sqlite)
+        assert reading["query_only"] == 1
+        assert (reading["journal_mode"], reading["synchronous"], reading["foreign_keys"]) == ("wal", 2, 1)
 
 
 def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:

@@ -1,6 +1,5 @@
 """What a request costs: how many statements, by which index, and how much of a table a page reads."""
 
-import asyncio
 import contextlib
 import re
 import shutil
@@ -503,10 +502,9 @@ def steps(server: Server) -> Iterator[Callable[[], int]]:
     database = server.app.state.database
 
     def listen(handler: Callable[[], int] | None) -> None:
-        for connection in (database._reading, database._writing):
+        readers = [database.reading, *database.slow_reads.connections]
+        for connection in (database._writing, *(reader.sqlite for reader in readers)):
             connection.set_progress_handler(handler, 10)
-        slow = database._slow.set_progress_handler(handler, 10)
-        asyncio.run_coroutine_threadsafe(slow, database._writer.get_loop()).result(timeout=10)
 
     listen(tick)
     try:

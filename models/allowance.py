@@ -1,0 +1,60 @@
+"""The allowance of one request: until when it may work, how much it may read, and in whose turn."""
+
+import asyncio
+from collections.abc import Hashable
+from math import inf
+from sys import maxsize
+from time import monotonic
+
+from models.errors import TookTooLong, TooLarge
+
+SHARE = 0.01
+"""Seconds for which a request may hold the event loop before others get a turn."""
+
+UNCOUNTED = 4
+"""Single rows that a request may read before their bytes are counted, which takes longer than to read a small one."""
+
+
+class Allowance:
+    """What one request may still use. Without arguments there is no limit, as for a background task.
+
+    It may work for so many `seconds`, until its `deadline` (a time of `monotonic`), and read so many `bytes` of rows
+    for its answer. `credential` says who works: those that wait for a thread get one in turns (see `models.threads`).
+    """
+
+    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "rested", "uncounted")
+
+    def __init__(self, seconds: float = inf, bytes: int = maxsize, credential: Hashable = None) -> None:
+        self.rested = now = monotonic()
+        """When the request last let others have the event loop, as far as it knows."""
+        self.deadline = now + seconds
+        self.most_bytes = self.bytes_left = bytes
+        self.uncounted = UNCOUNTED
+        self.credential = credential
+
+    @property
+    def is_over(self) -> bool:
+        return monotonic() > self.deadline
+
+    def check(self) -> None:
+        """Raises `TookTooLong` once the deadline has passed. Long loops in threads call it, so that they end."""
+        if monotonic() > self.deadline:
+            raise TookTooLong("This took too long; ask for less at once, or with filters that match more.")
+
+    def end(self) -> None:
+        """Ends all work of the request, since nobody waits for it any more."""
+        self.deadline = -inf
+
+    def has_bytes(self, size: int) -> None:
+        """Raises `TooLarge` when fewer bytes of rows are left."""
+        if size > self.bytes_left:
+            raise TooLarge(
+                f"The answer is larger than {self.most_bytes:,} bytes; ask for less at once (`first`), "
+                "or leave out the fields with long texts."
+            )
+
+    async def rest(self) -> None:
+        """Lets others have the event loop for a moment, if the request has held it for longer than its share."""
+        if monotonic() - self.rested > SHARE:
+            await asyncio.sleep(0)
+            self.rested = monotonic()

@@ -1,0 +1,164 @@
+"""Reads: short ones at once in the event loop, long ones in threads with connections of their own."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from operator import itemgetter
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from models.allowance import SHARE, Allowance
+from models.containment import json_contains
+from models.errors import DataError, TookTooLong, Unavailable
+from models.statements import Record, Statement
+from models.threads import Threads
+
+if TYPE_CHECKING:
+    from models.database import Database
+
+log = structlog.get_logger("recallql.database")
+
+HOLD = 0.02
+"""Seconds that a read may hold the event loop; one that takes longer is given up there and made in a thread."""
+
+STEPS_BETWEEN_LOOKS = 50_000
+"""Steps of SQLite's machine after which a read looks whether its time is over: about half a millisecond."""
+
+ROWS_TOGETHER = 16
+"""Rows with long texts that are read before their bytes are counted."""
+
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
+
+
+def explain(error: sqlite3.Error) -> DataError:
+    """What a client may know of a database error; the log has the rest."""
+    name = getattr(error, "sqlite_errorname", "")
+    log.error("the database refused", error=str(error), code=name or None)
+    if name in BUSY:
+        return Unavailable("The database is busy with another process's work; try again.")
+    if name == "SQLITE_FULL":
+        return Unavailable("The disk is full; nothing was kept.")
+    return Unavailable("The database could not do this now; nothing was changed.")
+
+
+class ReadConnection:
+    """A connection that only reads. A read ends when its time is over, also within the functions that SQLite calls."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.sqlite = connection
+        self._until = inf
+        self._allowance = Allowance()
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_progress_handler(self._is_over, STEPS_BETWEEN_LOOKS)
+        connection.create_function("json_contains", 2, self._contains, deterministic=True)
+
+    def fetch(self, statement: Statement, values: Record, allowance: Allowance, until: float = inf) -> list[Record]:
+        """All rows. Raises `TookTooLong` past the request's deadline or past `until`, whichever comes first."""
+        self._allowance, self._until = allowance, until
+        cursor = self.sqlite.cursor()
+        cursor.row_factory = statement.row
+        try:
+            cursor.execute(statement.text, values)
+            if not statement.wide:
+                return cursor.fetchall()
+            if statement.single and allowance.uncounted:
+                allowance.uncounted -= 1
+                return cursor.fetchall()
+            return _counted(cursor, statement, allowance)
+        except sqlite3.DatabaseError as error:
+            if self._is_over():
+                raise TookTooLong("This took too long; ask for less at once.") from None
+            raise explain(error) from error
+        finally:
+            self._until = inf
+
+    def _is_over(self) -> bool:
+        now = monotonic()
+        return now > self._until or now > self._allowance.deadline
+
+    def _contains(self, whole: str, part: str) -> bool:
+        if self._is_over():
+            raise TookTooLong
+        return json_contains(whole, part)
+
+
+def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance) -> list[Record]:
+    """All rows of a statement with long texts, unless they have more bytes than the request may still read."""
+    rows: list[Any] = []
+    size = 0
+    some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
+    while some:
+        for place in statement.wide:
+            size += sum(map(len, filter(None, map(itemgetter(place), some))))
+        allowance.has_bytes(size)
+        rows += some
+        # Fewer rows than asked for are the last ones.
+        some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []
+    allowance.bytes_left -= size
+    return rows
+
+
+class SlowReads:
+    """Connections for reads that may take long, each used in one thread at a time."""
+
+    def __init__(self, path: Path, count: int, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self._threads = Threads("reader", count)
+        self.connections = [ReadConnection(connect(path)) for _ in range(count)]
+        self._free = list(self.connections)
+
+    async def fetch(self, statement: Statement, values: Record, allowance: Allowance) -> list[Record]:
+        """All rows, once it is the credential's turn."""
+        return await self._threads.run(allowance, self._fetch, statement, values, allowance)
+
+    def _fetch(self, statement: Statement, values: Record, allowance: Allowance) -> list[Record]:
+        # There are as many connections as threads.
+        connection = self._free.pop()
+        try:
+            return connection.fetch(statement, values, allowance)
+        finally:
+            self._free.append(connection)
+
+    def close(self) -> None:
+        """Ends what is being read, and lets go of the file."""
+        for connection in self.connections:
+            with suppress(sqlite3.Error):
+                connection.sqlite.interrupt()
+        self._threads.close()
+        for connection in self.connections:
+            connection.sqlite.close()
+
+
+class Reader:
+    """The reads of one request: short ones by an index run at once, those that may take long in a thread."""
+
+    def __init__(self, database: "Database", allowance: Allowance) -> None:
+        self._database = database
+        self.allowance = allowance
+
+    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
+        """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
+        rows = self._database.reading.fetch(statement, {**statement.defaults, **parameters}, self.allowance)
+        return rows[0] if rows else None
+
+    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
+        """All rows of a statement; `slowly` for one that may read more than it returns.
+
+        A read that takes unexpectedly long in the event loop is given up there and made again in a thread.
+        """
+        database, allowance = self._database, self.allowance
+        database.observe(statement)
+        values = {**statement.defaults, **parameters} if statement.defaults else parameters
+        if not slowly:
+            now = monotonic()
+            if now - allowance.rested > SHARE:
+                await allowance.rest()
+                now = monotonic()
+            try:
+                return database.reading.fetch(statement, values, allowance, now + HOLD)
+            except TookTooLong:
+                allowance.check()
+        return await database.slow_reads.fetch(statement, values, allowance)
