@@ -4,32 +4,91 @@
 - A refusal (no HTTP, a head without an end) comes after the answers to the requests before it, as an error of GraphQL.
 - An offer of another protocol (`Upgrade: h2c`) is passed over, so that the request itself is answered.
 - A client that says no more is answered what it has asked.
+- One request is read at a time: what comes before its answer is sent waits, and little of it is read at all. A body is
+  read when the application asks for it.
+- A client that sends too slowly is refused or cut off, and so is one that does not read its answer.
 """
 
+import sys
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from recallql.budgets import Budget, Busy
+from recallql.connections import Connections
 from recallql.heads import URL_BYTES, URL_TOO_LONG, read_head
-from recallql.http import Reply, refusal
-from recallql.requests import BadRequest
+from recallql.http import Endpoint, Reply, refusal
+from recallql.requests import BODY_BYTES, BadRequest
 from recallql.sites import Sites, lines
+from recallql.throttle import TooMany
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # not Unix
+    fcntl = termios = None
 
 HEAD_BYTES = 64 * 1024
+MOST_HEADERS = 256
+
+DISCARDED = 2 * BODY_BYTES
+"""Bytes of a body that come after it was refused, and are read so that the client can read the refusal, at most."""
+
+UNCOUNTED = 16 * 1024
+"""Bytes that wait for an answer, up to which they are not counted: a connection has them once."""
+
+LONGEST_PIECE = 64 * 1024
+"""Bytes of a body in chunks that are read at a time: one may consist of many chunks."""
+
+LEAST_PROGRESS = 16 * 1024
+"""Bytes that a client has to take of an answer within the time for reading one, until all of it was sent."""
 
 UNREAD = read_head((), Sites(), post=False)
 """What answers go by when a head could not be read."""
 
 
-class Framing(HttpToolsProtocol):
-    """One connection."""
+class Flow(FlowControl):
+    """uvicorn's control of the flow. `resume` goes on with what was read already before more is read."""
 
+    def __init__(self, transport: Any, resume: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._resume = resume
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self._resume()
+
+
+class Framing(HttpToolsProtocol):
+    """One connection. The application has the `endpoint` whose limits go for it."""
+
+    app: Any
     parser: httptools.HttpRequestParser
     """None once the connection is lost, when nothing is called any more."""
+    _connections: Connections
+    _receiving: Budget
+    _credential: Any = None
+    """Whom the last request that was admitted spoke for."""
     _reading: Literal["head", "body"] | None = None
     """What of a request the next byte belongs to, as far as the parser has come; None between two requests."""
     _head_bytes = 0
+    _left: int | None = None
+    """Bytes of the body that are still to come; None when it comes in chunks."""
+    _discarded = 0
+    _held = b""
+    """What was read, and waits for an answer to what came before it."""
+    _held_by: Any = None
+    _is_resuming = False
+    _is_expecting = False
+    """Whether the connection has a deadline."""
+    _unsent = 0
+    """Bytes of answers that the client had not taken when the deadline was set."""
+    _answering = False
+    """Whether an answer is under way that is not an ASGI application's."""
     _running: RequestResponseCycle | None = None
     _over = False
     """Whether the client has said that it will say no more."""
@@ -38,19 +97,30 @@ class Framing(HttpToolsProtocol):
     _default: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
 
+    def connection_made(self, transport: Any) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = Flow(transport, self._resume)
+        # Writing pauses until all of an answer was handed to the system.
+        transport.set_write_buffer_limits(0)
+        endpoint: Endpoint = self.app.endpoint
+        self._connections, self._receiving = endpoint.connections, endpoint.admissions.receiving
+        if self._connections.opened(self):
+            self._expect(self._connections.head_timeout)
+        else:
+            self._refuse(Busy("The server has too many connections; try again.", 1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._let_go()
+        self._connections.closed(self)
+
     def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
-            return
-        self._unset_keepalive_if_required()
-        self._head_bytes += len(data)
-        readable = self._feed(data)
-        if self._reading == "head" and self._head_bytes > HEAD_BYTES:
-            if len(self.url) > URL_BYTES:
-                self._refuse(414, URL_TOO_LONG)
-            else:
-                self._refuse(431, f"The head of the request has more than {HEAD_BYTES} bytes; send less.")
-        elif not readable:
-            self._refuse(400, "What was sent is no HTTP request that can be read.")
+        if self._held or self._answering or self.flow.read_paused or self.flow.write_paused:
+            self._hold(data)
+        elif rest := self._read(data):
+            self._hold(rest)
+            # Also other connections have requests.
+            self._resume()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Returns whether the connection is kept for answers."""
@@ -58,10 +128,61 @@ class Framing(HttpToolsProtocol):
         self._drop_unfinished()
         return self._is_busy()
 
+    def belongs_to(self, credential: Any) -> None:
+        """Notes whose request was admitted."""
+        if credential != self._credential:
+            self._credential = credential
+            self._connections.belongs_to(self, credential)
+
+    def overdue(self) -> None:
+        """Ends the connection: what the client was to do has taken too long."""
+        self._is_expecting = False
+        if self.flow.write_paused:
+            self._check_progress()
+        elif self._reading == "head":
+            self._refuse(too_slow("head", self._connections.head_timeout))
+        elif self._reading == "body" and not self.cycle.response_complete:
+            self._refuse(too_slow("body", self._connections.body_timeout))
+        else:
+            self.transport.close()
+
+    def can_give_way(self) -> bool:
+        return self._credential is None or not (self._is_busy() or self.flow.write_paused)
+
+    def give_way(self) -> None:
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Answers what is under way, and closes the connection then; a request that is not whole yet is dropped."""
+        self._drop_unfinished()
+        self._let_go()
+        if self._is_busy() and self._running is not None:
+            self._running.keep_alive = False
+        else:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent = unread_bytes(self.transport)
+        self._expect(self._connections.answer_timeout)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reading == "body":
+            self._expect(self._connections.body_timeout)
+        else:
+            self._arrived()
+        self._resume()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._reading = "head"
-        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > MOST_HEADERS:
+            self._head_bytes = HEAD_BYTES + 1
+            raise ValueError
 
     def on_headers_complete(self) -> None:
         self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -70,17 +191,38 @@ class Framing(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._reading = "body"
+        self._head_bytes = self._discarded = 0
+        self._left = next((int(value) for name, value in self.headers if name == b"content-length"), None)
+        self._expect(self._connections.body_timeout)
         super().on_headers_complete()
+        cast("dict[str, Any]", self.scope)["belongs_to"] = self.belongs_to
         # Whatever comes now is a trailer.
         self.headers = []
+        self.flow.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        if self._left is not None:
+            self._left -= len(body)
+        if not self.cycle.response_complete:
+            super().on_body(body)
+            self.flow.pause_reading()
+            return
+        self._discarded += len(body)
+        if self._discarded > DISCARDED:
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         self._reading = None
+        self._head_bytes = 0
+        self._arrived()
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         last = not self.pipeline
+        if self._running is not None:
+            self._running.body = bytearray()
         super().on_response_complete()
         if last and self._refusal is not None:
             self._write(self._refusal, last=True)
@@ -95,9 +237,37 @@ class Framing(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _is_busy(self) -> bool:
-        """Whether an answer is under way."""
+        """Returns whether an answer is under way."""
         running = self._running
         return running is not None and not running.response_complete and not running.disconnected
+
+    def _read(self, data: bytes) -> bytes:
+        """Has the parser read up to the end of a head or of a body, if it is there; returns what follows."""
+        if self._refusal is not None:
+            return b""
+        self._unset_keepalive_if_required()
+        if self._reading is None and not self._is_expecting:
+            self._expect(self._connections.head_timeout)
+        end = self._end_of_piece(data)
+        self._head_bytes += end
+        readable = self._feed(data[:end])
+        if self._head_bytes > HEAD_BYTES and len(self.url) > URL_BYTES:
+            self._refuse(BadRequest(URL_TOO_LONG, status=414))
+        elif self._head_bytes > HEAD_BYTES:
+            message = f"The head of the request has more than {HEAD_BYTES} bytes or {MOST_HEADERS} headers; send less."
+            self._refuse(BadRequest(message, status=431))
+        elif not readable:
+            self._refuse(BadRequest("What was sent is no HTTP request that can be read."))
+        return data[end:]
+
+    def _end_of_piece(self, data: bytes) -> int:
+        """Returns how much of the data the parser may be given so that it does not read many requests at once."""
+        if self._reading == "body" and self._left is not None:
+            return min(self._left, len(data))
+        # A body in chunks has its end marked like a head. Not every mark within it is worth a piece of its own.
+        least, most = (1024, LONGEST_PIECE) if self._reading == "body" else (0, len(data))
+        end = data.find(b"\r\n\r\n", least, most)
+        return min(most, len(data)) if end < 0 else end + 4
 
     def _feed(self, data: bytes) -> bool:
         """Has the parser read the data; False when it cannot."""
@@ -122,6 +292,63 @@ class Framing(HttpToolsProtocol):
                 head.append(name + b": " + value)
         return b"\r\n".join([*head, b"", b""])
 
+    def _hold(self, data: bytes) -> None:
+        """Keeps what can't be read yet, and reads no more from the connection."""
+        try:
+            self._keep(self._held + data)
+        except TooMany as error:
+            self._refuse(error)
+        self.transport.pause_reading()
+
+    def _keep(self, data: bytes) -> None:
+        self._let_go()
+        if len(data) > UNCOUNTED:
+            self._receiving.take(self._credential, len(data))
+            self._held_by = self._credential
+        self._held = data
+
+    def _let_go(self) -> bytes:
+        """Returns what was held, which is held no longer."""
+        held, self._held = self._held, b""
+        if len(held) > UNCOUNTED:
+            self._receiving.give_back(self._held_by, len(held))
+        return held
+
+    def _resume(self) -> None:
+        """Reads on, unless an answer is to be sent before."""
+        if self._answering or self.flow.read_paused or self.flow.write_paused or self.transport.is_closing():
+            return
+        if not self._held:
+            self.transport.resume_reading()
+        elif not self._is_resuming:
+            self._is_resuming = True
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Reads what was held."""
+        self._is_resuming = False
+        if self._held and not (self._answering or self.flow.read_paused or self.flow.write_paused):
+            self.data_received(self._let_go())
+            if not self._held:
+                self._resume()
+
+    def _expect(self, seconds: float) -> None:
+        self._is_expecting = True
+        self._connections.expect(self, seconds)
+
+    def _arrived(self) -> None:
+        self._is_expecting = False
+        self._connections.arrived(self)
+
+    def _check_progress(self) -> None:
+        """Cuts the connection if its client does not read."""
+        unsent = unread_bytes(self.transport)
+        if unsent > self._unsent - LEAST_PROGRESS:
+            self.transport.abort()
+        else:
+            self._unsent = unsent
+            self._expect(self._connections.answer_timeout)
+
     def _drop_unfinished(self) -> None:
         """A request whose body will not come is not answered; those before it are."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
@@ -133,8 +360,10 @@ class Framing(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
 
-    def _refuse(self, status: int, message: str) -> None:
-        self._refusal = refusal(BadRequest(message, status=status), UNREAD)
+    def _refuse(self, error: Exception) -> None:
+        """Ends the connection with a refusal, after the answers that are under way."""
+        self._refusal = refusal(error, UNREAD)
+        self._let_go()
         self._drop_unfinished()
         if not self._is_busy():
             self._write(self._refusal, last=True)
@@ -154,3 +383,18 @@ class Framing(HttpToolsProtocol):
         )
         if last:
             self.transport.close()
+
+
+def unread_bytes(transport: Any) -> int:
+    """Returns how many bytes the client has not taken yet, those among them that the system is to send."""
+    waiting = transport.get_write_buffer_size()
+    if termios is not None and fcntl is not None:
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        waiting += int.from_bytes(queued, sys.byteorder)
+    return waiting
+
+
+def too_slow(part: str, seconds: float) -> BadRequest:
+    """Returns why a client is refused that has not sent a part of its request in time."""
+    message = f"The {part} of the request did not arrive within {seconds:g} seconds."
+    return BadRequest(message, status=408, code="TIMEOUT")

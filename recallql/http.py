@@ -16,6 +16,7 @@ from models.database import Database
 from recallql import statuses
 from recallql.admission import UNCOUNTED, Admission, Admissions
 from recallql.budgets import Busy
+from recallql.connections import Connections
 from recallql.credentials import Credentials, Unauthenticated
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
@@ -78,6 +79,7 @@ class Endpoint:
         self._largest = settings.max_answer_bytes
         self.admissions = Admissions(settings)
         self._threads = threads_aside()
+        self.connections = Connections(settings)
         self._playground = settings.playground
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
@@ -153,12 +155,12 @@ class Endpoint:
                 await playground_page()(scope, receive, send)
                 return
             if method == "POST":
-                await self._post(head, receive, send)
+                await self._post(head, scope, receive, send)
                 return
             if method == "OPTIONS" and self._sites.is_preflight(headers):
                 reply = Reply(204, head.headers + PREFLIGHT, b"")
             else:
-                await self._get(head, method, query, send)
+                await self._get(head, scope, query, send)
                 return
         except ClientDisconnect:
             return
@@ -166,9 +168,10 @@ class Endpoint:
             reply = refusal(error, head)
         await _send(send, reply)
 
-    async def _post(self, head: Head, receive: Receive, send: Send) -> None:
+    async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST. Its credential is checked before anything of the body is read."""
         with self._admitted(await self._viewer(head), head.length) as admission:
+            _introduce(scope, admission)
             body = await _body(receive, admission, head.length)
             await _send(send, await self.in_time(self.answer(head, body, admission), head))
 
@@ -198,15 +201,16 @@ class Endpoint:
             message = "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost."
         raise BadRequest(message, status=403, code="FORBIDDEN")
 
-    async def _get(self, head: Head, method: str, query: QueryParams, send: Send) -> None:
+    async def _get(self, head: Head, scope: Scope, query: QueryParams, send: Send) -> None:
         """Answers a request of another method than POST: GET and HEAD read."""
-        viewer = await self._viewer(head)
+        viewer, method = await self._viewer(head), scope["method"]
         if method not in ("GET", "HEAD"):
             raise _not_allowed(f"{method} is no method of this endpoint; use POST.", METHODS)
         request = _from_url(query)
         if self._executor.operation_type(request, suggestions=viewer.is_service) is OperationType.MUTATION:
             raise _not_allowed("A mutation needs POST.", b"POST")
         with self._admitted(viewer, 0) as admission:
+            _introduce(scope, admission)
             await _send(send, await self.in_time(self._execute(viewer, request, head, admission), head))
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
@@ -268,6 +272,12 @@ def refusal(error: Exception, head: Head, admission: Admission | None = None) ->
 
 def _not_allowed(message: str, allowed: bytes) -> BadRequest:
     return BadRequest(message, status=405, headers=b"allow: %b\r\n" % allowed)
+
+
+def _introduce(scope: Scope, admission: Admission) -> None:
+    """Tells the connection whose request it brought, if it is `Protocol`'s and wants to know."""
+    if (belongs_to := scope.get("belongs_to")) is not None:
+        belongs_to(admission.credential)
 
 
 async def _send(send: Send, reply: Reply) -> None:

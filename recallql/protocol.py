@@ -2,45 +2,39 @@
 
 A client repeats the head of its requests byte by byte. What a head says is therefore read once and remembered by its
 bytes; the next time only the body is new, and it is answered without an ASGI scope, a task or events, unless the answer
-has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's (see `framing`).
+has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's (see `framing`),
+also a request whose credential is refused before its body has come.
 """
 
 from collections.abc import Awaitable, Coroutine
 from types import coroutine
 from typing import Any
 
-from recallql.framing import Framing
+from recallql.admission import Admission
+from recallql.framing import Framing, too_slow
 from recallql.heads import LONGEST_PLAIN, Head
-from recallql.http import Endpoint, Reply
+from recallql.http import Endpoint, Reply, refusal
 
 
 class Protocol(Framing):
     """One connection. The application has the `endpoint` that plain requests go to."""
 
-    app: Any
-
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head: Head | None = None
-        """The head of the plain request whose body is still coming, or whose answer is."""
+        """The head of the plain request whose body is still coming."""
+        self._admission: Admission | None = None
+        """The admission of that request, or of the one whose answer is being sent."""
         self._received = bytearray()
-        self._answering = False
         self._last = False
-        """Whether the connection ends with the answer to it."""
+        """Whether the connection ends with the answer that is under way."""
         self._answered = 0
         self._answered_before = 0
         """How many answers there were when the wait for another request began."""
 
-    def data_received(self, data: bytes) -> None:
-        if self._answering:
-            # The next request is ahead of the answer to this one; it waits, and so does what follows it.
-            self._received += data
-            self.transport.pause_reading()
-        elif self._head is not None:
-            self._received += data
-            self._read_body(self._head)
-        elif not (self._reading is None and self._read_head(data)):
-            super().data_received(data)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._close_admission()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:
         if self._answering:
@@ -48,33 +42,97 @@ class Protocol(Framing):
             return True
         return super().eof_received()
 
-    def _read_head(self, data: bytes) -> bool:
-        """Whether the data starts with a plain head, and was taken. Requests in a row are uvicorn's."""
+    def resume_writing(self) -> None:
+        self._close_admission()
+        super().resume_writing()
+
+    def overdue(self) -> None:
+        if self._head is None:
+            super().overdue()
+        else:
+            head, admission = self._head, self._admission
+            self._head = self._admission = None
+            self._last = True
+            self._reply(refusal(too_slow("body", self._connections.body_timeout), head, admission))
+
+    def shutdown(self) -> None:
+        if self._answering:
+            self._last = True
+            self._let_go()
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection when nothing has come for the time that one is kept, or up to twice that.
+
+        The short way leaves the clock running, also one that was set after an answer of uvicorn's.
+        """
+        if self.transport.is_closing():
+            return
+        if (
+            self._is_busy()
+            or self._head is not None
+            or self.flow.write_paused
+            or self._answered > self._answered_before
+        ):
+            self._wait_for_another()
+        else:
+            self.transport.close()
+
+    def _is_busy(self) -> bool:
+        return self._answering or super()._is_busy()
+
+    def _read(self, data: bytes) -> bytes:
+        if self._head is not None:
+            return self._read_body(self._head, data)
+        if self._reading is None:
+            rest = self._read_head(data)
+            if rest is not None:
+                return rest
+        return super()._read(data)
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """Takes a plain request that the data starts with, as far as it is there; returns what follows it.
+
+        Returns None, and takes nothing, when the data does not start with a plain head that is admitted.
+        """
         end = data.find(b"\r\n\r\n", 0, LONGEST_PLAIN) + 4
-        if end < 4 or self._is_busy() or self.flow.write_paused:
-            return False
+        if end < 4 or self._refusal is not None or self._is_busy():
+            return None
         endpoint: Endpoint | None = self.app.endpoint
         head = None if endpoint is None else endpoint.head(data[:end])
-        if endpoint is None or head is None or len(data) > end + head.length:
-            return False
-        if len(data) == end + head.length:
-            self._answer(endpoint, head, data[end:])
-        else:
-            self._head = head
-            self._received += data[end:]
-        return True
+        if endpoint is None or head is None:
+            return None
+        whole = end + head.length
+        if len(data) < whole:
+            return self._begin(endpoint, head, data[end:])
+        if self._is_expecting:
+            self._arrived()
+        self._answer(endpoint, head, data[end:whole])
+        return data[whole:]
 
-    def _read_body(self, head: Head) -> None:
-        if len(self._received) < head.length:
-            return
-        body, rest = bytes(self._received[: head.length]), bytes(self._received[head.length :])
-        self._head, self._received = None, bytearray()
-        self._answer(self.app.endpoint, head, body)
-        if rest:
-            self.data_received(rest)
+    def _begin(self, endpoint: Endpoint, head: Head, start: bytes) -> bytes | None:
+        """Takes the start of a body, if the request is admitted."""
+        admission = endpoint.admit(head)
+        if admission is None:
+            return None
+        self.belongs_to(admission.credential)
+        self._head, self._admission, self._received = head, admission, bytearray(start)
+        self._expect(self._connections.body_timeout)
+        return b""
 
-    def _answer(self, endpoint: Endpoint, head: Head, body: bytes) -> None:
-        answering = endpoint.answer(head, body)
+    def _read_body(self, head: Head, data: bytes) -> bytes:
+        missing = head.length - len(self._received)
+        self._received += data[:missing]
+        if len(data) >= missing:
+            body, admission = bytes(self._received), self._admission
+            self._head, self._admission, self._received = None, None, bytearray()
+            self._arrived()
+            self._answer(self.app.endpoint, head, body, admission)
+        return data[missing:]
+
+    def _answer(self, endpoint: Endpoint, head: Head, body: bytes, admission: Admission | None = None) -> None:
+        answering = endpoint.answer(head, body, admission)
         try:
             waits_for = answering.send(None)
         except StopIteration as done:
@@ -87,45 +145,36 @@ class Protocol(Framing):
             task.add_done_callback(self.tasks.discard)
 
     async def _answer_later(self, answer: Awaitable[Reply]) -> None:
-        self._reply(await answer)
+        reply = await answer
         self._answering = False
-        rest, self._received = bytes(self._received), bytearray()
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            if rest:
-                self.data_received(rest)
+        self._reply(reply)
+        if self._refusal is not None:
+            self._write(self._refusal, last=True)
+        self._resume()
 
     def _reply(self, reply: Reply) -> None:
         self.server_state.total_requests += 1
         self._answered += 1
         self._write(reply, last=self._last)
-        if reply.admission is not None:
-            reply.admission.close()
+        admission = reply.admission
+        if admission is not None:
+            if admission.credential != self._credential:
+                self.belongs_to(admission.credential)
+            if self.flow.write_paused:
+                self._admission = admission
+            else:
+                admission.close()
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._wait_for_another()
+
+    def _close_admission(self) -> None:
+        if self._admission is not None:
+            self._admission.close()
+            self._admission = None
 
     def _wait_for_another(self) -> None:
         self._answered_before = self._answered
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection when nothing has come for the time that one is kept, or up to twice that.
-
-        The short way leaves the clock running, also one that was set after an answer of uvicorn's.
-        """
-        if self.transport.is_closing():
-            return
-        if self._answering or self._head is not None or self._answered > self._answered_before:
-            self._wait_for_another()
-        else:
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        """What is under way is answered, and the connection closed then."""
-        if self._answering or self._head is not None:
-            self._last = True
-        else:
-            super().shutdown()
 
 
 @coroutine
