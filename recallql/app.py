@@ -4,16 +4,15 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import structlog
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
 
 from breadth import Executor
 from models.database import Database, path_of
@@ -23,18 +22,28 @@ from recallql import __version__
 from recallql.credentials import Credentials
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
-from recallql.http import Endpoint
+from recallql.http import Endpoint, send_reply
 from recallql.indexing import encoding_status, keep_encoded, keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
-from recallql.sites import SECURITY
+from recallql.sites import SECURITY, is_preflight
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
 from schema.root import schema
 
 log = structlog.get_logger("recallql.app")
+
+ENDPOINT = ("/graphql", "/graphql/")
+
+INDEX = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>RecallQL</title>
+<p>RecallQL serves its API, with a playground, at <a href="{link}">{link}</a>.</p>
+</html>
+"""
 
 PURGE_EVERY = 3600.0
 """Seconds between two looks for what is old enough to be purged."""
@@ -46,26 +55,43 @@ class Application(Starlette):
     endpoint: Endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/graphql":
-            await self.endpoint(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        scope["path"] = path = path_below(scope.get("root_path", ""), scope["path"])
+        headers = dict(scope["headers"])
+        if path in ENDPOINT:
+            await self.endpoint(scope, receive, send)
+        elif is_preflight(scope["method"], headers):
+            await send_reply(send, self.endpoint.preflight(headers))
+        else:
+            scope["path"] = scope.get("root_path", "") + path
+            await super().__call__(scope, receive, self._telling_browsers(headers, send))
 
+    def _telling_browsers(self, headers: Mapping[bytes, bytes], send: Send) -> Send:
+        """Has the answers of other places than the endpoint tell browsers what every answer does."""
+        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
 
-class SecurityHeaders:
-    """Has the answers of other places than the endpoint tell browsers what every answer does."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                said = {name for name, _ in message["headers"]}
-                message["headers"] += [header for header in SECURITY if header[0] not in said]
+                said = dict(message["headers"])
+                vary = said.pop(b"vary", None)
+                named = self.endpoint.sites.headers(origin, *([vary] if vary else []))
+                message["headers"] = [*said.items(), *(new for new in SECURITY if new[0] not in said), *named]
             await send(message)
 
-        await self._app(scope, receive, told if scope["type"] == "http" else send)
+        return told
+
+
+def path_below(root: str, path: str) -> str:
+    """The path of a request below the one that a proxy serves, whether the proxy passes that on or not.
+
+    Servers put it before every path; one that was passed on stands there twice then.
+    """
+    for _ in range(2):
+        if root and (path + "/").startswith(root + "/"):
+            path = path[len(root) :]
+    return path or "/"
 
 
 def create_app(settings: Settings) -> Application:
@@ -110,12 +136,10 @@ def create_app(settings: Settings) -> Application:
             await credentials.close()
             await database.close()
 
-    routes = [Route("/health", _health), Route("/ready", _ready)]
-    return Application(
-        routes=[*routes, playground_assets()] if settings.playground else routes,
-        middleware=[Middleware(SecurityHeaders)],
-        lifespan=lifespan,
-    )
+    routes: list[BaseRoute] = [Route("/", _index), Route("/health", _health), Route("/ready", _ready)]
+    if settings.playground:
+        routes.append(playground_assets(settings.compression_level))
+    return Application(routes=routes, lifespan=lifespan)
 
 
 def from_environment() -> Application:
@@ -130,6 +154,17 @@ def from_environment() -> Application:
     # The event loop waits no longer than this for a thread that computes.
     sys.setswitchinterval(0.001)
     return app
+
+
+async def _index(request: Request) -> Response:
+    """Where the API is."""
+    root = request.scope.get("root_path", "")
+    if "text/html" in request.headers.get("accept", ""):
+        # Below a proxy that says nothing of itself the browser knows better where this is.
+        link = f"{root}/graphql" if root else "graphql"
+        return HTMLResponse(INDEX.format(link=link), headers={"vary": "accept"})
+    index = {"name": "RecallQL", "version": __version__, "graphql": f"{root}/graphql"}
+    return JSONResponse(index, headers={"vary": "accept"})
 
 
 async def _health(_: Request) -> Response:

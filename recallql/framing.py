@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from recallql.budgets import Budget, Busy
 from recallql.connections import Connections
-from recallql.heads import URL_BYTES, URL_TOO_LONG, read_head
+from recallql.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
 from recallql.http import Endpoint, Reply, refusal
 from recallql.requests import BODY_BYTES, BadRequest
 from recallql.sites import Sites, lines
@@ -362,11 +362,17 @@ class Framing(HttpToolsProtocol):
 
     def _refuse(self, error: Exception) -> None:
         """Ends the connection with a refusal, after the answers that are under way."""
-        self._refusal = refusal(error, UNREAD)
+        self._refusal = refusal(error, self._head_so_far())
         self._let_go()
         self._drop_unfinished()
         if not self._is_busy():
             self._write(self._refusal, last=True)
+
+    def _head_so_far(self) -> Head:
+        """What is known of the request that is being read, so that a page may read why it is refused."""
+        if self._reading is None or self.app.endpoint is None:
+            return UNREAD
+        return read_head(self.scope["headers"], self.app.endpoint.sites, post=False)
 
     def _write(self, reply: Reply, *, last: bool) -> None:
         """Writes an answer that is not an ASGI application's; the `last` one closes the connection."""

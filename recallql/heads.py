@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from recallql.encodings import check_encoding, compress_from
 from recallql.hosts import is_loopback
 from recallql.preferences import Preference, preferences, read_parameters
 from recallql.requests import BODY_BYTES, BadRequest, too_large
-from recallql.sites import Sites
+from recallql.sites import SECURITY, Sites, lines
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -18,6 +19,9 @@ CONTENT_TYPES = {
     JSON: b"content-type: application/json\r\n",
     GRAPHQL: b"content-type: application/graphql-response+json; charset=utf-8\r\n",
 }
+
+VARY = (b"accept", b"accept-encoding")
+"""Headers of requests that answers depend on, apart from `Origin`."""
 
 URL_BYTES = 16 * 1024
 URL_TOO_LONG = f"The URL has more than {URL_BYTES} bytes; send the request by POST."
@@ -32,7 +36,7 @@ FORWARDING = frozenset(
 LONGEST_PLAIN = 8 * 1024
 """Bytes of a head that is read from its bytes, at most."""
 
-_plain_head = re.compile(rb"POST /graphql HTTP/1\.1\r\n(?:[A-Za-z0-9_-]+:[ \t]*[\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+_plain_head = re.compile(rb"POST /graphql/? HTTP/1\.1\r\n(?:[A-Za-z0-9_-]+:[ \t]*[\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 _second_credential = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*[ \t]+[^\s=]")
 _not_plain = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"))
 
@@ -47,6 +51,10 @@ class Head:
     """The lines that stand in the head of every answer to it."""
     length: int
     """Bytes of a POST's body; 0 when it comes in chunks."""
+    compressed: bool
+    """Whether the body of a POST is compressed."""
+    compress_from: int
+    """Bytes of an answer from which it is compressed."""
     authorization: str | None
     local: bool
     """Whether the host that it names is a loopback one."""
@@ -66,7 +74,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
     text = {name: ", ".join(several) for name, several in values.items()}
     hosts, authorizations = values.get(b"host", []), values.get(b"authorization", [])
     length = int(values.get(b"content-length", ["0"])[-1]) if post else 0
-    fault, problem, media = None, None, _media_type(text.get(b"accept", ""))
+    compressed, fault, problem, media = False, None, None, _media_type(text.get(b"accept", ""))
     try:
         if len(hosts) != 1:
             raise BadRequest("A request has one `Host` header.")
@@ -77,6 +85,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
         sites.check(text)
         if post:
             _check_content_type(text.get(b"content-type", ""))
+            compressed = check_encoding(text.get(b"content-encoding", ""))
         if length > BODY_BYTES:
             raise too_large()
         if media is None:
@@ -86,8 +95,10 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
     media = media or JSON
     return Head(
         media=media,
-        headers=CONTENT_TYPES[media] + sites.headers(text.get(b"origin")),
+        headers=CONTENT_TYPES[media] + lines(SECURITY + sites.headers(text.get(b"origin"), *VARY)),
         length=length,
+        compressed=compressed,
+        compress_from=compress_from(text.get(b"accept-encoding", "")),
         authorization=text.get(b"authorization"),
         local=all(map(_is_local, hosts)),
         forwarded=any(name in FORWARDING or name.startswith(b"x-forwarded-") for name in values),

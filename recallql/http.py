@@ -1,7 +1,7 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
-from asyncio import timeout
-from collections.abc import Awaitable, Coroutine
+from asyncio import sleep, timeout
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from graphql import OperationType
@@ -19,6 +19,7 @@ from recallql.budgets import Busy
 from recallql.connections import Connections
 from recallql.credentials import Credentials, Unauthenticated
 from recallql.embeddings import Embeddings
+from recallql.encodings import ENCODING, PIECE, compress, decompress
 from recallql.errors import describe
 from recallql.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
 from recallql.playground import playground_page
@@ -33,7 +34,7 @@ from recallql.requests import (
     write_json,
 )
 from recallql.settings import Settings
-from recallql.sites import METHODS, PREFLIGHT, Sites
+from recallql.sites import METHODS, Sites, is_preflight, lines
 from recallql.throttle import TooMany
 from resolvers.context import Context, threads_aside
 from resolvers.times import Clock
@@ -73,7 +74,7 @@ class Endpoint:
         self._count_tokens = settings.count_tokens
         self._credentials = credentials
         self._embeddings = embeddings
-        self._sites = Sites(settings.origins)
+        self.sites = Sites(settings.origins)
         self._asks_model = bool(settings.chat_base_url)
         self._patience = settings.request_timeout
         self._largest = settings.max_answer_bytes
@@ -81,13 +82,14 @@ class Endpoint:
         self._threads = threads_aside()
         self.connections = Connections(settings)
         self._playground = settings.playground
+        self._level = settings.compression_level
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
     def head(self, raw: bytes) -> Head | None:
         """What the bytes of a plain head say, which are read once; None for one that is not plain, or is refused."""
         head = self._heads.get(raw)
         if head is None and (headers := plain_headers(raw)) is not None:
-            head = read_head(headers.items(), self._sites, post=True)
+            head = read_head(headers.items(), self.sites, post=True)
             if head.fault is not None or head.problem is not None:
                 return None
             self._heads.put(raw, head)
@@ -126,6 +128,8 @@ class Endpoint:
             viewer = await self._viewer(head)
             if admission is None:
                 admission = self._admitted(viewer, len(body) if len(body) > UNCOUNTED else 0)
+            if head.compressed:
+                body = await _decompressed(body, admission)
             return await self._execute(viewer, request_of(read_json(body)), head, admission)
         except Exception as error:
             return refusal(error, head, admission)
@@ -145,20 +149,18 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, headers = scope["method"], dict(scope["headers"])
         query = QueryParams(scope["query_string"])
-        page = method == "GET" and "query" not in query and b"text/html" in headers.get(b"accept", b"")
-        head = read_head(scope["headers"], self._sites, post=method == "POST")
+        asks_page = method in ("GET", "HEAD") and "query" not in query and b"text/html" in headers.get(b"accept", b"")
+        head = read_head(scope["headers"], self.sites, post=method == "POST")
         try:
-            if len(scope["raw_path"]) + len(scope["query_string"]) > URL_BYTES:
+            if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > URL_BYTES:
                 raise BadRequest(URL_TOO_LONG, status=414)
-            if page and self._playground:
-                self._check_sender(head)
-                await playground_page()(scope, receive, send)
-                return
-            if method == "POST":
+            if is_preflight(method, headers):
+                reply = self.preflight(headers)
+            elif asks_page and self._playground:
+                reply = self._page(head, up="../" if scope["path"].endswith("/") else "")
+            elif method == "POST":
                 await self._post(head, scope, receive, send)
                 return
-            if method == "OPTIONS" and self._sites.is_preflight(headers):
-                reply = Reply(204, head.headers + PREFLIGHT, b"")
             else:
                 await self._get(head, scope, query, send)
                 return
@@ -166,14 +168,28 @@ class Endpoint:
             return
         except Exception as error:
             reply = refusal(error, head)
-        await _send(send, reply)
+        await send_reply(send, reply)
+
+    def preflight(self, headers: Mapping[bytes, bytes]) -> Reply:
+        """The reply to a browser that asks what a page may send, here and to any other address of the server."""
+        head = read_head(headers.items(), self.sites, post=False)
+        try:
+            return Reply(204, head.headers + lines(self.sites.preflight(headers)), b"")
+        except BadRequest as error:
+            return refusal(error, head)
+
+    def _page(self, head: Head, *, up: str) -> Reply:
+        self._check_sender(head)
+        page = playground_page(up=up)
+        headers = [header for header in page.raw_headers if header[0] != b"content-length"]
+        return Reply(200, lines(headers), bytes(page.body))
 
     async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST. Its credential is checked before anything of the body is read."""
         with self._admitted(await self._viewer(head), head.length) as admission:
             _introduce(scope, admission)
             body = await _body(receive, admission, head.length)
-            await _send(send, await self.in_time(self.answer(head, body, admission), head))
+            await send_reply(send, await self.in_time(self.answer(head, body, admission), head))
 
     async def _viewer(self, head: Head) -> Viewer:
         """Whom a request speaks for, if it may come in and its head has nothing wrong with it."""
@@ -211,7 +227,7 @@ class Endpoint:
             raise _not_allowed("A mutation needs POST.", b"POST")
         with self._admitted(viewer, 0) as admission:
             _introduce(scope, admission)
-            await _send(send, await self.in_time(self._execute(viewer, request, head, admission), head))
+            await send_reply(send, await self.in_time(self._execute(viewer, request, head, admission), head))
 
     async def _execute(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
@@ -229,11 +245,18 @@ class Endpoint:
         answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
         if "errors" in answer.body and allowance.is_over:
             raise TimeoutError
-        body = write_json(answer.body)
+        body, headers = write_json(answer.body), head.headers
         if len(body) > self._largest:
             raise AnswerTooLarge(self._largest)
+        if len(body) >= head.compress_from and self._level:
+            body, headers = await self._compressed(body, context), headers + ENCODING
         admission.answer(len(body))
-        return Reply(statuses.of_answer(answer.body, head.media), head.headers, body, admission)
+        return Reply(statuses.of_answer(answer.body, head.media), headers, body, admission)
+
+    async def _compressed(self, body: bytes, context: Context) -> bytes:
+        if len(body) <= PIECE:
+            return compress(body, self._level)
+        return await context.aside(compress, body, self._level, context.allowance.check)
 
 
 def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:
@@ -280,7 +303,7 @@ def _introduce(scope: Scope, admission: Admission) -> None:
         belongs_to(admission.credential)
 
 
-async def _send(send: Send, reply: Reply) -> None:
+async def send_reply(send: Send, reply: Reply) -> None:
     """Sends an answer. It returns once the server has handed on all of it: an ASGI server waits before the next part
     while a client does not read."""
     headers = [tuple(line.split(b": ", 1)) for line in reply.headers.splitlines()]
@@ -309,6 +332,17 @@ async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _decompressed(body: bytes, admission: Admission) -> bytes:
+    """The body that was compressed. Its slices are counted as they come, and others have their turn between them."""
+    slices: list[bytes] = []
+    for piece in decompress(body):
+        if slices:
+            admission.receive(len(piece))
+            await sleep(0)
+        slices.append(piece)
+    return b"".join(slices)
 
 
 def _from_url(query: QueryParams) -> Request:

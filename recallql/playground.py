@@ -4,12 +4,16 @@ The page is built from playground/ into `_playground/` by hatch_build.py. Nothin
 policy below has the browser see to that.
 """
 
+import asyncio
 from pathlib import Path
 
-from starlette.responses import HTMLResponse, Response
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from recallql.encodings import compress, compress_from
 
 BUILT = Path(__file__).parent / "_playground"
 
@@ -51,22 +55,41 @@ reached, run <code>make playground</code> in the checkout, or install RecallQL a
 """
 
 
-def playground_page() -> Response:
-    """What a browser that opens /graphql is shown."""
+def playground_page(*, up: str = "") -> Response:
+    """What a browser that opens /graphql is shown; `up` is the way from there to what holds /playground."""
     page = BUILT / "index.html"
-    return HTMLResponse(page.read_text(encoding="utf-8") if page.is_file() else NOT_BUILT, headers=PAGE_HEADERS)
+    text = page.read_text(encoding="utf-8") if page.is_file() else NOT_BUILT
+    return HTMLResponse(text.replace('="playground/', f'="{up}playground/'), headers=PAGE_HEADERS)
 
 
-def playground_assets() -> Mount:
-    """The files that the page loads."""
-    return Mount("/playground", app=HashedFiles(directory=BUILT / "assets", check_dir=False), name="playground")
+def playground_assets(level: int) -> Mount:
+    """The files that the page loads, compressed at this level for browsers that accept it."""
+    return Mount("/playground", app=HashedFiles(BUILT / "assets", level), name="playground")
 
 
 class HashedFiles(StaticFiles):
     """Files whose names carry a hash of their content, so that a browser need never ask for one again."""
 
+    def __init__(self, directory: Path, level: int) -> None:
+        super().__init__(directory=directory, check_dir=False)
+        self._level = level
+        self._compressed: dict[Path, bytes] = {}
+        """Files that were compressed before: all of them have two megabytes."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if self._level and isinstance(response, FileResponse):
+            response = await self._encoded(response, Headers(scope=scope).get("accept-encoding", ""))
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
         response.headers["x-content-type-options"] = "nosniff"
         return response
+
+    async def _encoded(self, response: FileResponse, accepted: str) -> Response:
+        response.headers["vary"] = "accept-encoding"
+        if int(response.headers["content-length"]) < compress_from(accepted):
+            return response
+        file = Path(response.path)
+        if file not in self._compressed:
+            self._compressed[file] = await asyncio.to_thread(lambda: compress(file.read_bytes(), self._level))
+        headers = {"vary": "accept-encoding", "content-encoding": "gzip"}
+        return Response(self._compressed[file], headers=headers, media_type=response.media_type)

@@ -65,6 +65,7 @@ def serve(settings: Settings) -> None:
         ws="none",
         http=Protocol,
         proxy_headers=False,
+        root_path=settings.root_path,
     )
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from breadth import Limits
 from recallql.hosts import is_loopback
+from recallql.origins import read_origins
 from recallql.requests import BODY_BYTES
 from resolvers.tokens import count_tokens
 
@@ -23,7 +24,7 @@ LEAST_SECRET = 16
 
 _ADDRESS = "an address of a model is written as https://host/v1 or http://host:port/v1"
 
-_origin = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
+_path = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 def counter_of(name: str) -> Callable[[str], int]:
@@ -77,7 +78,12 @@ class Settings(BaseSettings):
     )
     playground: bool = Field(True, description="Whether browsers that open `/graphql` get the playground.")
     cors_origins: str = Field(
-        "", description="Origins whose pages may use the API, with commas between: `https://app.example.org,...`."
+        "",
+        description="Origins whose pages and apps may use the API, with commas between: "
+        "`https://app.example.org, tauri://localhost`.",
+    )
+    root_path: str = Field(
+        "", description="The path under which a proxy serves this server, as `/memory`; `/graphql` is served as well."
     )
     max_query_characters: int = Field(262_144, ge=1, description="Characters of a GraphQL document, at most.")
     max_query_tokens: int = Field(10_000, ge=1, description="Tokens of a document; comments apart, as many.")
@@ -86,6 +92,9 @@ class Settings(BaseSettings):
     max_query_directives: int = Field(200, ge=0, description="Directives of a document, fragments spread out.")
     max_query_fields: int = Field(2_500, ge=1, description="Fields that a document selects, fragments spread out.")
     max_query_cost: int = Field(1_000_000, ge=1, description="Cost of an operation: mostly its answer's fields.")
+    compression_level: int = Field(
+        1, ge=0, le=9, description="How much answers are compressed, from 1 (fast) to 9 (small); 0: not at all."
+    )
     request_timeout: float = Field(
         30, gt=0, le=3600, description="Seconds that a request may take; then it is answered with TIMEOUT."
     )
@@ -211,13 +220,15 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, text: str) -> str:
-        for origin in text.split(",") if text else ():
-            if _origin.fullmatch(origin) is None:
-                raise ValueError(
-                    f"{origin!r} is no origin: one is written as browsers do, https://app.example.org, "
-                    "in small letters, with its port but without a path; several have commas between them"
-                )
+        read_origins(text)
         return text
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_path(cls, path: str) -> str:
+        if path and _path.fullmatch(path) is None:
+            raise ValueError("a path starts with a slash and does not end with one, as in /memory or /apps/memory")
+        return path
 
     @field_validator("jwks_url")
     @classmethod
@@ -267,7 +278,7 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         """The origins whose pages may use the API."""
-        return frozenset(self.cors_origins.split(",") if self.cors_origins else ())
+        return read_origins(self.cors_origins)
 
     @property
     def purge_after(self) -> timedelta:
