@@ -17,7 +17,7 @@ resolvers are called once each, with all parents, and its answers are written in
     cache.py       a bounded cache
 """
 
-from breadth.execution import Answer, Executor, Request
+from breadth.execution import Answer, Executor, MutationRefused, Request
 from breadth.fields import BatchResolver, PageSize, batch_field, computed_field, plain
 from breadth.limits import Limits
 
@@ -26,6 +26,7 @@ __all__ = [
     "BatchResolver",
     "Executor",
     "Limits",
+    "MutationRefused",
     "PageSize",
     "Request",
     "batch_field",

@@ -4,11 +4,12 @@ Introspection and fields of a kind that breadth-first execution does not know ar
 their document; which of the two it is, is known before anything runs.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from graphql import (
     DocumentNode,
@@ -18,6 +19,8 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
+    ValidationContext,
     ValueNode,
     execute,
     specified_rules,
@@ -33,6 +36,8 @@ from breadth.measures import Measurer
 from breadth.plan import Compiler, Selection, covers, flag_names
 from breadth.running import Run
 
+T = TypeVar("T")
+
 Describe = Callable[[Exception], tuple[str, str]]
 """For an exception of a resolver the code and the message that a client may see."""
 
@@ -41,6 +46,12 @@ CHAINED_MUTATIONS = 500
 
 LARGEST_CACHED = 64 * 1024
 """Characters of a document whose plan is kept, at most."""
+
+LARGEST_AT_ONCE = 1024
+"""Characters of a document that is read in the event loop, at most: that takes a few milliseconds."""
+
+LARGEST_COMPARED = 100_000
+"""What may be spent on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
 
 UNLIMITED = Limits(errors=MOST)
 
@@ -66,6 +77,21 @@ class Answer:
 
     body: dict[str, Any]
     executed: bool
+
+
+class MutationRefused(Exception):
+    """The operation is a mutation, and none may be run."""
+
+
+class _OverlappingFields(OverlappingFieldsCanBeMergedRule):
+    """Ends earlier than graphql-core's, which compares for seconds."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = LARGEST_COMPARED
+
+
+_RULES = tuple(_OverlappingFields if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules)
 
 
 class _Document:
@@ -152,20 +178,14 @@ class Executor:
         self._measurer = Measurer(schema, limits)
         self._describe = describe
         self._introspection = introspection
-        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
         self._documents: Cache[str, _Document] = Cache(documents)
         self._refused: Cache[tuple[str, bool], _Document] = Cache(documents)
         """Documents with errors, which are others with suggestions and without."""
         self._persisted: Cache[str, str] = Cache(documents)
+        self._reading: dict[tuple[str, bool], asyncio.Future[_Document | None]] = {}
+        """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
         self._reference = reference
-
-    def operation_type(self, request: Request, *, suggestions: bool = True) -> OperationType | None:
-        """What kind of operation the request would run, or None when it would run none."""
-        query = self._query(request)
-        if isinstance(query, Answer):
-            return None
-        operation = self._document(query, suggestions=suggestions).operation(request.operation_name)
-        return operation.operation if isinstance(operation, OperationDefinitionNode) else None
 
     def _query(self, request: Request) -> str | Answer:
         """The text of the request's document, or what is wrong with how it is named."""
@@ -181,24 +201,32 @@ class Executor:
             self._persisted.put(named, query)
         return query
 
-    async def execute(self, request: Request, context: Any, *, suggestions: bool = True) -> Answer:
-        """The answer; `suggestions` says whether errors may name what the schema has and the client has not said."""
+    async def execute(
+        self, request: Request, context: Any, *, suggestions: bool = True, mutations: bool = True
+    ) -> Answer:
+        """The answer; `suggestions` says whether errors may name what the schema has and the client has not said.
+
+        Without `mutations` one is not run: `MutationRefused` is raised.
+        """
         query = self._query(request)
         if isinstance(query, Answer):
             return query
-        document = self._document(query, suggestions=suggestions)
+        document = self._known(query, suggestions=suggestions) or await self._document(
+            query, context, suggestions=suggestions
+        )
         if document.errors:
             return Answer({"errors": list(document.errors)}, executed=False)
         operation = document.operation(request.operation_name)
         if isinstance(operation, str):
             return _refused("OPERATION_RESOLUTION_FAILURE", operation)
-        variables = Variables(document.signature(operation), request.variables)
-        most = self._limits.errors
-        if variables.plain is None:
-            wrong = variables.coerce(errors=most, suggestions=suggestions and self._introspection)
-            if isinstance(wrong, list):
-                formatted = [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]
-                return Answer({"errors": formatted}, executed=False)
+        if operation.operation is OperationType.MUTATION and not mutations:
+            raise MutationRefused
+        if getattr(context, "is_large", False):
+            variables = await _aside(context, self._variables, document, operation, request, suggestions)
+        else:
+            variables = self._variables(document, operation, request, suggestions)
+        if isinstance(variables, Answer):
+            return variables
         cost = document.costs[_name_of(operation)].of(variables.sizes)
         if cost > self._limits.cost:
             answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
@@ -207,6 +235,19 @@ class Executor:
         if request.cost:
             answer.body["extensions"] = {"cost": {"requested": cost, "limit": self._limits.cost}}
         return answer
+
+    def _variables(
+        self, document: _Document, operation: OperationDefinitionNode, request: Request, suggestions: bool
+    ) -> Variables | Answer:
+        """The request's variables, or what is wrong with them."""
+        variables = Variables(document.signature(operation), request.variables)
+        most = self._limits.errors
+        if variables.plain is None:
+            wrong = variables.coerce(errors=most, suggestions=suggestions and self._introspection)
+            if isinstance(wrong, list):
+                formatted = [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]
+                return Answer({"errors": formatted}, executed=False)
+        return variables
 
     async def _run(
         self,
@@ -250,19 +291,37 @@ class Executor:
             body["errors"] = [self._described(error) for error in errors[: self._limits.errors]]
         return Answer(body, executed=True)
 
-    def _document(self, query: str, *, suggestions: bool) -> _Document:
-        document = self._documents.get(query) or self._refused.get((query, suggestions))
-        if document is None:
-            document = self._read(query, suggestions=suggestions and self._introspection)
-            if len(query) > LARGEST_CACHED:
+    def _known(self, query: str, *, suggestions: bool) -> _Document | None:
+        return self._documents.get(query) or self._refused.get((query, suggestions))
+
+    async def _document(self, query: str, context: Any, *, suggestions: bool) -> _Document:
+        """The document of a text that is read for the first time: a long one aside, once for all who ask for it."""
+        if len(query) <= LARGEST_AT_ONCE:
+            return self._keep(query, suggestions, self._read(query, suggestions))
+        key = query, suggestions
+        while (reading := self._reading.get(key)) is not None:
+            # Nothing comes of it when the one who reads it has to stop.
+            if (document := await asyncio.shield(reading)) is not None:
                 return document
+        self._reading[key] = reading = asyncio.get_running_loop().create_future()
+        document = None
+        try:
+            document = self._keep(query, suggestions, await _aside(context, self._read, query, suggestions))
+            return document
+        finally:
+            del self._reading[key]
+            reading.set_result(document)
+
+    def _keep(self, query: str, suggestions: bool, document: _Document) -> _Document:
+        if len(query) <= LARGEST_CACHED:
             if document.errors:
                 self._refused.put((query, suggestions), document)
             else:
                 self._documents.put(query, document)
         return document
 
-    def _read(self, query: str, *, suggestions: bool) -> _Document:
+    def _read(self, query: str, suggestions: bool) -> _Document:
+        suggestions = suggestions and self._introspection
         try:
             document = parse_within(self._limits, query)
             costs = self._measurer.costs(document)
@@ -291,6 +350,12 @@ class Executor:
             return _formatted(error, "BAD_USER_INPUT")
         code, message = self._describe(original)
         return {**error.formatted, "message": message, "extensions": {"code": code}}
+
+
+async def _aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives that takes long, by the context's own way to keep it off the event loop if it has one."""
+    aside: Callable[..., Awaitable[T]] | None = getattr(context, "aside", None)
+    return function(*arguments) if aside is None else await aside(function, *arguments)
 
 
 def _name_of(operation: OperationDefinitionNode) -> str | None:

@@ -80,10 +80,13 @@ class ReadConnection:
         now = monotonic()
         return now > self._until or now > self._allowance.deadline
 
-    def _contains(self, whole: str, part: str) -> bool:
+    def _check(self) -> None:
         if self._is_over():
             raise TookTooLong
-        return json_contains(whole, part)
+
+    def _contains(self, whole: str, part: str) -> bool:
+        self._check()
+        return json_contains(whole, part, self._check)
 
 
 def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance) -> list[Record]:

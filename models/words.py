@@ -45,11 +45,15 @@ def words(text: str) -> list[str]:
     return spaced(text).split()
 
 
+def folded(text: str) -> str:
+    """A text in small letters without accents: every word of it stands there as it is found."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", _marks.sub("", plain))
+
+
 def _split(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    folded = unicodedata.normalize("NFC", _marks.sub("", folded))
     found: list[str] = []
-    for token in TOKEN.findall(folded):
+    for token in TOKEN.findall(folded(text)):
         if _unspaced.match(token):
             found += token
             found += [token[i : i + 2] for i in range(len(token) - 1)]

@@ -4,12 +4,11 @@ from asyncio import sleep, timeout
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from graphql import OperationType
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from breadth import Executor, Request
+from breadth import Executor, MutationRefused, Request
 from breadth.cache import Cache
 from models.allowance import Allowance
 from models.database import Database
@@ -25,6 +24,7 @@ from recallql.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, r
 from recallql.playground import playground_page
 from recallql.requests import (
     BODY_BYTES,
+    INLINE_BODY,
     AnswerTooLarge,
     BadRequest,
     TooDeep,
@@ -130,7 +130,9 @@ class Endpoint:
                 admission = self._admitted(viewer, len(body) if len(body) > UNCOUNTED else 0)
             if head.compressed:
                 body = await _decompressed(body, admission)
-            return await self._execute(viewer, request_of(read_json(body)), head, admission)
+            context = self._context(viewer, admission, len(body))
+            value = await context.aside(read_json, body) if context.is_large else read_json(body)
+            return await self._execute(context, request_of(value), head, admission)
         except Exception as error:
             return refusal(error, head, admission)
         except BaseException:
@@ -223,27 +225,36 @@ class Endpoint:
         if method not in ("GET", "HEAD"):
             raise _not_allowed(f"{method} is no method of this endpoint; use POST.", METHODS)
         request = _from_url(query)
-        if self._executor.operation_type(request, suggestions=viewer.is_service) is OperationType.MUTATION:
-            raise _not_allowed("A mutation needs POST.", b"POST")
         with self._admitted(viewer, 0) as admission:
             _introduce(scope, admission)
-            await send_reply(send, await self.in_time(self._execute(viewer, request, head, admission), head))
+            answering = self._execute(self._context(viewer, admission), request, head, admission, mutations=False)
+            await send_reply(send, await self.in_time(answering, head))
 
-    async def _execute(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
-        """The reply to a request that could be read. No name of the schema is suggested to a user."""
-        allowance = Allowance(self._patience, self._largest, admission.credential)
-        context = Context(
+    def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> Context:
+        """What a request is given that came in so many bytes."""
+        return Context(
             self._database,
             self._clock,
             viewer.scope,
             self._count_tokens,
             encoder=self._embeddings.encoder,
             asks_model=self._asks_model,
-            allowance=allowance,
+            allowance=Allowance(self._patience, self._largest, admission.credential),
             threads=self._threads,
+            is_large=size > INLINE_BODY,
         )
-        answer = await self._executor.execute(request, context, suggestions=viewer.is_service)
-        if "errors" in answer.body and allowance.is_over:
+
+    async def _execute(
+        self, context: Context, request: Request, head: Head, admission: Admission, *, mutations: bool = True
+    ) -> Reply:
+        """The reply to a request that could be read. No name of the schema is suggested to a user."""
+        try:
+            answer = await self._executor.execute(
+                request, context, suggestions=context.scope.user is None, mutations=mutations
+            )
+        except MutationRefused:
+            raise _not_allowed("A mutation needs POST.", b"POST") from None
+        if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError
         body, headers = write_json(answer.body), head.headers
         if len(body) > self._largest:

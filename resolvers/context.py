@@ -40,6 +40,8 @@ class Context:
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)
     threads: Threads = field(default_factory=threads_aside)
+    is_large: bool = False
+    """Whether the request is so large that working on its input would hold the event loop."""
 
     read: Reader = field(init=False)
 
@@ -61,6 +63,10 @@ class Context:
         One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
         """
         return await self.threads.run(self.allowance, function, *arguments)
+
+    async def prepare(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives that works on the request's input: aside if the request is large, else at once."""
+        return await self.aside(function, *arguments) if self.is_large else function(*arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Carries out a mutation; see `Database.write`."""

@@ -7,9 +7,12 @@ from typing import Any
 
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
-from resolvers.json_values import Unacceptable, checked_text, unstorable
+from resolvers.json_values import Unacceptable, checked_text, count_values, unstorable
 
 LARGEST_LIST = 100
+
+LARGEST_FILTER = 4_000
+"""Values in metadata that is looked for, at most."""
 
 Given = Mapping[str, Any] | None
 """A filter as the client gave it, by snake_case name; null is left out."""
@@ -46,6 +49,8 @@ class FilterBuilder:
                 checked_text(value)
             except Unacceptable as problem:
                 raise BadInput(f"`filter.metadata`: {problem}") from problem
+            if (count := count_values(value)) > LARGEST_FILTER:
+                raise BadInput(f"`filter.metadata` holds {count} values; at most {LARGEST_FILTER} are looked for.")
             self.add("metadata", json.dumps(value))
         return self
 

@@ -1,26 +1,32 @@
 """Highlights: the part of a text that answers a question best, as HTML with its words marked."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from html import escape
 
-from models.words import TOKEN, words
-from resolvers.questions import Question, term_of
+from models.words import TOKEN, folded, spaced, words
+from resolvers.questions import Question, beginning, term_of
 
 LONGEST = 300
 """Characters of a highlight, about; a text that is no longer is shown whole."""
 
 _BLOCK = 32 * 1024
+_LONG_WORD = 256
 
 Hit = tuple[int, int, list[str]]
 """Where a marked word begins and ends, and which terms of the question it stands for."""
 
 
-def highlight(text: str, question: Question) -> str | None:
-    """HTML with no tag but `mark`; None when no word of the question stands in the text."""
+def highlight(text: str, question: Question, check: Callable[[], None] = lambda: None) -> str | None:
+    """HTML with no tag but `mark`; None when no word of the question stands in the text.
+
+    A long text is looked through block by block, and `check` called before each: it may raise, which ends it.
+    """
+    prefixes = tuple(beginning(term) for term in question.terms)
     hits: list[Hit] = []
-    for start in range(0, len(text), _BLOCK):
-        hits = _hits(text, question, start, start + _BLOCK)
-        if hits:
+    for start, end in _blocks(text):
+        check()
+        if _may_hold(text[start:end], question, prefixes) and (hits := _hits(text, question, start, end)):
             break
     if not hits:
         return None
@@ -35,11 +41,35 @@ def highlight(text: str, question: Question) -> str | None:
     return "".join(pieces)
 
 
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Where the blocks of a text begin and end: between words, where there are spaces."""
+    start = 0
+    while start < len(text):
+        end = start + _BLOCK
+        space = text.find(" ", end, end + _LONG_WORD)
+        end = space if space >= 0 else end
+        yield start, end
+        start = end
+
+
+def _may_hold(block: str, question: Question, prefixes: tuple[str, ...]) -> bool:
+    """Whether a word of the question may stand in a block, found out without taking the block apart if possible."""
+    if not block.isascii() and not any(map(folded(block).__contains__, prefixes)):
+        return False
+    different = set(spaced(block).split())
+    return any(term_of(word) in question.terms for word in different if word.startswith(prefixes))
+
+
 def _hits(text: str, question: Question, start: int, end: int) -> list[Hit]:
     found: list[Hit] = []
+    known: dict[str, list[str]] = {}
     for token in TOKEN.finditer(text, start, end):
-        if terms := [term for word in words(token.group()) if (term := term_of(word)) in question.terms]:
-            found += _within(token.start(), token.group(), terms)
+        said = token.group()
+        terms = known.get(said)
+        if terms is None:
+            terms = known[said] = [term for word in words(said) if (term := term_of(word)) in question.terms]
+        if terms:
+            found += _within(token.start(), said, terms)
     return found
 
 

@@ -50,6 +50,12 @@ def check_json(value: Any, level: int = 1) -> None:
             check_json(item, level + 1)
 
 
+def count_values(value: Any) -> int:
+    """How many values a JSON value is made of, itself included."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count_values, items))
+
+
 def json_text(value: Any) -> str:
     """A JSON value as it is kept."""
     try:

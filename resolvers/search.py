@@ -54,6 +54,9 @@ GATHERED = 10_000
 LATE = 100
 """Texts of a kind, at most, that a cursor names because they waited for new vectors when its first page was scored."""
 
+INLINE_HIGHLIGHTS = 32 * 1024
+"""Characters of texts that are highlighted in the event loop, at most."""
+
 INLINE, INLINE_LENGTH = 200, 200_000
 """Texts that are ranked at once, and their characters; more in a thread, so that others are answered meanwhile."""
 
@@ -114,10 +117,20 @@ class Edge(NamedTuple):
         return -self.place.worse
 
     @property
-    def highlight(self) -> str | None:
+    def text(self) -> str:
         node = self.node
-        text = f"{node['title']}\n{node['content']}" if COLLECTIONS["DOCUMENTS"].is_of(node) else node["content"]
-        return highlight(text, self.asked.question)
+        return f"{node['title']}\n{node['content']}" if COLLECTIONS["DOCUMENTS"].is_of(node) else node["content"]
+
+
+async def highlights(context: Context, edges: Sequence[Edge]) -> list[str | None]:
+    """The part of each result's text that answers best."""
+
+    def work() -> list[str | None]:
+        return [highlight(edge.text, edge.asked.question, context.allowance.check) for edge in edges]
+
+    if sum(len(edge.node["content"]) for edge in edges) <= INLINE_HIGHLIGHTS:
+        return work()
+    return await context.aside(work)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ class Document(Node):
 
 @strawberry.input(description="Which documents.")
 class DocumentFilter:
-    metadata: JSON | None = optional("Documents whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Documents whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
 
 
 @strawberry.input(description="A document that is created together with its owner.")

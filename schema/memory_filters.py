@@ -31,4 +31,6 @@ class MemoryFilter:
     min_rating: float | None = optional("Memories rated at least so; those without a rating do not pass.")
     as_of: DateTime | None = optional("What was true then; now when left out.")
     history: bool | None = optional("True lists all, whenever they were true, expired and superseded ones included.")
-    metadata: JSON | None = optional("Memories whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Memories whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )

@@ -69,7 +69,9 @@ class Message(Node):
 class MessageFilter:
     roles: list[Role] | None = optional("Messages of one of these roles; at most 100.")
     created_at: DateTimeRange | None = optional("When they were said.")
-    metadata: JSON | None = optional("Messages whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Messages whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
 
 
 @strawberry.input(description="A message to add.")

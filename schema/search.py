@@ -11,7 +11,7 @@ import strawberry
 from breadth import batch_field, computed_field
 from resolvers.connections import paging
 from resolvers.context import Context
-from resolvers.search import SearchPage, search
+from resolvers.search import SearchPage, highlights, search
 from schema.connections import PAGE_SIZE, After, First, PageInfo, parameter
 from schema.documents import Document
 from schema.inputs import DateTimeRange, optional
@@ -41,7 +41,9 @@ class SearchFilter:
         "Memories of one of these kinds; at most 100. Without `roles` only memories are found."
     )
     created_at: DateTimeRange | None = optional("When they were said or created.")
-    metadata: JSON | None = optional("Results whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Results whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
     min_score: float | None = optional("Results with at least this score.")
 
 
@@ -55,8 +57,8 @@ class SearchEdge:
         attrgetter("score"),
         description="How well it answers, from 0 to 1; for comparison within one search, no probability.",
     )
-    highlight: str | None = computed_field(
-        attrgetter("highlight"),
+    highlight: str | None = batch_field(
+        highlights,
         description="The part of its text that answers best, about 300 characters of HTML: escaped, the question's "
         "words in `<mark>`. Null when it was found by what was said around it.",
     )

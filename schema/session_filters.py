@@ -10,7 +10,9 @@ from schema.scalars import JSON
 
 @strawberry.input(description="Which sessions; all conditions must hold.")
 class SessionFilter:
-    metadata: JSON | None = optional("Sessions whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Sessions whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
     session_ids: list[str] | None = optional("Sessions with one of these keys; at most 100.")
     user_ids: list[str] | None = optional("Sessions of one of these users; at most 100.")
     agent_ids: list[str] | None = optional("Sessions with one of these agents; at most 100.")

@@ -67,7 +67,9 @@ class User(Node):
 
 @strawberry.input(description="Which users; all conditions must hold.")
 class UserFilter:
-    metadata: JSON | None = optional("Users whose metadata contains this object, as PostgreSQL's @> does.")
+    metadata: JSON | None = optional(
+        "Users whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
     user_ids: list[str] | None = optional("Users with one of these keys; at most 100.")
     emails: list[str] | None = optional("Users with one of these addresses, whatever the case; at most 100.")
     created_at: DateTimeRange | None = optional("When they were created.")

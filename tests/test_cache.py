@@ -69,7 +69,8 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
         assert "errors" not in answer.body, answer.body
 
     def kept() -> tuple[object, object]:
-        document = executor._document(HOT, suggestions=True)
+        document = executor._known(HOT, suggestions=True)
+        assert document is not None
         (cached,) = {**document._plans._trial, **document._plans._kept}.values()
         return document, cached
 
@@ -91,16 +92,21 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
 def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
     size = 20
     executor = Executor(schema._schema, describe, documents=size)  # pyright: ignore[reportPrivateUsage]
-    hot = executor._document(HOT, suggestions=True)
-    assert executor._document(HOT, suggestions=True) is hot
+
+    def ask(query: str) -> None:
+        asyncio.run(executor.execute(Request(query), None))
+
+    ask(HOT)
+    hot = executor._known(HOT, suggestions=True)
+    assert hot is not None
     for number in range(500):
         for query in (f"{{ nonsense{number} }}", f"{{ {number}", f"query A{number} {HOT} query B {HOT}"):
-            executor.operation_type(Request(query))
+            ask(query)
             assert len(executor._documents) <= size
     held = len(executor._documents)
     for number in range(3):
         query = f"# {number} {'x' * 70_000}\n{HOT}"
-        assert executor.operation_type(Request(query)) is not None
+        ask(query)
         assert query not in {**executor._documents._trial, **executor._documents._kept}
     assert len(executor._documents) == held
-    assert executor._document(HOT, suggestions=True) is hot
+    assert executor._known(HOT, suggestions=True) is hot

@@ -406,6 +406,8 @@ LIMITS = {
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Question whose meaning": ["recallql.embeddings.ASKED_CHARACTERS"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
+    "JSON of a filter": ["resolvers.filters.LARGEST_FILTER"],
+    "JSON of a request": ["recallql.requests.LARGEST_JSON"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
     "A request's head": ["recallql.framing.HEAD_BYTES"],
     "A request's URL": ["recallql.heads.URL_BYTES"],

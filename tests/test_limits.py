@@ -561,8 +561,12 @@ def test_a_document_of_a_megabyte_is_refused_at_once(name: str) -> None:
 def test_what_is_refused_is_refused_again_without_another_look() -> None:
     executor = Executor(SCHEMA, describe, limits=DEFAULT)
     small = doubling(DOUBLING["aliases"], 60)
-    assert executor._document(small, suggestions=True) is executor._document(small, suggestions=True)
-    assert executor._document(small, suggestions=True).errors[0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+    asyncio.run(executor.execute(Request(small), None))
+    refused = executor._known(small, suggestions=True)
+    assert refused is not None
+    assert refused.errors[0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+    asyncio.run(executor.execute(Request(small), None))
+    assert executor._known(small, suggestions=True) is refused
 
 
 # Documents that are wrong otherwise
