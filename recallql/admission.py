@@ -33,9 +33,10 @@ class Admission:
         self._receiving += size
 
     def answer(self, size: int) -> None:
-        """Counts the bytes of its answer instead of those of its body; `TooMany` or `Busy` as above."""
-        if self._receiving:
-            self._give_body_back()
+        """Counts the bytes of its answer instead of those of its body, or of what the answer was before it was
+        compressed; `TooMany` or `Busy` as above."""
+        if self._receiving or self._unsent:
+            self._give_back()
         if size > UNCOUNTED:
             self._admissions.unsent.take(self.credential, size)
             self._unsent = size
@@ -45,15 +46,13 @@ class Admission:
         if self._throttle is not None:
             self._throttle.leave(self.credential)
             self._throttle = None
-        if self._receiving:
-            self._give_body_back()
-        if self._unsent:
-            self._admissions.unsent.give_back(self.credential, self._unsent)
-            self._unsent = 0
+        if self._receiving or self._unsent:
+            self._give_back()
 
-    def _give_body_back(self) -> None:
+    def _give_back(self) -> None:
         self._admissions.receiving.give_back(self.credential, self._receiving)
-        self._receiving = 0
+        self._admissions.unsent.give_back(self.credential, self._unsent)
+        self._receiving = self._unsent = 0
 
 
 class Admissions:
@@ -62,16 +61,21 @@ class Admissions:
     def __init__(self, settings: Settings) -> None:
         self.receiving = Budget(settings.max_receiving_bytes, "unfinished requests")
         self.unsent = Budget(settings.max_unsent_bytes, "unread answers")
-        self._service = Throttle(in_flight=settings.service_in_flight, per_minute=settings.service_per_minute)
-        self._user = Throttle(in_flight=settings.user_in_flight, per_minute=settings.user_per_minute)
+        self._service = _throttle(settings.service_in_flight, settings.service_per_minute)
+        self._user = _throttle(settings.user_in_flight, settings.user_per_minute)
 
     def admit(self, viewer: Viewer) -> Admission:
         """Admits a request of this viewer; `TooMany` when its credential has too many, or does not read its answers."""
-        throttle = self._service if viewer.is_service else self._user
-        credential = viewer.user_key or viewer.credential
+        user = viewer.user_key
+        credential = user or viewer.credential
+        throttle = self._service if user is None else self._user
         if self.unsent.used:
             self.unsent.check(credential)
-        if throttle.is_off:
-            return Admission(self, credential, None)
-        throttle.enter(credential)
+        if throttle is not None:
+            throttle.enter(credential)
         return Admission(self, credential, throttle)
+
+
+def _throttle(in_flight: int, per_minute: int) -> Throttle | None:
+    """Returns what keeps these limits; None when there are none."""
+    return Throttle(in_flight=in_flight, per_minute=per_minute) if in_flight or per_minute else None

@@ -12,8 +12,8 @@ class Busy(TooMany):
 class Budget:
     """Bytes that requests hold at the same time, shared between credentials. Used from one event loop.
 
-    A credential may hold as much as is still free: at most half of the budget when it is alone, a third when two hold
-    as much as they may, and so on. So no number of greedy credentials leaves nothing for one that holds nothing.
+    A credential may hold as much as is free then: half of the budget when it is alone, and half of what others leave
+    otherwise. So greedy ones always leave something for one that holds nothing.
     """
 
     def __init__(self, size: int, noun: str) -> None:
@@ -25,7 +25,7 @@ class Budget:
     def take(self, credential: Hashable, size: int) -> None:
         """Counts bytes, which `give_back` has to follow; `TooMany` or `Busy` when they don't fit."""
         held = self._held.get(credential, 0)
-        if held + size > self._size - self.used:
+        if held + size > self._size - self.used - size:
             raise self._refusal(held, size)
         self._held[credential] = held + size
         self.used += size
@@ -39,14 +39,14 @@ class Budget:
         self.used -= size
 
     def check(self, credential: Hashable) -> None:
-        """Raises `TooMany` when a credential holds so much that it can't have more."""
+        """Raises `TooMany` when a credential holds nearly all that it could have: three eighths of the budget."""
         held = self._held.get(credential, 0)
-        if held and held >= self._size - self.used:
+        if held > self._size * 3 // 8:
             raise self._refusal(held, 1)
 
     def _refusal(self, held: int, size: int) -> TooMany:
         if held:
             return TooMany(
-                f"This credential has {held} bytes of {self._noun} in this server; {size} more are too many now.", 1
+                f"This credential has {held} bytes of {self._noun} here, and there is no room for {size} more now.", 1
             )
         return Busy(f"The server has no room for {size} bytes of {self._noun} now.", 1)

@@ -81,11 +81,12 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Cuts the oldest connection of the credential that has the most; those without a credential count together."""
-        for connection in max(self._owned.values(), key=len, default={}):
-            if connection.can_give_way():
-                self.closed(connection)
-                connection.give_way()
-                return True
+        for owned in sorted(self._owned.values(), key=len, reverse=True):
+            for connection in owned:
+                if connection.can_give_way():
+                    self.closed(connection)
+                    connection.give_way()
+                    return True
         return False
 
     def _own(self, connection: Connection, credential: Hashable) -> None:

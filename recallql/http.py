@@ -127,7 +127,9 @@ class Endpoint:
         try:
             viewer = await self._viewer(head)
             if admission is None:
-                admission = self._admitted(viewer, len(body) if len(body) > UNCOUNTED else 0)
+                admission = self.admissions.admit(viewer)
+                if len(body) > UNCOUNTED:
+                    admission.receive(len(body))
             if head.compressed:
                 body = await _decompressed(body, admission)
             context = self._context(viewer, admission, len(body))
@@ -259,9 +261,10 @@ class Endpoint:
         body, headers = write_json(answer.body), head.headers
         if len(body) > self._largest:
             raise AnswerTooLarge(self._largest)
+        admission.answer(len(body))
         if len(body) >= head.compress_from and self._level:
             body, headers = await self._compressed(body, context), headers + ENCODING
-        admission.answer(len(body))
+            admission.answer(len(body))
         return Reply(statuses.of_answer(answer.body, head.media), headers, body, admission)
 
     async def _compressed(self, body: bytes, context: Context) -> bytes:

@@ -55,6 +55,9 @@ class Protocol(Framing):
             self._last = True
             self._reply(refusal(too_slow("body", self._connections.body_timeout), head, admission))
 
+    def can_give_way(self) -> bool:
+        return self._head is None and super().can_give_way()
+
     def shutdown(self) -> None:
         if self._answering:
             self._last = True

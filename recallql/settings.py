@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     )
     max_receiving_bytes: int = Field(
         64 * MEBIBYTE,
-        ge=BODY_BYTES,
+        ge=2 * BODY_BYTES,
         description="Bytes of requests that are being received, in a process; one credential gets half at most.",
     )
     max_unsent_bytes: int = Field(
@@ -248,8 +248,8 @@ class Settings(BaseSettings):
             raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
-        if self.max_unsent_bytes < self.max_answer_bytes:
-            raise ValueError("max_unsent_bytes must have room for an answer of max_answer_bytes")
+        if self.max_unsent_bytes < 2 * self.max_answer_bytes:
+            raise ValueError("max_unsent_bytes must have room for two answers of max_answer_bytes")
         if self.chat_base_url and not self.chat_model:
             raise ValueError("chat_base_url needs chat_model: which model is to be asked there")
         if self.chat_base_url and find_spec("httpx") is None:

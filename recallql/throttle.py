@@ -35,10 +35,6 @@ class Throttle:
         self._under_way: dict[Hashable, int] = {}
         self._buckets: Cache[Hashable, tuple[float, float]] = Cache(REMEMBERED)
 
-    @property
-    def is_off(self) -> bool:
-        return not self._in_flight and not self._per_minute
-
     def enter(self, credential: Hashable) -> None:
         """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""
         under_way = self._under_way.get(credential, 0)

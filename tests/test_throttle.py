@@ -156,7 +156,3 @@ def test_no_more_pass_in_any_minute_than_twice_the_rate(per_minute: int, pauses:
         passed.append(now)
     for start in passed:
         assert sum(start <= at <= start + 60 for at in passed) <= 2 * per_minute + 1
-
-
-def test_without_limits_nothing_is_counted() -> None:
-    assert Throttle(in_flight=0, per_minute=0).is_off
