@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import text
 
 from models.allowance import Allowance
+from models.clearing import Clearing
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
 from models.reading import BUSY, ReadConnection, Reader, SlowReads, explain
@@ -122,7 +123,7 @@ class Database:
         self.path = path
         self.listener: Callable[[str], None] | None = None
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
-        self._emptying: asyncio.Task[None] | None = None
+        self._emptying: deque[tuple[float, asyncio.Future[bool]]] = deque()
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
@@ -142,9 +143,9 @@ class Database:
         if synchronous == "normal":
             database._writing.execute("PRAGMA synchronous = NORMAL")
         database._transaction = Transaction(database._writing, database)
-        if not database._emptied():
-            database.empty_log_later()
         database._writer = asyncio.create_task(database._write_on(), name="writer")
+        database.clearing = Clearing(database)
+        database.clearing.start()
         return database
 
     reading: ReadConnection
@@ -154,6 +155,7 @@ class Database:
     _transaction: Transaction
     _writer: asyncio.Task[None]
     _waits_for_disk: bool
+    clearing: Clearing
 
     @property
     def reader(self) -> Reader:
@@ -162,19 +164,18 @@ class Database:
 
     async def close(self) -> None:
         """Carries out what was queued, then lets go of the file."""
+        await self.clearing.stop()
         self._closing = True
         self._woken.set()
         await self._writer
-        if self._emptying is not None:
-            self._emptying.cancel()
         await asyncio.to_thread(self.slow_reads.close)
         self.reading.sqlite.close()
         self._thread.shutdown()
         self._writing.close()
 
     def observe(self, statement: Statement) -> None:
-        """Tells who listens of a statement about to run (how tests count them)."""
-        if self.listener is not None:
+        """Tells who listens of a request's statement about to run (how tests count them)."""
+        if self.listener is not None and not statement.upkeep:
             self.listener(statement.text)
 
     async def in_writer_thread(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -192,8 +193,40 @@ class Database:
         self._woken.set()
         return await future
 
+    def move_log(self) -> None:
+        """Moves what it can of the write-ahead log into the file, without a lock that others wait for."""
+        with closing(connect(self.path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def empty_log(self, patience: float) -> bool:
+        """Moves the rest of the write-ahead log into the file and empties it; False while a reader holds it.
+
+        It waits for readers and other processes for so many seconds, and writes wait behind it.
+        """
+        if self._closing:
+            raise Unavailable("The server is stopping; try again.")
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._emptying.append((patience, future))
+        self._woken.set()
+        return await future
+
+    def _emptied(self, patience: float) -> bool:
+        self._writing.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+        try:
+            return self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
+        finally:
+            self._writing.execute("PRAGMA busy_timeout = 0")
+
     async def _write_on(self) -> None:
-        while self._waiting or not self._closing:
+        while self._waiting or self._emptying or not self._closing:
+            while self._emptying:
+                # Here this process has no transaction open that would be in the way.
+                patience, future = self._emptying.popleft()
+                try:
+                    answer = await self.in_writer_thread(self._emptied, patience)
+                except Exception as error:
+                    answer = explain(error) if isinstance(error, sqlite3.Error) else error
+                _settle(future, answer)
             if not self._waiting:
                 self._woken.clear()
                 await self._woken.wait()
@@ -260,32 +293,6 @@ class Database:
             await asyncio.wait_for(self.write(touch), CHECK_PATIENCE)
         except TimeoutError as error:
             raise Unavailable("A write has been waiting for its turn for long.") from error
-
-    async def empty_log(self) -> bool:
-        """Moves the write-ahead log into the file and empties it, so that deleted bytes are nowhere; whether it was.
-
-        A reader of the log can hold it up, an export for one; if it does for long the emptying goes on by itself.
-        """
-        for _ in range(30):
-            # Waits up to a second for a reader.
-            if await asyncio.to_thread(self._emptied):
-                return True
-        return False
-
-    def empty_log_later(self) -> None:
-        """Keeps trying until it is done."""
-
-        async def keep_on() -> None:
-            while not await self.empty_log():
-                pass
-
-        if self._emptying is None or self._emptying.done():
-            self._emptying = asyncio.create_task(keep_on(), name="empty the log")
-
-    def _emptied(self) -> bool:
-        with suppress(sqlite3.OperationalError), closing(connect(self.path, timeout=1)) as connection:
-            return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-        return False
 
 
 def _settle(future: asyncio.Future[Any], answer: Any) -> None:

@@ -1,12 +1,13 @@
 """Erasing a user and purging what was deleted: statements that remove for good, and count."""
 
 from sqlalchemy import FromClause, Select, bindparam, delete, func, or_, select
+from sqlalchemy.dialects.sqlite import insert
 
+from models.clearing import note_removal
 from models.database import Reader, Transaction
 from models.memories import forget_sources
 from models.scope import Scope
-from models.search import forget_words
-from models.statements import CrossJoin, Parents, Record, Row, Statement, in_project, parent_key, parents
+from models.statements import CrossJoin, Parents, Record, Statement, in_project, parent_key, parents
 from models.tables import (
     deleted_messages,
     document_vectors,
@@ -22,7 +23,7 @@ from models.tables import (
     sessions,
     users,
 )
-from models.writing import delete_row, insert_row
+from models.writing import delete_row
 
 PURGED_TOGETHER = 100
 """Deletions that one transaction of the purge carries out, so that others get their turn."""
@@ -49,7 +50,10 @@ _erase = [
     Statement(delete(sessions).where(sessions.c.user_key == _user)),
     Statement(delete(documents).where(documents.c.user_key == _user)),
 ]
-_forget_erasure = Statement(delete(erasures).where(erasures.c.key == _user))
+_given = {column.name: bindparam(column.name, type_=column.type) for column in erasures.columns}
+_keep = Statement(
+    insert(erasures).values(_given).on_conflict_do_update(index_elements=["key"], set_=_given).returning(*erasures.c)
+)
 _left_of_user = [
     Statement(_count(table).where(table.c[column] == _user))
     for table, column in ((users, "key"), (sessions, "user_key"), (memories, "user_key"), (documents, "user_key"))
@@ -70,7 +74,7 @@ _left_of_rows = [
     )
 ]
 
-_erasure = Statement(select(erasures.c.erased_at).where(erasures.c.key == _user))
+_erasure = Statement(select(erasures).where(erasures.c.key == _user))
 
 
 def last_erasure(read: Reader, user: bytes) -> str | None:
@@ -79,8 +83,14 @@ def last_erasure(read: Reader, user: bytes) -> str | None:
     return row["erased_at"] if row else None
 
 
-async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -> dict[str, int]:
-    """Removes a user and all that is theirs; the number of rows of each kind.
+async def erasure_of(read: Reader, user: bytes) -> Record | None:
+    """The last erasure of the user under this key, with its receipt; None also for one that kept no receipt."""
+    rows = await read.fetch(_erasure, {"user": user})
+    return rows[0] if rows and rows[0]["sessions"] is not None else None
+
+
+async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -> Record:
+    """Removes a user and all that is theirs; the row of the erasure, which counts what was removed.
 
     Raises `RuntimeError` when a look-up afterwards finds something left, which undoes all of it.
     """
@@ -93,16 +103,15 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     await forget_sources(write, "user", values)
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
-    await forget_words(write)
     await delete_row(write, users, user)
-    await write.execute(_forget_erasure, values)
-    await insert_row(write, erasures, Row, {"key": user["key"], "erased_at": now})
+    receipt = {"key": user["key"], "erased_at": now, "nonce": 0, **counted, "files_cleared_at": None}
+    erasure = (await write.fetch(_keep, {**receipt, "removal": await note_removal(write, now)}))[0]
     looked_up = [(statement, values) for statement in _left_of_user] + own_rows
     looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]
     for statement, bound in looked_up:
         if (await write.fetch(statement, bound))[0]["count"]:
             raise RuntimeError(f"the erasure left rows behind: {statement.text}")
-    return counted
+    return erasure
 
 
 _old_deletions = Statement(
@@ -132,7 +141,7 @@ _drop_deletion = Statement(
 )
 
 
-async def purge(write: Transaction, scope: Scope, before: str) -> dict[str, int]:
+async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> dict[str, int]:
     """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back.
 
     It takes the first so many; when nothing is counted any more, all is done.
@@ -152,4 +161,6 @@ async def purge(write: Transaction, scope: Scope, before: str) -> dict[str, int]
         counted["messages"] += removed  # pyright: ignore[reportPossiblyUnboundVariable]
         counted["deletions"] += await write.execute(_drop_deletion, bound)
         counted["sessions"] += await write.execute(_drop_session, bound)
+    if any(counted.values()):
+        await note_removal(write, now)
     return counted

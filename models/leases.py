@@ -1,11 +1,15 @@
 """Leases: of several processes on one database, one does a work of the background at a time."""
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import bindparam, or_
 from sqlalchemy.dialects.sqlite import insert
 
-from models.database import Transaction
 from models.statements import Statement
 from models.tables import leases
+
+if TYPE_CHECKING:
+    from models.database import Transaction
 
 _given = {column.name: bindparam(column.name, type_=column.type) for column in leases.columns}
 _take = Statement(
@@ -15,11 +19,12 @@ _take = Statement(
         index_elements=["name"],
         set_={"holder": _given["holder"], "until": _given["until"]},
         where=or_(leases.c.holder == _given["holder"], leases.c.until < bindparam("now")),
-    )
+    ),
+    upkeep=True,
 )
 
 
-async def take_lease(write: Transaction, *, name: str, holder: bytes, now: int, length: int) -> bool:
+async def take_lease(write: "Transaction", *, name: str, holder: bytes, now: int, length: int) -> bool:
     """Takes or renews a lease for so many milliseconds from `now` (Unix time); False while another holds it."""
     values = {"name": name, "holder": holder, "now": now, "until": now + length}
     return await write.execute(_take, values) == 1

@@ -280,7 +280,6 @@ _put = _texts(
     "WHERE number > :through AND number <= :end"
 )
 _mark = _texts("UPDATE indexed SET through = :end WHERE name = '{table}'")
-_tidy = _texts("INSERT INTO {index} ({index}) VALUES ('optimize')")
 
 
 async def is_small(read: Reader, collection: Collection, within: Within) -> bool:
@@ -359,9 +358,3 @@ async def bring_up_to_date(database: Database, collection: Collection, *, late: 
     through, newest = await progress(database.reader, collection)
     while newest - through > late and await database.write(batch):
         through, newest = await progress(database.reader, collection)
-
-
-async def forget_words(write: Transaction) -> None:
-    """Has the indexes keep nothing of what was taken out of them; until then its words stay in their blocks."""
-    for statement in _tidy.values():
-        await write.execute(statement, {}, slowly=True)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, select, update
 
+from models.clearing import note_removal
 from models.database import Reader, Transaction
 from models.jobs import drop_job
 from models.keys import session_key
@@ -163,12 +164,13 @@ async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str)
     return await update_row(write, sessions, row, {**changes, "updated_at": now, "version": row["version"] + 1})
 
 
-async def clear(write: Transaction, session: bytes) -> None:
-    """Removes all that hangs on a session, and leaves its row."""
+async def clear(write: Transaction, session: bytes, now: str) -> None:
+    """Removes for good all that hangs on a session, and leaves its row."""
     for statement in _clear:
         await write.execute(statement, {"session": session}, slowly=True)
+    await note_removal(write, now)
 
 
-async def delete_hard(write: Transaction, scope: Scope, session: bytes) -> None:
-    await clear(write, session)
+async def delete_hard(write: Transaction, scope: Scope, session: bytes, now: str) -> None:
+    await clear(write, session, now)
     await write.execute(_delete, {**scope.values, "session": session})

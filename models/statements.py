@@ -42,12 +42,19 @@ class Statement:
     """The text of a statement, what its rows are, and the values that were written into it.
 
     `wide` are the places of columns with long texts, in rows that objects of an answer are made of. `single` says that
-    there is one row at most.
+    there is one row at most. `upkeep` says that it belongs to no request.
     """
 
-    __slots__ = ("defaults", "row", "single", "text", "wide")
+    __slots__ = ("defaults", "row", "single", "text", "upkeep", "wide")
 
-    def __init__(self, clause: ClauseElement | Executable, row: type[Row] = Row, *, single: bool = False) -> None:
+    def __init__(
+        self,
+        clause: ClauseElement | Executable,
+        row: type[Row] = Row,
+        *,
+        single: bool = False,
+        upkeep: bool = False,
+    ) -> None:
         compiled = clause.compile(dialect=_dialect)  # pyright: ignore[reportAttributeAccessIssue]
         self.text = str(compiled)
         self.defaults: dict[str, Any] = {
@@ -55,6 +62,7 @@ class Statement:
         }
         self.row = row
         self.single = single
+        self.upkeep = upkeep
         columns = getattr(clause, "selected_columns", ()) if row.noun else ()
         self.wide = [place for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 

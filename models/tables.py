@@ -357,11 +357,31 @@ class Lease(SQLModel, table=True):
 
 
 class Erasure(SQLModel, table=True):
-    """What remains of an erased user: the hash that its key is, and when. A token issued before stays useless."""
+    """What remains of an erased user: the hash that its key is, and the receipt. A token issued before stays useless.
+
+    `removal` is the key of the entry in `removals` until the user's bytes have left the files, at `files_cleared_at`.
+    What follows `erased_at` is null for erasures by versions that kept no receipts. `nonce` was the user's.
+    """
 
     __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_removal", "removal", **present("removal")),)
     key: bytes = key_column(primary=True)
     erased_at: str = time_column()
+    nonce: int | None = integer_column(nullable=True)
+    sessions: int | None = integer_column(nullable=True)
+    messages: int | None = integer_column(nullable=True)
+    memories: int | None = integer_column(nullable=True)
+    documents: int | None = integer_column(nullable=True)
+    removal: bytes | None = key_column(nullable=True)
+    files_cleared_at: str | None = time_column(nullable=True)
+
+
+class Removal(SQLModel, table=True):
+    """Rows were removed for good, and their bytes may still lie in the files: see `models.clearing`."""
+
+    __tablename__ = "removals"
+    key: bytes = key_column(primary=True)
+    removed_at: str = time_column()
 
 
 class ApiKey(SQLModel, table=True):
@@ -397,4 +417,4 @@ session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessa
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
 message_vectors, memory_vectors = table(MessageVectors), table(MemoryVectors)
 document_vectors, vector_models, leases = table(DocumentVectors), table(VectorModel), table(Lease)
-api_keys, signing_keys, jobs = table(ApiKey), table(SigningKey), table(Job)
+api_keys, signing_keys, jobs, removals = table(ApiKey), table(SigningKey), table(Job), table(Removal)

@@ -173,17 +173,17 @@ async def _health(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    """Whether it can do its work: the database takes a durable write. What it asks models for can wait; how they stand
-    is said."""
+    """Whether it can do its work: the database takes a durable write. How models and erasures stand is said as well."""
     state = request.app.state
     try:
         await state.database.check()
         models = {"embeddings": await encoding_status(state.database, state.embeddings)}
+        erasures = state.database.clearing.status()
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
     if state.forming is not None:
         models["chat"] = state.forming.status()
-    return JSONResponse({"status": "ready", "version": __version__, "models": models})
+    return JSONResponse({"status": "ready", "version": __version__, "models": models, "erasures": erasures})
 
 
 async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:

@@ -12,7 +12,7 @@ async def purge_deleted(context: Context, values: Values) -> dict[str, int]:
     """How many sessions, messages and memories were removed that had been deleted before the given time."""
 
     async def operation(write: Transaction) -> dict[str, int]:
-        return await purge(write, context.scope, values["deleted_before"])
+        return await purge(write, context.scope, before=values["deleted_before"], now=context.clock.now())
 
     total = Counter[str]({"sessions": 0, "messages": 0, "memories": 0})
     while True:

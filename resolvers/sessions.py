@@ -171,7 +171,7 @@ async def begin_session(write: Transaction, context: Context, values: Values, re
         return await insert_row(write, sessions, SessionRow, row)
     last = remains["last_sequence"]
     await forget_sources(write, "session", {"session": remains["key"], "through": last})
-    await clear(write, remains["key"])
+    await clear(write, remains["key"], row["updated_at"])
     del row["key"]
     return await update_row(write, sessions, remains, {**row, "last_sequence": last})
 
@@ -257,7 +257,7 @@ async def delete_session(context: Context, values: Values) -> str:
             through = {"session": row["key"], "through": row["last_sequence"]}
             await move_shared(write, context.scope, row["key"])
             await forget_sources(write, "session", through)
-            await delete_hard(write, context.scope, row["key"])
+            await delete_hard(write, context.scope, row["key"], context.clock.now())
         else:
             await delete_softly(write, context.scope, row, context.clock.now())
         return global_id("Session", row["key"])

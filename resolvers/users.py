@@ -1,14 +1,12 @@
 """Users: who talks to the application."""
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import structlog
-
 from models.database import Transaction
-from models.erasure import erase_user
-from models.errors import Unavailable
+from models.erasure import erase_user, erasure_of
 from models.keys import user_key
 from models.statements import Record, UserRow
 from models.tables import users
@@ -33,8 +31,6 @@ from resolvers.inputs import (
 from resolvers.json_values import json_text
 from resolvers.references import follow
 from resolvers.updates import given_of, revise, wanted_metadata
-
-log = structlog.get_logger("recallql.users")
 
 RULES: dict[str, Rule] = {
     "user_id": key_rule,
@@ -166,23 +162,31 @@ async def upsert_user(context: Context, values: Values) -> tuple[Record, bool]:
 
 
 async def delete_user(context: Context, values: Values) -> dict[str, Any]:
-    """Erases a user; the id that is gone and the receipt. The bytes are out of the file when this returns."""
+    """Erases a user; the id that is gone and the receipt. A user who is erased already has the same receipt.
+
+    It waits for the bytes to leave the files, but not for longer than half of the time that the request has left: a
+    reader of the database may hold them up, and several erasures in one request have to end in time.
+    """
     check(values, RULES)
+    user_id = values["user_id"]
+    key = user_key(context.scope.project, user_id)
 
-    async def operation(write: Transaction) -> dict[str, Any]:
-        row = await find_user(write, context, values["user_id"])
-        now = context.clock.now()
-        counted = await erase_user(write, context.scope, row, now)
-        receipt = {"user_id": row["user_id"], "erased_at": now, **counted}
-        return {"deleted_user_id": global_id("User", row["key"]), "receipt": receipt}
+    async def operation(write: Transaction) -> Record:
+        if await user_by_id(write, context.scope, user_id) is None:
+            erased = await erasure_of(write, key)
+            if erased is not None:
+                return erased
+        row = await find_user(write, context, user_id)
+        return await erase_user(write, context.scope, row, context.clock.now())
 
-    answer = await context.write(operation)
-    if not await context.database.empty_log():
-        context.database.empty_log_later()
-        log.error(
-            "an erased user's bytes are still in the write-ahead log: somebody reads it; it is emptied after that"
-        )
-        raise Unavailable(
-            "The user is erased, but a reader of the database holds up the last step; it is done once that ends."
-        )
-    return answer
+    erasure = await context.write(operation)
+    if erasure["removal"] is not None:
+        await context.database.clearing.wait_for(erasure["removal"], (context.allowance.deadline - monotonic()) / 2)
+        erasure = await _as_it_is_by_now(context, erasure)
+    return {"deleted_user_id": global_id("User", key), "receipt": {**erasure, "user_id": user_id}}
+
+
+async def _as_it_is_by_now(context: Context, erasure: Record) -> Record:
+    """The same erasure with its `files_cleared_at`; as it was, if the key was erased once more meanwhile."""
+    newer = await erasure_of(context.read, erasure["key"])
+    return newer if newer is not None and newer["erased_at"] == erasure["erased_at"] else erasure

@@ -151,10 +151,16 @@ class UpsertUserPayload:
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What an erasure removed; all of it in one transaction.")
+@strawberry.type(
+    description="What an erasure removed; all of it in one transaction. Kept until the user is erased again."
+)
 class ErasureReceipt:
     user_id: str = required("The key of the user who was erased.")
     erased_at: DateTime = required("When.")
+    files_cleared_at: DateTime | None = required(
+        "When the last bytes left the database's files; null while a reader, such as an export, holds them up. Delete "
+        "the user again to ask."
+    )
     sessions: int = required("How many sessions went, deleted ones included.")
     messages: int = required("How many messages went.")
     memories: int = required("How many memories went.")
@@ -186,5 +192,6 @@ class UserMutations:
         delete_user,
         DeleteUserInput,
         dict[str, object],
-        description="Erases a user and everything of theirs for good, in one transaction.",
+        description="Erases a user and everything of theirs for good, in one transaction. For a user who is erased "
+        "already, it returns the same receipt.",
     )

@@ -226,6 +226,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def raw_bytes(path: Path) -> bytes:
+    """The bytes of a database file and its write-ahead log.
+
+    Another process reads them: when a process closes a file, all its locks on that file end, also those of SQLite.
+    """
+    files = [path, *path.parent.glob(f"{path.name}-wal")]
+    return subprocess.run(["cat", *files], stdout=subprocess.PIPE, check=True).stdout
+
+
 @pytest.fixture(scope="session", autouse=True)
 def stop_hosts() -> Iterator[None]:
     yield

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import httpx
 import pytest
 import structlog
+from alembic.script import ScriptDirectory
 from pydantic import ValidationError
 
 import models.database
@@ -457,8 +458,10 @@ def test_health_and_ready_answer(server: Server) -> None:
     health = server.client.get(f"{server.base}/health")
     assert (health.status_code, health.json()) == (200, {"status": "ok", "version": __version__})
     ready = server.client.get(f"{server.base}/ready")
-    models = {"embeddings": {"source": "off"}}
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__, "models": models})
+    said = ready.json()
+    assert (ready.status_code, said["status"], said["version"]) == (200, "ready", __version__)
+    assert said["models"] == {"embeddings": {"source": "off"}}
+    assert said["erasures"] == {"waiting": 0, "since": None}
 
 
 def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(
@@ -551,11 +554,14 @@ def test_every_loopback_name_is_taken_as_host_header(server: Server, host: str) 
     assert server.post({"query": "{ viewer { role } }"}, {"host": host}).status_code == 200
 
 
+HEAD = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
 def second_revision(folder: Path, body: str) -> Path:
     """The shipped migrations and one more, with this as its upgrade."""
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_more.py").write_text(
-        f'"""More."""\n\nfrom alembic import op\n\nrevision = "0002"\ndown_revision = "0001"\n\n\n'
+    (folder / "versions" / "9000_more.py").write_text(
+        f'"""More."""\n\nfrom alembic import op\n\nrevision = "9000"\ndown_revision = "{HEAD}"\n\n\n'
         f"def upgrade() -> None:\n    {body}\n"
     )
     return folder
@@ -569,7 +575,7 @@ def revision_of(path: Path) -> str:
 def filled_file(migrated_file: Path, path: Path) -> Path:
     shutil.copyfile(migrated_file, path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO erasures VALUES (?, '2025-01-01T00:00:00')", (b"k" * 16,))
+        connection.execute("INSERT INTO erasures (key, erased_at) VALUES (?, '2025-01-01T00:00:00')", (b"k" * 16,))
     return path
 
 
@@ -577,9 +583,9 @@ def test_an_older_file_is_backed_up_and_then_migrated(migrated_file: Path, tmp_p
     path = filled_file(migrated_file, tmp_path / "old.db")
     newer = second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")')
     migrate(path, newer)
-    assert revision_of(path) == "0002"
+    assert revision_of(path) == "9000"
     (backup,) = backups_of(path)
-    assert revision_of(backup) == "0001"
+    assert revision_of(backup) == HEAD
     for file in (path, backup):
         with contextlib.closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -598,7 +604,7 @@ def test_a_backup_holds_what_still_stood_in_the_log(migrated_file: Path, tmp_pat
     shutil.copyfile(migrated_file, path)
     with contextlib.closing(connect(path)) as beside:
         beside.execute("PRAGMA wal_autocheckpoint = 0")
-        beside.execute("INSERT INTO erasures VALUES (?, 'now')", (b"k" * 16,))
+        beside.execute("INSERT INTO erasures (key, erased_at) VALUES (?, 'now')", (b"k" * 16,))
         migrate(path, second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")'))
     (backup,) = backups_of(path)
     with contextlib.closing(sqlite3.connect(backup)) as connection:
@@ -625,7 +631,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(migrated_file: Path, t
         before = everything(connection)
     with pytest.raises(Exception, match=r"no|nonsense"):
         migrate(path, second_revision(tmp_path / "newer", body))
-    assert revision_of(path) == "0001"
+    assert revision_of(path) == HEAD
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert everything(connection) == before
     migrate(path)
@@ -634,20 +640,20 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(migrated_file: Path, t
 def test_a_fresh_file_has_no_backup(tmp_path: Path) -> None:
     migrate(tmp_path / "fresh.db")
     assert backups_of(tmp_path / "fresh.db") == []
-    assert revision_of(tmp_path / "fresh.db") == "0001"
+    assert revision_of(tmp_path / "fresh.db") == HEAD
 
 
 def test_an_empty_file_is_taken_as_a_fresh_one(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()
     migrate(path)
-    assert revision_of(path) == "0001"
+    assert revision_of(path) == HEAD
 
 
 def test_the_command_migrates(tmp_path: Path) -> None:
     ended = start("migrate", cwd=tmp_path, RECALLQL_DATABASE_URL="sqlite:///mine.db")
     assert ended.returncode == 0, ended.stderr
-    assert revision_of(tmp_path / "mine.db") == "0001"
+    assert revision_of(tmp_path / "mine.db") == HEAD
 
 
 def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: Serve, tmp_path: Path) -> None:
@@ -678,7 +684,7 @@ def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: P
 def test_the_backups_of_a_file_with_brackets_in_its_name_are_found(migrated_file: Path, tmp_path: Path) -> None:
     path = filled_file(migrated_file, tmp_path / "re[call]*.db")
     migrate(path, second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")'))
-    assert [backup.name for backup in backups_of(path)] == ["re[call]*.db.backup-0001"]
+    assert [backup.name for backup in backups_of(path)] == [f"re[call]*.db.backup-{HEAD}"]
 
 
 def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
