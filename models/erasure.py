@@ -52,7 +52,10 @@ _erase = [
 ]
 _given = {column.name: bindparam(column.name, type_=column.type) for column in erasures.columns}
 _keep = Statement(
-    insert(erasures).values(_given).on_conflict_do_update(index_elements=["key"], set_=_given).returning(*erasures.c)
+    insert(erasures)
+    .values({**_given, "generation": 1})
+    .on_conflict_do_update(index_elements=["key"], set_={**_given, "generation": erasures.c.generation + 1})
+    .returning(*erasures.c)
 )
 _left_of_user = [
     Statement(_count(table).where(table.c[column] == _user))
@@ -104,7 +107,7 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
     await delete_row(write, users, user)
-    receipt = {"key": user["key"], "erased_at": now, "nonce": 0, **counted, "files_cleared_at": None}
+    receipt = {"key": user["key"], "erased_at": now, "nonce": user["nonce"], **counted, "files_cleared_at": None}
     erasure = (await write.fetch(_keep, {**receipt, "removal": await note_removal(write, now)}))[0]
     looked_up = [(statement, values) for statement in _left_of_user] + own_rows
     looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]

@@ -4,6 +4,22 @@ from hashlib import blake2b
 from uuid import uuid4
 
 KEY_SIZE = 16
+NONCE_BITS = 31
+FIRST_NONCE, LAST_NONCE = 10**9, 2**NONCE_BITS - 1
+"""Nonces all have ten digits, so that an id tells them from what follows."""
+
+
+def new_nonce() -> int:
+    """A random number that tells a new user or session from earlier ones under the same key."""
+    return FIRST_NONCE + uuid4().int % (LAST_NONCE + 1 - FIRST_NONCE)
+
+
+def identity(key: bytes, nonce: int) -> bytes:
+    """What tells an object from all others, also from earlier ones under its key.
+
+    It is the key alone for what was created before objects had nonces (0).
+    """
+    return key + nonce.to_bytes(4, "big") if nonce else key
 
 
 def key_of(kind: str, *parts: str | bytes) -> bytes:
@@ -32,12 +48,12 @@ def agent_key(project: str, agent_id: str) -> bytes:
 
 
 def memory_key(owner: bytes, memory_id: str | None) -> bytes:
-    """`owner` is the key of the session or else of the user; without an id of the client's the key is a new one."""
+    """`owner` is the identity of the session or else of the user; without an id of the client's the key is random."""
     return uuid4().bytes if memory_id is None else key_of("memory", owner, memory_id)
 
 
 def document_key(owner: bytes, document_id: str | None) -> bytes:
-    """`owner` is the key of the user or of the agent; without an id of the client's the key is a new one."""
+    """`owner` is the identity of the user, or the key of the agent; without an id of the client's the key is random."""
     return uuid4().bytes if document_id is None else key_of("document", owner, document_id)
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Integer, bindparam, delete, func, select
 
 from models.database import Reader, Transaction
-from models.keys import message_id_hash
+from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Listing, between, contains, fetch_one_each, in_list
 from models.scope import Scope, of_viewer
 from models.statements import (
@@ -61,7 +61,7 @@ _tombstones = Statement(
         deleted_messages.c.session_key == bindparam("session"),
         deleted_messages.c.message_id_hash == parent_key,
         # An expression, so that SQLite goes by the hash and not by the sequence, which most rows pass.
-        deleted_messages.c.sequence + 0 > bindparam("generation"),
+        deleted_messages.c.sequence + 0 > bindparam("deleted_through"),
     )
 )
 _tombstone = Statement(
@@ -70,7 +70,7 @@ _tombstone = Statement(
     )
 )
 _range = Statement(
-    select(messages.c.session_key, messages.c.sequence, messages.c.message_id)
+    select(messages.c.session_key, messages.c.generation, messages.c.sequence, messages.c.message_id)
     .where(
         messages.c.session_key == bindparam("session"),
         messages.c.sequence >= bindparam("first"),
@@ -106,6 +106,16 @@ _delete = Statement(
 )
 
 
+def generation_of(session: Record) -> int:
+    """What tells the messages written to a session now from those before its last deletion and of earlier sessions."""
+    return session["nonce"] << NONCE_BITS | session["deleted_through"]
+
+
+def nonce_of(generation: int) -> int:
+    """The nonce of the session that a message was written to."""
+    return generation >> NONCE_BITS
+
+
 async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[Record | None]:
     """Messages by session key and sequence; None for one that is deleted or not there."""
     of = Parents([session for session, _ in places], [sequence for _, sequence in places])
@@ -114,13 +124,13 @@ async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes
 
 async def messages_by_message_id(read: Reader, session: Record, message_ids: str) -> dict[str, Record]:
     """The session's messages that bear one of the client's own keys (a JSON list), by that key."""
-    values = {"session": session["key"], "generation": session["deleted_through"], "message_ids": message_ids}
+    values = {"session": session["key"], "generation": generation_of(session), "message_ids": message_ids}
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
 
 
 async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set[bytes]:
     """Which of these hashes are of own keys of the session's deleted messages."""
-    values = {"session": session["key"], "generation": session["deleted_through"], **Parents(hashes).values}
+    values = {"session": session["key"], "deleted_through": session["deleted_through"], **Parents(hashes).values}
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 

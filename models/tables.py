@@ -51,6 +51,11 @@ def integer_column(*, nullable: bool = False, primary: bool = False) -> Any:
     return Field(sa_column=Column(Number, nullable=nullable, primary_key=primary, autoincrement=False))
 
 
+def nonce_column() -> Any:
+    """See `models.keys.new_nonce`; 0 for what was created before there were any."""
+    return Field(sa_column=Column(Number, nullable=False, server_default=text("0")))
+
+
 def present(column: str) -> dict[str, Any]:
     """For an index of the rows that have a value there: it takes no room for the others, and is not taken to find
     them."""
@@ -78,6 +83,7 @@ class User(SQLModel, table=True):
     created_at: str = time_column()
     updated_at: str = time_column()
     version: int = integer_column()
+    nonce: int = nonce_column()
 
 
 class Agent(SQLModel, table=True):
@@ -124,6 +130,7 @@ class Session(SQLModel, table=True):
     version: int = integer_column()
     last_sequence: int = integer_column()
     deleted_through: int = integer_column()
+    nonce: int = nonce_column()
 
 
 class SessionDeletion(SQLModel, table=True):
@@ -140,8 +147,9 @@ class SessionDeletion(SQLModel, table=True):
 
 
 class Message(SQLModel, table=True):
-    """`generation` is the session's `deleted_through` when it was written: its own key is unique within that.
+    """`generation` is made of the session's `nonce` and its `deleted_through` when the message was written.
 
+    A client's own key is unique within a generation (see `models.messages.generation_of`).
     `forms_memories` is 0 for one of which no memories are to be formed. `digest` is of what was first sent, for the
     comparison with a retry. On SQLite what is searched (messages, memories, documents) also has an integer primary key,
     `number`, which a full-text index needs (see the migration).
@@ -357,10 +365,11 @@ class Lease(SQLModel, table=True):
 
 
 class Erasure(SQLModel, table=True):
-    """What remains of an erased user: the hash that its key is, and the receipt. A token issued before stays useless.
+    """What remains of an erased user: the hash that its key is, and the receipt.
 
     `removal` is the key of the entry in `removals` until the user's bytes have left the files, at `files_cleared_at`.
-    What follows `erased_at` is null for erasures by versions that kept no receipts. `nonce` was the user's.
+    The counts are null for erasures by versions that kept no receipts. `nonce` was the user's. `generation` counts the
+    erasures of this key; own tokens hold it, so that those issued before stay useless.
     """
 
     __tablename__ = "erasures"
@@ -374,6 +383,7 @@ class Erasure(SQLModel, table=True):
     documents: int | None = integer_column(nullable=True)
     removal: bytes | None = key_column(nullable=True)
     files_cleared_at: str | None = time_column(nullable=True)
+    generation: int = Field(sa_column=Column(Number, nullable=False, server_default=text("1")))
 
 
 class Removal(SQLModel, table=True):

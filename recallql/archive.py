@@ -65,7 +65,7 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
         for field_name, field in inner.fields.items():
             field.out_name = to_snake(field_name)
     added: dict[str, tuple[str, dict[str, Any]]] = {
-        "user": ("CreateUserInput", {}),
+        "user": ("CreateUserInput", {"id": name}),
         "agent": ("CreateAgentInput", {"createdAt": time}),
         "session": (
             "CreateSessionInput",
@@ -73,6 +73,7 @@ def _line_types() -> dict[str, GraphQLInputObjectType]:
                 "endedAt": time,
                 "lastActivityAt": time,
                 "lastSequence": number,
+                "id": name,
                 "deletedMessages": GraphQLList(GraphQLNonNull(stone)),
             },
         ),

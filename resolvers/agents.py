@@ -101,7 +101,7 @@ async def create_agent(context: Context, given: Values) -> Record:
             )
         row = await insert_row(write, agents, AgentRow, agent_row(context, values, context.clock.now()))
         for document in values.get("documents", ()):
-            await insert_document(write, context, created(document), agent=row["key"])
+            await insert_document(write, context, created(document), agent=row)
         return row
 
     return await context.write(operation)

@@ -16,7 +16,7 @@ import orjson
 from models.agents import agent_by_id
 from models.database import Transaction
 from models.documents import documents_by_key
-from models.keys import KEY_SIZE, key_of, session_key
+from models.keys import KEY_SIZE, key_of, session_key, user_key
 from models.memories import memories_by_key
 from models.messages import bury, messages_by_message_id, messages_by_place, was_deleted
 from models.sessions import change_owner, session_by_id
@@ -30,6 +30,7 @@ from resolvers.context import Context
 from resolvers.documents import DOCUMENT_RULES, OWNERS, document_faults, document_row, insert_document
 from resolvers.documents import find_owner as find_document_owner
 from resolvers.errors import Fault, Refused, refuse
+from resolvers.ids import global_id, parse_id
 from resolvers.inputs import Rule, camel, check, created, integer_rule, key_rule, refuse_all, text
 from resolvers.memories import RULES as MEMORY_RULES
 from resolvers.memories import find_owner as find_memory_owner
@@ -133,14 +134,25 @@ def _hex(line: Line, name: str, *path: str) -> bytes:
     return key
 
 
+def _with_nonce(line: Line, noun: str, key: bytes) -> Line:
+    """A line with the nonce that its `id` holds; with none if it was exported before there were ids in lines."""
+    if "id" not in line:
+        return {**line, "nonce": 0} if "version" in line else line
+    node = parse_id(line["id"])
+    if node is None or (node.noun, node.key) != (noun, key):
+        raise refuse("INVALID", f"`id` is not the global id of this {noun.lower()}, as an export writes it.", "id")
+    return {**line, "nonce": node.nonce}
+
+
 async def _add_user(write: Transaction, context: Context, line: Line, born: Born) -> bool:
     refuse_all(document_faults(line))
     if await user_by_id(write, context.scope, _need(line, "user_id")):
         return False
+    line = _with_nonce(line, "User", user_key(context.scope.project, line["user_id"]))
     row = user_row(context, line, context.clock.now()) | _kept(line)
     await insert_row(write, users, UserRow, row)
     for document in line.get("documents", ()):
-        await insert_document(write, context, created(document), user=row["key"])
+        await insert_document(write, context, created(document), user=row)
     return True
 
 
@@ -151,18 +163,19 @@ async def _add_agent(write: Transaction, context: Context, line: Line, born: Bor
     row = agent_row(context, line, context.clock.now()) | _kept(line)
     await insert_row(write, agents, AgentRow, row)
     for document in line.get("documents", ()):
-        await insert_document(write, context, created(document), agent=row["key"])
+        await insert_document(write, context, created(document), agent=row)
     return True
 
 
 async def _add_session(write: Transaction, context: Context, line: Line, born: Born) -> bool:
     there = await session_by_id(write, context.scope, _need(line, "session_id"))
     if there is None or there["deleted_at"] is not None:
+        line = _with_nonce(line, "Session", session_key(context.scope.project, line["session_id"]))
         session = await begin_session(write, context, line, there)
     elif line["session_id"] in born:
         keys = await references(write, context, line)
         row = session_row(context, line, there["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
-        own = {name: row[name] for name in row if name not in ("key", "last_sequence", "last_activity_at")}
+        own = {name: row[name] for name in row if name not in ("key", "nonce", "last_sequence", "last_activity_at")}
         session = await update_row(write, sessions, there, own)
         await change_owner(write, context.scope, session["key"], session["user_key"])
         born.discard(line["session_id"])
@@ -218,7 +231,7 @@ async def _add_document(write: Transaction, context: Context, line: Line, born: 
     if sum(name in line for name in OWNERS) != 1:
         raise refuse("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
     owner = await find_document_owner(write, context, line)
-    row = document_row(context, line, context.clock.now(), user=owner.get("user"), agent=owner.get("agent"))
+    row = document_row(context, line, context.clock.now(), **owner)
     row |= _kept(line) | {"key": _key_of(line, row)}
     if (await documents_by_key(write, context.scope, [row["key"]]))[0]:
         return False
@@ -308,9 +321,9 @@ KINDS = {
 }
 
 _FIELDS = {
-    "User": "user_id email first_name last_name name about metadata created_at updated_at version",
+    "User": "id user_id email first_name last_name name about metadata created_at updated_at version",
     "Agent": "agent_id name about instructions model metadata created_at updated_at version",
-    "Session": "session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at "
+    "Session": "id session_id user_id agent_id situation metadata token_budget context_overflow created_at updated_at "
     "ended_at last_activity_at last_sequence deleted_messages version",
     "Message": "session_id sequence message_id role name content parts tool_calls tool_call_id metadata token_count "
     "form_memories created_at updated_at version digest",
@@ -327,7 +340,7 @@ def line_of(row: Record) -> bytes:
     noun = type(row).noun  # pyright: ignore[reportAttributeAccessIssue]
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written in _WRITTEN[noun]:
-        value = row[name]
+        value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]
         # True is what is meant without it.
         if value is None or (name == "form_memories" and value):
             continue

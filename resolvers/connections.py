@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from models.keys import identity
 from models.keyset import Listing, Slice, fetch_counts, fetch_pages
 from models.statements import Parents, Record
 from resolvers.context import Context
@@ -171,6 +172,7 @@ async def connect(
     paging: Paging,
     parents: Sequence[bytes] | None,
     *,
+    identities: Sequence[bytes] | None = None,
     numbers: Sequence[int] | None = None,
     order: str = "created_at",
     descending: bool = True,
@@ -179,7 +181,8 @@ async def connect(
 ) -> list[Page | BadInput]:
     """For each parent its page, or what is wrong with its cursor; one statement however many parents there are.
 
-    Without parents (None) the list is one of the project's own, and there is one page.
+    Without parents (None) the list is one of the project's own, and there is one page. `identities` (the parents' keys
+    unless given) are what its cursors are bound to.
     """
     part = Slice(
         order=order,
@@ -193,7 +196,7 @@ async def connect(
     pages: list[Page | BadInput | None] = [None] * (1 if parents is None else len(parents))
     all_cursors = [
         Cursors(listing, order, descending=descending, filter=filter, parent=parent)
-        for parent in ([None] if parents is None else parents)
+        for parent in ([None] if parents is None else identities or parents)
     ]
     good: list[int] = []
     for index, cursors in enumerate(all_cursors):
@@ -219,6 +222,17 @@ async def connect(
             index = good[position]
             pages[index] = Page(rows, all_cursors[index], paging, query, position, more=more)
     return [page for page in pages if page is not None]
+
+
+async def connect_to(
+    context: Context, listing: Listing, paging: Paging, rows: Sequence[Record], **part: Any
+) -> list[Page | BadInput]:
+    """The pages of users or sessions. A cursor is not good for a later one under the same key.
+
+    For `part` see `connect`.
+    """
+    identities = [identity(row["key"], row["nonce"]) for row in rows]
+    return await connect(context, listing, paging, [row["key"] for row in rows], identities=identities, **part)
 
 
 async def connect_visible(

@@ -7,17 +7,17 @@ from typing import Any
 from models.agents import agent_by_id
 from models.database import Transaction
 from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, documents_by_key
-from models.keys import document_key
+from models.keys import document_key, identity
 from models.memories import forget_sources
 from models.statements import DocumentRow, Record
 from models.tables import documents
 from models.users import user_by_id, users_by_email
 from models.writing import delete_row, insert_row
-from resolvers.connections import Columns, Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import FilterBuilder, Given
-from resolvers.ids import global_id, parse_id
+from resolvers.ids import global_id
 from resolvers.inputs import (
     CONTENT_BYTES,
     DOCUMENTS_AT_ONCE,
@@ -34,6 +34,7 @@ from resolvers.inputs import (
     text,
 )
 from resolvers.json_values import json_text
+from resolvers.nodes import find_node
 from resolvers.updates import given_of, revise, wanted_metadata
 
 DOCUMENT_RULES: dict[str, Rule] = {
@@ -49,9 +50,7 @@ async def documents_of_users(
     context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     built = FilterBuilder(filter).metadata().build()
-    return await connect(
-        context, DOCUMENTS_OF_USER, paging, [row["key"] for row in users], filter=built, columns=columns
-    )
+    return await connect_to(context, DOCUMENTS_OF_USER, paging, users, filter=built, columns=columns)
 
 
 async def documents_of_agents(
@@ -70,16 +69,17 @@ def document_digest(values: Values) -> bytes:
 
 
 def document_row(
-    context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None
+    context: Context, values: Values, now: str, *, user: Record | None = None, agent: Record | None = None
 ) -> dict[str, Any]:
-    """Every column of a new document."""
+    """Every column of a new document of a user or an agent."""
     document_id = values.get("document_id")
+    owner = identity(user["key"], user["nonce"]) if user else agent["key"] if agent else b""
     return {
-        "key": document_key(user or agent or b"", document_id),
+        "key": document_key(owner, document_id),
         "project": context.scope.project,
         "document_id": document_id,
-        "user_key": user,
-        "agent_key": agent,
+        "user_key": user["key"] if user else None,
+        "agent_key": agent["key"] if agent else None,
         "title": values["title"],
         "content": values["content"],
         "metadata": json_text(values.get("metadata", {})),
@@ -91,7 +91,7 @@ def document_row(
 
 
 async def insert_document(
-    write: Transaction, context: Context, values: Values, *, user: bytes | None = None, agent: bytes | None = None
+    write: Transaction, context: Context, values: Values, *, user: Record | None = None, agent: Record | None = None
 ) -> Record:
     """Keeps a document, or gives back the one that a first try has kept."""
     row = document_row(context, values, context.clock.now(), user=user, agent=agent)
@@ -118,24 +118,24 @@ def document_faults(values: Values) -> list[Fault]:
     ]
 
 
-async def find_owner(write: Transaction, context: Context, values: Values) -> dict[str, bytes]:
+async def find_owner(write: Transaction, context: Context, values: Values) -> dict[str, Record]:
     """The one owner that a new document names."""
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
         if agent is None:
             raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
-        return {"agent": agent["key"]}
+        return {"agent": agent}
     if "user_id" in values:
         found = await user_by_id(write, context.scope, values["user_id"])
         if found is None:
             raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
-        return {"user": found["key"]}
+        return {"user": found}
     bearers = await users_by_email(write, context.scope, values["user_email"])
     if not bearers:
         raise refuse("NOT_FOUND", "No user bears this e-mail address.", "userEmail")
     if len(bearers) > 1:
         raise refuse("CONFLICT", "Several users bear this e-mail address; name one with `userId`.", "userEmail")
-    return {"user": bearers[0]["key"]}
+    return {"user": bearers[0]}
 
 
 async def create_document(context: Context, given: Values) -> Record:
@@ -152,10 +152,7 @@ async def create_document(context: Context, given: Values) -> Record:
 
 
 async def _find(write: Transaction, context: Context, id: str) -> Record:
-    node = parse_id(id)
-    row = None
-    if node is not None and node.noun == "Document":
-        row = (await documents_by_key(write, context.scope, [node.key]))[0]
+    row = await find_node(write, context.scope, id, "Document")
     if row is None:
         raise refuse("NOT_FOUND", "There is no document with this id.", "id")
     return row

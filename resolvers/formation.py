@@ -84,7 +84,7 @@ async def keep_formed(
         for sequence in sequences:
             await add_source(write, known, session["key"], sequence)
         return known
-    row = memory_row(context, values, Owner(session["user_key"], session["key"]), now)
+    row = memory_row(context, values, Owner.of_session(session), now)
     before = after = None
     if row["subject"] is not None:
         before, after = await memories_around(write, context.scope, owner, row["subject"], row["valid_from"])
@@ -176,7 +176,7 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
     if not content or any(summary["content"] == content for summary in standing):
         return None
     values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
-    owner = Owner(session["user_key"], session["key"])
+    owner = Owner.of_session(session)
     kept = await insert_row(write, memories, MemoryRow, memory_row(context, values, owner, context.clock.now()))
     await insert_sources(write, kept, message_sources(session, [line.sequence for line in lines]))
     await supersede(write, context, kept, standing)

@@ -1,49 +1,71 @@
-"""Global ids: opaque to clients, derived from the row's key, the same for ever."""
+"""Global ids: opaque to clients, derived from an object's identity, the same for ever and never used again.
 
+An id is the letter of its noun, the key in Base64, then the nonce (if there is one) and for messages the sequence in
+decimal digits.
+"""
+
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from functools import lru_cache
 from typing import NamedTuple
 
+from models.keys import KEY_SIZE
+from models.messages import nonce_of
+from models.statements import Record
+
 LETTERS = {"User": "U", "Session": "S", "Message": "M", "Memory": "Y", "Document": "D", "Agent": "A", "Viewer": "V"}
 NOUNS = {letter: noun for noun, letter in LETTERS.items()}
+WITH_NONCE = ("User", "Session")
 _KEY = 22  # characters that 16 bytes take
-_LAST = 2**63 - 1
+_NO_NUMBERS = re.compile("()()")
+_NONCE, _SEQUENCE = r"([12]\d{9})?", r"([1-9]\d{0,9})"
+_NUMBERS = {
+    "Message": re.compile(_NONCE + _SEQUENCE, re.ASCII),
+    **{noun: re.compile(_NONCE + "()", re.ASCII) for noun in WITH_NONCE},
+}
+"""The nonce and the sequence that an id holds. A nonce has ten digits, a sequence no more."""
 
 
 class NodeId(NamedTuple):
     noun: str
     key: bytes
+    nonce: int = 0
     sequence: int = 0
 
+    def names(self, row: Record) -> bool:
+        """Whether the row under this id's key is the object that the id was made for, and not a later one."""
+        if self.noun == "Message":
+            return self.nonce == nonce_of(row["generation"])
+        return self.noun not in WITH_NONCE or self.nonce == row["nonce"]
 
-def global_id(noun: str, key: bytes) -> str:
-    return LETTERS[noun] + urlsafe_b64encode(key)[:_KEY].decode()
+
+def global_id(noun: str, key: bytes, nonce: int = 0) -> str:
+    text = LETTERS[noun] + urlsafe_b64encode(key)[:_KEY].decode()
+    return f"{text}{nonce}" if nonce else text
 
 
-def message_id(session_key: bytes, sequence: int) -> str:
+def message_id(session_key: bytes, generation: int, sequence: int) -> str:
     """Names the session and the place in it, never the user: a session can be attached to one later."""
-    return f"{_messages_of(session_key)}{sequence}"
+    return f"{_messages_of(session_key, generation)}{sequence}"
 
 
 @lru_cache(maxsize=4096)
-def _messages_of(session_key: bytes) -> str:
-    return global_id("Message", session_key)
+def _messages_of(session_key: bytes, generation: int) -> str:
+    return global_id("Message", session_key, nonce_of(generation))
 
 
 def parse_id(text: str) -> NodeId | None:
     """What an id names, or None for one that is none of ours."""
-    noun = NOUNS.get(text[:1])
-    digits = text[_KEY + 1 :]
+    noun, start, digits = NOUNS.get(text[:1]), text[: _KEY + 1], text[_KEY + 1 :]
+    numbers = _NUMBERS.get(noun or "", _NO_NUMBERS).fullmatch(digits)
+    if noun is None or noun == "Viewer" or numbers is None:
+        return None
     try:
-        key = urlsafe_b64decode(text[1 : _KEY + 1].encode("ascii") + b"==")
+        key = urlsafe_b64decode(start[1:].encode("ascii") + b"==")
     except (UnicodeEncodeError, Error):
         return None
-    if noun is None or noun == "Viewer" or len(key) != 16:
+    if len(key) != KEY_SIZE or global_id(noun, key) != start:
         return None
-    if noun != "Message":
-        return NodeId(noun, key) if global_id(noun, key) == text else None
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20) or int(digits) > _LAST:
-        return None
-    sequence = int(digits)
-    return NodeId(noun, key, sequence) if message_id(key, sequence) == text else None
+    nonce, sequence = (int(number or 0) for number in numbers.groups())
+    return NodeId(noun, key, nonce, sequence)

@@ -231,7 +231,7 @@ async def _keep_summary(
     for summary in standing:
         sequences |= {place["sequence"] for place in await places_of(write, summary["key"]) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
-    row = memory_row(context, values, Owner(session["user_key"], session["key"]), context.clock.now())
+    row = memory_row(context, values, Owner.of_session(session), context.clock.now())
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))
     await supersede(write, context, kept, standing)

@@ -22,7 +22,7 @@ from models.sessions import sessions_by_key
 from models.statements import MemoryRow, Record
 from models.tables import memories
 from models.writing import insert_row
-from resolvers.connections import Columns, Page, Paging, connect
+from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
@@ -42,6 +42,7 @@ from resolvers.inputs import (
     share_rule,
 )
 from resolvers.memory_rows import Owner, insert_sources, memory_row, remove_memory, supersede
+from resolvers.nodes import find_node
 from resolvers.references import follow
 from resolvers.sessions import find_session
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -71,18 +72,16 @@ def memory_filter(context: Context, given: Given) -> Filter:
 async def memories_of_users(
     context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
-    keys = [row["key"] for row in users]
-    return await connect(
-        context, MEMORIES_OF_USER, paging, keys, filter=memory_filter(context, filter), columns=columns
+    return await connect_to(
+        context, MEMORIES_OF_USER, paging, users, filter=memory_filter(context, filter), columns=columns
     )
 
 
 async def memories_of_sessions(
     context: Context, sessions: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
-    keys = [row["key"] for row in sessions]
-    return await connect(
-        context, MEMORIES_OF_SESSION, paging, keys, filter=memory_filter(context, filter), columns=columns
+    return await connect_to(
+        context, MEMORIES_OF_SESSION, paging, sessions, filter=memory_filter(context, filter), columns=columns
     )
 
 
@@ -174,17 +173,17 @@ async def create_memory(context: Context, given: Values) -> Record:
 async def find_owner(write: Transaction, context: Context, values: Values) -> Owner:
     """Whom a new memory names; a session implies its user."""
     named = values.get("user_id")
-    user = None if named is None else (await find_user(write, context, named))["key"]
+    user = None if named is None else await find_user(write, context, named)
     if context.scope.user is not None:
-        user = (await find_viewer(write, context))["key"]
-    if "session_id" not in values:
-        return Owner(user, None)
+        user = await find_viewer(write, context)
+    if "session_id" not in values and user is not None:
+        return Owner.of_user(user)
     session = await find_session(write, context, values["session_id"])
-    if user is not None and session["user_key"] != user:
+    if user is not None and session["user_key"] != user["key"]:
         raise refuse(
             "INVALID", "The session is not this user's; leave `userId` out, or name the session's user.", "userId"
         )
-    return Owner(session["user_key"], session["key"])
+    return Owner.of_session(session)
 
 
 def memory_faults(context: Context, values: Values) -> list[Fault]:
@@ -214,11 +213,7 @@ async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequ
         node = parse_id(id)
         if node is not None and node.noun not in ("Message", "Document"):
             raise refuse("INVALID", "A source is a message or a document; this id names something else.", *path)
-        row = None
-        if node is not None and node.noun == "Message":
-            row = (await messages_by_place(write, context.scope, [(node.key, node.sequence)]))[0]
-        elif node is not None:
-            row = (await documents_by_key(write, context.scope, [node.key]))[0]
+        row = None if node is None else await find_node(write, context.scope, id, node.noun)
         if node is None or row is None:
             raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
         about = (await sessions_by_key(write, context.scope, [node.key]))[0] if node.noun == "Message" else row
@@ -238,10 +233,7 @@ async def find_superseded(write: Transaction, context: Context, owner: Owner, id
     older: list[Record] = []
     for index, id in enumerate(ids):
         path = ("supersedes", str(index))
-        node = parse_id(id)
-        row = None
-        if node is not None and node.noun == "Memory":
-            row = (await memories_by_key(write, context.scope, [node.key]))[0]
+        row = await find_node(write, context.scope, id, "Memory")
         if row is None:
             raise refuse("NOT_FOUND", "There is no memory with this id.", *path)
         if not owner.has(row):
@@ -251,10 +243,7 @@ async def find_superseded(write: Transaction, context: Context, owner: Owner, id
 
 
 async def _find(write: Transaction, context: Context, id: str) -> Record:
-    node = parse_id(id)
-    row = None
-    if node is not None and node.noun == "Memory":
-        row = (await memories_by_key(write, context.scope, [node.key]))[0]
+    row = await find_node(write, context.scope, id, "Memory")
     if row is None:
         raise refuse("NOT_FOUND", "There is no memory with this id.", "id")
     return row

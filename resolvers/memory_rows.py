@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from models.database import Transaction
-from models.keys import fingerprint, memory_key
+from models.keys import fingerprint, identity, memory_key
 from models.memories import unlink_newer
 from models.statements import Record, Row
 from models.tables import memories, memory_sources
@@ -19,14 +19,19 @@ from resolvers.updates import revise
 
 @dataclass(frozen=True)
 class Owner:
-    """Whom a memory is about."""
+    """Whom a memory is about. `identity` is that of the session, or else of the user."""
 
     user: bytes | None
     session: bytes | None
+    identity: bytes
 
-    @property
-    def key(self) -> bytes:
-        return self.session or self.user or b""
+    @classmethod
+    def of_session(cls, row: Record) -> "Owner":
+        return cls(row["user_key"], row["key"], identity(row["key"], row["nonce"]))
+
+    @classmethod
+    def of_user(cls, row: Record) -> "Owner":
+        return cls(row["key"], None, identity(row["key"], row["nonce"]))
 
     def has(self, row: Record) -> bool:
         """Whether a memory is about the same user, or, where there is none, the same session."""
@@ -41,7 +46,7 @@ def digest_of(values: Values) -> bytes:
 def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
     """Every column of a new memory."""
     return {
-        "key": memory_key(owner.key, values.get("memory_id")),
+        "key": memory_key(owner.identity, values.get("memory_id")),
         "project": context.scope.project,
         "memory_id": values.get("memory_id"),
         "user_key": owner.user,

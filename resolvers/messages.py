@@ -9,26 +9,26 @@ from typing import Any
 import orjson
 
 from models.database import Transaction
-from models.keys import message_id_hash
+from models.keys import identity, message_id_hash
 from models.memories import forget_sources
 from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
     deleted_ids,
+    generation_of,
     messages_between,
     messages_by_message_id,
-    messages_by_place,
 )
 from models.sessions import session_by_id, sessions_by_key
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import insert_row, insert_rows, update_row
-from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect
+from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.formation import forget_lines, form_by_rules, formed_of, give_session, summarise, summary_is_due
-from resolvers.ids import message_id, parse_id
+from resolvers.ids import message_id
 from resolvers.inputs import (
     Rule,
     Values,
@@ -46,6 +46,7 @@ from resolvers.inputs import (
 )
 from resolvers.jobs import put_down, put_down_edited
 from resolvers.json_values import json_text
+from resolvers.nodes import find_node
 from resolvers.sessions import find_session, session_row
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
@@ -68,11 +69,11 @@ async def messages_of_sessions(
     context: Context, rows: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     """Oldest first."""
-    return await connect(
+    return await connect_to(
         context,
         MESSAGES_OF_SESSION,
         paging,
-        [row["key"] for row in rows],
+        rows,
         numbers=[row["deleted_through"] for row in rows],
         order="sequence",
         descending=False,
@@ -97,9 +98,8 @@ class Added:
     @property
     def edges(self) -> list[Edge]:
         """The messages with their cursors in `Session.messages`."""
-        cursors = Cursors(
-            MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=self.session["key"]
-        )
+        parent = identity(self.session["key"], self.session["nonce"])
+        cursors = Cursors(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=parent)
         return [(cursors.of, row, row) for row in self.messages]
 
 
@@ -130,7 +130,7 @@ def message_row(context: Context, session: Record, values: Values, *, forms_memo
     return {
         "session_key": session["key"],
         "sequence": 0,
-        "generation": session["deleted_through"],
+        "generation": generation_of(session),
         "message_id": values.get("message_id"),
         "role": values["role"],
         "name": values.get("name"),
@@ -221,9 +221,7 @@ async def append(
     forms_memories: bool = True,
 ) -> Added:
     """Appends messages without nulls to a session, within a transaction; `even_ended` to one that has ended."""
-    # A deletion ended the life of the ids before it.
-    generation = {"key": session["key"], "deleted_through": session["deleted_through"]}
-    known = await _known(write, generation, batch)
+    known = await _known(write, session, batch)
     fresh = any(message.get("message_id") not in known for message in batch)
     if session["ended_at"] is not None and not even_ended and (fresh or session["deleted_at"] is not None):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
@@ -280,10 +278,7 @@ async def _wake(write: Transaction, context: Context, session: Record, owner: by
 
 
 async def _find(write: Transaction, context: Context, id: str) -> Record:
-    node = parse_id(id)
-    row = None
-    if node is not None and node.noun == "Message":
-        row = (await messages_by_place(write, context.scope, [(node.key, node.sequence)]))[0]
+    row = await find_node(write, context.scope, id, "Message")
     if row is None:
         raise refuse("NOT_FOUND", "There is no message with this id.", "id")
     return row
@@ -329,7 +324,7 @@ async def delete_message(context: Context, values: Values) -> str:
         row = await _find(write, context, values["id"])
         await _forget(write, context, [row])
         await delete_messages(write, row["session_key"], [row])
-        return message_id(row["session_key"], row["sequence"])
+        return message_id(row["session_key"], row["generation"], row["sequence"])
 
     return await context.write(operation)
 
@@ -349,6 +344,8 @@ async def delete_range(context: Context, values: Values) -> tuple[list[str], boo
         if gone:
             await _forget(write, context, gone)
             await delete_messages(write, session["key"], gone)
-        return [message_id(row["session_key"], row["sequence"]) for row in gone], len(rows) > LARGEST_DELETION
+        return [message_id(row["session_key"], row["generation"], row["sequence"]) for row in gone], len(
+            rows
+        ) > LARGEST_DELETION
 
     return await context.write(operation)

@@ -34,9 +34,20 @@ async def nodes(context: Context, ids: Sequence[str]) -> list[Record | None]:
     found: dict[NodeId, Record | None] = {}
     for noun in {node.noun for node in parsed if node is not None}:
         wanted = list(dict.fromkeys(node for node in parsed if node is not None and node.noun == noun))
-        if noun == "Message":
-            rows = await messages_by_place(context.read, context.scope, [(node.key, node.sequence) for node in wanted])
-        else:
-            rows = await BY_KEY[noun](context.read, context.scope, [node.key for node in wanted])
+        rows = await _fetch(context.read, context.scope, noun, wanted)
         found |= zip(wanted, rows, strict=True)
     return [None if node is None else found[node] for node in parsed]
+
+
+async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Record | None:
+    """The object of this kind that an id names; None for an id of another kind or of none."""
+    node = parse_id(id)
+    return None if node is None or node.noun != noun else (await _fetch(read, scope, noun, [node]))[0]
+
+
+async def _fetch(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[Record | None]:
+    if noun == "Message":
+        rows = await messages_by_place(read, scope, [(node.key, node.sequence) for node in wanted])
+    else:
+        rows = await BY_KEY[noun](read, scope, [node.key for node in wanted])
+    return [row if row is not None and node.names(row) else None for node, row in zip(wanted, rows, strict=True)]

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from models.database import Transaction
-from models.keys import session_key
+from models.keys import new_nonce, session_key
 from models.memories import forget_sources, move_shared
 from models.sessions import (
     SESSIONS,
@@ -22,7 +22,7 @@ from models.statements import Record, SessionRow
 from models.tables import sessions
 from models.writing import insert_row, update_row
 from resolvers.agents import find_agent
-from resolvers.connections import Columns, Page, Paging, connect, connect_visible
+from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
 from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
@@ -98,10 +98,9 @@ async def sessions_of_users(
     context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
-    keys = [row["key"] for row in users]
     built = session_filter(context, filter)
-    return await connect(
-        context, SESSIONS_OF_USER, paging, keys, order=name, descending=descending, filter=built, columns=columns
+    return await connect_to(
+        context, SESSIONS_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
     )
 
 
@@ -109,8 +108,8 @@ async def sessions_of_agents(
     context: Context, agents: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
-    keys = [row["key"] for row in agents]
     built = session_filter(context, filter)
+    keys = [row["key"] for row in agents]
     return await connect(
         context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
     )
@@ -146,6 +145,7 @@ def session_row(
         "version": 1,
         "last_sequence": 0,
         "deleted_through": 0,
+        "nonce": values["nonce"] if "nonce" in values else new_nonce(),
     }
 
 
@@ -260,7 +260,7 @@ async def delete_session(context: Context, values: Values) -> str:
             await delete_hard(write, context.scope, row["key"], context.clock.now())
         else:
             await delete_softly(write, context.scope, row, context.clock.now())
-        return global_id("Session", row["key"])
+        return global_id("Session", row["key"], row["nonce"])
 
     return await context.write(operation)
 
@@ -278,6 +278,6 @@ async def delete_inactive_sessions(context: Context, values: Values) -> tuple[li
         )
         for row in rows[:limit]:
             await delete_softly(write, context.scope, row, context.clock.now())
-        return [global_id("Session", row["key"]) for row in rows[:limit]], len(rows) > limit
+        return [global_id("Session", row["key"], row["nonce"]) for row in rows[:limit]], len(rows) > limit
 
     return await context.write(operation)

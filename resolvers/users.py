@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from models.database import Transaction
 from models.erasure import erase_user, erasure_of
-from models.keys import user_key
+from models.keys import new_nonce, user_key
 from models.statements import Record, UserRow
 from models.tables import users
 from models.users import USER_ALONE, USERS, user_by_id, users_by_key
@@ -87,6 +87,7 @@ def user_row(context: Context, values: Values, now: str) -> dict[str, Any]:
         "created_at": values.get("created_at", now),
         "updated_at": now,
         "version": 1,
+        "nonce": values["nonce"] if "nonce" in values else new_nonce(),
     }
 
 
@@ -121,7 +122,7 @@ async def create_user(context: Context, given: Values) -> Record:
             raise refuse("ALREADY_EXISTS", "A user with this userId exists; use updateUser or upsertUser.", "userId")
         row = await insert_row(write, users, UserRow, user_row(context, values, context.clock.now()))
         for document in values.get("documents", ()):
-            await insert_document(write, context, created(document), user=row["key"])
+            await insert_document(write, context, created(document), user=row)
         return row
 
     return await context.write(operation)
@@ -183,7 +184,7 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
     if erasure["removal"] is not None:
         await context.database.clearing.wait_for(erasure["removal"], (context.allowance.deadline - monotonic()) / 2)
         erasure = await _as_it_is_by_now(context, erasure)
-    return {"deleted_user_id": global_id("User", key), "receipt": {**erasure, "user_id": user_id}}
+    return {"deleted_user_id": global_id("User", key, erasure["nonce"] or 0), "receipt": {**erasure, "user_id": user_id}}
 
 
 async def _as_it_is_by_now(context: Context, erasure: Record) -> Record:

@@ -38,7 +38,7 @@ class Message(Node):
     id: strawberry.ID = computed_field(
         message_id,
         description="The object's global id.",
-        needs=("session_key", "sequence"),
+        needs=("session_key", "generation", "sequence"),
     )
     message_id: str | None = required("The client's own key, unique in its session: makes a retry safe.")
     sequence: int = required("1, 2, 3 … in the session, in the order in which they were kept.")

@@ -1,11 +1,12 @@
 """Node: what every object with a global id is."""
 
+from functools import partial
 from typing import Any
 
 import strawberry
 
 from breadth import computed_field
-from resolvers.ids import global_id
+from resolvers.ids import WITH_NONCE, global_id
 from schema.inputs import required
 
 
@@ -23,4 +24,6 @@ class Node:
 
 
 def id_field(noun: str) -> Any:
-    return computed_field(lambda key: global_id(noun, key), description="The object's global id.", needs=("key",))
+    """For a noun whose rows may have a nonce, which its id then holds."""
+    needs = ("key", "nonce") if noun in WITH_NONCE else ("key",)
+    return computed_field(partial(global_id, noun), description="The object's global id.", needs=needs)

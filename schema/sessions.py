@@ -51,12 +51,13 @@ class Session(Node):
         messages_of_sessions,
         description="What was said, oldest first; `last: 20` is the newest page.",
         filter=MessageFilter,
-        needs=("key", "deleted_through"),
+        needs=("key", "nonce", "deleted_through"),
     )
     memories: Connection[Memory] = connection_field(
         memories_of_sessions,
         description="What was formed from this session or declared for it, newest first.",
         filter=MemoryFilter,
+        needs=("key", "nonce"),
     )
     summary: Memory | None = batch_field(
         summaries_of_sessions, description="The session's standing summary.", needs=("key",)

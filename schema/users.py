@@ -48,14 +48,21 @@ class User(Node):
     sessions: Connection[LazySession] = connection_field(
         sessions_of_users,
         description="The user's sessions, newest first unless ordered otherwise.",
+        needs=("key", "nonce"),
         filter=SessionFilter,
         order=SessionOrder,
     )
     memories: Connection[LazyMemory] = connection_field(
-        memories_of_users, description="What is known about the user, newest first.", filter=MemoryFilter
+        memories_of_users,
+        description="What is known about the user, newest first.",
+        filter=MemoryFilter,
+        needs=("key", "nonce"),
     )
     documents: Connection[Document] = connection_field(
-        documents_of_users, description="The user's documents, newest first.", filter=DocumentFilter
+        documents_of_users,
+        description="The user's documents, newest first.",
+        filter=DocumentFilter,
+        needs=("key", "nonce"),
     )
     summary: LazyMemory | None = batch_field(
         summaries_of_users,

@@ -390,11 +390,11 @@ def contract_fields() -> dict[str, set[str]]:
 
     always = {"type", "createdAt", "updatedAt", "version"}
     return {
-        "user": fields("CreateUserInput") | always,
+        "user": fields("CreateUserInput") | always | {"id"},
         "agent": fields("CreateAgentInput") | always,
         "session": fields("CreateSessionInput")
         | always
-        | {"endedAt", "lastActivityAt", "lastSequence", "deletedMessages"},
+        | {"endedAt", "lastActivityAt", "lastSequence", "deletedMessages", "id"},
         "message": fields("MessageInput") | always | {"sessionId", "sequence", "digest", "formMemories"},
         "document": fields("CreateDocumentInput") | always | {"key"},
         "memory": fields("CreateMemoryInput")
