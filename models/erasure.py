@@ -80,10 +80,9 @@ _left_of_rows = [
 _erasure = Statement(select(erasures).where(erasures.c.key == _user))
 
 
-def last_erasure(read: Reader, user: bytes) -> str | None:
-    """When the user under this key (`models.keys.user_key`) was last erased."""
-    row = read.look_up(_erasure, {"user": user})
-    return row["erased_at"] if row else None
+def last_erasure(read: Reader, user: bytes) -> Record | None:
+    """The last erasure of the user under this key: when (`erased_at`), and which one it was (`generation`)."""
+    return read.look_up(_erasure, {"user": user})
 
 
 async def erasure_of(read: Reader, user: bytes) -> Record | None:

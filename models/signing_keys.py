@@ -12,9 +12,10 @@ _current = Statement(
     select(signing_keys).where(_in_use).order_by(signing_keys.c.created_at.desc(), signing_keys.c.kid).limit(1)
 )
 _by_kid = Statement(select(signing_keys).where(signing_keys.c.kid == bindparam("kid")))
-_erased_at = select(erasures.c.erased_at).where(erasures.c.key == bindparam("user")).scalar_subquery()
 _standing = Statement(
-    select(signing_keys.c.retired_at, _erased_at.label("erased_at")).where(signing_keys.c.kid == bindparam("kid"))
+    select(signing_keys.c.retired_at, erasures.c.erased_at, erasures.c.generation)
+    .select_from(signing_keys.outerjoin(erasures, erasures.c.key == bindparam("user")))
+    .where(signing_keys.c.kid == bindparam("kid"))
 )
 _retire = Statement(update(signing_keys).where(_in_use).values(retired_at=bindparam("now")))
 _forget = Statement(delete(signing_keys).where(signing_keys.c.retired_at < bindparam("before")))
@@ -31,7 +32,8 @@ def signing_key_by_kid(read: Reader, kid: str) -> Record | None:
 
 
 def token_standing(read: Reader, *, kid: str, user: bytes) -> Record | None:
-    """What can change for a token while it lives: `retired_at` of its signing key and `erased_at` of its user.
+    """What can change for a token while it lives: `retired_at` of its signing key, and the last erasure of its user
+    (`erased_at` and `generation`, null if there was none).
 
     None when the signing key is gone.
     """

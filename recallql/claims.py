@@ -8,6 +8,7 @@ import jwt
 import orjson
 
 from resolvers.inputs import key_rule
+from resolvers.times import LEEWAY
 
 # Times are checked here, to the microsecond: PyJWT cuts fractions off and takes texts for numbers.
 _OPTIONS: Any = {
@@ -50,18 +51,21 @@ def read_header(token: str) -> tuple[str, str]:
 
 
 def read_claims(
-    token: str, key: Any, algorithm: str, *, issuer: str, audience: str, now: float, leeway: float = 0.0
+    token: str, key: Any, algorithm: str, *, issuer: str, audience: str, now: float, late: float = 0.0
 ) -> dict[str, Any]:
-    """The claims of a token that this key has signed with this algorithm, and that is good now."""
+    """The claims of a token that this key has signed with this algorithm, and that is good now.
+
+    It may be from a clock that is ahead by `LEEWAY`, and is still taken `late` seconds after it expired.
+    """
     try:
         claims = jwt.decode(token, key, [algorithm], options=_OPTIONS, issuer=issuer, audience=audience)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise BadToken(f"it is not right: {error}") from error
-    if _time(claims, "iat") > now + leeway:
+    if _time(claims, "iat") > now + LEEWAY:
         raise BadToken("it was issued later than now; compare the clocks")
-    if "nbf" in claims and _time(claims, "nbf") > now + leeway:
+    if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY:
         raise BadToken("it is not good yet")
-    if _time(claims, "exp") <= now - leeway:
+    if _time(claims, "exp") <= now - late:
         raise BadToken("it has expired", expired=True)
     return claims
 

@@ -25,9 +25,10 @@ from models.database import Reader
 from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
+from models.statements import Record
 from recallql.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings
-from resolvers.times import epoch_seconds
+from resolvers.times import LEEWAY, epoch_seconds
 from resolvers.viewers import Viewer
 
 log = structlog.get_logger("recallql.identity")
@@ -39,8 +40,6 @@ LIFETIME = 600.0
 """Seconds after which the keys are fetched anew; meanwhile, and while they can't be had, the old ones go on."""
 PAUSE = 10.0
 """Seconds between two fetches at least, however many unknown keys are asked for."""
-LEEWAY = 10.0
-"""Seconds by which the provider's clock may differ from this one."""
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _ALGORITHMS = {
@@ -93,7 +92,7 @@ class IdentityProvider:
         key = self._keys.get((kid, algorithm))
         if key is None:
             raise BadToken("the identity provider has no such key for this algorithm")
-        claims = read_claims(token, key, algorithm, issuer=self.issuer, audience=self.audience, now=now, leeway=LEEWAY)
+        claims = read_claims(token, key, algorithm, issuer=self.issuer, audience=self.audience, now=now, late=LEEWAY)
         user_id = text_claim(claims, self.user_claim)
         user = user_key(self.project, user_id)
         if not _issued_since(last_erasure(self.read, user), claims["iat"]):
@@ -161,9 +160,9 @@ class ForeignProof:
         )
 
 
-def _issued_since(erased_at: str | None, issued: float) -> bool:
+def _issued_since(erasure: Record | None, issued: float) -> bool:
     """Whether a token is surely younger than the last erasure of its user."""
-    return erased_at is None or issued > epoch_seconds(erased_at) + LEEWAY
+    return erasure is None or issued > epoch_seconds(erasure["erased_at"]) + LEEWAY
 
 
 def _opener() -> OpenerDirector:

@@ -16,21 +16,25 @@ from resolvers.viewers import Viewer
 
 @dataclass(frozen=True, slots=True)
 class OwnProof:
-    """A token that was found good. `erased` is when a user had last been erased under the key when it was issued."""
+    """A token that was found good. `generation` is how often a user had been erased under the key."""
 
     read: Reader
     viewer: Viewer
     user: bytes
     expires: float
     kid: str
-    erased: str | None
+    generation: int
 
     def holds(self, now: float) -> bool:
         """Whether it is good still: not expired, its signing key there, its user not erased."""
         if self.expires <= now:
             return False
         standing = token_standing(self.read, kid=self.kid, user=self.user)
-        return standing is not None and standing["erased_at"] == self.erased and not _too_old(standing["retired_at"])
+        return (
+            standing is not None
+            and (standing["generation"] or 0) == self.generation
+            and not _too_old(standing["retired_at"])
+        )
 
 
 class UserTokens:
@@ -46,11 +50,20 @@ class UserTokens:
             raise BadToken("it is signed with a key that is not known, or no longer good")
         claims = read_claims(token, signing["secret"], ALGORITHM, issuer=ISSUER, audience=AUDIENCE, now=now)
         project, user_id = text_claim(claims, "project"), text_claim(claims, "sub")
-        user, erased = user_key(project, user_id), claims.get("erased")
-        if last_erasure(self._read, user) != erased:
+        user = user_key(project, user_id)
+        generation, erased_at = _erasures(self._read, user)
+        # Older tokens have no `gen`; they name the last erasure by its time.
+        is_current = claims["gen"] == generation if "gen" in claims else claims.get("erased") == erased_at
+        if not is_current:
             raise BadToken("its user was erased since")
         viewer = Viewer(Scope(project, user), user_id, "user token")
-        return OwnProof(self._read, viewer, user, claims["exp"], kid, erased)
+        return OwnProof(self._read, viewer, user, claims["exp"], kid, generation)
+
+
+def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
+    """How often a user was erased under this key, and when last."""
+    erasure = last_erasure(read, user)
+    return (0, None) if erasure is None else (erasure["generation"], erasure["erased_at"])
 
 
 def _too_old(retired_at: str | None) -> bool:

@@ -1,7 +1,7 @@
 """Credentials: API keys, which speak for the application, and the tokens it has issued for its users.
 
-A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `erased`: when a
-user was last erased under this key, at the time of issue. It is good while that is still so, whatever the clocks say.
+A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `gen`: how often
+a user had been erased under this key when it was issued. It is good while that is still so, whatever the clocks say.
 """
 
 import secrets
@@ -60,7 +60,7 @@ async def issue_user_token(context: Context, values: Values) -> dict[str, Any]:
     user_id, project = values["user_id"], context.scope.project
     signing = current_signing_key(context.read) or await _first_signing_key(context)
     # Before the user is looked for: an erasure in between leaves a token that is good for nothing.
-    erased = last_erasure(context.read, user_key(project, user_id))
+    erasure = last_erasure(context.read, user_key(project, user_id))
     if await user_by_id(context.read, context.scope, user_id) is None:
         raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
     now = context.clock.now()
@@ -72,7 +72,7 @@ async def issue_user_token(context: Context, values: Values) -> dict[str, Any]:
         "project": project,
         "iat": epoch_seconds(now),
         "exp": epoch_seconds(expires_at),
-        "erased": erased,
+        "gen": 0 if erasure is None else erasure["generation"],
     }
     # Not `jwt.encode`: it writes characters as \u escapes, and a long key would not fit into a header.
     token = PyJWS().encode(orjson.dumps(claims), signing["secret"], ALGORITHM, headers={"kid": signing["kid"]})

@@ -2,10 +2,15 @@
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 _form = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _epoch = datetime(1970, 1, 1)
+SMALL_STEP = 5_000_000
+"""Microseconds that the wall clock may step back without the server's time following it."""
+LEEWAY = 10.0
+"""Seconds by which the clock that issued a token may be ahead of this one. A small step is well within it."""
 
 
 def time_text(value: datetime) -> str:
@@ -27,16 +32,33 @@ def parse_time(value: object) -> str:
         raise ValueError("There is no such time; check the month, day, hour, minute, second and offset.") from error
 
 
-class Clock:
-    """The server's time in microseconds, never the same twice: one time an object."""
+def _wall_clock() -> int:
+    return time.time_ns()
 
-    def __init__(self) -> None:
+
+class Clock:
+    """The server's time in microseconds: one time an object, and a small step back of the wall clock changes no order.
+
+    A larger step back corrects a clock that was wrong, and is followed.
+    """
+
+    def __init__(self, wall_clock: Callable[[], int] = _wall_clock) -> None:
+        self.corrections = 0
+        """How often the wall clock was seen to step back that far."""
+        self._wall_clock = wall_clock
         self._last = 0
         self._second = 0
         self._second_text = ""
 
     def now(self) -> str:
-        self._last = max(time.time_ns() // 1000, self._last + 1)
+        wall = self._wall_clock() // 1000
+        if wall > self._last:
+            self._last = wall
+        elif wall > self._last - SMALL_STEP:
+            self._last += 1
+        else:
+            self._last = wall
+            self.corrections += 1
         second, microseconds = divmod(self._last, 1_000_000)
         if second != self._second:
             self._second, self._second_text = second, (_epoch + timedelta(seconds=second)).isoformat()
@@ -45,7 +67,7 @@ class Clock:
 
 def ago(span: timedelta) -> str:
     """The kept form of the time this long before now."""
-    return time_text(datetime.now(UTC) - span)
+    return time_text(datetime.fromtimestamp(time.time(), UTC) - span)
 
 
 def later(moment: str, span: timedelta) -> str:

@@ -184,7 +184,10 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
     if erasure["removal"] is not None:
         await context.database.clearing.wait_for(erasure["removal"], (context.allowance.deadline - monotonic()) / 2)
         erasure = await _as_it_is_by_now(context, erasure)
-    return {"deleted_user_id": global_id("User", key, erasure["nonce"] or 0), "receipt": {**erasure, "user_id": user_id}}
+    return {
+        "deleted_user_id": global_id("User", key, erasure["nonce"] or 0),
+        "receipt": {**erasure, "user_id": user_id},
+    }
 
 
 async def _as_it_is_by_now(context: Context, erasure: Record) -> Record:
