@@ -13,6 +13,7 @@ resolvers are called once each, with all parents, and its answers are written in
     limits.py      what a document may ask for at most
     measures.py    what a document asks for, its fragments spread out
     cost.py        what an operation costs, by the sizes of pages
+    wording.py     what is wrong with a value, in the words of JSON
     batching.py    the same batch resolvers under graphql-core
     cache.py       a bounded cache
 """

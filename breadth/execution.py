@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from graphql import (
+    ASTValidationRule,
     DocumentNode,
     ExecutionResult,
     GraphQLError,
@@ -22,6 +23,7 @@ from graphql import (
     OverlappingFieldsCanBeMergedRule,
     ValidationContext,
     ValueNode,
+    ValuesOfCorrectTypeRule,
     execute,
     specified_rules,
     validate,
@@ -35,6 +37,7 @@ from breadth.limits import Limits, TooComplex, parse_within
 from breadth.measures import Measurer
 from breadth.plan import Compiler, Selection, covers, flag_names
 from breadth.running import Run
+from breadth.wording import LocatedValues, reworded
 
 T = TypeVar("T")
 
@@ -91,7 +94,11 @@ class _OverlappingFields(OverlappingFieldsCanBeMergedRule):
         self.rule_context.remaining_complexity_budget = LARGEST_COMPARED
 
 
-_RULES = tuple(_OverlappingFields if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules)
+_OURS: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+    OverlappingFieldsCanBeMergedRule: _OverlappingFields,
+    ValuesOfCorrectTypeRule: LocatedValues,
+}
+_RULES = tuple(_OURS.get(rule, rule) for rule in specified_rules)
 
 
 class _Document:
@@ -245,7 +252,7 @@ class Executor:
         if variables.plain is None:
             wrong = variables.coerce(errors=most, suggestions=suggestions and self._introspection)
             if isinstance(wrong, list):
-                formatted = [_formatted(error, "BAD_USER_INPUT") for error in wrong[:most]]
+                formatted = [_formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]]
                 return Answer({"errors": formatted}, executed=False)
         return variables
 
@@ -362,8 +369,8 @@ def _name_of(operation: OperationDefinitionNode) -> str | None:
     return operation.name.value if operation.name else None
 
 
-def _formatted(error: GraphQLError, code: str) -> dict[str, Any]:
-    formatted: dict[str, Any] = dict(error.formatted)
+def _formatted(error: GraphQLError, code: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    formatted: dict[str, Any] = {**error.formatted, "message": reworded(error.message, given)}
     return {**formatted, "extensions": {"code": code, **(formatted.get("extensions") or {})}}
 
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from graphql import (
     GraphQLBoolean,
+    GraphQLError,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInt,
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from breadth import plain
+from breadth.wording import as_json, of_value, value_at
 from models.archive import count_everything, read_everything
 from models.database import Database, path_of
 from models.errors import DataError
@@ -128,9 +130,13 @@ class LineReader:
         kind = value.pop("type", None)
         kind_type = self._types.get(kind) if isinstance(kind, str) else None
         if kind_type is None:
-            raise BadLine(number, f"`type` is {kind!r}; it must be one of {', '.join(self._types)}.")
+            raise BadLine(number, f"`type` is {as_json(kind)}; it must be one of {', '.join(self._types)}.")
         problems: list[str] = []
-        validate_input_value(value, kind_type, lambda error, path: problems.append(_placed(str(error), path)))
+
+        def note(error: GraphQLError, path: list[str | int]) -> None:
+            problems.append(_placed(of_value(error.message, value_at(value, path)), path))
+
+        validate_input_value(value, kind_type, note)
         if problems:
             raise BadLine(number, "; ".join(problems[:3]))
         coerced = coerce_input_value(value, kind_type)
