@@ -1,4 +1,4 @@
-"""The documentation is executed: every block of README.md and playground.md, and every table against the code.
+"""The documentation is executed: every block of README.md, playground.md and docs/, and every table against the code.
 
 What must differ at each run (ids, times, cursors) is compared by its form. The same value shown twice has to be the
 same value twice, and where a later block uses a shown one, the real one is sent.
@@ -28,12 +28,14 @@ from graphql import GraphQLObjectType, build_schema
 from recallql.archive import BATCH, _line_types
 from recallql.cli import app
 from recallql.settings import Settings
+from recallql.statuses import PARTIAL_SUCCESS, STATUSES
 from resolvers.archive import KINDS
 from tests.conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
 
 README = REPOSITORY / "README.md"
 PLAYGROUND = REPOSITORY / "playground.md"
 CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000")
 PROGRAM = ".venv/bin/recallql"
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
@@ -260,9 +262,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     following.close()
 
 
-def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader) -> None:
+def follow(reader: Reader, blocks: list[Block]) -> None:
+    """Runs the blocks in their order, and compares what they print with what is shown."""
     shown = Shown()
-    blocks = blocks_of(README)
     printed: str | None = None
     for block in blocks:
         match block.info:
@@ -281,8 +283,47 @@ def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader)
             case language:
                 pytest.fail(f"{block.place}: no test knows blocks of {language!r}")
     assert not printed, f"what the last block prints is not shown: {printed}"
+
+
+def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader) -> None:
+    blocks = blocks_of(README)
+    follow(reader, blocks)
     assert [block.text for block in blocks[:2]] == ["make serve", "make test"]
     assert (reader.folder / "backup.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_runs_and_prints_what_is_shown(page: Path, reader: Reader) -> None:
+    """A page takes it that a server runs, which has no data yet."""
+    reader.serve()
+    follow(reader, blocks_of(page))
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    tests = {
+        name
+        for path in (REPOSITORY / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    for page in PAGES:
+        named = {name for name in names_in(page.read_text(encoding="utf-8")) if name.startswith("test_")}
+        assert sorted(named - tests) == [], page.name
+
+
+def test_every_statement_of_the_specification_names_its_tests() -> None:
+    rows = rows_of(REPOSITORY / "docs" / "http.md", "Section", "Statement", "Tests")
+    assert len(rows) > 50
+    for section, statement, tests in rows:
+        assert re.fullmatch(r"\d(\.\d)*", section), section
+        assert statement.endswith("."), statement
+        assert names_in(tests) or tests == "For clients", statement
+
+
+def test_every_status_of_the_code_stands_in_its_page() -> None:
+    rows = rows_of(REPOSITORY / "docs" / "http.md", "Status", "When", "Codes")
+    told = {(code, int(status)) for status, _, codes in rows for code in names_in(codes)}
+    assert set(STATUSES.items()) <= told
+    assert {str(PARTIAL_SUCCESS), "406", "414"} <= {status for status, _, _ in rows}
 
 
 def test_an_answer_that_is_not_as_shown_is_found() -> None:
@@ -469,7 +510,9 @@ def test_the_batch_of_an_import_stands_in_the_readme() -> None:
     assert f"batches of {BATCH}." in README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [README, PLAYGROUND, CONTRIBUTING, REPOSITORY / "CHANGELOG.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [README, PLAYGROUND, CONTRIBUTING, REPOSITORY / "CHANGELOG.md", *PAGES], ids=lambda path: path.name
+)
 def test_every_link_to_a_file_or_a_heading_leads_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     headings = {
@@ -481,7 +524,7 @@ def test_every_link_to_a_file_or_a_heading_leads_somewhere(path: Path) -> None:
         if target.startswith("#"):
             assert target[1:] in headings, target
         elif not target.startswith("https://"):
-            assert (REPOSITORY / target).exists(), target
+            assert (path.parent / target.partition("#")[0]).exists(), target
 
 
 def test_every_file_function_and_target_that_contributing_names_is_there() -> None:

@@ -1,8 +1,10 @@
 """GraphQL over HTTP: methods, content types, statuses, the page for browsers, health, and connections kept alive."""
 
+import contextlib
 import http.client
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,30 @@ def test_an_answer_with_data_and_errors_is_a_294_in_the_type_for_graphql(api: Se
         assert response.json()["errors"][0]["locations"]
 
 
+@pytest.mark.parametrize(("accept", "status"), [(JSON, 200), (GRAPHQL, 294)])
+def test_what_a_credential_may_not_do_is_told_within_the_answer(api: Server, accept: str, status: int) -> None:
+    api.post({"query": 'mutation { upsertUser(input: {userId: "ada-2"}) { created } }'})
+    issued = api.graphql('mutation { issueUserToken(input: {userId: "ada-2"}) { token } }')
+    headers = {"accept": accept, "authorization": f"Bearer {issued['issueUserToken']['token']}"}
+    response = api.post({"query": 'mutation { deleteUser(input: {userId: "ada-2"}) { userErrors { code } } }'}, headers)
+    assert response.status_code == status
+    assert codes(response) == {"FORBIDDEN"}
+    assert "data" in response.json()
+
+
+def test_a_request_that_takes_too_long_is_a_504(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    api = Server(tmp_path / "recallql.db", request_timeout=0.2)
+    request.addfinalizer(api.close)
+    with contextlib.closing(sqlite3.connect(api.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        for accept in (JSON, GRAPHQL):
+            response = ask(api, CREATE, accept)
+            assert response.status_code == 504
+            assert media_type(response) == accept
+            assert codes(response) == {"TIMEOUT"}
+            assert "data" not in response.json()
+
+
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL])
 def test_a_user_error_is_a_200(api: Server, accept: str) -> None:
     response = ask(api, 'mutation { deleteUser(input: {userId: "nobody"}) { userErrors { code } } }', accept)
@@ -210,6 +236,25 @@ def test_a_mutation_by_get_is_refused_and_changes_nothing(api: Server) -> None:
         assert api.graphql('{ user(userId: "ada") { userId } }') == {"user": None}
         response = api.client.get(api.url, params={"query": mixed, "operationName": "Q"}, headers={"accept": accept})
         assert response.json() == SERVICE
+
+
+def test_an_empty_parameter_of_a_get_is_none(api: Server) -> None:
+    query = "query null { viewer { role } }"
+    for more in ("&variables=", "&operationName=", "&extensions=", "&operationName=null", "&variables=null", "&x=y"):
+        response = api.client.get(f"{api.url}?query={quote(query)}{more}", headers={"accept": GRAPHQL})
+        assert (response.status_code, response.json()) == (200, SERVICE), more
+    response = api.client.get(f"{api.url}?query={quote(VIEWER)}&operationName=null", headers={"accept": GRAPHQL})
+    assert (response.status_code, codes(response)) == (422, {"OPERATION_RESOLUTION_FAILURE"})
+
+
+def test_head_is_answered_like_get_without_the_body(api: Server) -> None:
+    for headers, parameters in (({"accept": GRAPHQL}, {"query": VIEWER}), ({"accept": BROWSER}, {})):
+        got = api.client.get(api.url, params=parameters, headers=headers)
+        head = api.client.head(api.url, params=parameters, headers=headers)
+        assert head.content == b""
+        assert head.status_code == got.status_code == 200
+        for name in ("content-type", "content-length", "vary", "cache-control"):
+            assert head.headers[name] == got.headers[name]
 
 
 def test_what_is_wrong_with_a_get_is_said(api: Server) -> None:
