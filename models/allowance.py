@@ -1,7 +1,7 @@
 """The allowance of one request: until when it may work, how much it may read, and in whose turn."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from math import inf
 from sys import maxsize
 from time import monotonic
@@ -14,6 +14,13 @@ SHARE = 0.01
 UNCOUNTED = 4
 """Single rows that a request may read before their bytes are counted, which takes longer than to read a small one."""
 
+LIGHT = 4 * 1024 * 1024
+"""Bytes of rows that any number of requests may hold at the same time."""
+
+
+class Heavy(Exception):
+    """A request is about to hold more bytes of rows than `LIGHT`, and has to wait for a place among those that may."""
+
 
 class Allowance:
     """What one request may still use. Without arguments there is no limit, as for a background task.
@@ -22,7 +29,7 @@ class Allowance:
     for its answer. `credential` says who works: those that wait for a thread get one in turns (see `models.threads`).
     """
 
-    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "rested", "uncounted")
+    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "place", "rested", "uncounted")
 
     def __init__(self, seconds: float = inf, bytes: int = maxsize, credential: Hashable = None) -> None:
         self.rested = now = monotonic()
@@ -30,6 +37,8 @@ class Allowance:
         self.deadline = now + seconds
         self.most_bytes = self.bytes_left = bytes
         self.uncounted = UNCOUNTED
+        self.place: Callable[[], None] | None = None
+        """Gives back the request's place among those that hold many bytes, if it has one."""
         self.credential = credential
 
     @property
@@ -46,12 +55,20 @@ class Allowance:
         self.deadline = -inf
 
     def has_bytes(self, size: int) -> None:
-        """Raises `TooLarge` when fewer bytes of rows are left."""
+        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a place is needed for so many."""
         if size > self.bytes_left:
             raise TooLarge(
-                f"The answer is larger than {self.most_bytes:,} bytes; ask for less at once (`first`), "
+                f"The texts for this take more than {self.most_bytes:,} bytes; ask for less at once (`first`), "
                 "or leave out the fields with long texts."
             )
+        if self.place is None and self.most_bytes - self.bytes_left + size > LIGHT:
+            raise Heavy
+
+    def close(self) -> None:
+        """Gives back what the request holds."""
+        if self.place is not None:
+            self.place()
+            self.place = None
 
     async def rest(self) -> None:
         """Lets others have the event loop for a moment, if the request has held it for longer than its share."""

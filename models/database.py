@@ -19,8 +19,9 @@ from models.allowance import Allowance
 from models.clearing import Clearing
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
-from models.reading import BUSY, ReadConnection, Reader, SlowReads, explain
+from models.reading import BUSY, HEAVY, ReadConnection, Reader, SlowReads, explain
 from models.statements import Record, Statement
+from models.threads import Turns
 from models.words import indexed
 
 T = TypeVar("T")
@@ -127,6 +128,8 @@ class Database:
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
+        self.heavy = Turns(HEAVY)
+        """For requests that hold many bytes of rows: see `models.allowance`."""
 
     @classmethod
     async def open(cls, path: Path, *, synchronous: str = "full", slow_readers: int = SLOW_READERS) -> "Database":

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from operator import itemgetter
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from models.allowance import SHARE, Allowance
+from models.allowance import SHARE, Allowance, Heavy
 from models.containment import json_contains
 from models.errors import DataError, TookTooLong, Unavailable
 from models.statements import Record, Statement
@@ -30,6 +31,9 @@ STEPS_BETWEEN_LOOKS = 50_000
 
 ROWS_TOGETHER = 16
 """Rows with long texts that are read before their bytes are counted."""
+
+HEAVY = 4
+"""Requests that may hold many bytes of rows at the same time."""
 
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
 
@@ -164,4 +168,16 @@ class Reader:
                 return database.reading.fetch(statement, values, allowance, now + HOLD)
             except TookTooLong:
                 allowance.check()
-        return await database.slow_reads.fetch(statement, values, allowance)
+            except Heavy:
+                await self._take_place()
+        try:
+            return await database.slow_reads.fetch(statement, values, allowance)
+        except Heavy:
+            await self._take_place()
+            return await database.slow_reads.fetch(statement, values, allowance)
+
+    async def _take_place(self) -> None:
+        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back."""
+        turns, allowance = self._database.heavy, self.allowance
+        await turns.take(allowance.credential)
+        allowance.place = partial(turns.give_back, allowance.credential)

@@ -12,52 +12,21 @@ from models.allowance import Allowance
 T = TypeVar("T")
 
 
-class Threads:
-    """A number of threads. Used from one event loop.
+class Turns:
+    """A number of places for which credentials take turns. Used from one event loop.
 
-    A thread that is free goes to the credential that has the fewest, and among those to the one that was last served
-    the longest time ago. One credential never has all of them: another's work can begin at once.
+    A place that is free goes to the credential that has the fewest, and among those to the one that was last served
+    the longest time ago. One credential never has all of them: another can begin at once.
     """
 
-    def __init__(self, name: str, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"recallql-{name}")
+    def __init__(self, count: int) -> None:
         self._free = count
         self._most = max(1, count - 1)
         self._working: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
-    async def run(self, allowance: Allowance, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function gives, in a thread. It does not start once the request has ended.
-
-        When nobody waits for it any more the request has ended (`Allowance.end`). The thread stays taken until the
-        function has really returned.
-        """
-        credential = allowance.credential
-        try:
-            await self._turn(credential)
-            job = self._pool.submit(_unless_over, allowance, function, *arguments)
-            self._give_back_after(job, credential)
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            allowance.end()
-            raise
-
-    def close(self) -> None:
-        """Waits for what still runs."""
-        self._pool.shutdown()
-
-    def _give_back_after(self, job: "Future[Any]", credential: Hashable) -> None:
-        loop = asyncio.get_running_loop()
-
-        def give_back(_: "Future[Any]") -> None:
-            # The loop may be gone when the last of them ends.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._leave, credential)
-
-        job.add_done_callback(give_back)
-
-    async def _turn(self, credential: Hashable) -> None:
-        """Waits until a thread is free for this credential, and takes it."""
+    async def take(self, credential: Hashable) -> None:
+        """Waits until a place is free for this credential, and takes it."""
         if self._free and self._working.get(credential, 0) < self._most:
             self._enter(credential)
             return
@@ -67,14 +36,14 @@ class Threads:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave(credential)
+                self.give_back(credential)
             raise
 
     def _enter(self, credential: Hashable) -> None:
         self._free -= 1
         self._working[credential] = self._working.get(credential, 0) + 1
 
-    def _leave(self, credential: Hashable) -> None:
+    def give_back(self, credential: Hashable) -> None:
         self._free += 1
         self._working[credential] -= 1
         if not self._working[credential]:
@@ -83,7 +52,7 @@ class Threads:
             pass
 
     def _serve(self) -> bool:
-        """Gives a thread to the one whose turn it is; False when nobody waits who may have one."""
+        """Gives a place to the one whose turn it is; False when nobody waits who may have one."""
         self._forget_cancelled()
         may = [credential for credential in self._waiting if self._working.get(credential, 0) < self._most]
         if not may:
@@ -103,6 +72,44 @@ class Threads:
                 turns.popleft()
             if not turns:
                 del self._waiting[credential]
+
+
+class Threads:
+    """A number of threads that credentials share in turns. Used from one event loop."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"recallql-{name}")
+        self._turns = Turns(count)
+
+    async def run(self, allowance: Allowance, function: Callable[..., T], *arguments: Any) -> T:
+        """What the function gives, in a thread. It does not start once the request has ended.
+
+        When nobody waits for it any more the request has ended (`Allowance.end`). The thread stays taken until the
+        function has really returned.
+        """
+        credential = allowance.credential
+        try:
+            await self._turns.take(credential)
+            job = self._pool.submit(_unless_over, allowance, function, *arguments)
+            self._give_back_after(job, credential)
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            allowance.end()
+            raise
+
+    def close(self) -> None:
+        """Waits for what still runs."""
+        self._pool.shutdown()
+
+    def _give_back_after(self, job: "Future[Any]", credential: Hashable) -> None:
+        loop = asyncio.get_running_loop()
+
+        def give_back(_: "Future[Any]") -> None:
+            # The loop may be gone when the last of them ends.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._turns.give_back, credential)
+
+        job.add_done_callback(give_back)
 
 
 def _unless_over(allowance: Allowance, function: Callable[..., T], *arguments: Any) -> T:

@@ -5,7 +5,6 @@ passages of documents and what was said before. A session's newest messages have
 What is left goes to what was said last.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +42,12 @@ PASSAGE = 1 / 4
 
 MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
 """Matches that are looked at, at most; tokens that a match takes, at least, mostly; and long texts that are cut."""
+
+FIRST_READ, MOST_READ = 8, 512
+"""Messages that are read at first, when nothing says how long they are, and later, at most."""
+
+MOST_OF_MATCHES = 16 * 1024 * 1024
+"""Characters of matches that are read, at most, those that match best: of a long one only a passage is taken."""
 
 LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 """Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
@@ -167,14 +172,16 @@ async def _window(context: Context, session: Record, budget: int, last: int | No
     wanted = count if last is None else min(count, last)
     rows: list[Record] = []
     tokens, through = 0, session["last_sequence"]
-    most, size = min(wanted, LARGEST_WINDOW), 32
+    most, size = min(wanted, LARGEST_WINDOW), FIRST_READ
     while len(rows) < most and tokens <= budget:
         some = await latest_messages(context.read, session, min(size, most - len(rows)), through=through)
         if not some:
             break
         rows += reversed(some)
         tokens += sum(_size(row) for row in some)
-        through, size = some[0]["sequence"] - 1, 2 * size
+        through = some[0]["sequence"] - 1
+        # About as many as fit, by those that were read.
+        size = min(MOST_READ, 2 + (budget - tokens) * len(rows) // tokens)
     after = 0 if wanted == count else min(session["last_sequence"] - wanted, through)
     return Window(rows, wanted, after, tokens)
 
@@ -227,7 +234,7 @@ async def _build(
         matches = int(prompt.left * MATCHES[overflow])
         if overflow == "ADAPTIVE":
             _add_newest(prompt, window, prompt.left - matches)
-    await _add_matches(prompt, about, found, parse_question(query or ""), matches)
+    await _add_matches(context, prompt, about, found, parse_question(query or ""), matches)
     _add_newest(prompt, window)
     if overflow == "ADAPTIVE":
         await _add_latest(context, prompt, about)
@@ -276,7 +283,9 @@ async def _add_known(
             prompt.add(_memory_piece(memory, place), prompt.left - floor)
 
 
-async def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int) -> None:
+async def _add_matches(
+    context: Context, prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int
+) -> None:
     """Adds what answers the question, in no more tokens than that."""
     floor = prompt.left - most
     known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
@@ -300,7 +309,7 @@ async def _add_matches(prompt: Prompt, about: About, found: Sequence[Record], qu
             passages += 1
             if passages > MOST_PASSAGES:
                 continue
-            text = await asyncio.to_thread(passage, text, question, longest)
+            text = await context.aside(passage, text, question, longest)
         if text and COLLECTIONS["DOCUMENTS"].is_of(node):
             piece = Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node)
             prompt.add(piece, prompt.left - floor)
@@ -326,11 +335,19 @@ async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
     for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
         if about.session is not None and session["key"] == about.session["key"]:
             continue
-        for message in reversed(await latest_messages(context.read, session, LATEST_MESSAGES)):
+        for message in await _latest_said(context, prompt, session):
             if (message["session_key"], message["sequence"]) in there or not message["content"]:
                 continue
             if not prompt.add(_said_piece(about, message, message["content"])):
                 return
+
+
+async def _latest_said(context: Context, prompt: Prompt, session: Record) -> list[Record]:
+    """A session's newest messages, the newest first: those that may fit."""
+    rows = (await latest_messages(context.read, session, FIRST_READ))[::-1]
+    if len(rows) == FIRST_READ and sum(map(_size, rows)) <= prompt.left:
+        rows = (await latest_messages(context.read, session, LATEST_MESSAGES))[::-1]
+    return rows
 
 
 async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
@@ -345,7 +362,14 @@ async def _search(context: Context, about: About, query: str, most: int, *, quot
     if asked not in about.searches:
         paging = Paging(limit=limit)
         found = await search(
-            context, query=query, paging=paging, scope=scopes, user_id=user_id, session_id=session_id, agent=agent
+            context,
+            query=query,
+            paging=paging,
+            scope=scopes,
+            user_id=user_id,
+            session_id=session_id,
+            agent=agent,
+            most_characters=MOST_OF_MATCHES,
         )
         about.searches[asked] = found.nodes
     return about.searches[asked]

@@ -1,6 +1,5 @@
 """Search: messages, memories and documents that answer a question, best first."""
 
-import asyncio
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error, crc32
@@ -53,6 +52,9 @@ GATHERED = 10_000
 
 LATE = 100
 """Texts of a kind, at most, that a cursor names because they waited for new vectors when its first page was scored."""
+
+READ_TOGETHER = 16
+"""Objects that are read together where they are read until there is enough."""
 
 INLINE_HIGHLIGHTS = 32 * 1024
 """Characters of texts that are highlighted in the event loop, at most."""
@@ -164,10 +166,12 @@ async def search(
     session_id: str | None = None,
     filter: Given = None,
     agent: bytes | None = None,
+    most_characters: int | None = None,
 ) -> SearchPage:
     """A page of what answers the query, of all there is within the scope; a later page is scored as the first was.
 
-    For the application itself the documents of an agent (its key) are searched along with the user's.
+    For the application itself the documents of an agent (its key) are searched along with the user's. With
+    `most_characters` the page ends early once its texts have so many.
     """
     if not query.strip():
         raise BadInput("`query` is empty; say what to look for.")
@@ -185,11 +189,11 @@ async def search(
         statistics = statistics_of(kinds)
     if encoder is not None and vectors is not None:
         statistics, close = await _closeness(context, encoder.name, found, vectors, asked, statistics)
-        ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics, close)
+        ranked, statistics = await context.aside(rank, kinds, asked.question, statistics, close)
     elif _are_few([turn for kind in kinds for turn in kind.turns]):
         ranked, statistics = rank(kinds, asked.question, statistics)
     else:
-        ranked, statistics = await asyncio.to_thread(rank, kinds, asked.question, statistics)
+        ranked, statistics = await context.aside(rank, kinds, asked.question, statistics)
     places = [
         Place(-score, number, turn.place, turn.position)
         for number, (one, scores) in enumerate(zip(found, ranked, strict=True))
@@ -201,7 +205,7 @@ async def search(
         place for place in places if (after is None or place > after) and (least is None or -place.worse >= least)
     ]
     chosen = nsmallest(paging.limit + 1, places)
-    nodes = await _nodes(context, names, chosen[: paging.limit])
+    nodes = await _nodes_within(context, names, chosen[: paging.limit], most_characters)
     edges = [
         Edge(asked, statistics, place, node)
         for place, node in zip(chosen, nodes, strict=False)
@@ -267,7 +271,7 @@ async def _gathered(
     else:
         rows, frequencies, count = await _candidates(context, collection, within, question, statistics)
     turns = await _turns(context, rows)
-    gathered = gather(turns, question) if _are_few(turns) else await asyncio.to_thread(gather, turns, question)
+    gathered = gather(turns, question) if _are_few(turns) else await context.aside(gather, turns, question)
     if frequencies is not None:
         gathered = Gathered(turns, gathered.found, frequencies, count)
     numbers = [row["number"] for row in rows] if context.encoder is not None else []
@@ -339,7 +343,7 @@ async def _closeness(
         by = before or Usual(model, through, [some[:LATE] for some in late], *usual(near))
         return by, [unusual(one, words, by) for one in near]
 
-    by, close = await asyncio.to_thread(judge)
+    by, close = await context.aside(judge)
     return replace(statistics, usual=by), close
 
 
@@ -377,7 +381,7 @@ async def _candidates(
     # The tail is read after `through`: what goes into the index meanwhile is seen twice, not missed.
     tail = await read_tail(read, collection, through)
     texts = [row["text"] for row in tail]
-    late = await asyncio.to_thread(occurrences, texts, question.terms) if texts else [{} for _ in question.terms]
+    late = await context.aside(occurrences, texts, question.terms) if texts else [{} for _ in question.terms]
     asked = [said[0] for said in question.terms.values()]
     counts = [await count_word(read, collection, word) for word in asked]
     frequencies = [count + len(rows) for count, rows in zip(counts, late, strict=True)]
@@ -413,6 +417,21 @@ async def _best(context: Context, collection: Collection, within: Within, number
         best += [number for number in some if number in may]
         start, size = start + size, 4 * size
     return best[: collection.chosen]
+
+
+async def _nodes_within(
+    context: Context, names: Sequence[str], places: Sequence[Place], most: int | None
+) -> list[Record | None]:
+    """The objects of results, in order, until their texts have so many characters."""
+    if most is None:
+        return await _nodes(context, names, places)
+    nodes: list[Record | None] = []
+    size = 0
+    while len(nodes) < len(places) and size < most:
+        some = await _nodes(context, names, places[len(nodes) : len(nodes) + READ_TOGETHER])
+        nodes += some
+        size += sum(len(node["content"]) for node in some if node is not None)
+    return nodes
 
 
 async def _nodes(context: Context, names: Sequence[str], places: Sequence[Place]) -> list[Record | None]:
