@@ -6,6 +6,7 @@ fields under a type that no object has cost nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import CodeType
 from typing import Any
 
 from graphql import (
@@ -202,6 +203,7 @@ class Selection:
         self, compiler: "Compiler", kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]
     ) -> None:
         self.type = kind
+        self.codes = compiler.codes
         self.fields = [
             Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
         ]
@@ -225,6 +227,10 @@ class Compiler:
     """Compiles the selections of one operation, for one set of flags."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags) -> None:
+        self.codes: dict[str, CodeType] = {}
+        """What was compiled of the sources of writers."""
+        self.fields = 0
+        """How many fields were compiled, by which a plan is weighed."""
         self._schema = schema
         self._flags = flags
         self._fragments = {
@@ -239,6 +245,7 @@ class Compiler:
         entered: set[str] = set()
         for selection_set in selection_sets:
             self._collect(kind, selection_set, fields, entered)
+        self.fields += 1 + len(fields)
         return fields
 
     def _collect(

@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLEnumType, GraphQLLeafType, Undefined
@@ -88,7 +89,8 @@ class Writer:
     """Writes the objects of one selection, once the fields outside of them are resolved: `outside`, in this order."""
 
     def __init__(self, selection: "Selection") -> None:
-        code = self._code = _Code()
+        self._selection = selection
+        code = _Code(selection.codes)
         loops, answer = code.selection(selection, "o", ())
         self.outside = [field for field, _ in code.outside]
         self.write: Callable[..., list[dict[str, Any]]] = code.function(
@@ -103,11 +105,12 @@ class Writer:
 
     def places(self, outside: int, objects: Objects) -> list[tuple[int, list[str | int]]]:
         """For a field outside the places of its parents: the index of the object, and the path within it."""
-        _, steps = self._code.outside[outside]
+        # Made again, for errors only: kept with every plan it would take more than the rest.
+        code = _Code({})
+        code.selection(self._selection, "o", ())
+        _, steps = code.outside[outside]
         path = ", ".join(part for step in steps for part in step.path)
-        return self._code.function(f"[(i, [{path}]) for i, o in enumerate(objects){_walk(steps, numbered=True)}]")(
-            objects
-        )
+        return code.function(f"[(i, [{path}]) for i, o in enumerate(objects){_walk(steps, numbered=True)}]")(objects)
 
 
 @dataclass(frozen=True)
@@ -136,15 +139,20 @@ class _Code:
     An expression comes with the loops, of one turn each, that give names to the objects it goes by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codes: dict[str, CodeType]) -> None:
+        """`codes` keeps what was compiled: selections that are alike have the same source."""
         self.outside: list[tuple[Field, tuple[_Step, ...]]] = []
+        self._codes = codes
         self._values: dict[str, Any] = {"refuse": _refuse, "plain": _PLAIN, "Undefined": Undefined}
         self._count = 0
 
     def function(self, expression: str, *parameters: str) -> Callable[..., Any]:
         source = f"def made({', '.join(('objects', *parameters))}):\n    return {expression}"
+        code = self._codes.get(source)
+        if code is None:
+            code = self._codes[source] = compile(source, "<selection>", "exec")
         values = dict(self._values)
-        exec(compile(source, "<selection>", "exec"), values)  # noqa: S102 - made of names that GraphQL's grammar allows
+        exec(code, values)  # noqa: S102 - made of names that GraphQL's grammar allows
         return values["made"]
 
     def selection(self, selection: "Selection", name: str, steps: tuple[_Step, ...]) -> tuple[str, str]:

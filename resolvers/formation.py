@@ -47,7 +47,7 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
     """What the user's messages among these state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
     for row in rows:
-        claims = claims_in(row["content"]) if row["role"] == "USER" else []
+        claims = context.of(claims_in, row["content"]) if row["role"] == "USER" else []
         if claims and await _is_said_by_user(write, context, session, row):
             for claim in claims:
                 values = {"method": "RULE", **claim._asdict(), "valid_from": row["created_at"]}

@@ -1,7 +1,7 @@
 """Messages: the turns of a session, in the order in which they were kept."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -47,6 +47,7 @@ from resolvers.inputs import (
 from resolvers.jobs import put_down, put_down_edited
 from resolvers.json_values import json_text
 from resolvers.nodes import find_node
+from resolvers.rules import claims_in
 from resolvers.sessions import find_session, session_row
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
@@ -150,7 +151,23 @@ def message_row(context: Context, session: Record, values: Values, *, forms_memo
 
 def _tokens(context: Context, said: str, tool_calls: str | None) -> int:
     """What a message takes in a prompt, where calls of tools stand as they were sent."""
-    return context.count_tokens(said) + (context.count_tokens(tool_calls) if tool_calls is not None else 0)
+    count = context.count_tokens
+    return context.of(count, said) + (context.of(count, tool_calls) if tool_calls is not None else 0)
+
+
+async def _work_out(context: Context, batch: Sequence[Values]) -> None:
+    """Counts tokens and finds claims of a large batch ahead."""
+    texts = [text for message in batch for text in _texts(message)]
+    await context.work_out(context.count_tokens, texts)
+    await context.work_out(claims_in, [m.get("content", "") for m in batch if m.get("role") == "USER"])
+
+
+def _texts(message: Values) -> Iterator[str]:
+    """The texts of a message whose tokens count."""
+    if message.get("token_count") is None:
+        yield message.get("content") or ""
+        if message.get("tool_calls") is not None:
+            yield json_text(message["tool_calls"])
 
 
 def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
@@ -167,14 +184,18 @@ def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> l
 async def add_messages(context: Context, values: Values) -> Added:
     """Appends a batch, all or nothing; an unknown session comes into being, a deleted one comes back."""
     batch = [created(message) for message in values["messages"]]
-    faults = [
-        fault for i, message in enumerate(batch) for fault in message_faults(context, message, ("messages", str(i)))
-    ]
+
+    def look() -> list[Fault]:
+        faulty = (message_faults(context, message, ("messages", str(i))) for i, message in enumerate(batch))
+        return [fault for faults in faulty for fault in faults]
+
+    faults = await context.aside(look) if context.is_large else look()
     if not 1 <= len(batch) <= LARGEST_BATCH:
         code = "TOO_LARGE" if batch else "INVALID"
         faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
     check(values, {"session_id": key_rule, "user_id": key_rule}, more=faults)
     forms = values.get("form_memories") is not False
+    await _work_out(context, batch)
 
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
@@ -294,6 +315,7 @@ async def _forget(write: Transaction, context: Context, rows: Sequence[Record], 
 
 async def update_message(context: Context, values: Values) -> Record:
     check(values, RULES, required=("content",))
+    await _work_out(context, [{"role": "USER", "content": values.get("content") or ""}])
 
     async def operation(write: Transaction) -> Record:
         row = await _find(write, context, values["id"])

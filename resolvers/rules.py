@@ -84,7 +84,7 @@ _reported = re.compile(
 
 def claims_in(text: str) -> list[Claim]:
     """What the user who wrote this says of themselves, in the order of the text."""
-    if MAY_HOLD.search(text) is None or len(text) > LONGEST_TEXT:
+    if len(text) > LONGEST_TEXT or MAY_HOLD.search(text) is None:
         return []
     # Sentences are found where quotations are blank; the words are then taken from the text as it is.
     blank = _hidden.sub(lambda hidden: re.sub(r"[^\n]", "_", hidden[0]), text)
