@@ -221,6 +221,7 @@ class Clearing:
             patience = READER_PATIENCE if now - waited > WAIT_EVERY else 0.0
             if await self._database.empty_log(patience):
                 break
+            self._database.health.let_go()
             waited = monotonic() if patience else waited
             self._is_held = now - started > WAIT_EVERY
             if now > told:

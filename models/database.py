@@ -19,7 +19,8 @@ from models.allowance import Allowance
 from models.clearing import Clearing
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
-from models.reading import BUSY, HEAVY, ReadConnection, Reader, SlowReads, explain
+from models.file_health import BUSY, FileHealth, problem_of
+from models.reading import HEAVY, ReadConnection, Reader, SlowReads
 from models.statements import Record, Statement
 from models.threads import Turns
 from models.words import indexed
@@ -32,11 +33,18 @@ BATCH = 256
 LOCK_PATIENCE = 30.0
 """Seconds that a write waits for another process's."""
 
-# Writes a page of the file, and says nothing new.
-_touch = Statement(text("PRAGMA user_version = 1"))
+# A row that takes pages from the file and gives them back, and so writes them to the log.
+_take_room = Statement(text("INSERT INTO leases VALUES ('check', zeroblob(:size), 0)"), upkeep=True)
+_give_room = Statement(text("DELETE FROM leases WHERE name = 'check'"), upkeep=True)
+
+SMALL_CHECK, LARGE_CHECK = 8 * 1024, 512 * 1024
+"""Bytes that a check of readiness writes; the larger number once a write has failed for lack of room."""
 
 CHECK_PATIENCE = 2.0
 """Seconds after which a check of readiness stops waiting."""
+
+# These say that a statement is wrong.
+_FAULTS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 
 SLOW_READERS = 4
 """Connections for reads that may take long."""
@@ -130,6 +138,8 @@ class Database:
         self._closing = False
         self.heavy = Turns(HEAVY)
         """For requests that hold many bytes of rows: see `models.allowance`."""
+        self._checking: asyncio.Task[None] | None = None
+        self.health = FileHealth(path)
 
     @classmethod
     async def open(cls, path: Path, *, synchronous: str = "full", slow_readers: int = SLOW_READERS) -> "Database":
@@ -138,10 +148,14 @@ class Database:
         `slow_readers` is the number of connections for reads that may take long.
         """
         database = cls(path)
-        database.reading = ReadConnection(connect(path))
-        database.slow_reads = SlowReads(path, slow_readers, connect)
-        # The loop must not sleep in a lock: the writer waits for one by itself.
-        database._writing = connect(path, timeout=0)
+        try:
+            database.reading = ReadConnection(connect(path), database.health)
+            database.slow_reads = SlowReads(path, slow_readers, connect, database.health)
+            # The loop must not sleep in a lock: the writer waits for one by itself.
+            database._writing = connect(path, timeout=0)
+            database.health.watch(database._writing)
+        except sqlite3.Error as error:
+            raise DatabaseProblem(problem_of(error, path)) from error
         database._waits_for_disk = synchronous != "normal"
         if synchronous == "normal":
             database._writing.execute("PRAGMA synchronous = NORMAL")
@@ -175,6 +189,7 @@ class Database:
         self.reading.sqlite.close()
         self._thread.shutdown()
         self._writing.close()
+        self.health.close()
 
     def observe(self, statement: Statement) -> None:
         """Tells who listens of a request's statement about to run (how tests count them)."""
@@ -228,7 +243,7 @@ class Database:
                 try:
                     answer = await self.in_writer_thread(self._emptied, patience)
                 except Exception as error:
-                    answer = explain(error) if isinstance(error, sqlite3.Error) else error
+                    answer = self._explained(error)
                 _settle(future, answer)
             if not self._waiting:
                 self._woken.clear()
@@ -243,7 +258,7 @@ class Database:
                     # Those who wait behind have waited as long, or will: one patience is for all.
                     batch += self._waiting
                     self._waiting.clear()
-                answers = [explain(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
+                answers = [self._explained(error)] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 _settle(future, answer)
 
@@ -260,14 +275,23 @@ class Database:
                 if not self._writing.in_transaction:
                     raise
                 self._writing.execute("ROLLBACK TO operation")
-                answers.append(explain(error) if isinstance(error, sqlite3.OperationalError) else error)
+                answers.append(self._explained(error))
             self._writing.execute("RELEASE operation")
+        self.health.check_place()
         if self._waits_for_disk:
             # In a thread; meanwhile the loop reads, and the next operations gather.
             await self.in_writer_thread(self._writing.execute, "COMMIT")
         else:
             self._writing.execute("COMMIT")
+        # What went into a file that is not there any more must not be acknowledged.
+        self.health.check_place()
         return answers
+
+    def _explained(self, error: Exception) -> Exception:
+        """A fault of the database in words; one of the program as it is."""
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _FAULTS):
+            return self.health.explain(error)
+        return error
 
     async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
@@ -287,15 +311,28 @@ class Database:
                 self._writing.execute("ROLLBACK")
 
     async def check(self) -> None:
-        """Raises `Unavailable` when no write can be made durable: disk full, lock not let go, file gone."""
+        """Raises `Unavailable` when no write can be made durable, or when the file is not what it was.
 
-        async def touch(transaction: Transaction) -> None:
-            await transaction.execute(_touch, {})
+        Those who ask at the same time share one check.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(), name="check of readiness")
+        await asyncio.shield(self._checking)
+
+    async def _check(self) -> None:
+        self.health.check_place()
+        size = LARGE_CHECK if self.health.write_failed else SMALL_CHECK
+
+        async def make_room(write: Transaction) -> None:
+            await write.execute(_take_room, {"size": size})
+            await write.execute(_give_room, {})
 
         try:
-            await asyncio.wait_for(self.write(touch), CHECK_PATIENCE)
+            await asyncio.wait_for(self.write(make_room), CHECK_PATIENCE)
         except TimeoutError as error:
             raise Unavailable("A write has been waiting for its turn for long.") from error
+        self.health.write_failed &= size == SMALL_CHECK
+        await self.health.check()
 
 
 def _settle(future: asyncio.Future[Any], answer: Any) -> None:

@@ -17,6 +17,10 @@ from sqlalchemy.pool import NullPool
 
 from models.database import LOCK_PATIENCE, connect
 from models.errors import DatabaseProblem
+from models.file_health import find_damage, problem_of, read_edges
+
+LOOK = 0.25
+"""Seconds for which the pages of the file are looked through."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,18 +28,23 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
     """Opens or makes the file and applies what is missing, in one transaction.
 
-    `DatabaseProblem` when it can't be opened or written, is no SQLite database, is another application's, or was
-    written by a newer version.
+    `DatabaseProblem` when it can't be opened or written, is damaged, is no SQLite database, is another application's,
+    or was written by a newer version.
     """
     try:
         _refuse_foreign(path)
         with closing(connect(path)) as connection:
             _upgrade(connection, path, migrations)
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
+            read_edges(connection)
+            found = find_damage(connection, LOOK)
     except sqlite3.Error as error:
-        raise DatabaseProblem(_explanation(error, path)) from error
+        raise DatabaseProblem(problem_of(error, path)) from error
     except DBAPIError as error:
         cause = error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error(str(error.orig))
-        raise DatabaseProblem(_explanation(cause, path)) from error
+        raise DatabaseProblem(problem_of(cause, path)) from error
+    if found is not None:
+        raise DatabaseProblem(f"{path} is damaged ({found}); restore it from a backup.")
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -85,18 +94,3 @@ def _back_up(path: Path, revision: str) -> None:
     target = path.with_name(f"{path.name}.backup-{revision}")
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
-
-
-def _explanation(error: sqlite3.Error, path: Path) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    if name == "SQLITE_NOTADB":
-        return f"{path} is not a SQLite database; give another file, or move this one away."
-    if name in ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_DBMOVED"):
-        return f"{path} can't be written; check who owns the file and its folder."
-    if name.startswith("SQLITE_CANTOPEN"):
-        if not path.parent.is_dir():
-            return f"{path} can't be opened: the folder {path.parent} does not exist; create it first."
-        return f"{path} can't be opened or created; check the rights on {path.parent}."
-    if name in ("SQLITE_BUSY", "SQLITE_LOCKED"):
-        return f"{path} is locked by another process; stop it, or wait until it has finished."
-    return f"{path} can't be used: {error}."

@@ -10,18 +10,15 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from models.allowance import SHARE, Allowance, Heavy
 from models.containment import json_contains
-from models.errors import DataError, TookTooLong, Unavailable
+from models.errors import TookTooLong
+from models.file_health import FileHealth
 from models.statements import Record, Statement
 from models.threads import Threads
 
 if TYPE_CHECKING:
     from models.database import Database
-
-log = structlog.get_logger("recallql.database")
 
 HOLD = 0.02
 """Seconds that a read may hold the event loop; one that takes longer is given up there and made in a thread."""
@@ -35,25 +32,13 @@ ROWS_TOGETHER = 16
 HEAVY = 4
 """Requests that may hold many bytes of rows at the same time."""
 
-BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
-
-
-def explain(error: sqlite3.Error) -> DataError:
-    """What a client may know of a database error; the log has the rest."""
-    name = getattr(error, "sqlite_errorname", "")
-    log.error("the database refused", error=str(error), code=name or None)
-    if name in BUSY:
-        return Unavailable("The database is busy with another process's work; try again.")
-    if name == "SQLITE_FULL":
-        return Unavailable("The disk is full; nothing was kept.")
-    return Unavailable("The database could not do this now; nothing was changed.")
-
 
 class ReadConnection:
     """A connection that only reads. A read ends when its time is over, also within the functions that SQLite calls."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, health: FileHealth) -> None:
         self.sqlite = connection
+        self._health = health
         self._until = inf
         self._allowance = Allowance()
         connection.execute("PRAGMA query_only = ON")
@@ -76,7 +61,7 @@ class ReadConnection:
         except sqlite3.DatabaseError as error:
             if self._is_over():
                 raise TookTooLong("This took too long; ask for less at once.") from None
-            raise explain(error) from error
+            raise self._health.explain(error) from error
         finally:
             self._until = inf
 
@@ -112,9 +97,11 @@ def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance)
 class SlowReads:
     """Connections for reads that may take long, each used in one thread at a time."""
 
-    def __init__(self, path: Path, count: int, connect: Callable[[Path], sqlite3.Connection]) -> None:
+    def __init__(
+        self, path: Path, count: int, connect: Callable[[Path], sqlite3.Connection], health: FileHealth
+    ) -> None:
         self._threads = Threads("reader", count)
-        self.connections = [ReadConnection(connect(path)) for _ in range(count)]
+        self.connections = [ReadConnection(connect(path), health) for _ in range(count)]
         self._free = list(self.connections)
 
     async def fetch(self, statement: Statement, values: Record, allowance: Allowance) -> list[Record]:

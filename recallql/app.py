@@ -53,10 +53,12 @@ class Application(Starlette):
     """Starlette, with the one endpoint that has to be fast before everything else."""
 
     endpoint: Endpoint
+    problem: str | None = None
+    """Why it can't start, for the operator."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, self._saying_problems(send))
             return
         scope["path"] = path = path_below(scope.get("root_path", ""), scope["path"])
         headers = dict(scope["headers"])
@@ -67,6 +69,16 @@ class Application(Starlette):
         else:
             scope["path"] = scope.get("root_path", "") + path
             await super().__call__(scope, receive, self._telling_browsers(headers, send))
+
+    def _saying_problems(self, send: Send) -> Send:
+        """Has the server log in a line why the application can't start, instead of a stack trace."""
+
+        async def said(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.problem is not None:
+                message["message"] = self.problem
+            await send(message)
+
+        return said
 
     def _telling_browsers(self, headers: Mapping[bytes, bytes], send: Send) -> Send:
         """Has the answers of other places than the endpoint tell browsers what every answer does."""
@@ -100,8 +112,12 @@ def create_app(settings: Settings) -> Application:
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncGenerator[None]:
         path = path_of(settings.database_url)
-        await asyncio.to_thread(migrate, path)
-        database = await Database.open(path, synchronous=settings.synchronous, slow_readers=settings.slow_readers)
+        try:
+            await asyncio.to_thread(migrate, path)
+            database = await Database.open(path, synchronous=settings.synchronous, slow_readers=settings.slow_readers)
+        except DataError as error:
+            app.problem = str(error)
+            raise
         clock = Clock()
         executor = Executor(
             schema._schema,  # pyright: ignore[reportPrivateUsage]
@@ -117,7 +133,7 @@ def create_app(settings: Settings) -> Application:
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
         encoding = asyncio.create_task(keep_encoded(database, embeddings))
-        background = [purging, indexing, encoding]
+        background = [purging, indexing, encoding, asyncio.create_task(database.health.keep_checked())]
         app.state.forming = None
         if settings.chat_base_url:
             # Its HTTP client is installed on demand.
