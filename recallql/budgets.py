@@ -26,7 +26,7 @@ class Budget:
         """Counts bytes, which `give_back` has to follow; `TooMany` or `Busy` when they don't fit."""
         held = self._held.get(credential, 0)
         if held + size > self._size - self.used - size:
-            raise self._refusal(held, size)
+            raise self._refusal(credential, held, size)
         self._held[credential] = held + size
         self.used += size
 
@@ -42,11 +42,29 @@ class Budget:
         """Raises `TooMany` when a credential holds nearly all that it could have: three eighths of the budget."""
         held = self._held.get(credential, 0)
         if held > self._size * 3 // 8:
-            raise self._refusal(held, 1)
+            raise self._refusal(credential, held, 1)
 
-    def _refusal(self, held: int, size: int) -> TooMany:
-        if held:
+    def _refusal(self, credential: Hashable, held: int, size: int) -> TooMany:
+        if held and credential is not None:  # None: whoever has not shown one yet
             return TooMany(
                 f"This credential has {held} bytes of {self._noun} here, and there is no room for {size} more now.", 1
             )
         return Busy(f"The server has no room for {size} bytes of {self._noun} now.", 1)
+
+
+class Share:
+    """What one holder has taken of a budget, for the credential that it spoke for then."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._credential: Hashable = None
+        self._size = 0
+
+    def set(self, credential: Hashable, size: int) -> None:
+        """Holds so many bytes instead of those before; with an exception of `Budget.take` it holds none."""
+        if self._size:
+            self._budget.give_back(self._credential, self._size)
+            self._size = 0
+        if size:
+            self._budget.take(credential, size)
+            self._credential, self._size = credential, size

@@ -2,13 +2,37 @@
 
 import asyncio
 from collections.abc import Hashable
+from sys import maxsize
 from time import monotonic
 from typing import Protocol
 
 from recallql.settings import Settings
 
+try:
+    import resource
+except ImportError:  # not Unix
+    resource = None
+
+UNLIMITED = maxsize
+
 LONGEST_STEP = 1.0
 """Seconds between two looks at the deadlines, at most."""
+
+RESERVED = 128
+"""File descriptors that are left for other things than connections."""
+
+
+def descriptors() -> int:
+    """Returns how many files the process may have open."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else UNLIMITED
+    return UNLIMITED if most < 0 else most
+
+
+def ask_for_descriptors(wanted: int) -> None:
+    """Has the system let the process, and those that it starts, open more files, as far as that is allowed."""
+    if resource is not None and descriptors() < wanted:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most < 0 else min(wanted, most), most))
 
 
 class Connection(Protocol):
@@ -38,12 +62,14 @@ class Connections:
         self.head_timeout = settings.head_timeout
         self.body_timeout = settings.body_timeout
         self.answer_timeout = settings.answer_timeout
-        self._most = settings.max_connections
+        self._most = min(settings.max_connections, descriptors() - RESERVED)
         self._step = min(LONGEST_STEP, self.head_timeout / 4, self.body_timeout / 4, self.answer_timeout / 4)
         self._due: dict[Connection, float] = {}
         self._owners: dict[Connection, Hashable] = {}
         self._owned: dict[Hashable, dict[Connection, None]] = {}
         self._is_looking = False
+        self.is_stopping = False
+        """Whether the server stops, and takes no further requests."""
 
     def opened(self, connection: Connection) -> bool:
         """Counts a connection of nobody yet; returns False when there is no room for it."""

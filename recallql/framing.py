@@ -17,7 +17,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from recallql.budgets import Budget, Busy
+from recallql.budgets import Busy, Share
 from recallql.connections import Connections
 from recallql.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
 from recallql.http import Endpoint, Reply, refusal
@@ -38,7 +38,7 @@ DISCARDED = 2 * BODY_BYTES
 """Bytes of a body that come after it was refused, and are read so that the client can read the refusal, at most."""
 
 UNCOUNTED = 16 * 1024
-"""Bytes that wait for an answer, up to which they are not counted: a connection has them once."""
+"""Bytes of an unfinished head, or of what waits for an answer, up to which they are not counted."""
 
 LONGEST_PIECE = 64 * 1024
 """Bytes of a body in chunks that are read at a time: one may consist of many chunks."""
@@ -70,7 +70,8 @@ class Framing(HttpToolsProtocol):
     parser: httptools.HttpRequestParser
     """None once the connection is lost, when nothing is called any more."""
     _connections: Connections
-    _receiving: Budget
+    _head_share: Share
+    _held_share: Share
     _credential: Any = None
     """Whom the last request that was admitted spoke for."""
     _reading: Literal["head", "body"] | None = None
@@ -81,7 +82,6 @@ class Framing(HttpToolsProtocol):
     _discarded = 0
     _held = b""
     """What was read, and waits for an answer to what came before it."""
-    _held_by: Any = None
     _is_resuming = False
     _is_expecting = False
     """Whether the connection has a deadline."""
@@ -103,8 +103,11 @@ class Framing(HttpToolsProtocol):
         # Writing pauses until all of an answer was handed to the system.
         transport.set_write_buffer_limits(0)
         endpoint: Endpoint = self.app.endpoint
-        self._connections, self._receiving = endpoint.connections, endpoint.admissions.receiving
-        if self._connections.opened(self):
+        self._connections = endpoint.connections
+        self._head_share, self._held_share = Share(endpoint.admissions.receiving), Share(endpoint.admissions.receiving)
+        if self._connections.is_stopping:
+            transport.close()
+        elif self._connections.opened(self):
             self._expect(self._connections.head_timeout)
         else:
             self._refuse(Busy("The server has too many connections; try again.", 1))
@@ -112,6 +115,7 @@ class Framing(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._let_go()
+        self._head_share.set(None, 0)
         self._connections.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -154,6 +158,7 @@ class Framing(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answers what is under way, and closes the connection then; a request that is not whole yet is dropped."""
+        self._connections.is_stopping = True
         self._drop_unfinished()
         self._let_go()
         if self._is_busy() and self._running is not None:
@@ -192,6 +197,7 @@ class Framing(HttpToolsProtocol):
             return
         self._reading = "body"
         self._head_bytes = self._discarded = 0
+        self._head_share.set(None, 0)
         self._left = next((int(value) for name, value in self.headers if name == b"content-length"), None)
         self._expect(self._connections.body_timeout)
         super().on_headers_complete()
@@ -258,6 +264,8 @@ class Framing(HttpToolsProtocol):
             self._refuse(BadRequest(message, status=431))
         elif not readable:
             self._refuse(BadRequest("What was sent is no HTTP request that can be read."))
+        elif self._reading == "head" and self._head_bytes > UNCOUNTED:
+            self._count(self._head_share, self._head_bytes)
         return data[end:]
 
     def _end_of_piece(self, data: bytes) -> int:
@@ -294,25 +302,23 @@ class Framing(HttpToolsProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Keeps what can't be read yet, and reads no more from the connection."""
-        try:
-            self._keep(self._held + data)
-        except TooMany as error:
-            self._refuse(error)
+        self._held += data
+        if len(self._held) > UNCOUNTED:
+            self._count(self._held_share, len(self._held))
         self.transport.pause_reading()
-
-    def _keep(self, data: bytes) -> None:
-        self._let_go()
-        if len(data) > UNCOUNTED:
-            self._receiving.take(self._credential, len(data))
-            self._held_by = self._credential
-        self._held = data
 
     def _let_go(self) -> bytes:
         """Returns what was held, which is held no longer."""
         held, self._held = self._held, b""
-        if len(held) > UNCOUNTED:
-            self._receiving.give_back(self._held_by, len(held))
+        self._held_share.set(None, 0)
         return held
+
+    def _count(self, share: Share, size: int) -> None:
+        """Counts bytes that are kept; ends the connection when there is no room for them."""
+        try:
+            share.set(self._credential, size)
+        except TooMany as error:
+            self._refuse(error)
 
     def _resume(self) -> None:
         """Reads on, unless an answer is to be sent before."""

@@ -44,7 +44,7 @@ ROWS = 4
 """Times the bytes of an answer that the rows may have which are read for it: not all of a text is answered."""
 
 HEADS = 1024
-"""Heads of requests that are remembered, at most."""
+"""Heads of requests that are remembered, at most. Each has up to 8 KiB, and what it says as much: 16 MiB in all."""
 
 
 class Reply(NamedTuple):

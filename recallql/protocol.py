@@ -59,9 +59,10 @@ class Protocol(Framing):
         return self._head is None and super().can_give_way()
 
     def shutdown(self) -> None:
+        self._last = True
         if self._answering:
-            self._last = True
             self._let_go()
+            self._connections.is_stopping = True
         else:
             super().shutdown()
 
@@ -100,7 +101,7 @@ class Protocol(Framing):
         Returns None, and takes nothing, when the data does not start with a plain head that is admitted.
         """
         end = data.find(b"\r\n\r\n", 0, LONGEST_PLAIN) + 4
-        if end < 4 or self._refusal is not None or self._is_busy():
+        if end < 4 or self._refusal is not None or (self._running is not None and self._is_busy()):
             return None
         endpoint: Endpoint | None = self.app.endpoint
         head = None if endpoint is None else endpoint.head(data[:end])

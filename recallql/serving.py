@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
+from recallql.connections import RESERVED, ask_for_descriptors
 from recallql.credentials import has_keys, needs_credential
 from recallql.embeddings import source_of
 from recallql.hosts import is_loopback
@@ -50,6 +51,7 @@ def bind(settings: Settings) -> socket.socket:
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM; then requests in flight are finished first."""
     listening = bind(settings)
+    ask_for_descriptors(settings.max_connections + RESERVED)
     # Before any worker, so that they do not all find the same work; and errors are said in words here.
     migrate(path_of(settings.database_url))
     for name, value in settings.model_dump().items():

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import resource
 import shutil
 import socket
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import Api, Process, Server, free_port
@@ -17,6 +19,8 @@ from hypothesis import strategies as st
 from wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
 from recallql.budgets import Budget, Busy
+from recallql.connections import RESERVED, Connections
+from recallql.settings import Settings
 from recallql.throttle import TooMany
 
 MEBIBYTE = 1024 * 1024
@@ -254,6 +258,51 @@ def test_heads_with_many_headers_cost_little(guarded: Process) -> None:
             try_to_send(connection, head)
             assert connection.answer().status == 431
         assert resident(guarded) - before < 24 * MEBIBYTE
+
+
+def test_unfinished_heads_of_many_connections_are_bounded_together(guarded: Process) -> None:
+    before = resident(guarded)
+    head = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 60_000
+    whole = request(VIEWER, SERVICE)
+    with ExitStack() as opened:
+        connections = [opened.enter_context(Connection(guarded.port)) for _ in range(700)]
+        for connection in connections:
+            try_to_send(connection, head)
+        assert connections[-1].answer().codes() == ["UNAVAILABLE"]
+        assert resident(guarded) - before < 96 * MEBIBYTE
+        with Connection(guarded.port) as connection:
+            connection.send(whole[:60])
+            time.sleep(0.05)
+            assert connection.ask(whole[60:]).status == 200, "An ordinary head needs no room."
+
+
+def test_a_process_has_as_many_files_open_as_connections_need(
+    migrated_file: Path, tmp_path: Path, serve: Callable[..., Process]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        process = serve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as opened:
+        for _ in range(400):
+            opened.enter_context(Connection(process.port))
+        with Connection(process.port) as connection:
+            assert connection.ask(request(VIEWER)).status == 200
+
+
+def test_fewer_connections_are_taken_where_fewer_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recallql.connections.descriptors", lambda: RESERVED + 2)
+    connections = Connections(Settings(head_timeout=3600))
+    first, second, third = (Mock(can_give_way=Mock(return_value=False)) for _ in range(3))
+    assert connections.opened(first)
+    assert connections.opened(second)
+    assert not connections.opened(third)
+    connections.closed(third)
+    first.can_give_way.return_value = True
+    assert connections.opened(third)
+    first.give_way.assert_called_once()
 
 
 # Answers
