@@ -21,12 +21,32 @@ _OPTIONS: Any = {
 }
 
 
-class BadToken(Exception):
-    """Why a token is refused; for the log. `expired` ones were right once, which their bearer may know."""
+SHOWN = 100
+"""Characters of a value that are logged."""
+LARGE = 2**53
 
-    def __init__(self, reason: str, *, expired: bool = False) -> None:
+
+class BadToken(Exception):
+    """Why a token is refused; for the log.
+
+    `reason` is one of few. `shown` has what may help the operator: values that are no secret, some of which anybody may
+    have made up. `expired` tokens were right once, which their bearer may know.
+    """
+
+    def __init__(self, reason: str, *, expired: bool = False, **shown: object) -> None:
         super().__init__(reason)
+        self.reason = reason
         self.expired = expired
+        self.shown = {
+            name: value if type(value) is int and -LARGE < value < LARGE else short(value)
+            for name, value in shown.items()
+        }
+
+
+def short(value: object) -> str:
+    """A value of a token for the log: in ASCII, and cut."""
+    text = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def read_header(token: str) -> tuple[str, str]:
@@ -38,9 +58,9 @@ def read_header(token: str) -> tuple[str, str]:
     try:
         header = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except ValueError as error:
-        raise BadToken(f"it is no token: {error}") from error
+        raise BadToken("it is no token") from error
     if not isinstance(header, dict):
-        raise BadToken("it is no token: its header is no object")
+        raise BadToken("it is no token")
     # What is critical has to be understood (RFC 7515, 4.1.11), and nothing is.
     if "crit" in header or "b64" in header:
         raise BadToken("it has critical extensions")
@@ -60,14 +80,38 @@ def read_claims(
     try:
         claims = jwt.decode(token, key, [algorithm], options=_OPTIONS, issuer=issuer, audience=audience)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        raise BadToken(f"it is not right: {error}") from error
-    if _time(claims, "iat") > now + LEEWAY:
-        raise BadToken("it was issued later than now; compare the clocks")
+        raise _explained(error, token, issuer=issuer, audience=audience) from error
+    if (issued := _time(claims, "iat")) > now + LEEWAY:
+        raise BadToken("it was issued (`iat`) later than now; compare the clocks", seconds_ahead=_apart(issued, now))
     if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY:
-        raise BadToken("it is not good yet")
-    if _time(claims, "exp") <= now - late:
-        raise BadToken("it has expired", expired=True)
+        raise BadToken("it is not good yet (`nbf`)")
+    if (expiry := _time(claims, "exp")) <= now - late:
+        raise BadToken("it has expired (`exp`)", expired=True, seconds_ago=-_apart(expiry, now))
     return claims
+
+
+def _explained(error: Exception, token: str, *, issuer: str, audience: str) -> BadToken:
+    match error:
+        case jwt.InvalidSignatureError():
+            return BadToken("its signature is wrong")
+        case jwt.MissingRequiredClaimError():
+            return BadToken(f"its claim `{error.claim}` is missing")
+        case jwt.InvalidIssuerError():
+            return BadToken("its issuer (`iss`) is another", expected=issuer, found=_unchecked(token, "iss"))
+        case jwt.InvalidAudienceError():
+            return BadToken("its audience (`aud`) is another", expected=audience, found=_unchecked(token, "aud"))
+        case _:
+            return BadToken("it is malformed")
+
+
+def _unchecked(token: str, name: str) -> object:
+    """A claim of a token whose signature was found right."""
+    return jwt.decode(token, options={"verify_signature": False}).get(name)
+
+
+def _apart(claimed: float, now: float) -> int:
+    """Seconds between a time that may be any number and now."""
+    return int(min(max(claimed, 0), LARGE) - now)
 
 
 def _time(claims: dict[str, Any], name: str) -> float:

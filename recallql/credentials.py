@@ -21,6 +21,7 @@ from models.scope import Scope
 from recallql.claims import BadToken, read_header
 from recallql.hosts import is_loopback
 from recallql.identity import IdentityProvider
+from recallql.seldom import Seldom
 from recallql.settings import Settings
 from recallql.user_tokens import UserTokens
 from resolvers.credentials import ALGORITHM, KEY_PREFIX
@@ -80,6 +81,7 @@ class Credentials:
         self._needed = bool(settings.api_key or settings.jwks_url) or not is_loopback(settings.host)
         self._next_look = 0.0
         self._proofs: Cache[bytes, Proof] = Cache(REMEMBERED)
+        self._logged = Seldom()
 
     @property
     def needed(self) -> bool:
@@ -113,10 +115,17 @@ class Credentials:
         try:
             algorithm, kid = read_header(credential)
         except BadToken as problem:
-            raise _refusal(problem) from problem
+            raise self._refusal(problem) from problem
         if self._provider is not None and self._provider.lacks(kid, algorithm):
             return self._refetched(self._provider, credential, digest, algorithm, kid)
         return self._prove(credential, digest, algorithm, kid)
+
+    def _refusal(self, problem: BadToken) -> Unauthenticated:
+        """What the client is told, which is less than the log is."""
+        passed_over = self._logged.passed_over(problem.reason)
+        if passed_over is not None:
+            log.warning("a token was refused", reason=problem.reason, not_logged=passed_over, **problem.shown)
+        return Unauthenticated(EXPIRED if problem.expired else REFUSED)
 
     async def close(self) -> None:
         if self._provider is not None:
@@ -129,7 +138,7 @@ class Credentials:
     def _key(self, digest: bytes) -> KeyProof:
         row = api_key_by_hash(self._read, digest)
         if row is None or not compare_digest(row["hash"], digest):
-            raise Unauthenticated(REFUSED)
+            raise self._refusal(BadToken("it is no API key, or one that was revoked"))
         return KeyProof(self._read, Viewer(Scope(row["project"]), credential=f"API key {row['id']}"), digest)
 
     async def _refetched(
@@ -146,9 +155,9 @@ class Credentials:
                 return self._remember(digest, self._own.prove(token, kid, self._now()))
             if self._provider is not None:
                 return self._remember(digest, self._provider.prove(token, kid, algorithm, self._now()))
-            raise BadToken("it is not this server's, and there is no identity provider")
+            raise BadToken("it is not this server's, and no identity provider is set", algorithm=algorithm)
         except BadToken as problem:
-            raise _refusal(problem) from problem
+            raise self._refusal(problem) from problem
 
 
 def _bearer(authorization: str | None) -> str | None:
@@ -158,11 +167,6 @@ def _bearer(authorization: str | None) -> str | None:
         raise Unauthenticated(f"The header `Authorization` has more than {HEADER_BYTES} bytes; no credential has.")
     scheme, _, credential = authorization.strip().partition(" ")
     return credential.strip() if scheme.lower() == "bearer" else None
-
-
-def _refusal(problem: BadToken) -> Unauthenticated:
-    log.debug("a token was refused", reason=str(problem))
-    return Unauthenticated(EXPIRED if problem.expired else REFUSED)
 
 
 def has_keys(settings: Settings) -> bool:

@@ -91,7 +91,7 @@ class IdentityProvider:
         """Whom a token of the provider's speaks for; `BadToken` when it is not good, or its key is not known."""
         key = self._keys.get((kid, algorithm))
         if key is None:
-            raise BadToken("the identity provider has no such key for this algorithm")
+            raise BadToken("the identity provider has no such key for this algorithm", kid=kid, algorithm=algorithm)
         claims = read_claims(token, key, algorithm, issuer=self.issuer, audience=self.audience, now=now, late=LEEWAY)
         user_id = text_claim(claims, self.user_claim)
         user = user_key(self.project, user_id)

@@ -47,7 +47,7 @@ class UserTokens:
         """`BadToken` when it is not good."""
         signing = signing_key_by_kid(self._read, kid)
         if signing is None or _too_old(signing["retired_at"]):
-            raise BadToken("it is signed with a key that is not known, or no longer good")
+            raise BadToken("it is signed with a key of this server's that is unknown or retired", kid=kid)
         claims = read_claims(token, signing["secret"], ALGORITHM, issuer=ISSUER, audience=AUDIENCE, now=now)
         project, user_id = text_claim(claims, "project"), text_claim(claims, "sub")
         user = user_key(project, user_id)

@@ -12,6 +12,7 @@ import string
 from collections.abc import Coroutine, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from conftest import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 import recallql.credentials
 import recallql.user_tokens
@@ -31,6 +33,7 @@ from models.scope import Scope
 from models.users import user_by_id
 from recallql.archive import export_file
 from recallql.credentials import EXPIRED, HEADER_BYTES, REFUSED, Credentials, Unauthenticated
+from recallql.seldom import Seldom
 from recallql.settings import Settings
 from resolvers.context import Context
 from resolvers.credentials import (
@@ -774,3 +777,83 @@ def test_an_export_holds_no_secret_and_an_import_brings_no_credential(desk: Desk
     text = target.read_bytes()
     for value in (key.encode(), token.encode(), kid.encode(), secret, secret.hex().encode(), hash, hash.hex().encode()):
         assert value not in text
+
+
+# What the log says of a refusal
+
+
+def logged(desk: Desk, *credentials: str) -> list[dict[str, Any]]:
+    """The lines of the log while these are refused, in a process that has logged nothing yet."""
+    fresh = desk.another()
+    with capture_logs() as logs:
+        for credential in credentials:
+            desk.refused(credential, fresh)
+    return [dict(line) for line in logs]
+
+
+def test_the_log_says_why_a_token_was_refused(desk: Desk) -> None:
+    desk.user()
+    desk.token()
+    kid, secret = desk.secret()
+    header = {"alg": "HS256", "kid": kid}
+    now = time()
+    expected = [
+        ("nonsense", "no token"),
+        ("rql_unknown", "API key"),
+        (signed(header, ours(desk), b"x" * 32), "signature"),
+        (signed({"alg": "HS256", "kid": "other"}, ours(desk), secret), "unknown or retired"),
+        (signed({"alg": "RS256", "kid": "other"}, ours(desk), secret), "no identity provider"),
+        (signed(header, ours(desk, iss="https://a.example"), secret), "issuer"),
+        (signed(header, ours(desk, aud="another"), secret), "audience"),
+        (signed(header, ours(desk, exp=now - 60), secret), "expired"),
+        (signed(header, ours(desk, iat=now + 60), secret), "compare the clocks"),
+        (signed(header, ours(desk, nbf=now + 60), secret), "not good yet"),
+        (signed(header, ours(desk, exp=None), secret), "`exp` is missing"),
+        (signed(header, ours(desk, gen=7), secret), "erased"),
+        (signed(header, ours(desk, sub=""), secret), "`sub`"),
+    ]
+    for token, word in expected:
+        (line,) = logged(desk, token)
+        assert (line["event"], line["log_level"]) == ("a token was refused", "warning")
+        assert word in line["reason"], line
+        for part_of_token in token.split("."):
+            assert part_of_token not in str(line)
+    (line,) = logged(desk, signed(header, ours(desk, iss="https://a.example"), secret))
+    assert (line["expected"], line["found"]) == ("recallql", "https://a.example")
+    (line,) = logged(desk, signed(header, ours(desk, exp=now - 60), secret))
+    assert 59 <= line["seconds_ago"] <= 120
+
+
+def test_the_log_is_not_flooded_with_refusals(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.user()
+    desk.token()
+    kid, secret = desk.secret()
+    header = {"alg": "HS256", "kid": kid}
+    seconds = [0.0]
+    monkeypatch.setattr("recallql.credentials.Seldom", partial(Seldom, now=lambda: seconds[0]))
+    fresh = desk.another()
+    with capture_logs() as logs:
+        for number in range(300):
+            desk.refused(signed({"alg": "HS256", "kid": f"made up {number}"}, ours(desk), secret), fresh)
+            desk.refused(signed(header, ours(desk, iss=f"https://{number}.example"), secret), fresh)
+        assert [line["not_logged"] for line in logs] == [0, 0]
+        seconds[0] = 61
+        desk.refused(signed({"alg": "HS256", "kid": "again"}, ours(desk), secret), fresh)
+    assert [line["not_logged"] for line in logs] == [0, 0, 299]
+
+
+def test_what_a_token_makes_up_is_logged_in_ascii_and_cut(desk: Desk) -> None:
+    desk.user()
+    desk.token()
+    kid, secret = desk.secret()
+    made_up = ["\x1b[2J\nlevel=info", "ü" * 300, ["x" * 5000], {"a": 10**300}, 10**400]
+    for value in made_up:
+        token = signed({"alg": "HS256", "kid": kid}, ours(desk, iss=value), secret)
+        (line,) = logged(desk, token)
+        assert line["found"].isascii()
+        assert "\x1b" not in line["found"]
+        assert "\n" not in line["found"]
+        assert len(line["found"]) <= 103
+    for name, value in (("exp", -(10**400)), ("iat", 10**400)):
+        (line,) = logged(desk, signed({"alg": "HS256", "kid": kid}, ours(desk, **{name: value}), secret))
+        assert "`" + name + "`" in line["reason"]

@@ -359,6 +359,31 @@ def test_a_token_from_before_the_erasure_is_refused_and_one_from_well_after_it_i
     assert desk.viewer(token(sub="eve")).user_id == "eve"
 
 
+def test_the_log_says_why_a_token_of_the_provider_was_refused(desk: Desk, provider: Provider) -> None:
+    now = time.time()
+    expected: list[tuple[str, str, dict[str, Any]]] = [
+        (token(kid="unknown"), "no such key", {"kid": "unknown", "algorithm": "RS256"}),
+        (token("rsa", "PS512", kid="p256"), "no such key", {"kid": "p256", "algorithm": "PS512"}),
+        (token(iss="https://b.example"), "issuer", {"expected": ISSUER, "found": "https://b.example"}),
+        (token(aud=["x", "y"]), "audience", {"expected": AUDIENCE, "found": "['x', 'y']"}),
+        (token(exp=now - 100), "expired", {}),
+        (token(iat=now + 100), "compare the clocks", {}),
+        (foreign({"alg": "ES256", "kid": "p256"}, claims(), "p384"), "signature", {}),
+        (token(sub=None), "`sub`", {}),
+    ]
+    for credential, word, shown in expected:
+        fresh = again(desk, provider)
+        with capture_logs() as logs:
+            desk.refused(credential, fresh)
+            desk.refused(credential, fresh)
+        desk.run(fresh.close())
+        (line,) = [line for line in logs if line["event"] == "a token was refused"]
+        assert line["log_level"] == "warning"
+        assert word in line["reason"], line
+        assert line.items() >= shown.items(), line
+        assert credential.split(".")[2] not in str(line)
+
+
 # The provider's keys
 
 
