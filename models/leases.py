@@ -11,6 +11,9 @@ from models.tables import leases
 if TYPE_CHECKING:
     from models.database import Transaction
 
+CLOCK_STEP = 10_000
+"""Milliseconds that a lease may end after one that begins now, since the clock may have stepped back a little."""
+
 _given = {column.name: bindparam(column.name, type_=column.type) for column in leases.columns}
 _take = Statement(
     insert(leases)
@@ -18,7 +21,12 @@ _take = Statement(
     .on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": _given["holder"], "until": _given["until"]},
-        where=or_(leases.c.holder == _given["holder"], leases.c.until < bindparam("now")),
+        where=or_(
+            leases.c.holder == _given["holder"],
+            leases.c.until < bindparam("now"),
+            # Its holder's clock was ahead, and was corrected since.
+            leases.c.until > _given["until"] + CLOCK_STEP,
+        ),
     ),
     upkeep=True,
 )

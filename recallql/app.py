@@ -28,6 +28,7 @@ from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
 from recallql.sites import SECURITY, is_preflight
+from recallql.timekeeping import keep_time
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
@@ -134,6 +135,7 @@ def create_app(settings: Settings) -> Application:
         indexing = asyncio.create_task(keep_indexed(database))
         encoding = asyncio.create_task(keep_encoded(database, embeddings))
         background = [purging, indexing, encoding, asyncio.create_task(database.health.keep_checked())]
+        background.append(asyncio.create_task(keep_time(database, clock)))
         app.state.forming = None
         if settings.chat_base_url:
             # Its HTTP client is installed on demand.

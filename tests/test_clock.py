@@ -1,13 +1,20 @@
 """The clock of the machine goes wrong: forward, back, by a little and by years."""
 
+import asyncio
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from test_credentials import Desk, ours, signed
 
+from models.keys import session_key, user_key
+from models.leases import take_lease
 from recallql.credentials import EXPIRED, REFUSED
+from recallql.timekeeping import keep_time
 from resolvers.credentials import issue_user_token
 from resolvers.times import LEEWAY, Clock
 
@@ -162,3 +169,71 @@ def test_a_token_of_an_older_version_is_good_until_its_user_is_erased(desk: Desk
     assert desk.refused(token) == desk.refused(token, desk.another()) == REFUSED
     new = desk.run(issue_user_token(desk.context(), {"user_id": "ada", "expires_in_seconds": None}))
     assert desk.viewer(new["token"]).user_id == "ada"
+
+
+FAR = "2027-06-01T00:00:00"
+NEAR = "2026-06-01T00:00:05"
+
+
+def written_ahead(desk: Desk) -> None:
+    """What a server wrote whose clock was a year ahead, and two times that were right."""
+    session, far = session_key("default", "s"), [FAR, f"{FAR}.5"]
+    desk.query(
+        "INSERT INTO sessions (key, project, session_id, metadata, created_at, updated_at, deleted_at, "
+        "last_activity_at, version, last_sequence, deleted_through) "
+        "VALUES (?, 'default', 's', '{}', ?, ?, ?, ?, 1, 4, 4)",
+        *(session, FAR, FAR, far[1], FAR),
+    )
+    for deleted_at, through in (("2026-01-01T00:00:00", 1), (far[0], 2), (far[1], 4)):
+        desk.query("INSERT INTO session_deletions VALUES (?, ?, ?)", session, deleted_at, through)
+    for user, erased_at in (("ada", FAR), ("eve", NEAR)):
+        desk.query("INSERT INTO erasures (key, erased_at) VALUES (?, ?)", user_key("default", user), erased_at)
+    desk.query(
+        "INSERT INTO jobs VALUES (?, 'default', 'PENDING', 0, 4, '[]', 1, ?, NULL, NULL, ?, ?)",
+        *(session, "2027-06-01T01:00:00", FAR, FAR),
+    )
+
+
+def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recallql.timekeeping.LOOK_EVERY", 0.01)
+    wall = Wall(year=2027)
+    clock = Clock(wall)
+    before = desk.query("SELECT * FROM session_deletions")
+    now = "2026-06-01T00:00:00"
+
+    async def until(statement: str, expected: object) -> None:
+        deadline = time.monotonic() + 20
+        while desk.query(statement) != expected:
+            assert time.monotonic() < deadline, desk.query(statement)
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        keeping = asyncio.create_task(keep_time(desk.database, clock))
+        try:
+            await asyncio.sleep(0.1)
+            written_ahead(desk)
+            # Nothing is ahead of the clock yet.
+            await asyncio.sleep(0.1)
+            assert desk.query("SELECT due_at FROM jobs") == [("2027-06-01T01:00:00",)]
+            wall.move(days=-365)
+            await until("SELECT due_at, updated_at FROM jobs", [(f"{now}.000000",) * 2])
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+    desk.run(run())
+    assert before == []
+    assert desk.query("SELECT erased_at FROM erasures ORDER BY 1") == [(f"{now}.000000",), (NEAR,)]
+    assert desk.query("SELECT deleted_at FROM sessions") == [(f"{now}.000000",)]
+    deletions = [("2026-01-01T00:00:00", 1), (f"{now}.000000", 4)]
+    assert desk.query("SELECT deleted_at, through_sequence FROM session_deletions ORDER BY 1") == deletions
+
+
+@pytest.mark.parametrize(("back", "taken"), [(0, False), (5_000, False), (86_400_000 * 365, True)])
+def test_a_lease_that_was_taken_by_a_clock_ahead_does_not_last_for_ever(desk: Desk, back: int, taken: bool) -> None:
+    take = partial(take_lease, name="vectors", length=30_000)
+    now = 1_800_000_000_000
+    assert desk.run(desk.database.write(partial(take, holder=b"a" * 16, now=now)))
+    assert desk.run(desk.database.write(partial(take, holder=b"b" * 16, now=now - back))) is taken
+    assert desk.run(desk.database.write(partial(take, holder=b"a" * 16, now=now - back))) is not taken

@@ -1,0 +1,58 @@
+"""Times that were written while the clock was ahead, and would hold things up until the clock gets there again."""
+
+from sqlalchemy import bindparam, delete, exists, literal, select, update
+
+from models.database import Reader, Transaction
+from models.statements import Statement
+from models.tables import erasures, jobs, memories, session_deletions, sessions
+
+_soon, _now = bindparam("soon"), bindparam("now")
+_waits = (jobs.c.status != "FAILED") & (jobs.c.updated_at > _soon)
+_later = session_deletions.alias("later")
+_wrong = {
+    jobs: _waits,
+    erasures: erasures.c.erased_at > _soon,
+    session_deletions: session_deletions.c.deleted_at > _soon,
+    memories: memories.c.deleted_at > _soon,
+}
+_looks = [Statement(select(literal(1)).select_from(table).where(wrong).limit(1)) for table, wrong in _wrong.items()]
+_corrections = [
+    Statement(update(jobs).where(_waits).values(due_at=_now, updated_at=_now)),
+    Statement(update(erasures).where(_wrong[erasures]).values(erased_at=_now)),
+    Statement(update(memories).where(_wrong[memories]).values(deleted_at=_now)),
+    Statement(
+        update(sessions)
+        .where(
+            sessions.c.deleted_at > _soon,
+            sessions.c.key.in_(select(session_deletions.c.session_key).where(_wrong[session_deletions])),
+        )
+        .values(deleted_at=_now)
+    ),
+    # The last deletion of a session stands for those before it: two can't have the same time.
+    Statement(
+        delete(session_deletions).where(
+            _wrong[session_deletions],
+            exists(
+                select(_later.c.session_key).where(
+                    _later.c.session_key == session_deletions.c.session_key,
+                    _later.c.deleted_at > session_deletions.c.deleted_at,
+                )
+            ),
+        )
+    ),
+    Statement(update(session_deletions).where(_wrong[session_deletions]).values(deleted_at=_now)),
+]
+
+
+async def are_times_ahead(read: Reader, soon: str) -> bool:
+    """Whether a job waits for, or something was deleted at, a time after `soon`."""
+    for look in _looks:
+        if await read.fetch(look, {"soon": soon}, slowly=True):
+            return True
+    return False
+
+
+async def correct_times(write: Transaction, *, now: str, soon: str) -> None:
+    """Sets what was deleted after `soon` to now, and has jobs that were written after it done now."""
+    for statement in _corrections:
+        await write.execute(statement, {"now": now, "soon": soon}, slowly=True)

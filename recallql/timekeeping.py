@@ -1,0 +1,38 @@
+"""Keeps the times in the database right when the machine's clock was ahead and has been corrected."""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from models.corrections import are_times_ahead, correct_times
+from models.database import Database
+from resolvers.times import LEEWAY, Clock, later
+
+log = structlog.get_logger("recallql.timekeeping")
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the clock."""
+
+
+async def keep_time(database: Database, clock: Clock) -> None:
+    """Corrects times at the start, and each time that the clock has stepped back, until it is cancelled."""
+    seen: int | None = None
+    while True:
+        now = clock.now()
+        corrections = clock.corrections
+        if corrections != seen:
+            try:
+                await _correct(database, now)
+                seen = corrections
+            except Exception:
+                log.exception("times that are ahead could not be corrected; it will be tried again")
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _correct(database: Database, now: str) -> None:
+    soon = later(now, timedelta(seconds=LEEWAY))
+    if await are_times_ahead(database.reader, soon):
+        await database.write(partial(correct_times, now=now, soon=soon))
+        log.warning("the clock was ahead: jobs and deletions of that time were set to now", now=f"{now}Z")
