@@ -20,6 +20,7 @@ from models.clearing import Clearing
 from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
 from models.file_health import BUSY, FileHealth, problem_of
+from models.keys import lane_of
 from models.reading import HEAVY, ReadConnection, Reader, SlowReads
 from models.statements import Record, Statement
 from models.threads import Turns
@@ -70,6 +71,7 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
     connection.create_function("indexed", 1, indexed, deterministic=True)
+    connection.create_function("lane_of", 1, lane_of, deterministic=True)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA cache_size = -16384")
@@ -126,7 +128,10 @@ Operation = Callable[[Transaction], Awaitable[Any]]
 
 
 class Database:
-    """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
+    """One SQLite file. Made by `open`, closed by `close`; used from one event loop.
+
+    `written` is set by every commit that changed rows; who waits for it clears it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -134,6 +139,7 @@ class Database:
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
         self._emptying: deque[tuple[float, asyncio.Future[bool]]] = deque()
         self._woken = asyncio.Event()
+        self.written = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
         self.heavy = Turns(HEAVY)
@@ -265,6 +271,7 @@ class Database:
     async def _commit_together(self, operations: list[Operation]) -> list[Any]:
         """Carries out operations in one transaction; for each what it returned, or the exception that undid it."""
         await self._begin()
+        changes = self._writing.total_changes
         answers: list[Any] = []
         for operation in operations:
             self._writing.execute("SAVEPOINT operation")
@@ -285,6 +292,8 @@ class Database:
             self._writing.execute("COMMIT")
         # What went into a file that is not there any more must not be acknowledged.
         self.health.check_place()
+        if self._writing.total_changes != changes:
+            self.written.set()
         return answers
 
     def _explained(self, error: Exception) -> Exception:

@@ -22,6 +22,10 @@ def identity(key: bytes, nonce: int) -> bytes:
     return key + nonce.to_bytes(4, "big") if nonce else key
 
 
+LANE_BITS = 18
+"""Bits of a lane (see `lane_of`)."""
+
+
 def key_of(kind: str, *parts: str | bytes) -> bytes:
     """The key of the object of this kind with these parts (project, then owner and the client's own key).
 
@@ -55,6 +59,11 @@ def memory_key(owner: bytes, memory_id: str | None) -> bytes:
 def document_key(owner: bytes, document_id: str | None) -> bytes:
     """`owner` is the identity of the user, or the key of the agent; without an id of the client's the key is random."""
     return uuid4().bytes if document_id is None else key_of("document", owner, document_id)
+
+
+def lane_of(owner: bytes | None) -> int:
+    """The lane of the full-text index in which an owner's texts stand together; a few owners may share one."""
+    return 0 if owner is None else int.from_bytes(owner[:4], "big") % 2**LANE_BITS
 
 
 def message_id_hash(message_id: str) -> bytes:

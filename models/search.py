@@ -1,16 +1,12 @@
-"""What search reads: the texts of a scope, and on SQLite a full-text index that finds candidates in a large one.
+"""What search reads: the texts of a scope, all of them where they are few, else those that the full-text index names.
 
-The index lags behind on purpose: putting a row in by itself costs three times the insert, in a batch a fifth of it. So
-a row is its own entry in the queue: those above `through` are not in the index yet, and a search reads them as they
-are. What is edited, deleted or erased leaves the index in the same transaction, by triggers (see the migration).
-
-All that is SQLite's own about searching is here, in the migration and in `models/words.py`.
+Scope and filters are part of every statement, so that what others wrote never takes the place of what is looked for.
+All that is SQLite's own about searching is in `models/word_index.py`, `models/words.py` and the migrations.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from json import loads
 from typing import Any
 
 from sqlalchemy import (
@@ -23,32 +19,38 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    exists,
     func,
     literal,
     literal_column,
     null,
     or_,
     select,
-    text,
 )
 
-from models.database import Database, Reader, Transaction
+from models.database import Database, Reader
 from models.documents import FILTERS as DOCUMENT_FILTERS
+from models.keys import lane_of
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.messages import MESSAGES_OF_SESSION
 from models.scope import Scope
-from models.statements import CrossJoin, Record, Statement, in_project
+from models.statements import CrossJoin, Statement, in_project
 from models.tables import documents, memories, messages, sessions
+from models.word_index import (
+    HIGHEST,
+    Bound,
+    Look,
+    Progress,
+    between_bounds,
+    hits,
+    progress,
+    project_in_index,
+    put_some,
+)
 
 NEAR = 2
 """Turns before and after a message that are read along with it."""
-
-INDEXED_TOGETHER = 4096
-"""Rows that one transaction puts into an index: the larger, the cheaper a row."""
-
-_COUNTED = 100_000
-"""Rows with a word, at most, that are counted; beyond that it says nothing anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,8 @@ class Collection:
     """A kind of object that can be searched.
 
     Up to `scanned` of them in the whole project, and up to `scanned_of_one` in a user's or a session's, are read one
-    by one; where there are more, the index says which, and the `chosen` best of them are read. `late` is how many may
-    wait to be put into it. Of one text `vectors` are kept at most.
+    by one; where there are more, the index says which, and they are read `chosen` at a time, best first. `late` is how
+    many may wait to be put into it while others are written. Of one text `vectors` are kept at most.
     """
 
     noun: str
@@ -74,7 +76,12 @@ class Collection:
     def name(self) -> str:
         return self.table.name
 
-    def is_of(self, row: Record) -> bool:
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether what stands around a text is found with it."""
+        return self.table is messages
+
+    def is_of(self, row: Mapping[str, Any]) -> bool:
         return getattr(type(row), "noun", None) == self.noun
 
 
@@ -172,7 +179,8 @@ def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bo
 
 
 def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
-    """What scoring needs of each row, the same for every kind; `passes` says whether it may be a result."""
+    """What scoring needs of each row, the same for every kind (see `resolvers.gathering`); `passes` says whether it may
+    be a result."""
     table = collection.table
     passes = and_(*(collection.filters[name](table) for name in given)) if given else literal_column("1")
     is_message = collection is MESSAGES
@@ -190,171 +198,246 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
     return select(*columns)
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to search: about how many texts, whether so few that all are read, and in which lanes of the
+    index they stand (None: in any of the project's)."""
+
+    count: int
+    is_small: bool
+    lanes: Sequence[int] | None
+
+
+@lru_cache(maxsize=16)
+def _sizes(whose: tuple[str, ...]) -> Statement:
+    """About how many messages the sessions of a user, or one session, have in each lane."""
+    size = sessions.c.last_sequence - sessions.c.deleted_through
+    columns = (sessions.c.lane, func.sum(size).label("count"))
+    conditions = (in_project(sessions), _belongs(MESSAGES, whose))
+    return Statement(select(*columns).where(*conditions).group_by(sessions.c.lane))
+
+
+_limit = bindparam("limit", type_=Integer)
+_project_size = Statement(
+    select(
+        func.count().label("sessions"), func.coalesce(func.sum(literal_column("size")), 0).label("count")
+    ).select_from(
+        select((sessions.c.last_sequence - sessions.c.deleted_through).label("size"))
+        .where(in_project(sessions))
+        .limit(_limit)
+        .subquery()
+    )
+)
+
+
+@lru_cache(maxsize=16)
+def _few(collection: Collection, whose: tuple[str, ...]) -> Statement:
+    """How many there are, up to a limit; what is deleted is counted too."""
+    # Of a user's memories those of one session are found by the session.
+    narrow = whose[-1:] if collection is MEMORIES else whose
+    belongs = _belongs(collection, narrow) if whose else in_project(collection.table)
+    return Statement(
+        select(func.count().label("count")).select_from(select(literal(1)).where(belongs).limit(_limit).subquery())
+    )
+
+
+_owners_of_session = Statement(
+    select(memories.c.user_key).distinct().where(memories.c.session_key == bindparam("session"), in_project(memories))
+)
+
+
+async def extent(read: Reader, scope: Scope, collection: Collection, within: Within) -> Extent:
+    bound = {**scope.values, **within.bound}
+    if collection is MESSAGES and within.whose:
+        rows = await read.fetch(_sizes(within.whose), bound, slowly=True)
+        count = sum(row["count"] for row in rows)
+        return Extent(count, count <= collection.scanned_of_one, [row["lane"] for row in rows])
+    if not within.whose:
+        return await _extent_of_project(read, scope, collection)
+    most = collection.scanned_of_one
+    count = (await read.fetch(_few(collection, within.whose), {**bound, "limit": most + 1}))[0]["count"]
+    if within.session is None or count <= most:
+        return Extent(count, count <= most, [lane_of(key) for key in within.keys.values()])
+    owners = [row["user_key"] for row in await read.fetch(_owners_of_session, bound, slowly=True)]
+    return Extent(count, is_small=False, lanes=list({lane_of(owner or within.session) for owner in owners}))
+
+
+async def _extent_of_project(read: Reader, scope: Scope, collection: Collection) -> Extent:
+    _, count = await project_in_index(read, collection.name, scope.project)
+    if count > collection.scanned:
+        return Extent(count, is_small=False, lanes=None)
+    bound = {**scope.values, "limit": collection.scanned + 1}
+    if collection is not MESSAGES:
+        there = (await read.fetch(_few(collection, ()), bound))[0]["count"]
+        return Extent(count, there <= collection.scanned, None)
+    row = (await read.fetch(_project_size, bound, slowly=True))[0]
+    return Extent(count, max(row["sessions"], row["count"]) <= collection.scanned, None)
+
+
+Receive = Callable[[tuple[Any, ...]], None]
+"""What is given each row in turn, in the thread that reads, so that all the texts are never in memory together."""
+
+
 @lru_cache(maxsize=256)
 def _all_of(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
     conditions = _conditions(collection, whose)
     if collection is not MESSAGES:
-        return Statement(_read(collection, given).where(*conditions).order_by(collection.table.c.key))
-    joined = CrossJoin(sessions, messages)
+        return Statement(_read(collection, given).where(*conditions))
     conditions.append(messages.c.session_key == sessions.c.key)
-    return Statement(
-        _read(collection, given).select_from(joined).where(*conditions).order_by(sessions.c.key, messages.c.sequence)
-    )
+    return Statement(_read(collection, given).select_from(CrossJoin(sessions, messages)).where(*conditions))
+
+
+async def read_all(read: Reader, scope: Scope, collection: Collection, within: Within, receive: Receive) -> None:
+    """All rows of a scope, in no order."""
+    statement = _all_of(collection, within.whose, within.given).into(receive)
+    await read.fetch(statement, {**scope.values, **within.bound}, slowly=True)
 
 
 _numbers = func.json_each(bindparam("numbers", type_=Text)).table_valued("value", name="numbers")
 
 
+def _list(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
+
+
 @lru_cache(maxsize=256)
 def _some_of(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
-    """The rows with these numbers that can be seen; of messages with those said shortly before and after."""
-    conditions = _conditions(collection, whose)
-    if collection is not MESSAGES:
-        joined = CrossJoin(_numbers, collection.table)
-        conditions.append(_number(collection.table) == _numbers.c.value)
-        return Statement(_read(collection, given).select_from(joined).where(*conditions))
-    hit = messages.alias("hit")
-    conditions += [
-        literal_column("hit.number", Integer) == _numbers.c.value,
-        sessions.c.key == hit.c.session_key,
-        messages.c.session_key == hit.c.session_key,
-        messages.c.sequence.between(hit.c.sequence - NEAR, hit.c.sequence + NEAR),
-    ]
-    joined = CrossJoin(CrossJoin(CrossJoin(_numbers, hit), sessions), messages)
-    return Statement(_read(collection, given).select_from(joined).where(*conditions))
-
-
-@lru_cache(maxsize=256)
-def _passing(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
-    """Which of these numbers are of rows that may be results."""
-    table = collection.table
-    conditions = [_number(table) == _numbers.c.value, *_conditions(collection, whose)]
-    conditions += [collection.filters[name](table) for name in given]
-    joined = CrossJoin(_numbers, table)
+    conditions = [_number(collection.table) == _numbers.c.value, *_conditions(collection, whose)]
+    joined = CrossJoin(_numbers, collection.table)
     if collection is MESSAGES:
         joined = CrossJoin(joined, sessions)
         conditions.append(sessions.c.key == messages.c.session_key)
-    return Statement(select(_number(table).label("number")).select_from(joined).where(*conditions))
-
-
-@lru_cache(maxsize=16)
-def _count(collection: Collection, whose: tuple[str, ...]) -> Statement:
-    """About how many there are, at most: what is deleted is counted too where that is cheaper."""
-    table = collection.table
-    if not whose:
-        return Statement(select(func.coalesce(func.max(_number(table)), 0).label("count")).select_from(table))
-    if collection is MESSAGES:
-        size = sessions.c.last_sequence - sessions.c.deleted_through
-        return Statement(select(func.coalesce(func.sum(size), 0).label("count")).where(_belongs(collection, whose)))
-    # Of a user's memories those of one session are found by the session.
-    narrow = whose[-1:] if collection is MEMORIES else whose
-    some = select(literal(1)).where(_belongs(collection, narrow)).limit(collection.scanned_of_one + 1)
-    return Statement(select(func.count().label("count")).select_from(some.subquery()))
-
-
-def _texts(sql: str) -> dict[str, Statement]:
-    """A statement for each collection's index."""
-    written = {of.name: str(of.words.compile(compile_kwargs={"literal_binds": True})) for of in COLLECTIONS.values()}
-    return {
-        name: Statement(text(sql.format(table=name, index=f"{name}_words", words=words)))
-        for name, words in written.items()
-    }
-
-
-_progress = _texts(
-    "SELECT through, (SELECT coalesce(max(number), 0) FROM {table}) AS newest FROM indexed WHERE name = '{table}'"
-)
-# One text instead of many rows: ten thousand objects less to make.
-_with_word = _texts(
-    "SELECT json_group_array(rowid) AS numbers FROM "
-    "(SELECT rowid FROM {index} WHERE {index} MATCH :word ORDER BY rowid DESC LIMIT :limit)"
-)
-_count_word = _texts("SELECT count(*) AS count FROM (SELECT 1 FROM {index} WHERE {index} MATCH :word LIMIT :limit)")
-_tail = _texts("SELECT number, {words} AS text FROM {table} WHERE number > :through ORDER BY number")
-_batch_end = _texts(
-    "SELECT max(number) AS number FROM "
-    "(SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)"
-)
-_put = _texts(
-    "INSERT INTO {index} (rowid, text) SELECT number, indexed({words}) FROM {table} "
-    "WHERE number > :through AND number <= :end"
-)
-_mark = _texts("UPDATE indexed SET through = :end WHERE name = '{table}'")
-
-
-async def is_small(read: Reader, collection: Collection, within: Within) -> bool:
-    """Whether a scope has so little in it that it is read whole."""
-    count = (await read.fetch(_count(collection, within.whose), within.bound))[0]["count"]
-    return count <= (collection.scanned_of_one if within.whose else collection.scanned)
-
-
-async def read_all(read: Reader, scope: Scope, collection: Collection, within: Within) -> list[Record]:
-    """All rows of a scope, in their order."""
-    statement = _all_of(collection, within.whose, within.given)
-    return await read.fetch(statement, {**scope.values, **within.bound}, slowly=True)
-
-
-async def passing(
-    read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Iterable[int]
-) -> set[int]:
-    """Which of these numbers are of rows of the scope that pass its filters."""
-    statement = _passing(collection, within.whose, within.given)
-    bound = {**scope.values, **within.bound, "numbers": f"[{','.join(map(str, numbers))}]"}
-    return {row["number"] for row in await read.fetch(statement, bound, slowly=True)}
+    return Statement(_read(collection, given).select_from(joined).where(*conditions))
 
 
 async def read_some(
-    read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Sequence[int]
-) -> list[Record]:
-    """The rows of a scope with these numbers, and what was said near them; in no order, some more than once."""
-    statement = _some_of(collection, within.whose, within.given)
-    bound = {**scope.values, **within.bound, "numbers": f"[{','.join(map(str, numbers))}]"}
-    return await read.fetch(statement, bound, slowly=True)
+    read: Reader, scope: Scope, collection: Collection, within: Within, numbers: Sequence[int], receive: Receive
+) -> None:
+    """The rows of a scope with these numbers, in no order."""
+    statement = _some_of(collection, within.whose, within.given).into(receive)
+    await read.fetch(statement, {**scope.values, **within.bound, "numbers": _list(numbers)}, slowly=True)
 
 
-async def progress(read: Reader, collection: Collection) -> tuple[int, int]:
-    """Through which number the rows are in the index, and the newest number there is."""
-    row = (await read.fetch(_progress[collection.name], {}))[0]
-    return row["through"], row["newest"]
+def _scoped(collection: Collection, whose: tuple[str, ...], *before: FromClause) -> tuple[FromClause, list[Any]]:
+    """The rows of a scope that are looked up one by one: what they are joined with, in this order, and conditions."""
+    conditions = _conditions(collection, whose)
+    joined: FromClause = collection.table
+    for table in reversed(before):
+        joined = CrossJoin(table, joined)
+    if collection is MESSAGES:
+        joined = CrossJoin(joined, sessions)
+        conditions.append(sessions.c.key == messages.c.session_key)
+    return joined, conditions
 
 
-async def read_tail(read: Reader, collection: Collection, through: int) -> list[Record]:
-    """Numbers and texts of the rows that are not in the index yet, of any project."""
-    return await read.fetch(_tail[collection.name], {"through": through}, slowly=True)
+@lru_cache(maxsize=64)
+def _tail(collection: Collection, whose: tuple[str, ...]) -> Statement:
+    # By their numbers, also where the rows of one owner have an index: they are the newest of millions.
+    recent = collection.table.alias("recent")
+    number = literal_column("recent.number", Integer)
+    joined, conditions = _scoped(collection, whose, recent)
+    conditions += [number > bindparam("through", type_=Integer), _number(collection.table) == number]
+    return Statement(
+        select(number.label("number"), collection.words.label("text")).select_from(joined).where(*conditions)
+    )
 
 
-def _match(word: str) -> str:
-    return f'"{word}"'
+async def read_tail(
+    read: Reader, scope: Scope, collection: Collection, within: Within, through: int, receive: Receive
+) -> None:
+    """Numbers and texts of the rows of a scope that were written after those up to a number."""
+    statement = _tail(collection, within.whose).into(receive)
+    await read.fetch(statement, {**scope.values, **within.bound, "through": through}, slowly=True)
 
 
-async def count_word(read: Reader, collection: Collection, word: str) -> int:
-    """In how many rows of the index, of any project, a word stands in any of its forms."""
-    bound = {"word": _match(word), "limit": _COUNTED}
-    return (await read.fetch(_count_word[collection.name], bound, slowly=True))[0]["count"]
+@lru_cache(maxsize=256)
+def _candidates(collection: Collection, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
+    hit = hits(collection.name)
+    joined, conditions = _scoped(collection, whose, hit)
+    conditions.append(_number(collection.table) == hit.c.number)
+    if given and collection.has_neighbours:
+        near = messages.alias("near")
+        conditions.append(
+            exists(
+                select(literal(1)).where(
+                    near.c.session_key == messages.c.session_key,
+                    near.c.sequence.between(messages.c.sequence - NEAR, messages.c.sequence + NEAR),
+                    near.c.sequence > sessions.c.deleted_through,
+                    *(collection.filters[name](near) for name in given),
+                )
+            )
+        )
+    else:
+        conditions += [collection.filters[name](collection.table) for name in given]
+    return Statement(select(hit.c.number, hit.c.worth).select_from(joined).where(*conditions).limit(_limit))
 
 
-async def rows_with_word(read: Reader, collection: Collection, word: str, limit: int) -> list[int]:
-    """The numbers of the newest rows in the index, of any project, in which a word stands in any of its forms."""
-    bound = {"word": _match(word), "limit": limit}
-    return loads((await read.fetch(_with_word[collection.name], bound, slowly=True))[0]["numbers"])
+async def candidates(
+    read: Reader,
+    scope: Scope,
+    collection: Collection,
+    within: Within,
+    look: Look,
+    first: Bound,
+    last: Bound,
+    limit: int,
+) -> list[Bound]:
+    """The best rows between two bounds (the first excluded, the last not) that pass the filters, or of messages that
+    have one near that does."""
+    bound = {**scope.values, **within.bound, **look.values, **between_bounds(first, last), "limit": limit}
+    rows = await read.fetch(_candidates(collection, within.whose, within.given), bound, slowly=True)
+    return [Bound(row["worth"], row["number"]) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _around(whose: tuple[str, ...]) -> Statement:
+    found = messages.alias("found")
+    conditions = [
+        literal_column("found.number", Integer) == _numbers.c.value,
+        sessions.c.key == found.c.session_key,
+        messages.c.session_key == found.c.session_key,
+        messages.c.sequence.between(found.c.sequence - NEAR, found.c.sequence + NEAR),
+        *_conditions(MESSAGES, whose),
+    ]
+    joined = CrossJoin(CrossJoin(CrossJoin(_numbers, found), sessions), messages)
+    return Statement(select(_number(messages).label("number")).distinct().select_from(joined).where(*conditions))
+
+
+async def around(read: Reader, scope: Scope, within: Within, numbers: Iterable[int]) -> list[int]:
+    """The numbers of these messages and of those said shortly before and after."""
+    bound = {**scope.values, **within.bound, "numbers": _list(numbers)}
+    return [row["number"] for row in await read.fetch(_around(within.whose), bound, slowly=True)]
+
+
+@lru_cache(maxsize=64)
+def _near_better(whose: tuple[str, ...]) -> Statement:
+    hit, own = hits(MESSAGES.name), messages.alias("own")
+    conditions = [
+        literal_column("own.number", Integer) == _numbers.c.value,
+        sessions.c.key == own.c.session_key,
+        messages.c.session_key == own.c.session_key,
+        messages.c.sequence.between(own.c.sequence - NEAR, own.c.sequence + NEAR),
+        hit.c.number == _number(messages),
+        *_conditions(MESSAGES, whose),
+    ]
+    joined = CrossJoin(CrossJoin(CrossJoin(CrossJoin(_numbers, own), sessions), messages), hit)
+    return Statement(select(_numbers.c.value.label("number")).distinct().select_from(joined).where(*conditions))
+
+
+async def near_better(
+    read: Reader, scope: Scope, within: Within, look: Look, last: Bound, numbers: Sequence[int]
+) -> set[int]:
+    """Which of these messages stand near a candidate before a bound (included): they were found with it."""
+    bound = {**scope.values, **within.bound, **look.values, **between_bounds(HIGHEST, last), "numbers": _list(numbers)}
+    return {row["number"] for row in await read.fetch(_near_better(within.whose), bound, slowly=True)}
+
+
+def index_progress(read: Reader, collection: Collection) -> Progress:
+    return progress(read, collection.name)
 
 
 async def bring_up_to_date(database: Database, collection: Collection, *, late: int | None = None) -> None:
-    """Puts the newer rows into the index, batch by batch, until no more than `late` wait."""
+    """Puts the newer rows into the index, step by step, until no more than `late` wait."""
     late = collection.late if late is None else late
-
-    async def batch(write: Transaction) -> bool:
-        through, newest = await progress(write, collection)
-        if newest - through <= late:
-            return False
-        name = collection.name
-        bound = {"through": through, "limit": INDEXED_TOGETHER}
-        end = (await write.fetch(_batch_end[name], bound))[0]["number"]
-        await write.execute(_put[name], {"through": through, "end": end}, slowly=True)
-        await write.execute(_mark[name], {"end": end})
-        return True
-
-    # A look before, so that nothing is written where nothing waits.
-    through, newest = await progress(database.reader, collection)
-    while newest - through > late and await database.write(batch):
-        through, newest = await progress(database.reader, collection)
+    while progress(database.reader, collection.name).waiting > late:
+        await put_some(database, collection.name)

@@ -1,7 +1,7 @@
 """Statements: built with SQLAlchemy Core, compiled once to the text that the driver gets."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, FromClause, Integer, LargeBinary, Select, Table, bindparam, func, select
@@ -60,11 +60,22 @@ class Statement:
         self.defaults: dict[str, Any] = {
             name: value for name, value in (compiled.params or {}).items() if value is not None
         }
-        self.row = row
+        self.row: Any = row
         self.single = single
         self.upkeep = upkeep
         columns = getattr(clause, "selected_columns", ()) if row.noun else ()
         self.wide = [place for place, column in enumerate(columns) if column.name in LONG_TEXTS]
+
+    def into(self, receive: Callable[[tuple[Any, ...]], None]) -> "Statement":
+        """The same statement, whose rows are given to a function one by one as they are read, and then forgotten.
+
+        For slow reads, which are never made twice.
+        """
+        copy: Statement = object.__new__(Statement)
+        copy.text, copy.defaults, copy.upkeep = self.text, self.defaults, self.upkeep
+        copy.single, copy.wide = False, []
+        copy.row = lambda _, values: receive(values)
+        return copy
 
 
 class CrossJoin(Join):

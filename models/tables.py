@@ -103,7 +103,10 @@ class Agent(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted."""
+    """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted.
+
+    `lane` says where the full-text index has its messages (see `models.word_index`); it never changes.
+    """
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -131,6 +134,7 @@ class Session(SQLModel, table=True):
     last_sequence: int = integer_column()
     deleted_through: int = integer_column()
     nonce: int = nonce_column()
+    lane: int = Field(sa_column=Column(Number, nullable=False, server_default="0"))
 
 
 class SessionDeletion(SQLModel, table=True):
@@ -222,6 +226,7 @@ class Memory(SQLModel, table=True):
             "deleted_at",
             **present("deleted_at"),
         ),
+        Index(None, "project", "key"),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
@@ -301,6 +306,7 @@ class Document(SQLModel, table=True):
     __table_args__ = (
         Index(None, "user_key", "created_at", "key"),
         Index(None, "agent_key", "created_at", "key"),
+        Index(None, "project", "key"),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)

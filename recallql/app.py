@@ -23,7 +23,7 @@ from recallql.credentials import Credentials
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.http import Endpoint, send_reply
-from recallql.indexing import encoding_status, keep_encoded, keep_indexed
+from recallql.indexing import encoding_status, index_status, keep_encoded, keep_indexed
 from recallql.logs import configure_logs
 from recallql.playground import playground_assets
 from recallql.settings import Settings
@@ -195,13 +195,15 @@ async def _ready(request: Request) -> Response:
     state = request.app.state
     try:
         await state.database.check()
+        index = index_status(state.database)
         models = {"embeddings": await encoding_status(state.database, state.embeddings)}
         erasures = state.database.clearing.status()
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
     if state.forming is not None:
         models["chat"] = state.forming.status()
-    return JSONResponse({"status": "ready", "version": __version__, "models": models, "erasures": erasures})
+    ready = {"status": "ready", "version": __version__, "index": index, "models": models, "erasures": erasures}
+    return JSONResponse(ready)
 
 
 async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:

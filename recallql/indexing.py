@@ -4,6 +4,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -13,15 +14,22 @@ import structlog
 
 from models.database import Database
 from models.leases import take_lease
-from models.search import COLLECTIONS, Collection, bring_up_to_date
+from models.search import COLLECTIONS, Collection, bring_up_to_date, index_progress
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
+from models.word_index import Progress
 from recallql.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.users import display_name
 
 log = structlog.get_logger("recallql.indexing")
 
 INDEX_EVERY = 5.0
-"""Seconds between two looks for what waits to be put into the index."""
+"""Seconds between two looks for what another process has left waiting to be put into the index."""
+
+GATHERING = 0.05
+"""Seconds for which writes gather before a look whether enough of them wait."""
+
+QUIET = 30.0
+"""Seconds without a new text after which what waits is put into the index, however little it is."""
 
 ENCODE_EVERY = 0.5
 """Seconds between two looks for texts without vectors."""
@@ -37,14 +45,45 @@ LONGEST_PAUSE = 300.0
 
 
 async def keep_indexed(database: Database) -> None:
-    """Puts into the index what waits, as soon as that is much; a search reads the rest as it is."""
+    """Puts what was written into the index: soon where it is much, and all of it when nothing was written for long.
+
+    A search reads what is not in it yet as it is.
+    """
+    newest = [progress.newest for progress in _progress(database)]
+    looked = written = time.monotonic()
     while True:
-        await asyncio.sleep(INDEX_EVERY)
+        database.written.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INDEX_EVERY):
+                await database.written.wait()
+                await asyncio.sleep(GATHERING)
         try:
+            now, before, newest = time.monotonic(), newest, [progress.newest for progress in _progress(database)]
+            if now - looked < INDEX_EVERY and not _much(before, newest):
+                newest = before
+                continue
+            looked, written = now, written if newest == before else now
+            late = 0 if now - written > QUIET else None
             for collection in COLLECTIONS.values():
-                await bring_up_to_date(database, collection)
+                await bring_up_to_date(database, collection, late=late)
         except Exception:
             log.exception("the index could not be brought up to date; it will be tried again")
+            await asyncio.sleep(INDEX_EVERY)
+
+
+def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
+    """Whether more was written of a kind than may wait."""
+    late = [collection.late for collection in COLLECTIONS.values()]
+    return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
+
+
+def _progress(database: Database) -> list[Progress]:
+    return [index_progress(database.reader, collection) for collection in COLLECTIONS.values()]
+
+
+def index_status(database: Database) -> dict[str, Any]:
+    """About how many texts wait to be put into the index."""
+    return {"waiting": sum(progress.waiting for progress in _progress(database))}
 
 
 async def keep_encoded(database: Database, embeddings: Embeddings) -> None:

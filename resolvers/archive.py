@@ -167,6 +167,10 @@ async def _add_agent(write: Transaction, context: Context, line: Line, born: Bor
     return True
 
 
+_OF_MESSAGES = ("key", "nonce", "last_sequence", "last_activity_at", "lane")
+"""Columns of a session that stay when its line comes after some of its messages."""
+
+
 async def _add_session(write: Transaction, context: Context, line: Line, born: Born) -> bool:
     there = await session_by_id(write, context.scope, _need(line, "session_id"))
     if there is None or there["deleted_at"] is not None:
@@ -175,7 +179,7 @@ async def _add_session(write: Transaction, context: Context, line: Line, born: B
     elif line["session_id"] in born:
         keys = await references(write, context, line)
         row = session_row(context, line, there["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
-        own = {name: row[name] for name in row if name not in ("key", "nonce", "last_sequence", "last_activity_at")}
+        own = {name: row[name] for name in row if name not in _OF_MESSAGES}
         session = await update_row(write, sessions, there, own)
         await change_owner(write, context.scope, session["key"], session["user_key"])
         born.discard(line["session_id"])

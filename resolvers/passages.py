@@ -3,7 +3,7 @@
 import re
 
 from resolvers.questions import Question
-from resolvers.ranking import Turn, gather, rank, statistics_of
+from resolvers.ranking import gather, rank, statistics_of, turn_of
 
 _CHUNK = 400
 """Characters of a chunk, about; a paragraph that is longer is cut where sentences end."""
@@ -27,9 +27,9 @@ def passage(text: str, question: Question, longest: int) -> str:
     if longest < LEAST_PASSAGE:
         return ""
     chunks = _chunks(text, min(_CHUNK, longest - len(_GAP) * 2))
-    turns = [Turn(b"", place, chunk, None, None, "0001-01-01") for place, chunk in enumerate(chunks, 1)]
-    gathered = gather(turns, question)
-    (ranked,), _ = rank([gathered], question, statistics_of([gathered]))
+    turns = [turn_of(chunk, question, b"", place) for place, chunk in enumerate(chunks, 1)]
+    gathered = gather(turns, chunks, question)
+    (ranked,), _ = rank([gathered], question, statistics_of(gathered))
     best = [turn.position - 1 for _, turn in sorted(ranked, key=lambda scored: (-scored[0], scored[1].position))]
     chosen: set[int] = set()
     left = longest - len(_GAP)

@@ -19,6 +19,9 @@ from resolvers.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
 LARGEST_QUESTION = 64
 """Different words that are looked for, at most: the first ones."""
 
+LONGEST_STEMMED = 64
+"""Characters of a word that has other forms, at most, in SQLite's full-text index too."""
+
 # Characters; nobody's question is longer, and what is pasted after it would only take time.
 _READ = 64 * 1024
 
@@ -30,7 +33,7 @@ _stemmers = local()
 @lru_cache(maxsize=100_000)
 def term_of(word: str) -> str:
     """What a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
-    if len(word) < 3 or not word.isascii():
+    if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
         return word
     # A stemmer keeps the word at hand in itself, and searches run in several threads.
     if not hasattr(_stemmers, "porter"):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from models.words import spaced
 from resolvers.english import TIME_WORDS
-from resolvers.questions import Question, beginning, nearness, term_of
+from resolvers.questions import LONGEST_STEMMED, Question, beginning, nearness, term_of
 
 SATURATION, LENGTH_SHARE = 0.9, 0.4
 """BM25's k1 and b."""
@@ -47,16 +47,41 @@ LEAST_OF_WORDS = 0.1
 """What is left of a score by words, at least, however far the text is from the question."""
 
 
+_ENDING = 1000
+"""Characters at the end of a text in which a question mark is looked for."""
+
+
 class Turn(NamedTuple):
-    """A text to be ranked. Turns with the same `place` are neighbours by their positions, which are 0 where there are
-    no neighbours."""
+    """What ranking needs of a text: its length in characters, who said it and when, and if it says when something
+    happened or asks a question.
+
+    Turns with the same `place` are neighbours by their positions, which are 0 where there are no neighbours.
+    """
 
     place: bytes
     position: int
-    text: str
+    length: int
     speaker: str | None
     role: str | None
     created_at: str
+    says_when: bool = False
+    is_question: bool = False
+
+
+def turn_of(
+    text: str,
+    question: Question,
+    place: bytes,
+    position: int,
+    *,
+    speaker: str | None = None,
+    role: str | None = None,
+    created_at: str = "0001-01-01",
+) -> Turn:
+    """What ranking by a question needs of a text."""
+    says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
+    is_question = text[-_ENDING:].rstrip().endswith("?")
+    return Turn(place, position, len(text), speaker, role, created_at, says_when, is_question)
 
 
 class Usual(NamedTuple):
@@ -114,7 +139,8 @@ def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[
         at = whole.find(needle)
         while at >= 0:
             end = whole.find(" ", at + len(needle))
-            if term_of(whole[at + 1 : end]) == term:
+            word = whole[at + 1 : end]
+            if (term_of(word) if len(word) <= LONGEST_STEMMED else word) == term:
                 index = bisect_right(starts, at) - 1
                 counts[index] = counts.get(index, 0) + 1
             at = whole.find(needle, end)
@@ -125,30 +151,21 @@ def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[
 @dataclass(frozen=True)
 class Gathered:
     """Turns of one kind in the order of place and position, and where the terms of the question stand in them (see
-    `occurrences`).
-
-    `frequencies` and `count` are those of all the texts that they were chosen from.
-    """
+    `occurrences`)."""
 
     turns: Sequence[Turn]
     found: Sequence[Mapping[int, int]]
-    frequencies: Sequence[int]
-    count: int
 
 
-def gather(turns: Sequence[Turn], question: Question) -> Gathered:
-    """Turns that are all there are."""
-    found = occurrences([turn.text for turn in turns], question.terms)
-    return Gathered(turns, found, [len(counts) for counts in found], len(turns))
+def gather(turns: Sequence[Turn], texts: Sequence[str], question: Question) -> Gathered:
+    """Turns and their texts."""
+    return Gathered(turns, occurrences(texts, question.terms))
 
 
-def statistics_of(kinds: Sequence[Gathered]) -> Statistics:
+def statistics_of(kind: Gathered) -> Statistics:
     """Those of all that was gathered."""
-    return Statistics(
-        sum(kind.count for kind in kinds),
-        [sum(numbers) for numbers in zip(*(kind.frequencies for kind in kinds), strict=True)],
-        [sum(len(turn.text) for turn in kind.turns) / max(1, len(kind.turns)) for kind in kinds],
-    )
+    mean = sum(turn.length for turn in kind.turns) / max(1, len(kind.turns))
+    return Statistics(len(kind.turns), [len(counts) for counts in kind.found], [mean])
 
 
 def rank(
@@ -231,7 +248,7 @@ def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, floa
     """The turns that a word of this one counts for, and how much; and the length of what counts for this one."""
     turn = turns[index]
     found = [(index, 1.0)]
-    length = float(len(turn.text))
+    length = float(turn.length)
     for step in (-1, 1):
         other = index + step
         while 0 <= other < len(turns) and turns[other].place == turn.place:
@@ -239,7 +256,7 @@ def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, floa
             if distance not in NEIGHBOURS:
                 break
             found.append((other, NEIGHBOURS[distance]))
-            length += NEIGHBOURS[-distance] * len(turns[other].text)
+            length += NEIGHBOURS[-distance] * turns[other].length
             other += step
     return found, length
 
@@ -252,8 +269,8 @@ def _besides(turn: Turn, question: Question, score: float, best: float) -> float
         score += ROLE * best
     if question.day is not None:
         score += DATE * best * nearness(question.day, turn.created_at)
-    if question.asks_when and not TIME_WORDS.isdisjoint(spaced(turn.text).split()):
+    if turn.says_when:
         score *= NAMES_TIME
-    if turn.text.rstrip().endswith("?"):
+    if turn.is_question:
         score *= IS_QUESTION
     return score

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from models.database import Transaction
-from models.keys import new_nonce, session_key
+from models.keys import lane_of, new_nonce, session_key
 from models.memories import forget_sources, move_shared
 from models.sessions import (
     SESSIONS,
@@ -127,8 +127,9 @@ def session_row(
     context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None
 ) -> dict[str, Any]:
     """Every column of a new session."""
+    key = session_key(context.scope.project, values["session_id"])
     return {
-        "key": session_key(context.scope.project, values["session_id"]),
+        "key": key,
         "project": context.scope.project,
         "session_id": values["session_id"],
         "user_key": user,
@@ -146,6 +147,7 @@ def session_row(
         "last_sequence": 0,
         "deleted_through": 0,
         "nonce": values["nonce"] if "nonce" in values else new_nonce(),
+        "lane": lane_of(user or key),
     }
 
 

@@ -11,7 +11,8 @@ import strawberry
 from breadth import batch_field, computed_field
 from resolvers.connections import paging
 from resolvers.context import Context
-from resolvers.search import SearchPage, highlights, search
+from resolvers.results import SearchPage, highlights
+from resolvers.search import search
 from schema.connections import PAGE_SIZE, After, First, PageInfo, parameter
 from schema.documents import Document
 from schema.inputs import DateTimeRange, optional

@@ -624,26 +624,35 @@ class Model:
         assert_index_is_exact(self.server.path)
 
 
+_OF_SESSION = "messages CROSS JOIN sessions ON sessions.key = messages.session_key"
+
+
 def assert_index_is_exact(path: Path) -> None:
-    """The index has each word of each row up to its mark, and nothing else."""
+    """The index has each word of each row up to its mark, where the row's project and owner stand, and nothing else."""
     with contextlib.closing(connect(path)) as connection:
-        for name, content in (
-            ("messages", "content"),
-            ("memories", "content"),
-            ("documents", "title || ' ' || content"),
+        numbers = dict(connection.execute("SELECT project, number FROM indexed_projects").fetchall())
+        for name, content, project, lane, rows in (
+            ("messages", "content", "project", "lane", _OF_SESSION),
+            ("memories", "content", "project", "lane_of(coalesce(user_key, session_key))", "memories"),
+            ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
         ):
             (through,) = connection.execute("SELECT through FROM indexed WHERE name = ?", (name,)).fetchone()
             (newest,) = connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}").fetchone()
             assert through <= newest
-            rows = connection.execute(f"SELECT number, {content} FROM {name} WHERE number <= ?", (through,)).fetchall()
-            connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {name}_words, row)")
-            kept = dict(connection.execute("SELECT term, doc FROM temp.vocabulary WHERE doc > 0").fetchall())
+            found = connection.execute(
+                f"SELECT number, {project}, {lane}, {content} FROM {rows} WHERE number <= ?", (through,)
+            ).fetchall()
+            connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {name}_words, instance)")
+            kept = set(connection.execute("SELECT term, doc FROM temp.vocabulary").fetchall())
             connection.execute("DROP TABLE temp.vocabulary")
-            expected: dict[str, int] = {}
-            for _, text in rows:
-                for term in {term_of(word) for word in words(text)}:
-                    expected[term] = expected.get(term, 0) + 1
+            expected: set[tuple[str, int]] = set()
+            counts: dict[str, int] = dict.fromkeys(numbers, 0)
+            for number, project_name, its_lane, text in found:
+                place = (numbers[project_name] << 49) + (its_lane << 31) + number
+                expected |= {(term_of(word), place) for word in words(text)}
+                counts[project_name] += 1
             assert kept == expected, name
+            assert dict(connection.execute(f"SELECT project, {name} FROM indexed_projects").fetchall()) == counts, name
 
 
 @settings(
