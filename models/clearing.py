@@ -159,7 +159,9 @@ class Clearing:
             except Exception:
                 log.exception("deleted bytes could not be cleared from the files; it will be tried again")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause)
+                # Not `wait_for`, which in Python 3.11 may lose the cancellation that ends this task.
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
 
     def _tell(self, noted: set[bytes]) -> None:
         """Ends the waiting for removals that are noted no more."""
