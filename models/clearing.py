@@ -21,7 +21,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import bindparam, case, column, delete, func, insert, null, select, table, text, update
 
-from models.errors import Unavailable
+from models.errors import DataError, Unavailable
 from models.keys import KEY_SIZE
 from models.leases import take_lease
 from models.statements import Parents, Record, Statement, parent_key, parents
@@ -43,6 +43,9 @@ READER_PATIENCE = 0.15
 
 WAIT_EVERY = 1.0
 """Seconds between two attempts that wait for readers. The others give up at once."""
+
+BRIEFLY = 0.25
+"""Seconds that purges and permanent deletions wait; nothing in their answer depends on it."""
 
 LONGEST_WAIT = 3600.0
 """Seconds that an erasure without a deadline waits."""
@@ -137,9 +140,19 @@ class Clearing:
 
     async def wait_for(self, removal: bytes, seconds: float) -> None:
         """Waits until the bytes of a removal have left the files, for so many seconds at most."""
-        done = self._waiters.setdefault(removal, asyncio.get_running_loop().create_future())
+        await self._wait([removal], min(max(seconds, 0), LONGEST_WAIT))
+
+    async def wait_briefly(self) -> None:
+        """Waits for all removals so far, but only as long as that takes when no reader holds the log."""
+        with suppress(DataError):
+            await self._wait(_keys_of(self._noted()), BRIEFLY)
+
+    async def _wait(self, removals: list[bytes], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        waiters = {self._waiters.setdefault(removal, loop.create_future()) for removal in removals}
         self._woken.set()
-        await asyncio.wait({done}, timeout=min(max(seconds, 0), LONGEST_WAIT))
+        if waiters:
+            await asyncio.wait(waiters, timeout=seconds)
 
     def _noted(self) -> Record:
         return self._database.reader.look_up(_noted, {}) or {"waiting": 0, "since": None, "keys": ""}

@@ -1,6 +1,6 @@
 """Erasing a user and purging what was deleted: statements that remove for good, and count."""
 
-from sqlalchemy import FromClause, Select, bindparam, delete, func, or_, select
+from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from models.clearing import note_removal
@@ -25,8 +25,9 @@ from models.tables import (
 )
 from models.writing import delete_row
 
-PURGED_TOGETHER = 100
-"""Deletions that one transaction of the purge carries out, so that others get their turn."""
+PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
+"""Deletions that one transaction of the purge carries out, and messages and memories that it removes: others get their
+turn after some 20 ms."""
 
 _user = bindparam("user")
 _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
@@ -132,7 +133,24 @@ _up_to = [
     )
     for table in (deleted_messages, messages)
 ]
-_old_memories = Statement(delete(memories).where(memories.c.deleted_at < bindparam("before"), in_project(memories)))
+_some = (
+    select(messages.c.sequence)
+    .where(messages.c.session_key == bindparam("session"), messages.c.sequence <= bindparam("through"))
+    .order_by(messages.c.sequence)
+    .limit(bindparam("limit", type_=Integer))
+    .subquery()
+)
+_oldest = Statement(select(func.count().label("count"), func.max(_some.c.sequence).label("last")))
+_deleted = memories.alias("deleted")
+_old_memories = Statement(
+    delete(memories).where(
+        memories.c.key.in_(
+            select(_deleted.c.key)
+            .where(_deleted.c.deleted_at < bindparam("before"), in_project(_deleted))
+            .limit(PURGED_ROWS)
+        )
+    )
+)
 _drop_session = Statement(
     delete(sessions).where(sessions.c.key == bindparam("session"), sessions.c.deleted_at < bindparam("before"))
 )
@@ -146,23 +164,28 @@ _drop_deletion = Statement(
 async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> dict[str, int]:
     """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back.
 
-    It takes the first so many; when nothing is counted any more, all is done.
+    It removes the first so many rows. `steps` is 0 when nothing was left to do.
     """
     values = {**scope.values, "before": before}
-    counted = {
-        "deletions": 0,
-        "sessions": 0,
-        "messages": 0,
-        "memories": await write.execute(_old_memories, values, slowly=True),
-    }
+    removed = await write.execute(_old_memories, values, slowly=True)
+    counted = {"steps": int(removed > 0), "sessions": 0, "messages": 0, "memories": removed}
     for row in await write.fetch(_old_deletions, values):
+        room = PURGED_ROWS - counted["messages"] - counted["memories"]
+        if room <= 0:
+            break
         bound = {"session": row["session_key"], "through": row["through_sequence"], "before": before}
+        oldest = (await write.fetch(_oldest, {**bound, "limit": room}))[0]
+        is_whole = oldest["count"] < room
+        if not is_whole:
+            bound["through"] = oldest["last"]
         await forget_sources(write, "session", bound)
         for statement in _up_to:
-            removed = await write.execute(statement, bound, slowly=True)
-        counted["messages"] += removed  # pyright: ignore[reportPossiblyUnboundVariable]
-        counted["deletions"] += await write.execute(_drop_deletion, bound)
-        counted["sessions"] += await write.execute(_drop_session, bound)
-    if any(counted.values()):
+            await write.execute(statement, bound, slowly=True)
+        counted["messages"] += oldest["count"]
+        counted["steps"] += 1
+        if is_whole:
+            await write.execute(_drop_deletion, bound)
+            counted["sessions"] += await write.execute(_drop_session, bound)
+    if counted["steps"]:
         await note_removal(write, now)
     return counted

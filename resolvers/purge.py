@@ -19,6 +19,7 @@ async def purge_deleted(context: Context, values: Values) -> dict[str, int]:
         counted = await context.write(operation)
         for name, count in counted.items():
             total[name] += count
-        if not counted["deletions"]:
-            del total["deletions"]
+        if not counted["steps"]:
+            if total.pop("steps"):
+                await context.database.clearing.wait_briefly()
             return dict(total)

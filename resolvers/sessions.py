@@ -264,7 +264,10 @@ async def delete_session(context: Context, values: Values) -> str:
             await delete_softly(write, context.scope, row, context.clock.now())
         return global_id("Session", row["key"], row["nonce"])
 
-    return await context.write(operation)
+    deleted = await context.write(operation)
+    if values.get("permanently"):
+        await context.database.clearing.wait_briefly()
+    return deleted
 
 
 async def delete_inactive_sessions(context: Context, values: Values) -> tuple[list[str], bool]:

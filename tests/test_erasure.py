@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, Api, Process, Server, raw_bytes
 
+from models.keys import user_key
+from models.migrate import MIGRATIONS, backups_of, migrate
 from models.search import MESSAGES, bring_up_to_date
 
 ERRORS = "userErrors { code message path }"
@@ -186,6 +188,29 @@ def test_each_of_256_erasures_by_32_clients_returns_its_receipt(server: Server) 
     assert len({receipt["filesClearedAt"] for receipt in receipts}) < 256, "no clearing was shared"
 
 
+def test_an_erasure_by_an_older_version_has_no_receipt_and_its_words_leave_the_index(tmp_path: Path) -> None:
+    path, word = tmp_path / "old.db", rare()
+    older = tmp_path / "older"
+    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*", "00[1-9]*"))
+    migrate(path, older)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO erasures VALUES (?, '2025-01-01T00:00:00')", (user_key("default", "ada"),))
+        connection.execute("INSERT INTO messages_words (rowid, text) VALUES (1, ?)", (word,))
+        connection.execute("INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', 1, ?)", (word,))
+    assert in_files(path, word)
+    running = Server(path)
+    try:
+        assert running.refused(ERASE, userId="ada")["code"] == "NOT_FOUND"
+        wait_until(lambda: ready(running)["waiting"] == 0, "the older version's removals were not cleared")
+        for backup in backups_of(path):
+            backup.unlink()
+        assert not in_files(path, word)
+        create(running, "ada", word)
+        assert erase(running, "ada")["messages"] == 2
+    finally:
+        running.close()
+
+
 # A reader that holds the log
 
 
@@ -338,6 +363,21 @@ def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Calla
     wait_until(lambda: not in_files(server.path, word), "the bytes are still there")
     wait_until(lambda: ready(server)["waiting"] == 0, "it still says that bytes wait")
     assert in_files(server.path, "rareword")
+
+
+def test_a_purge_of_a_long_session_lets_others_write(server: Server) -> None:
+    said = [{"role": "USER", "content": "x"}] * 100
+    fields = " ".join(f"a{n}: addMessages(input: $input) {{ {ERRORS} }}" for n in range(50))
+    add = f"mutation ($input: AddMessagesInput!) {{ {fields} }}"
+    server.graphql(add, input={"sessionId": "gone", "messages": said, "formMemories": False})
+    server.accepted(DELETE, sessionId="gone")
+    seen: list[str] = []
+    server.app.state.database.listener = seen.append
+    payload = server.accepted(PURGE, deletedBefore="2099-01-01T00:00:00Z")
+    server.app.state.database.listener = None
+    assert payload["sessions"] == 1
+    assert server.tables()["messages"] == []
+    assert sum(statement.startswith("DELETE FROM messages") for statement in seen) == 3
 
 
 # A large index
