@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from sys import getsizeof
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
+    Node,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
@@ -49,6 +51,13 @@ CHAINED_MUTATIONS = 500
 
 LARGEST_CACHED = 64 * 1024
 """Characters of a document whose plan is kept, at most."""
+
+PLAN_BYTES = 64 * 1024 * 1024
+"""What the plans of documents may take in memory, unless told otherwise."""
+
+TOKEN_BYTES, FIELD_BYTES, ENTRY_BYTES = 310, 1_700, 12_000
+"""What a token of a document and a field of a plan take in memory, about, and each document and plan besides: measured
+with documents of many kinds, of which the largest count."""
 
 LARGEST_AT_ONCE = 1024
 """Characters of a document that is read in the event loop, at most: that takes a few milliseconds."""
@@ -110,6 +119,7 @@ class _Document:
         document: DocumentNode | None,
         errors: tuple[dict[str, Any], ...] = (),
         costs: Mapping[str | None, Cost] = MappingProxyType({}),
+        plan_bytes: int = PLAN_BYTES,
     ) -> None:
         self.errors = errors
         self.costs = costs
@@ -117,15 +127,22 @@ class _Document:
         self.covered = False
         self._schema = schema
         self._signatures: dict[str | None, Signature] = {}
-        self._plans: Cache[tuple[Any, ...], Selection] = Cache(64)
+        self.plans: Cache[tuple[Any, ...], Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
+        self._own_weight = ENTRY_BYTES + sum(len(error["message"]) + 500 for error in errors)
         if document is None or errors:
             return
+        self._own_weight += TOKEN_BYTES * _forget_tokens(document)
         self.document = document
         self.covered = covers(schema, document)
         self._flags = sorted(flag_names(document))
         for definition in document.definitions:
             if isinstance(definition, OperationDefinitionNode):
                 self.operations[_name_of(definition)] = definition
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory, with its plans, about."""
+        return self._own_weight + self.plans.weight
 
     def operation(self, name: str | None) -> OperationDefinitionNode | str:
         """The operation to run, or what is wrong with the choice."""
@@ -149,7 +166,7 @@ class _Document:
         """The operation's plan for these variables; None when it is graphql-core's to run."""
         flags = {name: variables.flag(name) for name in self._flags}
         key = (_name_of(operation), *flags.values())
-        plan = self._plans.get(key)
+        plan = self.plans.get(key)
         if plan is None:
             # A flag that this operation does not declare belongs to another one.
             declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
@@ -158,16 +175,16 @@ class _Document:
             compiler = Compiler(self._schema, self.document, {name: bool(value) for name, value in flags.items()})
             root: Any = self._schema.get_root_type(operation.operation)
             plan = Selection(compiler, root, [operation.selection_set])
-            self._plans.put(key, plan)
+            self.plans.put(key, plan)
         return plan
 
 
 class Executor:
     """Executes requests on the schema of a Strawberry schema. `describe` translates what resolvers raise.
 
-    What exceeds `limits` is refused before anything runs. Without `introspection` the schema may not be asked for, and
-    no error suggests a name of it. With `reference` everything runs on graphql-core: the oracle that breadth-first
-    execution is compared with.
+    So many `documents` are kept with their plans, in no more than `plan_bytes`. What exceeds `limits` is refused before
+    anything runs. Without `introspection` the schema may not be asked for, and no error suggests a name of it. With
+    `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
     """
 
     def __init__(
@@ -177,6 +194,7 @@ class Executor:
         *,
         limits: Limits = UNLIMITED,
         documents: int = 1024,
+        plan_bytes: int = PLAN_BYTES,
         introspection: bool = True,
         reference: bool = False,
     ) -> None:
@@ -186,10 +204,12 @@ class Executor:
         self._describe = describe
         self._introspection = introspection
         self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
-        self._documents: Cache[str, _Document] = Cache(documents)
-        self._refused: Cache[tuple[str, bool], _Document] = Cache(documents)
+        # Most of it is for those that are run.
+        part = self._part = plan_bytes // 8
+        self._documents: Cache[str, _Document] = Cache(documents, most=plan_bytes - 2 * part, weigh=_weight_of_document)
+        self._refused: Cache[tuple[str, bool], _Document] = Cache(documents, most=part, weigh=_weight_of_document)
         """Documents with errors, which are others with suggestions and without."""
-        self._persisted: Cache[str, str] = Cache(documents)
+        self._persisted: Cache[str, str] = Cache(documents, most=part, weigh=_weight_of_text)
         self._reading: dict[tuple[str, bool], asyncio.Future[_Document | None]] = {}
         """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
         self._reference = reference
@@ -269,7 +289,13 @@ class Executor:
             return await self._run_graphql_core(document, operation, request, context)
         run = Run(self.schema, context, variables)
         is_mutation = operation.operation is OperationType.MUTATION
-        data = await (run.mutation(plan) if is_mutation else run.query(plan))
+        compiler, compiled = plan.compiler, plan.compiler.fields
+        try:
+            data = await (run.mutation(plan) if is_mutation else run.query(plan))
+        finally:
+            if compiler.fields > compiled:
+                document.plans.shrink()
+                self._documents.shrink()
         return self._answer(data, run.errors)
 
     async def _run_graphql_core(
@@ -342,7 +368,7 @@ class Executor:
             if errors:
                 formatted = tuple(_formatted(error, _validation_code(error)) for error in errors)
                 return _Document(self.schema, None, formatted)
-            return _Document(self.schema, document, costs=costs)
+            return _Document(self.schema, document, costs=costs, plan_bytes=2 * self._part)
         except TooComplex as error:
             return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", str(error)),))
         except GraphQLError as error:
@@ -357,6 +383,41 @@ class Executor:
             return _formatted(error, "BAD_USER_INPUT")
         code, message = self._describe(original)
         return {**error.formatted, "message": message, "extensions": {"code": code}}
+
+
+def _weight_of_plan(_key: Any, plan: Selection) -> int:
+    return ENTRY_BYTES + FIELD_BYTES * plan.compiler.fields
+
+
+def _weight_of_document(key: str | tuple[str, bool], document: _Document) -> int:
+    return getsizeof(key if isinstance(key, str) else key[0]) + document.weight
+
+
+def _weight_of_text(key: str, text: str) -> int:
+    return getsizeof(key) + getsizeof(text) + 200
+
+
+def _forget_tokens(document: DocumentNode) -> int:
+    """Lets go of the tokens of a validated document, which take half of its memory; how many there were.
+
+    Where its nodes stand in the text is kept, for errors.
+    """
+    count = 0
+    token: Any = document.loc and document.loc.start_token
+    while token is not None:
+        count, token = count + 1, token.next
+    nodes: list[Any] = [document]
+    while nodes:
+        node = nodes.pop()
+        if node.loc is not None:
+            node.loc.start_token = node.loc.end_token = None
+        for name in node.keys:
+            value = getattr(node, name, None)
+            if isinstance(value, Node):
+                nodes.append(value)
+            elif isinstance(value, tuple | list):
+                nodes += value
+    return count
 
 
 async def _aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:

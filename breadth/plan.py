@@ -203,7 +203,7 @@ class Selection:
         self, compiler: "Compiler", kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]
     ) -> None:
         self.type = kind
-        self.codes = compiler.codes
+        self.compiler = compiler
         self.fields = [
             Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
         ]

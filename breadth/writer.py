@@ -90,7 +90,7 @@ class Writer:
 
     def __init__(self, selection: "Selection") -> None:
         self._selection = selection
-        code = _Code(selection.codes)
+        code = _Code(selection.compiler.codes)
         loops, answer = code.selection(selection, "o", ())
         self.outside = [field for field, _ in code.outside]
         self.write: Callable[..., list[dict[str, Any]]] = code.function(

@@ -124,6 +124,7 @@ def create_app(settings: Settings) -> Application:
             schema._schema,  # pyright: ignore[reportPrivateUsage]
             describe,
             limits=settings.limits,
+            plan_bytes=settings.plan_cache_bytes,
             introspection=settings.introspection,
         )
         app.state.database = database

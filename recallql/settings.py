@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     compression_level: int = Field(
         1, ge=0, le=9, description="How much answers are compressed, from 1 (fast) to 9 (small); 0: not at all."
     )
+    plan_cache_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Bytes of the documents that are kept with their plans, in each process, about.",
+    )
     request_timeout: float = Field(
         30, gt=0, le=3600, description="Seconds that a request may take; then it is answered with TIMEOUT."
     )

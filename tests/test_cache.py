@@ -1,12 +1,19 @@
 """The bounded cache of documents and plans: a flood of new ones leaves what is in use."""
 
 import asyncio
+import gc
+import tracemalloc
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from breadth import Executor, Request
 from breadth.cache import Cache
+from models.database import Database
 from recallql.errors import describe
+from resolvers.context import Context
+from resolvers.times import Clock
 from schema.root import schema
 
 HOT = "{ __typename }"
@@ -71,7 +78,7 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
     def kept() -> tuple[object, object]:
         document = executor._known(HOT, suggestions=True)
         assert document is not None
-        (cached,) = {**document._plans._trial, **document._plans._kept}.values()
+        (cached,) = {**document.plans._trial, **document.plans._kept}.values()
         return document, cached
 
     async def flood() -> None:
@@ -110,3 +117,58 @@ def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
         assert query not in {**executor._documents._trial, **executor._documents._kept}
     assert len(executor._documents) == held
     assert executor._known(HOT, suggestions=True) is hot
+
+
+# What is kept is bounded in bytes
+
+BYTES = 2 * 1024 * 1024
+
+
+def large(number: int) -> str:
+    return "{" + " ".join(f'a{i}: user(userId: "u{number}") {{ name email about createdAt }}' for i in range(100)) + "}"
+
+
+def taken_by(executor: Executor) -> int:
+    """Bytes that the caches of an executor hold, as Python's allocator counts them: what is freed with them."""
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    for cache in (executor._documents, executor._refused, executor._persisted):
+        cache._trial.clear()
+        cache._kept.clear()
+    gc.collect()
+    return before - tracemalloc.get_traced_memory()[0]
+
+
+@pytest.mark.parametrize("flood", ["distinct", "refused", "persisted", "include"])
+def test_what_is_kept_of_documents_is_bounded_in_bytes(flood: str, migrated_file: Path) -> None:
+    executor = Executor(schema._schema, describe, plan_bytes=BYTES)  # pyright: ignore[reportPrivateUsage]
+
+    async def ask(database: Database, number: int) -> None:
+        query, variables = large(number), {}
+        if flood == "refused":
+            query = query.replace("email", f"nothing{number}", 1)
+        if flood == "include":
+            flags = [f"f{i}" for i in range(4)]
+            declared = ", ".join(f"${flag}: Boolean!" for flag in flags)
+            fields = " ".join(
+                f'a{i}: user(userId: "u") @include(if: ${flags[i % 4]}) {{ name email about }}' for i in range(80)
+            )
+            query = f"query ({declared}) {{ viewer {{ role }} {fields} }}"
+            variables = {flag: bool(number >> place & 1) for place, flag in enumerate(flags)}
+        hash = sha256(query.encode()).hexdigest() if flood == "persisted" else None
+        await executor.execute(Request(query, variables, sha256=hash), Context(database, Clock()))
+
+    async def play() -> None:
+        database = await Database.open(migrated_file)
+        tracemalloc.start()
+        try:
+            for number in range(10):
+                await ask(database, number)
+            weight = sum(cache.weight for cache in (executor._documents, executor._refused, executor._persisted))
+            assert 0 < weight <= BYTES
+            assert taken_by(executor) < 1.25 * BYTES
+        finally:
+            tracemalloc.stop()
+            await database.close()
+
+    asyncio.run(play())

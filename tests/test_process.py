@@ -168,6 +168,7 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "embeddings_model": "embed-small",
         "embeddings_dimensions": 256,
         "request_timeout": 5.5,
+        "plan_cache_bytes": 2_000_000,
         "slow_readers": 3,
         "user_in_flight": 3,
         "user_per_minute": 4,
