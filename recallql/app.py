@@ -101,9 +101,10 @@ def path_below(root: str, path: str) -> str:
 
     Servers put it before every path; one that was passed on stands there twice then.
     """
-    for _ in range(2):
-        if root and (path + "/").startswith(root + "/"):
-            path = path[len(root) :]
+    for prefix in (root, root.rstrip("/")):
+        below = path.removeprefix(prefix)
+        if below[:1] in ("", "/"):
+            path = below
     return path or "/"
 
 

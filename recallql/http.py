@@ -164,7 +164,7 @@ class Endpoint:
             if is_preflight(method, headers):
                 reply = self.preflight(headers)
             elif asks_page and self._playground:
-                reply = self._page(head, up="../" if scope["path"].endswith("/") else "")
+                reply = self._page(head, headers.get(b"origin"), up="../" if scope["path"].endswith("/") else "")
             elif method == "POST":
                 await self._post(head, scope, receive, send)
                 return
@@ -185,11 +185,12 @@ class Endpoint:
         except BadRequest as error:
             return refusal(error, head)
 
-    def _page(self, head: Head, *, up: str) -> Reply:
+    def _page(self, head: Head, origin: bytes | None, *, up: str) -> Reply:
         self._check_sender(head)
         page = playground_page(up=up)
-        headers = [header for header in page.raw_headers if header[0] != b"content-length"]
-        return Reply(200, lines(headers), bytes(page.body))
+        headers = [header for header in page.raw_headers if header[0] not in (b"content-length", b"vary")]
+        told = self.sites.headers(None if origin is None else origin.decode("latin-1"), b"accept")
+        return Reply(200, lines((*headers, *told)), bytes(page.body))
 
     async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST. Its credential is checked before anything of the body is read."""
@@ -368,5 +369,9 @@ def _from_url(query: QueryParams) -> Request:
     given: dict[str, Any] = {"query": query.get("query"), "operationName": query.get("operationName")}
     for name in ("variables", "extensions"):
         if text := query.get(name):
-            given[name] = read_json(text.encode("utf-8", "surrogatepass"))
+            try:
+                given[name] = read_json(text.encode("utf-8", "surrogatepass"))
+            except BadRequest as error:
+                error.message = error.message.replace("The body", f"The parameter `{name}`")
+                raise
     return request_of(given)

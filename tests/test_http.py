@@ -285,6 +285,8 @@ def test_what_is_wrong_with_a_get_is_said(api: Server) -> None:
             "GRAPHQL_VALIDATION_FAILED",
             "OPERATION_RESOLUTION_FAILURE",
         }
+    response = api.client.get(f"{api.url}?query={viewer}&variables={{", headers={"accept": GRAPHQL})
+    assert "`variables`" in response.json()["errors"][0]["message"]
     for parameters in (f"query={viewer}&query={viewer}", f"query={viewer}&&=&%", f"query={viewer}&variables="):
         assert api.client.get(f"{api.url}?{parameters}", headers={"accept": JSON}).status_code in (200, 400)
 

@@ -20,6 +20,7 @@ from conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
 from pydantic import ValidationError
 from wire import Connection, body, found, request
 
+from recallql.app import path_below
 from recallql.settings import Settings
 
 KEY = "a-key-of-this-test-only"
@@ -217,6 +218,28 @@ def test_a_root_path_may_look_like_one_of_the_servers_own(serve: Serve) -> None:
     server = serve(env={"RECALLQL_API_KEY": KEY, "RECALLQL_ROOT_PATH": "/graphql"})
     with proxy(server.base, "/graphql", strips=False) as base:
         assert_served(base)
+
+
+PATHS = [
+    ("", "/graphql", "/graphql"),
+    ("", "//graphql", "//graphql"),
+    ("/x", "/x/graphql", "/graphql"),
+    ("/x", "/x/x/graphql", "/graphql"),
+    ("/x", "/x/x/x/graphql", "/x/graphql"),
+    ("/x", "/graphql", "/graphql"),
+    ("/x", "/xy/graphql", "/xy/graphql"),
+    ("/x", "/x", "/"),
+    ("/x", "/x/", "/"),
+    ("/x", "/x/x", "/"),
+    ("/x/", "/x//graphql", "/graphql"),
+    ("/x/", "/x//x/graphql", "/graphql"),
+    ("/x/y", "/x/y/x/y/health", "/health"),
+]
+
+
+@pytest.mark.parametrize(("root", "path", "below"), PATHS)
+def test_the_path_below_that_of_a_proxy_is_found(root: str, path: str, below: str) -> None:
+    assert path_below(root, path) == below
 
 
 @pytest.mark.parametrize("path", ["x", "/", "/x/", "/x//y", "//x", "/x?y", "/x y", "https://example.org/x", "/x\n"])

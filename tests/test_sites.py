@@ -183,6 +183,7 @@ def answers_to(server: Server, origin: str) -> dict[int, list[httpx.Response]]:
         client.get(f"{base}/health", headers=asked),
         client.get(f"{base}/ready", headers=asked),
         client.get(f"{base}/", headers=asked),
+        client.get(url, headers=asked | {"accept": "text/html"}),
     ]
     by_status: dict[int, list[httpx.Response]] = {}
     for answer in found:
