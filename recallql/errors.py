@@ -20,6 +20,9 @@ def describe(error: Exception) -> tuple[str, str]:
         return "PAYLOAD_TOO_LARGE", str(error)
     if isinstance(error, Unavailable):
         return "UNAVAILABLE", str(error)
+    if isinstance(error, MemoryError):
+        log.error("out of memory")
+        return "UNAVAILABLE", "The server has no memory left for this; ask for less at once, or try again later."
     id = str(uuid4())
     log.error("unexpected error", id=id, exc_info=error)
     return "INTERNAL_SERVER_ERROR", f"Something went wrong on the server. Its log has the cause under the id {id}."

@@ -28,8 +28,10 @@ from recallql.requests import (
     AnswerTooLarge,
     BadRequest,
     TooDeep,
+    least_size,
     read_json,
     request_of,
+    reserve,
     too_large,
     write_json,
 )
@@ -264,6 +266,12 @@ class Endpoint:
             context.allowance.close()
         if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError
+        if context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:
+            # The same text may stand in an answer under many aliases, so that it is larger than what was read.
+            size = least_size(answer.body, self._largest)
+            if size > self._largest:
+                raise AnswerTooLarge(self._largest)
+            reserve(3 * size)
         body, headers = write_json(answer.body), head.headers
         if len(body) > self._largest:
             raise AnswerTooLarge(self._largest)

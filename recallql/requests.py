@@ -135,6 +135,30 @@ def _persisted_hash(extensions: Any) -> str | None:
     return hash
 
 
+def least_size(value: Any, most: int) -> int:
+    """The bytes that an answer has at least; what is beyond `most` is not counted."""
+    size, waiting = 0, [value]
+    while waiting and size <= most:
+        item = waiting.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+        elif isinstance(item, orjson.Fragment):
+            size += len(item.contents)
+    return size
+
+
+def reserve(size: int) -> None:
+    """Raises `MemoryError` when there is no room for so many bytes, which are not taken.
+
+    `orjson.dumps` ends the process where it gets no memory.
+    """
+    bytearray(size)
+
+
 def write_json(value: Any) -> bytes:
     """An answer as bytes. What a client sent may stand in a message, also what is no character."""
     try:

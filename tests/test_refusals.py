@@ -9,6 +9,9 @@ import pytest
 from conftest import Server
 from wire import Connection, graphql, request
 
+import recallql.http
+from recallql.requests import write_json
+
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 VIEWER = "{ viewer { role } }"
@@ -265,3 +268,42 @@ def test_a_batch_is_told_that_batching_is_not_offered(keyless: Server, batch: li
         assert response.status_code == status
         assert codes(response) == ["BAD_USER_INPUT"]
         assert "atching is not offered" in response.json()["errors"][0]["message"]
+
+
+# Memory
+
+ADD = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { userErrors { code } } }"
+
+
+def test_a_text_under_many_aliases_is_refused_before_it_is_written(
+    keyless: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"role": "USER", "content": "y" * 1_000_000}
+    keyless.accepted(ADD, sessionId="long", messages=[message], formMemories=False)
+    written: list[int] = []
+
+    def write(value: Any) -> bytes:
+        body = write_json(value)
+        written.append(len(body))
+        return body
+
+    monkeypatch.setattr(recallql.http, "write_json", write)
+    aliases = " ".join(f"a{number}: content" for number in range(400))
+    query = f'{{ session(sessionId: "long") {{ messages(first: 1) {{ nodes {{ {aliases} }} }} }} }}'
+    response = keyless.post({"query": query})
+    assert codes(response) == ["PAYLOAD_TOO_LARGE"]
+    assert max(written) < 10_000
+
+
+def test_a_server_without_memory_says_so_and_goes_on(keyless: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = {"role": "USER", "content": "y" * 1_000_000}
+    keyless.accepted(ADD, sessionId="large", messages=[message], formMemories=False)
+    query = '{ session(sessionId: "large") { messages(first: 1) { nodes { content } } } }'
+    with monkeypatch.context() as patched:
+        patched.setattr(recallql.http, "reserve", lambda size: bytearray(2**62))
+        for accept in (JSON, GRAPHQL):
+            response = keyless.post({"query": query}, {"accept": accept})
+            assert response.status_code == 503
+            assert codes(response) == ["UNAVAILABLE"]
+            assert "memory" in response.json()["errors"][0]["message"]
+    assert len(keyless.graphql(query)["session"]["messages"]["nodes"][0]["content"]) == 1_000_000
