@@ -134,7 +134,7 @@ class Framing(HttpToolsProtocol):
 
     def belongs_to(self, credential: Any) -> None:
         """Notes whose request was admitted."""
-        if credential != self._credential:
+        if credential != self._credential and not self.transport.is_closing():
             self._credential = credential
             self._connections.belongs_to(self, credential)
 

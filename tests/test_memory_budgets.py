@@ -5,6 +5,8 @@ import re
 import resource
 import shutil
 import socket
+import sqlite3
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -401,6 +403,33 @@ def test_without_room_a_connection_is_told_so(start: Callable[..., Server]) -> N
             assert connection.is_closed()
         for connection in busy:
             assert connection.ask(b"}").status == 200
+
+
+def test_connections_that_end_before_their_answer_are_forgotten(start: Callable[..., Server]) -> None:
+    server = start()
+    say = graphql('mutation { addMessages(input: {sessionId: "s", messages: []}) { deduplicated } }')
+    upsert = graphql('mutation { upsertUser(input: {userId: "ada"}) { created } }')
+    blocker = sqlite3.connect(server.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    for odd in ({}, {"Expect": "100-continue"}):
+        for body in (say, upsert):
+            with Connection(server.port) as connection:
+                connection.send(request(body, SERVICE | odd))
+                time.sleep(0.05)
+                # Closed the hard way, so that the server notices at once.
+                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.1)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    server.client.close()
+    connections = server.app.endpoint.connections
+    end = time.monotonic() + 5
+    while time.monotonic() < end and (connections._owners or connections._owned or connections._due):  # pyright: ignore[reportPrivateUsage]
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert (connections._owners, connections._owned, connections._due) == ({}, {}, {})  # pyright: ignore[reportPrivateUsage]
+    budgets = server.app.endpoint.admissions
+    assert budgets.receiving.used == budgets.unsent.used == 0
 
 
 # The arithmetic
