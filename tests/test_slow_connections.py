@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -161,7 +162,7 @@ def test_hundreds_of_half_open_connections_are_gone_after_the_deadline(impatient
 @pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}, {"Connection": "close"}])
 def test_a_connection_whose_answer_is_not_read_is_cut(impatient: Process, headers: dict[str, str]) -> None:
     with unread(impatient, request(graphql(READ), headers)) as connection:
-        time.sleep(SOON)
+        time.sleep(2.5)
         received = b""
         with contextlib.suppress(OSError):
             received = connection.rest()
@@ -256,6 +257,15 @@ def test_a_body_is_not_waited_for_without_a_credential(
 # Stopping
 
 
+@pytest.fixture
+def filled(impatient: Process, tmp_path: Path) -> Path:
+    """A copy of the file that has the long session."""
+    path = tmp_path / "filled.db"
+    with contextlib.closing(sqlite3.connect(impatient.path)) as source, contextlib.closing(sqlite3.connect(path)) as to:
+        source.backup(to)
+    return path
+
+
 def stopped(process: Process) -> float:
     started = time.monotonic()
     os.kill(process.process.pid, signal.SIGTERM)
@@ -276,17 +286,17 @@ def test_half_sent_requests_do_not_delay_the_end(serve: Callable[..., Process]) 
         assert stopped(process) < 5
 
 
-def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(serve: Callable[..., Process]) -> None:
-    process = serve(env={"RECALLQL_ANSWER_TIMEOUT": "1"})
-    fill(process)
+def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(
+    serve: Callable[..., Process], filled: Path
+) -> None:
+    process = serve(path=filled, env={"RECALLQL_ANSWER_TIMEOUT": "1"})
     with unread(process, request(graphql(READ))):
         time.sleep(0.5)
         assert stopped(process) < 8
 
 
-def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Callable[..., Process]) -> None:
-    process = serve()
-    fill(process)
+def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Callable[..., Process], filled: Path) -> None:
+    process = serve(path=filled)
     received: list[Any] = []
     with unread(process, request(graphql(READ))) as connection:
         time.sleep(0.3)
