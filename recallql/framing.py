@@ -46,6 +46,9 @@ LONGEST_PIECE = 64 * 1024
 LEAST_PROGRESS = 16 * 1024
 """Bytes that a client has to take of an answer within the time for reading one, until all of it was sent."""
 
+WINDOW_SHARE = 0.25
+"""The part of the time for reading an answer after which progress counts: at first the client's system takes bytes."""
+
 UNREAD = read_head((), Sites(), post=False)
 """What answers go by when a head could not be read."""
 
@@ -85,8 +88,8 @@ class Framing(HttpToolsProtocol):
     _is_resuming = False
     _is_expecting = False
     """Whether the connection has a deadline."""
-    _unsent = 0
-    """Bytes of answers that the client had not taken when the deadline was set."""
+    _unsent: int | None = None
+    """Bytes of answers that the client had not taken when the deadline was set; None while it only may be buffering."""
     _answering = False
     """Whether an answer is under way that is not an ASGI application's."""
     _running: RequestResponseCycle | None = None
@@ -168,8 +171,8 @@ class Framing(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent = unread_bytes(self.transport)
-        self._expect(self._connections.answer_timeout)
+        self._unsent = None
+        self._expect(self._connections.answer_timeout * WINDOW_SHARE)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -349,11 +352,12 @@ class Framing(HttpToolsProtocol):
     def _check_progress(self) -> None:
         """Cuts the connection if its client does not read."""
         unsent = unread_bytes(self.transport)
-        if unsent > self._unsent - LEAST_PROGRESS:
+        if self._unsent is not None and unsent > self._unsent - LEAST_PROGRESS:
             self.transport.abort()
-        else:
-            self._unsent = unsent
-            self._expect(self._connections.answer_timeout)
+            return
+        used = WINDOW_SHARE if self._unsent is None else 0
+        self._unsent = unsent
+        self._expect(self._connections.answer_timeout * (1 - used))
 
     def _drop_unfinished(self) -> None:
         """A request whose body will not come is not answered; those before it are."""

@@ -22,7 +22,7 @@ from wire import HEAD, Connection, ask, body, chunked, found, graphql, mutation,
 KEY = "0123456789abcdef-a-key-of-the-test"
 CHUNKED = request(headers={"Transfer-Encoding": "chunked"})
 ODD = ask(1, {"Expect": "100-continue"}).removesuffix(body(1))
-QUICK = {"RECALLQL_HEAD_TIMEOUT": "0.6", "RECALLQL_BODY_TIMEOUT": "0.8", "RECALLQL_ANSWER_TIMEOUT": "1"}
+QUICK = {"RECALLQL_HEAD_TIMEOUT": "0.6", "RECALLQL_BODY_TIMEOUT": "0.8", "RECALLQL_ANSWER_TIMEOUT": "2"}
 SOON = 4.0
 """Seconds by which a deadline of `QUICK` has passed, also on a machine with much to do."""
 
@@ -54,11 +54,11 @@ def impatient(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     running.close()
 
 
-def unread(process: Api, data: bytes) -> Connection:
+def unread(process: Api, data: bytes, *, room: int = 32 * 1024) -> Connection:
     """A connection that has sent this, reads nothing, and has little room for what it is sent."""
     connection = Connection.__new__(Connection)
     connection.socket = socket.socket()
-    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     connection.socket.settimeout(10)
     connection.socket.connect(("127.0.0.1", process.port))
     connection._received = b""  # pyright: ignore[reportPrivateUsage]
@@ -162,7 +162,7 @@ def test_hundreds_of_half_open_connections_are_gone_after_the_deadline(impatient
 @pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}, {"Connection": "close"}])
 def test_a_connection_whose_answer_is_not_read_is_cut(impatient: Process, headers: dict[str, str]) -> None:
     with unread(impatient, request(graphql(READ), headers)) as connection:
-        time.sleep(2.5)
+        time.sleep(SOON + 0.5)
         received = b""
         with contextlib.suppress(OSError):
             received = connection.rest()
@@ -171,7 +171,7 @@ def test_a_connection_whose_answer_is_not_read_is_cut(impatient: Process, header
 
 @pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}])
 def test_a_client_that_reads_slowly_but_steadily_gets_its_answer(impatient: Process, headers: dict[str, str]) -> None:
-    with unread(impatient, request(graphql(READ), headers | {"Connection": "close"})) as connection:
+    with unread(impatient, request(graphql(READ), headers | {"Connection": "close"}), room=128 * 1024) as connection:
         received = b""
         started = time.monotonic()
         while piece := connection.socket.recv(512 * 1024):
