@@ -161,7 +161,7 @@ async def count_messages(read: Reader, session: Record) -> int:
 async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:
     """Deletes messages for good; their sequences stay, and the hashes of their own keys."""
     sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
-    await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=len(rows) > 100)
+    await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
         own = row["message_id"]
         await bury(write, session, row["sequence"], None if own is None else message_id_hash(own))

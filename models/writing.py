@@ -8,6 +8,12 @@ from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 from models.database import Transaction
 from models.statements import Record, Row, Statement
 
+SEARCHED = frozenset(("messages", "memories", "documents"))
+"""Tables whose texts have a full-text index, which an edit or a deletion changes at once."""
+
+LONG = 20_000
+"""Characters of a text that is edited or deleted in a thread."""
+
 
 @lru_cache(maxsize=64)
 def insertion(table: Table, row: type[Row] = Row) -> Statement:
@@ -52,8 +58,16 @@ async def update_row(write: Transaction, table: Table, row: Record, changes: dic
         return row
     kind = type(row) if isinstance(row, Row) else Row
     keys = {f"the_{column.name}": row[column.name] for column in table.primary_key}
-    return (await write.fetch(_update(table, kind, tuple(sorted(changes))), {**changes, **keys}))[0]
+    slowly = _is_long(table, row) or _is_long(table, changes)
+    statement = _update(table, kind, tuple(sorted(changes)))
+    return (await write.fetch(statement, {**changes, **keys}, slowly=slowly))[0]
 
 
 async def delete_row(write: Transaction, table: Table, row: Record) -> None:
-    await write.execute(_delete(table), {column.name: row[column.name] for column in table.primary_key})
+    keys = {column.name: row[column.name] for column in table.primary_key}
+    await write.execute(_delete(table), keys, slowly=_is_long(table, row))
+
+
+def _is_long(table: Table, row: Record) -> bool:
+    """Whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
+    return table.name in SEARCHED and "content" in row.keys() and len(row["content"]) > LONG  # noqa: SIM118

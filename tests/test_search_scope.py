@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from test_search import (
     DELETE_SESSION,
     ERASE,
     SEARCH,
+    UPDATE_MESSAGE,
     UPDATE_SESSION,
     add,
     assert_index_is_exact,
@@ -35,6 +37,7 @@ from models.database import connect
 from models.keys import lane_of, session_key, user_key
 from models.migrate import MIGRATIONS, migrate
 from models.search import COLLECTIONS
+from models.words import indexed
 from recallql.keys import create_key
 from recallql.settings import Settings
 
@@ -403,3 +406,43 @@ def test_long_texts_are_read_a_few_at_a_time(long_texts: Server) -> None:
         tracemalloc.stop()
     assert len(answer["search"]["edges"]) == 1
     assert peak < 16 * 2**20, "60 MB of texts were in memory at once"
+
+
+def test_long_texts_change_the_index_outside_the_event_loop(
+    migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def watched(text: str) -> str:
+        threads.append(threading.current_thread().name)
+        return indexed(text)
+
+    monkeypatch.setattr("models.database.indexed", watched)
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    server = Server(path)
+    try:
+        fill(path, "ada", ["Я люблю Москву и чай " * 25_000] * 2)
+        index_now(server)
+        (first, second) = (edge["node"]["id"] for edge in found(server, "чай", userId="ada"))
+        server.accepted(UPDATE_MESSAGE, id=first, content="une crème brûlée " * 50_000)
+        server.accepted(DELETE_MESSAGE, id=second)
+        assert len(threads) == 5
+        assert all(name.startswith("recallql-writer") for name in threads)
+        assert_index_is_exact(path)
+    finally:
+        server.close()
+
+
+def test_after_a_kill_the_background_catches_up(server: Server, serve: Any) -> None:
+    path = server.path.with_name("killed.db")
+    shutil.copyfile(server.path, path)
+    fill(path, "ada", [f"zebra {number}" for number in range(6000)])
+    running = serve(path=path)
+    # What an import that was killed has left waiting is found at once, and indexed soon.
+    assert len(found(running, "zebra")) == 100
+    deadline = time.monotonic() + 30
+    while waiting(running) > COLLECTIONS["MESSAGES"].late and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert waiting(running) <= COLLECTIONS["MESSAGES"].late
+    assert len(found(running, "zebra")) == 100
