@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench recall scale schema format playground lock clean
+.PHONY: setup serve test check bench recall scale crowd schema format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -43,6 +43,10 @@ recall: setup
 # large file has to be filled; then SCALE=--reuse keeps it.
 scale: setup
 	$(BIN)/python -m benchmarks.scale $(SCALE)
+
+# What callers do to one another: one user's worst requests, memory, erasures in a crowd, search beside others.
+crowd: setup
+	$(BIN)/python -m benchmarks.crowd $(CROWD)
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql

@@ -23,7 +23,7 @@ class Server:
 
     def __init__(self, name: str, command: str, database: Path, folder: Path, *, synchronous: str) -> None:
         self.name = name
-        self.port = _free_port()
+        self.port = free_port()
         self._log = folder / f"{name}.log"
         copy = Path(shutil.copy(database, folder / f"{name}.db"))
         argv = command.format(port=self.port, database=copy, database_url=f"sqlite:///{copy}")
@@ -99,7 +99,7 @@ class Server:
 
     def memory(self) -> float:
         """MiB that its processes hold (RSS)."""
-        return sum(_resident(pid) for pid in _tree(self._process.pid)) / 1024
+        return sum(resident(pid) for pid in _tree(self._process.pid)) / 1024
 
 
 def _tree(pid: int) -> list[int]:
@@ -116,12 +116,12 @@ def _cpu_clock(pid: int) -> int:
     return ~pid << 3 | 2
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
