@@ -31,8 +31,8 @@ def fill(ask: Callable[[str, dict[str, Any]], Any]) -> None:
     for _ in range(LARGE_MESSAGES // 5):
         add(LARGE, [{"role": "USER", "content": text}] * 5)
     odd = [{"n": number} for number in range(LIST_LENGTH)]
-    for _ in range(LIST_ROWS // 50):
-        add(LISTS, [{"role": "USER", "content": "a list", "metadata": {"list": odd}}] * 50)
+    for _ in range(LIST_ROWS // 20):
+        add(LISTS, [{"role": "USER", "content": "a list", "metadata": {"list": odd}}] * 20)
     for session in range(MANY_SESSIONS):
         said = [{"role": "USER", "content": f"turn {turn} of many " + "word " * 30} for turn in range(MESSAGES_EACH)]
         add(f"session-{session}", said)
