@@ -147,7 +147,8 @@ def least_size(value: Any, most: int) -> int:
         elif isinstance(item, list | tuple):
             waiting.extend(item)
         elif isinstance(item, orjson.Fragment):
-            size += len(item.contents)
+            # It does not tell its size otherwise.
+            size += len(orjson.dumps(item))
     return size
 
 

@@ -358,6 +358,24 @@ def test_the_largest_answer_is_a_setting(start: Callable[..., Server]) -> None:
     assert answer.codes() == ["PAYLOAD_TOO_LARGE"]
 
 
+def test_metadata_counts_each_time_that_it_stands_in_an_answer(start: Callable[..., Server]) -> None:
+    server = start(max_answer_bytes=8 * MEBIBYTE)
+    add = """mutation ($m: [MessageInput!]!) {
+      addMessages(input: {sessionId: "long", messages: $m}) { userErrors { code } } }"""
+    messages = [{"role": "USER", "content": "x", "metadata": {"text": "y" * 60_000}} for _ in range(10)]
+    assert ask_once(server, SERVICE, graphql(add, m=messages)).json() == {"data": {"addMessages": {"userErrors": []}}}
+    for times, refused in ((1, False), (200, True)):
+        aliases = " ".join(f"m{number}: metadata" for number in range(times))
+        query = graphql(f'{{ session(sessionId: "long") {{ messages(first: 10) {{ nodes {{ {aliases} }} }} }} }}')
+        answer = ask_once(server, SERVICE, query)
+        assert answer.status == 200
+        if refused:
+            assert answer.codes() == ["PAYLOAD_TOO_LARGE"]
+        else:
+            nodes = answer.json()["data"]["session"]["messages"]["nodes"]
+            assert nodes == [{"m0": {"text": "y" * 60_000}}] * 10
+
+
 # Connections
 
 
