@@ -52,7 +52,8 @@ def words(text: str) -> list[str]:
 
 def folded(text: str) -> str:
     """A text in small letters without accents: every word of it stands there as it is found."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    # A capital of mathematics has no small letter of its own: it becomes a plain capital first.
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFC", _marks.sub("", plain))
 
 
