@@ -98,10 +98,13 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     Raises `RuntimeError` when a look-up afterwards finds something left, which undoes all of it.
     """
     values = {**scope.values, "user": user["key"]}
-    counted = {name: (await write.fetch(statement, values))[0]["count"] for name, statement in _counts.items()}
-    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values)])
+    counted = {
+        name: (await write.fetch(statement, values, slowly=True))[0]["count"] for name, statement in _counts.items()
+    }
+    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values, slowly=True)])
     own_rows = [
-        (left, Parents([row["key"] for row in await write.fetch(keys, values)]).values) for keys, left in _left_of_rows
+        (left, Parents([row["key"] for row in await write.fetch(keys, values, slowly=True)]).values)
+        for keys, left in _left_of_rows
     ]
     await forget_sources(write, "user", values)
     for statement in _erase:
@@ -112,7 +115,7 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     looked_up = [(statement, values) for statement in _left_of_user] + own_rows
     looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]
     for statement, bound in looked_up:
-        if (await write.fetch(statement, bound))[0]["count"]:
+        if (await write.fetch(statement, bound, slowly=True))[0]["count"]:
             raise RuntimeError(f"the erasure left rows behind: {statement.text}")
     return erasure
 

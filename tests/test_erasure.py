@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, Api, Process, Server, raw_bytes
 
+from models.database import Transaction
 from models.keys import user_key
 from models.migrate import MIGRATIONS, backups_of, migrate
 from models.search import MESSAGES, bring_up_to_date
@@ -363,6 +364,22 @@ def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Calla
     wait_until(lambda: not in_files(server.path, word), "the bytes are still there")
     wait_until(lambda: ready(server)["waiting"] == 0, "it still says that bytes wait")
     assert in_files(server.path, "rareword")
+
+
+def test_an_erasure_counts_what_a_user_has_off_the_event_loop(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(server, "ada", "word")
+    threads: dict[str, str] = {}
+    read = Transaction._rows
+
+    def rows(self: Transaction, statement: Any, values: Any) -> list[Any]:
+        if "count(*)" in statement.text and "removals" not in statement.text:
+            threads[statement.text] = threading.current_thread().name
+        return read(self, statement, values)
+
+    monkeypatch.setattr(Transaction, "_rows", rows)
+    erase(server, "ada")
+    assert len(threads) > 10
+    assert all(name.startswith("recallql-writer") for name in threads.values()), threads
 
 
 def test_a_purge_of_a_long_session_lets_others_write(server: Server) -> None:
