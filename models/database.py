@@ -219,6 +219,8 @@ class Database:
 
     def move_log(self) -> None:
         """Moves what it can of the write-ahead log into the file, without a lock that others wait for."""
+        # A connection to a place where the file is no longer would make another one there.
+        self.health.check_place()
         with closing(connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 

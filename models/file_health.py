@@ -190,6 +190,7 @@ class FileHealth:
         """Whether the check came to its end."""
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
+        self.check_place()
         try:
             with closing(sqlite3.connect(self._path, timeout=1, check_same_thread=False)) as connection:
                 self._whole = connection

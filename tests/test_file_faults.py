@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Api, Process, Server
 
+from models.errors import Unavailable
+
 ERRORS = "userErrors { code message path }"
 CREATE = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ userId }} {ERRORS} }} }}"
 ADD = f"mutation ($input: AddMessagesInput!) {{ addMessages(input: $input) {{ session {{ id }} {ERRORS} }} }}"
@@ -96,6 +98,15 @@ def test_nothing_is_written_once_the_file_is_another(
     assert running.graphql(COUNT)["users"]["totalCount"] == 1, "a refused write is there"
     assert running.client.get(f"{running.base}/health").status_code == 200
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_no_background_task_makes_a_file_in_the_place_of_one_that_was_moved(running: Server) -> None:
+    move(running.path)
+    database = running.app.state.database
+    for work in (database.move_log, database.health._check_whole):
+        with pytest.raises(Unavailable, match="moved"):
+            work()
+    assert not running.path.exists()
 
 
 def test_a_server_does_not_go_on_with_another_file_in_the_place(running: Server, migrated_file: Path) -> None:
