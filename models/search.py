@@ -4,9 +4,11 @@ Scope and filters are part of every statement, so that what others wrote never t
 All that is SQLite's own about searching is in `models/word_index.py`, `models/words.py` and the migrations.
 """
 
+from asyncio import gather
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from sys import maxsize
 from typing import Any
 
 from sqlalchemy import (
@@ -48,6 +50,9 @@ from models.word_index import (
     project_in_index,
     put_some,
 )
+
+STEPS = 64
+"""Steps of indexing, at most, that are taken together."""
 
 NEAR = 2
 """Turns before and after a message that are read along with it."""
@@ -439,5 +444,9 @@ def index_progress(read: Reader, collection: Collection) -> Progress:
 async def bring_up_to_date(database: Database, collection: Collection, *, late: int | None = None) -> None:
     """Puts the newer rows into the index, step by step, until no more than `late` wait."""
     late = collection.late if late is None else late
-    while progress(database.reader, collection.name).waiting > late:
-        await put_some(database, collection.name)
+    steps, before = 1, maxsize
+    while (waiting := progress(database.reader, collection.name).waiting) > late:
+        # Where others write faster than single steps follow, several steps share a transaction with what they write.
+        steps = min(2 * steps, STEPS) if waiting > before else max(1, steps // 2)
+        before = waiting
+        await gather(*(put_some(database, collection.name) for _ in range(steps)))

@@ -25,12 +25,15 @@ from models.search import (
 from models.users import users_by_key
 from models.word_index import COMMON, HIGHEST, LOWEST, RARE, Bound, Look, Term, count_words, part_of, project_in_index
 from resolvers.context import Context
-from resolvers.gathering import Gathering, Row, Tail
+from resolvers.gathering import Gathering, Row, Tail, outgrown
 from resolvers.questions import Question
 from resolvers.users import display_name
 
 GATHERED = 10_000
 """Texts that hold the rarest words of a question, about, of which the first windows are made."""
+
+RECALLED = 10_000
+"""Candidates of a window that a cursor names, at most; it had fewer by far before others were written."""
 
 PRECISION = 1_000_000
 """The parts that the weight of a word is cut into: whole numbers add up to the same in any order."""
@@ -130,10 +133,12 @@ class Source:
     async def _read_window(self, window: Window, look: Look) -> Found:
         place = self.context.read, self.context.scope
         end = LOWEST if window.is_common else COMMON
-        limit = self.collection.chosen if window.last is None else -1
+        limit = self.collection.chosen if window.last is None else RECALLED + 1
         chosen = await candidates(*place, self.collection, self.within, look, window.first, window.last or end, limit)
         if window.last is None:
             window = replace(window, last=chosen[-1] if len(chosen) == limit else end)
+        if len(chosen) > RECALLED:
+            raise outgrown()
         numbers, found_before = [bound.number for bound in chosen], set[int]()
         if self.collection.has_neighbours:
             numbers = await around(*place, self.within, numbers)

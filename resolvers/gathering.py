@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from models.allowance import Allowance
+from resolvers.errors import BadInput
 from resolvers.questions import Question
 from resolvers.ranking import Turn, occurrences, turn_of
 
@@ -12,6 +13,15 @@ INLINE, INLINE_LENGTH = 200, 50_000
 
 TOGETHER = 1_000_000
 """Characters of texts that are looked through together, about, and in memory at once; or one longer text."""
+
+
+MOST = 50_000
+"""Texts that are ranked together, at most: what is kept of each takes about a kilobyte."""
+
+
+def outgrown() -> BadInput:
+    """The answer to a cursor of a page whose texts have become too many to be ranked together."""
+    return BadInput("Too much was written since the page that `after` belongs to; start again without `after`.")
 
 
 class Row(NamedTuple):
@@ -37,6 +47,8 @@ class Gathering:
 
     def receive(self, values: tuple[Any, ...]) -> None:
         self._allowance.check()
+        if len(self._rows) == MOST:
+            raise outgrown()
         number, place, position, role, name, owner, text, created_at, passes = values
         turn = turn_of(text, self._question, place, position, speaker=name or None, role=role, created_at=created_at)
         # A user's message without a name is the user's own.

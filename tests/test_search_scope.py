@@ -7,10 +7,14 @@ import shutil
 import sqlite3
 import threading
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import crc32
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from conftest import Server
 from test_search import (
@@ -37,9 +41,13 @@ from models.database import connect
 from models.keys import lane_of, session_key, user_key
 from models.migrate import MIGRATIONS, migrate
 from models.search import COLLECTIONS
+from models.word_index import HIGHEST, LOWEST
 from models.words import indexed
 from recallql.keys import create_key
 from recallql.settings import Settings
+from resolvers.results import Asked
+
+SAY = "addMessages(input: $input) { userErrors { message } }"
 
 MANY = 10_400
 """What another user writes afterwards: more than the index names of a word in one go."""
@@ -277,6 +285,22 @@ def test_a_session_that_is_attached_later_is_searched_with_its_user(
     assert_index_is_exact(server.path)
 
 
+def test_a_cursor_cannot_have_a_large_scope_ranked_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resolvers.candidates.RECALLED", 300)
+    monkeypatch.setattr("resolvers.gathering.MOST", 1500)
+    fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
+    index_now(server)
+    asked = {"asked": "zebra", "userId": "ada", "scope": ["MESSAGES"]}
+    cursor = found(server, "zebra", userId="ada", scope=["MESSAGES"])[0]["cursor"]
+    seed = Asked("zebra", ("MESSAGES",), "ada", None, None).seed
+    position = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[4:])
+    for window in (None, [[0], *HIGHEST, *LOWEST]):
+        raw = orjson.dumps([*position[:5], [window], *position[6:]])
+        forged = urlsafe_b64encode(crc32(raw, seed).to_bytes(4, "big") + raw).rstrip(b"=").decode()
+        (error,) = server.errors(SEARCH, **asked, after=forged)
+        assert (error["extensions"]["code"], "start again" in error["message"]) == ("BAD_USER_INPUT", True), error
+
+
 def test_the_index_forgets_what_is_deleted_on_every_way(server: Server) -> None:
     server.accepted(CREATE_USER, userId="ada", documents=[{"title": "zebra", "content": "x"}])
     for session in ("softly", "permanently", "recreated", "erased", "upserted"):
@@ -346,6 +370,23 @@ def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
     assert waiting(server) <= sum(each.late for each in COLLECTIONS.values())
     assert_index_is_exact(server.path)
     assert len(found(server, "zebra")) == 100
+
+
+def test_indexing_keeps_up_with_clients_that_write_all_the_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.word_index.STEP_ROWS", 32)
+    monkeypatch.setitem(vars(COLLECTIONS["MESSAGES"]), "late", 32)
+    query = f"mutation ($input: AddMessagesInput!) {{ {' '.join(f'a{n}: {SAY}' for n in range(4))} }}"
+
+    def write(client: int) -> None:
+        for _ in range(5):
+            said = [{"role": "USER", "content": "zebra"}] * 100
+            server.graphql(query, input={"sessionId": f"s{client}", "messages": said, "formMemories": False})
+
+    with ThreadPoolExecutor(6) as clients:
+        list(clients.map(write, range(6)))
+    assert waiting(server) < 6000, "of 12,000 messages more than half wait"
 
 
 def test_a_search_that_cannot_finish_is_an_error_and_no_shorter_list(migrated_file: Path, tmp_path: Path) -> None:
