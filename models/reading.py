@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.allowance import SHARE, Allowance, Heavy
 from models.containment import json_contains
-from models.errors import TookTooLong
+from models.errors import TookTooLong, TooLarge
 from models.file_health import FileHealth
 from models.statements import Record, Statement
 from models.threads import Threads
@@ -29,7 +29,7 @@ STEPS_BETWEEN_LOOKS = 50_000
 ROWS_TOGETHER = 16
 """Rows with long texts that are read before their bytes are counted."""
 
-HEAVY = 4
+HEAVY = 2
 """Requests that may hold many bytes of rows at the same time."""
 
 
@@ -59,9 +59,13 @@ class ReadConnection:
                 return cursor.fetchall()
             return _counted(cursor, statement, allowance)
         except sqlite3.DatabaseError as error:
+            cursor.close()
             if self._is_over():
                 raise TookTooLong("This took too long; ask for less at once.") from None
             raise self._health.explain(error) from error
+        except (TooLarge, Heavy):
+            cursor.close()
+            raise
         finally:
             self._until = inf
 
@@ -86,7 +90,12 @@ def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance)
     while some:
         for place in statement.wide:
             size += sum(map(len, filter(None, map(itemgetter(place), some))))
-        allowance.has_bytes(size)
+        try:
+            allowance.has_bytes(size)
+        except (TooLarge, Heavy):
+            # The error keeps this frame, and would keep the rows in memory for as long as it lives.
+            rows, some = [], []
+            raise
         rows += some
         # Fewer rows than asked for are the last ones.
         some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []

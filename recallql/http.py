@@ -42,7 +42,7 @@ from resolvers.context import Context, threads_aside
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
-ROWS = 4
+ROWS = 2
 """Times the bytes of an answer that the rows may have which are read for it: not all of a text is answered."""
 
 HEADS = 1024

@@ -209,4 +209,4 @@ def test_rows_of_more_bytes_than_an_answer_may_have_are_not_read(start: Callable
     assert len(server.graphql(query, n=2)["session"]["messages"]["nodes"]) == 2
     answer = server.execute(query, n=14)
     assert answer["errors"][0]["extensions"]["code"] == "PAYLOAD_TOO_LARGE"
-    assert "4,194,304 bytes" in answer["errors"][0]["message"]
+    assert "2,097,152 bytes" in answer["errors"][0]["message"]
