@@ -29,6 +29,7 @@ from models.search import COLLECTIONS, bring_up_to_date
 
 FILE = ROOT / "build" / "scoped_search.db"
 SCOPES = {"million": 1_000_000, "hundred-thousand": 100_000, "ten-thousand": 10_000}
+PROJECT = "project"
 OTHERS, EACH, A_SESSION = 1_890, 1_000, 200
 RARITY = {"tenk": 10_000, "onek": 1_000, "hundred": 100, "ten": 10}
 """Words, and in how many messages of a million they stand."""
@@ -49,7 +50,7 @@ QUERY = """query Search($query: String!, $userId: String, $filter: SearchFilter,
 
 
 class Case(NamedTuple):
-    scope: str | None
+    scope: str
     words: tuple[str, ...]
     filter: str
 
@@ -57,11 +58,12 @@ class Case(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Search in scopes of many sizes beside others'.")
     parser.add_argument("-n", "--requests", type=int, default=100, help="of each case")
+    parser.add_argument("-s", "--scopes", type=lambda text: text.split(","), default=[*SCOPES, PROJECT], help="which")
     parser.add_argument("--reuse", action="store_true", help="keep the file that was filled last time")
     options = parser.parse_args()
     if not (options.reuse and FILE.exists()):
         fill(FILE)
-    print_results(options.requests)
+    print_results(options.scopes, options.requests)
     return 0
 
 
@@ -153,8 +155,8 @@ def message_rows(key: bytes, size: int, dice: random.Random, cumulated: list[flo
         }
 
 
-def cases() -> Iterator[Case]:
-    for scope in (*SCOPES, None):
+def cases(scopes: list[str]) -> Iterator[Case]:
+    for scope in scopes:
         for words in (("tenk",), ("onek",), ("ten",), ("tenk", "onek", "word400")):
             for filter in FILTERS:
                 yield Case(scope, words, filter)
@@ -162,34 +164,42 @@ def cases() -> Iterator[Case]:
         yield Case(scope, ("ten", "word0"), "")
 
 
-def print_results(requests: int) -> None:
-    print("| Scope | Words | Filter | Found | p50, ms | p99, ms | First, ms |")
+def print_results(scopes: list[str], requests: int) -> None:
+    print("| Scope | Words | Filter | Results | p50, ms | p99, ms | CPU, ms |")
     print("|---|---|---|---|---|---|---|")
-    for case, found, times in measured(requests):
-        cuts = quantiles(times[1:], n=100)
-        scope = case.scope or "the project"
-        numbers = f"{cuts[49]:.1f} | {cuts[98]:.1f} | {times[0]:.0f}"
-        print(f"| {scope} | {' '.join(case.words)} | {case.filter} | {found} | {numbers} |", flush=True)
+    for case, found, times, cpu in measured(scopes, requests):
+        cuts = quantiles(times, n=100)
+        numbers = f"{found} | {cuts[49]:.0f} | {cuts[98]:.0f} | {cpu:.0f}"
+        print(f"| {case.scope} | {' '.join(case.words)} | {case.filter} | {numbers} |", flush=True)
 
 
-def measured(requests: int) -> Iterator[tuple[Case, int, list[float]]]:
-    """For each case how many results its first page has, and how long each request took in milliseconds."""
+def measured(scopes: list[str], requests: int) -> Iterator[tuple[Case, int, list[float], float]]:
+    """For each case how many results its first page has, how long each request took, and the processor's time for one
+    (all threads of the server), in milliseconds."""
     port = 18_431
     command = [sys.executable, "-m", "recallql", "serve", "--port", str(port), "--database-url", f"sqlite:///{FILE}"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "RECALLQL_EMBEDDINGS": "off"})
+    environment = {**os.environ, "RECALLQL_EMBEDDINGS": "off"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         connection = wait_for(port)
-        for case in cases():
+        for case in cases(scopes):
+            ask(connection, case)
             times: list[float] = []
-            found = 0
-            for _ in range(requests + 1):
+            found, before = 0, cpu_of(process.pid)
+            for _ in range(requests):
                 started = time.perf_counter()
                 found = ask(connection, case)
                 times.append(1000 * (time.perf_counter() - started))
-            yield case, found, times
+            yield case, found, times, 1000 * (cpu_of(process.pid) - before) / requests
     finally:
         process.terminate()
         process.wait()
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for(port: int) -> http.client.HTTPConnection:
@@ -207,7 +217,11 @@ def wait_for(port: int) -> http.client.HTTPConnection:
 
 
 def ask(connection: http.client.HTTPConnection, case: Case) -> int:
-    variables = {"query": " ".join(case.words), "userId": case.scope, "filter": FILTERS[case.filter] or None}
+    variables = {
+        "query": " ".join(case.words),
+        "userId": None if case.scope == PROJECT else case.scope,
+        "filter": FILTERS[case.filter] or None,
+    }
     body = json.dumps({"query": QUERY, "variables": variables})
     connection.request("POST", "/graphql", body, {"content-type": "application/json"})
     answer = json.loads(connection.getresponse().read())
