@@ -2,25 +2,20 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from sys import maxsize
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _nothing(_key: Any, _value: Any) -> int:
-    return 0
-
-
 class Cache(Generic[K, V]):
-    """At most `size` entries (a segmented LRU), and no more than `most` bytes by what `weigh` says of each.
+    """At most `size` entries (a segmented LRU), which take no more than `most` bytes by what `weigh` says of each.
 
     New ones are on trial in a fifth of it. One that is asked for again is kept with the others that were; of those the
-    least recently used goes back on trial. What an entry weighs may grow: `shrink` is called then.
+    least recently used goes back on trial.
     """
 
-    def __init__(self, size: int, *, most: int = maxsize, weigh: Callable[[K, V], int] = _nothing) -> None:
+    def __init__(self, size: int, *, most: int = 0, weigh: Callable[[K, V], int] | None = None) -> None:
         self._trial: OrderedDict[K, V] = OrderedDict()
         self._kept: OrderedDict[K, V] = OrderedDict()
         if size < 2:
@@ -29,14 +24,12 @@ class Cache(Generic[K, V]):
         self._most_kept = size - self._most_on_trial
         self._most = most
         self._weigh = weigh
+        self._weights: dict[K, int] = {}
+        self.weight = 0
+        """Bytes of all entries."""
 
     def __len__(self) -> int:
         return len(self._trial) + len(self._kept)
-
-    @property
-    def weight(self) -> int:
-        """Bytes of all entries."""
-        return sum(self._weigh(*entry) for part in (self._trial, self._kept) for entry in part.items())
 
     def get(self, key: K) -> V | None:
         value = self._kept.get(key)
@@ -55,17 +48,27 @@ class Cache(Generic[K, V]):
             self._kept[key] = value
         else:
             self._try(key, value)
-        if self._most < maxsize:
-            self.shrink()
+        self.update(key)
 
-    def shrink(self) -> None:
-        """Drops what has been on trial the longest, then what was used the longest time ago, until the rest fits."""
-        over = self.weight - self._most
-        for part in (self._trial, self._kept):
-            while over > 0 and part:
-                over -= self._weigh(*part.popitem(last=False))
+    def update(self, key: K) -> None:
+        """Weighs an entry again, which may have grown, and makes room for it.
+
+        What has been on trial the longest goes first, then what was used the longest time ago.
+        """
+        value = self._kept.get(key) or self._trial.get(key)
+        if self._weigh is None or value is None:
+            return
+        weight = self._weigh(key, value)
+        self.weight += weight - self._weights.get(key, 0)
+        self._weights[key] = weight
+        while self.weight > self._most:
+            self._drop(self._trial or self._kept)
 
     def _try(self, key: K, value: V) -> None:
         self._trial[key] = value
         if len(self._trial) > self._most_on_trial:
-            self._trial.popitem(last=False)
+            self._drop(self._trial)
+
+    def _drop(self, part: OrderedDict[K, V]) -> None:
+        key, _ = part.popitem(last=False)
+        self.weight -= self._weights.pop(key, 0)

@@ -7,6 +7,7 @@ their document; which of the two it is, is known before anything runs.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from sys import getsizeof
 from types import MappingProxyType
@@ -128,6 +129,7 @@ class _Document:
         self._schema = schema
         self._signatures: dict[str | None, Signature] = {}
         self.plans: Cache[tuple[Any, ...], Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
+        self.text = "" if document is None or document.loc is None else document.loc.source.body
         self._own_weight = ENTRY_BYTES + sum(len(error["message"]) + 500 for error in errors)
         if document is None or errors:
             return
@@ -143,6 +145,10 @@ class _Document:
     def weight(self) -> int:
         """Bytes that it takes in memory, with its plans, about."""
         return self._own_weight + self.plans.weight
+
+    def weigh(self, operation: OperationDefinitionNode, variables: Variables) -> None:
+        """Weighs the operation's plan for these variables again, of which more was compiled."""
+        self.plans.update((_name_of(operation), *map(variables.flag, self._flags)))
 
     def operation(self, name: str | None) -> OperationDefinitionNode | str:
         """The operation to run, or what is wrong with the choice."""
@@ -238,9 +244,9 @@ class Executor:
         query = self._query(request)
         if isinstance(query, Answer):
             return query
-        document = self._known(query, suggestions=suggestions) or await self._document(
-            query, context, suggestions=suggestions
-        )
+        document = self._documents.get(query)
+        if document is None:
+            document = await self._document(query, context, suggestions=suggestions)
         if document.errors:
             return Answer({"errors": list(document.errors)}, executed=False)
         operation = document.operation(request.operation_name)
@@ -249,11 +255,13 @@ class Executor:
         if operation.operation is OperationType.MUTATION and not mutations:
             raise MutationRefused
         if getattr(context, "is_large", False):
-            variables = await _aside(context, self._variables, document, operation, request, suggestions)
+            variables = await _aside(context, Variables, document.signature(operation), request.variables)
         else:
-            variables = self._variables(document, operation, request, suggestions)
-        if isinstance(variables, Answer):
-            return variables
+            variables = Variables(document.signature(operation), request.variables)
+        if variables.plain is None:
+            refused = await self._coerced(variables, request, context, suggestions=suggestions)
+            if refused is not None:
+                return refused
         cost = document.costs[_name_of(operation)].of(variables.sizes)
         if cost > self._limits.cost:
             answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
@@ -263,18 +271,17 @@ class Executor:
             answer.body["extensions"] = {"cost": {"requested": cost, "limit": self._limits.cost}}
         return answer
 
-    def _variables(
-        self, document: _Document, operation: OperationDefinitionNode, request: Request, suggestions: bool
-    ) -> Variables | Answer:
-        """The request's variables, or what is wrong with them."""
-        variables = Variables(document.signature(operation), request.variables)
+    async def _coerced(
+        self, variables: Variables, request: Request, context: Any, *, suggestions: bool
+    ) -> Answer | None:
+        """Has graphql-core coerce the variables; what it finds wrong with them."""
         most = self._limits.errors
-        if variables.plain is None:
-            wrong = variables.coerce(errors=most, suggestions=suggestions and self._introspection)
-            if isinstance(wrong, list):
-                formatted = [_formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]]
-                return Answer({"errors": formatted}, executed=False)
-        return variables
+        coerce = partial(variables.coerce, errors=most, suggestions=suggestions and self._introspection)
+        wrong = await _aside(context, coerce) if getattr(context, "is_large", False) else coerce()
+        if not isinstance(wrong, list):
+            return None
+        formatted = [_formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]]
+        return Answer({"errors": formatted}, executed=False)
 
     async def _run(
         self,
@@ -294,8 +301,8 @@ class Executor:
             data = await (run.mutation(plan) if is_mutation else run.query(plan))
         finally:
             if compiler.fields > compiled:
-                document.plans.shrink()
-                self._documents.shrink()
+                document.weigh(operation, variables)
+                self._documents.update(document.text)
         return self._answer(data, run.errors)
 
     async def _run_graphql_core(
@@ -324,11 +331,10 @@ class Executor:
             body["errors"] = [self._described(error) for error in errors[: self._limits.errors]]
         return Answer(body, executed=True)
 
-    def _known(self, query: str, *, suggestions: bool) -> _Document | None:
-        return self._documents.get(query) or self._refused.get((query, suggestions))
-
     async def _document(self, query: str, context: Any, *, suggestions: bool) -> _Document:
         """The document of a text that is read for the first time: a long one aside, once for all who ask for it."""
+        if (refused := self._refused.get((query, suggestions))) is not None:
+            return refused
         if len(query) <= LARGEST_AT_ONCE:
             return self._keep(query, suggestions, self._read(query, suggestions))
         key = query, suggestions

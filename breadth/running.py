@@ -4,6 +4,7 @@ Errors follow the specification: a failing field becomes null with its full path
 nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,9 @@ from breadth.plan import Field, Position, Selection
 from breadth.writer import Writer, serialise
 
 NULLED: Any = object()
+
+SLICE = 128
+"""Objects whose answers are written at a stretch, with the lists within them."""
 
 Path = Callable[[int], list[str | int]]
 """The path of the object or value at an index of its level; worked out for errors only."""
@@ -70,11 +74,22 @@ class Run:
             columns.append(column)
         if ordinary and len(self.errors) == before:
             try:
-                return writer.write(objects, *map(iter, columns))
+                return await self._write(writer, objects, columns)
             except Exception:  # noqa: S110 - as above
                 pass
         self._done.update(zip(writer.outside, columns, strict=True))
         return await self._select_with_care(selection, objects, path)
+
+    async def _write(self, writer: Writer, objects: Sequence[Any], columns: Sequence[list[Any]]) -> list[Any]:
+        """The answers of objects of which none is out of order; others have the event loop between the slices."""
+        outside = [*map(iter, columns)]
+        if len(objects) <= SLICE:
+            return writer.write(objects, *outside)
+        answers: list[Any] = []
+        for start in range(0, len(objects), SLICE):
+            answers += writer.write(objects[start : start + SLICE], *outside)
+            await asyncio.sleep(0)
+        return answers
 
     async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
         """The answers of a field for all its parents."""

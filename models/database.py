@@ -274,8 +274,10 @@ class Database:
         """Carries out operations in one transaction; for each what it returned, or the exception that undid it."""
         await self._begin()
         changes = self._writing.total_changes
+        pace = Allowance()
         answers: list[Any] = []
         for operation in operations:
+            await pace.rest()
             self._writing.execute("SAVEPOINT operation")
             try:
                 answers.append(await operation(self._transaction))

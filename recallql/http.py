@@ -245,8 +245,8 @@ class Endpoint:
             self._clock,
             viewer.scope,
             self._count_tokens,
-            encoder=self._embeddings.encoder,
-            asks_model=self._asks_model,
+            self._asks_model,
+            self._embeddings.encoder,
             allowance=Allowance(self._patience, ROWS * self._largest, admission.credential),
             threads=self._threads,
             is_large=size > INLINE_BODY,
@@ -263,7 +263,8 @@ class Endpoint:
         except MutationRefused:
             raise _not_allowed("A mutation needs POST.", b"POST") from None
         finally:
-            context.allowance.close()
+            if context.allowance.place is not None:
+                context.allowance.close()
         if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError
         if context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:

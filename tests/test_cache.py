@@ -76,7 +76,7 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
         assert "errors" not in answer.body, answer.body
 
     def kept() -> tuple[object, object]:
-        document = executor._known(HOT, suggestions=True)
+        document = executor._documents.get(HOT)
         assert document is not None
         (cached,) = {**document.plans._trial, **document.plans._kept}.values()
         return document, cached
@@ -104,7 +104,7 @@ def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
         asyncio.run(executor.execute(Request(query), None))
 
     ask(HOT)
-    hot = executor._known(HOT, suggestions=True)
+    hot = executor._documents.get(HOT)
     assert hot is not None
     for number in range(500):
         for query in (f"{{ nonsense{number} }}", f"{{ {number}", f"query A{number} {HOT} query B {HOT}"):
@@ -116,7 +116,7 @@ def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
         ask(query)
         assert query not in {**executor._documents._trial, **executor._documents._kept}
     assert len(executor._documents) == held
-    assert executor._known(HOT, suggestions=True) is hot
+    assert executor._documents.get(HOT) is hot
 
 
 # What is kept is bounded in bytes

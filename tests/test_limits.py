@@ -562,11 +562,11 @@ def test_what_is_refused_is_refused_again_without_another_look() -> None:
     executor = Executor(SCHEMA, describe, limits=DEFAULT)
     small = doubling(DOUBLING["aliases"], 60)
     asyncio.run(executor.execute(Request(small), None))
-    refused = executor._known(small, suggestions=True)
+    refused = executor._refused.get((small, True))
     assert refused is not None
     assert refused.errors[0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
     asyncio.run(executor.execute(Request(small), None))
-    assert executor._known(small, suggestions=True) is refused
+    assert executor._refused.get((small, True)) is refused
 
 
 # Documents that are wrong otherwise
