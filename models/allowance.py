@@ -23,7 +23,9 @@ class Heavy(Exception):
 
 
 class Allowance:
-    """What one request may still use. Without arguments there is no limit, as for a background task.
+    """The time and the bytes that one request may still use.
+
+    Without arguments there is no limit, as for a background task.
 
     It may work for so many `seconds`, until its `deadline` (a time of `monotonic`), and read so many `bytes` of rows
     for its answer. `credential` says who works: those that wait for a thread get one in turns (see `models.threads`).

@@ -131,7 +131,7 @@ class Clearing:
         self._thread.shutdown()
 
     def status(self) -> dict[str, Any]:
-        """How many removals wait for their bytes to leave the files, since when, and why if a reader holds them up."""
+        """The number of removals whose bytes still have to leave the files, since when, and the reason of a delay."""
         noted = self._noted()
         status: dict[str, Any] = {"waiting": noted["waiting"], "since": noted["since"] and f"{noted['since']}Z"}
         if noted["waiting"] and self._is_held:

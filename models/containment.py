@@ -14,7 +14,7 @@ Check = Callable[[], None]
 
 
 def contains(whole: Any, part: Any, check: Check = lambda: None) -> bool:
-    """Whether `whole` holds `part`: objects by key, lists as sets, scalars by value and JSON type."""
+    """Says whether `whole` holds `part`: objects by key, lists as sets, scalars by value and JSON type."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(key in whole and contains(whole[key], part[key], check) for key in part)
     if isinstance(part, list):
@@ -40,7 +40,7 @@ class _Nested:
         self._with: defaultdict[Hashable, set[int]] | None = None
 
     def hold(self, wanted: Any) -> bool:
-        """Whether one of them contains what is wanted."""
+        """Says whether one of them contains what is wanted."""
         for item in self._candidates(wanted):
             self._check()
             if contains(item, wanted, self._check):
@@ -61,7 +61,7 @@ class _Nested:
 
 
 def _marks(value: Any, path: Hashable = None) -> Iterator[Hashable]:
-    """What a value must have as well that contains this one: each of its scalars, with the keys that lead there."""
+    """Yields each scalar of a value with the keys that lead to it: what contains the value has all of them too."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _marks(item, (path, key))

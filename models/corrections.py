@@ -45,7 +45,7 @@ _corrections = [
 
 
 async def are_times_ahead(read: Reader, soon: str) -> bool:
-    """Whether a job waits for, or something was deleted at, a time after `soon`."""
+    """Says whether a job waits for a time after `soon`, or something was deleted at one."""
     for look in _looks:
         if await read.fetch(look, {"soon": soon}, slowly=True):
             return True

@@ -65,7 +65,7 @@ def read_edges(connection: sqlite3.Connection) -> None:
 
 
 def find_damage(connection: sqlite3.Connection, seconds: float) -> str | None:
-    """What is wrong with the pages of a file, as far as so many seconds suffice; None when nothing was found."""
+    """The damage of a file's pages that is found within so many seconds; None when none was found."""
     timer = Timer(seconds, connection.interrupt)
     timer.start()
     try:
@@ -103,7 +103,7 @@ def problem_of(error: sqlite3.Error, path: Path) -> str:
 
 
 class FileHealth:
-    """What one process knows of the file that it has open."""
+    """The knowledge of one process about the file that it has open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -113,7 +113,7 @@ class FileHealth:
         self._whole: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-health")
         self.write_failed = False
-        """Whether the disk refused a write, and no large one has succeeded since."""
+        """True once the disk has refused a write, until a large one succeeds."""
 
     def watch(self, connection: sqlite3.Connection) -> None:
         """Remembers which files a connection has open: the database and its write-ahead log."""
@@ -130,7 +130,7 @@ class FileHealth:
                 raise Unavailable(MOVED)
 
     def explain(self, error: sqlite3.Error) -> DataError:
-        """What a client may know of a database error; the log has the rest, but no text that is stored."""
+        """Turns a database error into what a client may know. The log gets the rest, but no text that is stored."""
         name = getattr(error, "sqlite_errorname", "")
         not_text = _not_text.match(str(error))
         if not_text is not None:
@@ -187,7 +187,7 @@ class FileHealth:
             thread.shutdown(wait=False)
 
     def _check_whole(self) -> bool:
-        """Whether the check came to its end."""
+        """Checks all pages; False when it was interrupted."""
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
         self.check_place()

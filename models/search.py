@@ -1,4 +1,4 @@
-"""What search reads: the texts of a scope, all of them where they are few, else those that the full-text index names.
+"""Reads for search: the texts of a scope, all of them if they are few, else those that the full-text index names.
 
 Scope and filters are part of every statement, so that what others wrote never takes the place of what is looked for.
 All that is SQLite's own about searching is in `models/word_index.py`, `models/words.py` and the migrations.
@@ -83,7 +83,7 @@ class Collection:
 
     @property
     def has_neighbours(self) -> bool:
-        """Whether what stands around a text is found with it."""
+        """True for messages: those before and after a match are found with it."""
         return self.table is messages
 
     def is_of(self, row: Mapping[str, Any]) -> bool:
@@ -175,7 +175,7 @@ def _conditions(collection: Collection, whose: tuple[str, ...]) -> list[ColumnEl
 
 
 def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bool]:
-    """Whether a row is of the user and of the session; or a document, of the user or of the agent."""
+    """The condition that a row is of the user and of the session, or a document of the user or of the agent."""
     if collection is DOCUMENTS:
         return or_(*(documents.c[f"{name}_key"] == bindparam(name, type_=LargeBinary) for name in whose))
     owner = sessions if collection is MESSAGES else collection.table
@@ -184,8 +184,10 @@ def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bo
 
 
 def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
-    """What scoring needs of each row, the same for every kind (see `resolvers.gathering`); `passes` says whether it may
-    be a result."""
+    """Selects the columns that scoring needs, the same for every kind (see `resolvers.gathering`).
+
+    `passes` says whether a row may be a result.
+    """
     table = collection.table
     passes = and_(*(collection.filters[name](table) for name in given)) if given else literal_column("1")
     is_message = collection is MESSAGES
@@ -205,8 +207,10 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much there is to search: about how many texts, whether so few that all are read, and in which lanes of the
-    index they stand (None: in any of the project's)."""
+    """The size of a scope: about how many texts it has, and whether these are so few that all are read.
+
+    `lanes` are those of the index that the texts stand in; None for all lanes of the project.
+    """
 
     count: int
     is_small: bool
@@ -237,7 +241,7 @@ _project_size = Statement(
 
 @lru_cache(maxsize=16)
 def _few(collection: Collection, whose: tuple[str, ...]) -> Statement:
-    """How many there are, up to a limit; what is deleted is counted too."""
+    """Counts the rows, up to a limit, deleted ones included."""
     # Of a user's memories those of one session are found by the session.
     narrow = whose[-1:] if collection is MEMORIES else whose
     belongs = _belongs(collection, narrow) if whose else in_project(collection.table)
@@ -280,7 +284,7 @@ async def _extent_of_project(read: Reader, scope: Scope, collection: Collection)
 
 
 Receive = Callable[[tuple[Any, ...]], None]
-"""What is given each row in turn, in the thread that reads, so that all the texts are never in memory together."""
+"""A function that takes each row in turn, in the thread that reads: the texts are never in memory together."""
 
 
 @lru_cache(maxsize=256)

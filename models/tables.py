@@ -105,7 +105,8 @@ class Agent(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted.
 
-    `lane` says where the full-text index has its messages (see `models.word_index`); it never changes.
+    `lane` says where the full-text index has its messages (see `models.word_index`). It changes only while there are
+    none.
     """
 
     __tablename__ = "sessions"

@@ -82,7 +82,7 @@ class Threads:
         self._turns = Turns(count)
 
     async def run(self, allowance: Allowance, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function gives, in a thread. It does not start once the request has ended.
+        """Calls a function in a thread, and gives what it returns. It does not start once the request has ended.
 
         When nobody waits for it any more the request has ended (`Allowance.end`). The thread stays taken until the
         function has really returned.

@@ -23,7 +23,7 @@ from models.statements import Record, Statement
 
 NUMBER_BITS = 31
 LANE, PROJECT = 2**NUMBER_BITS, 2 ** (NUMBER_BITS + LANE_BITS)
-"""How many numbers a lane spans, and a project."""
+"""The count of numbers in a lane, and in a project."""
 
 PROJECTS = 2**14
 """Projects whose texts stand apart in the index; what is found in further ones shares statistics of words."""
@@ -39,7 +39,7 @@ COUNTED = 100_000
 """Rows with a word that are counted, at most; beyond that its weight hardly changes."""
 
 RARE = 2**40
-"""What the worth of a row is above, where the row holds a rare word of the question (see `Term`)."""
+"""A row that holds a rare word of the question is worth more than this, and any other row less (see `Term`)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Progress(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """How many rows wait, about."""
+        """The number of rows that wait, about."""
         return self.newest - self.through
 
 
@@ -255,8 +255,10 @@ HIGHEST, COMMON, LOWEST = Bound(2 * RARE, 0), Bound(RARE, 0), Bound(0, 0)
 
 @dataclass(frozen=True)
 class Look:
-    """What is looked up: terms in a part of the index, up to the row `through`; and what was found in the rows above
-    that, by number: worth, and the base of its terms (see `Term`)."""
+    """A look into the index for terms, in a part of it and up to the row `through`.
+
+    `tail` has the rows above that which hold a term: their number, worth, and the base of their terms (see `Term`).
+    """
 
     terms: Sequence[Term]
     part: Part
@@ -299,7 +301,7 @@ def hits(table: str) -> Subquery:
 
 
 def between_bounds(first: Bound, last: Bound) -> Record:
-    """What `hits` is told of its bounds; the first is not included."""
+    """The parameters that `hits` takes for its bounds; the first bound is not included."""
     return {
         "from_worth": first.worth,
         "from_number": first.number,

@@ -50,7 +50,7 @@ class Window:
 
     @property
     def is_common(self) -> bool:
-        """Whether its candidates hold no rare term."""
+        """True if its candidates hold no rare term."""
         return self.first.worth <= RARE
 
     def following(self, terms: int) -> "Window | None":
@@ -171,7 +171,7 @@ class Source:
 
 
 def _weighed(look: Look, tail: Tail, window: Window, weights: Sequence[float]) -> Look:
-    """What is looked up for a window: until the rare terms are done with, these alone."""
+    """The look for a window: for the rare terms alone, until all that hold one are found."""
     terms: list[Term] = []
     late: dict[int, tuple[int, int]] = {}
     for place, (term, weight) in enumerate(zip(look.terms, weights, strict=True)):

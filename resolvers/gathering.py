@@ -67,7 +67,7 @@ class Gathering:
 
     @property
     def is_small(self) -> bool:
-        """Whether the rest takes no time worth a thread."""
+        """True if the rest takes so little time that it needs no thread."""
         return len(self._rows) <= INLINE and self._size <= INLINE_LENGTH
 
     @property

@@ -46,7 +46,7 @@ class Asked:
 
     @cached_property
     def seed(self) -> int:
-        """What a cursor of this search is checked with."""
+        """A number that the cursors of this search are checked with."""
         asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
         identity = json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")
         return int.from_bytes(blake2b(identity, digest_size=4).digest(), "big")

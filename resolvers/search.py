@@ -122,7 +122,7 @@ class Search:
         return results
 
     async def _ranked(self) -> list[Place]:
-        """What is found in the windows where the search stands, best first; afterwards their bounds are known."""
+        """Ranks the windows where the search stands, best first; afterwards their bounds are known."""
         position = self._position
         weights = self._statistics.weights()
         found = [
@@ -154,7 +154,7 @@ class Search:
     async def _closeness(
         self, model: str, found: Sequence[Found], vectors: QuestionVectors
     ) -> tuple[Statistics, list[list[float]] | None]:
-        """How near each turn comes to the question, by what is usual: among these, or when the first page was scored.
+        """Measures how near each turn comes to the question, against the usual: of these turns, or of the first page.
 
         None when no turn has vectors yet.
         """

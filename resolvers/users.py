@@ -193,4 +193,4 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
 async def _as_it_is_by_now(context: Context, erasure: Record) -> Record:
     """The same erasure with its `files_cleared_at`; as it was, if the key was erased once more meanwhile."""
     newer = await erasure_of(context.read, erasure["key"])
-    return newer if newer is not None and newer["erased_at"] == erasure["erased_at"] else erasure
+    return newer if newer is not None and newer["generation"] == erasure["generation"] else erasure
