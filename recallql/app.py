@@ -19,6 +19,7 @@ from models.database import Database, path_of
 from models.errors import DataError
 from models.migrate import backups_of, migrate
 from recallql import __version__
+from recallql.allocator import return_large_blocks
 from recallql.credentials import Credentials
 from recallql.embeddings import Embeddings
 from recallql.errors import describe
@@ -166,6 +167,7 @@ def from_environment() -> Application:
     """The application of a worker process: its settings come from the environment."""
     settings = Settings()  # pyright: ignore[reportCallIssue]
     configure_logs(settings)
+    return_large_blocks()
     app = create_app(settings)
     # What is loaded by now stays; and answers are many small objects without cycles, which need no frequent search.
     gc.collect()
