@@ -51,6 +51,8 @@ class ReadConnection:
         cursor = self.sqlite.cursor()
         cursor.row_factory = statement.row
         try:
+            if statement.spills:
+                self.sqlite.execute("PRAGMA temp_store = FILE")
             cursor.execute(statement.text, values)
             if not statement.wide:
                 return cursor.fetchall()
@@ -68,6 +70,8 @@ class ReadConnection:
             raise
         finally:
             self._until = inf
+            if statement.spills:
+                self.sqlite.execute("PRAGMA temp_store = MEMORY")
 
     def _is_over(self) -> bool:
         now = monotonic()

@@ -378,7 +378,9 @@ def _candidates(collection: Collection, whose: tuple[str, ...], given: tuple[str
         )
     else:
         conditions += [collection.filters[name](collection.table) for name in given]
-    return Statement(select(hit.c.number, hit.c.worth).select_from(joined).where(*conditions).limit(_limit))
+    return Statement(
+        select(hit.c.number, hit.c.worth).select_from(joined).where(*conditions).limit(_limit), spills=True
+    )
 
 
 async def candidates(
@@ -430,7 +432,9 @@ def _near_better(whose: tuple[str, ...]) -> Statement:
         *_conditions(MESSAGES, whose),
     ]
     joined = CrossJoin(CrossJoin(CrossJoin(CrossJoin(_numbers, own), sessions), messages), hit)
-    return Statement(select(_numbers.c.value.label("number")).distinct().select_from(joined).where(*conditions))
+    return Statement(
+        select(_numbers.c.value.label("number")).distinct().select_from(joined).where(*conditions), spills=True
+    )
 
 
 async def near_better(

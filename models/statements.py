@@ -42,10 +42,11 @@ class Statement:
     """The text of a statement, what its rows are, and the values that were written into it.
 
     `wide` are the places of columns with long texts, in rows that objects of an answer are made of. `single` says that
-    there is one row at most. `upkeep` says that it belongs to no request.
+    there is one row at most. `upkeep` says that it belongs to no request. `spills` says that it may sort millions of
+    numbers, which it does in temporary files beyond 16 MB; nothing else of it may get there.
     """
 
-    __slots__ = ("defaults", "row", "single", "text", "upkeep", "wide")
+    __slots__ = ("defaults", "row", "single", "spills", "text", "upkeep", "wide")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Statement:
         *,
         single: bool = False,
         upkeep: bool = False,
+        spills: bool = False,
     ) -> None:
         compiled = clause.compile(dialect=_dialect)  # pyright: ignore[reportAttributeAccessIssue]
         self.text = str(compiled)
@@ -63,6 +65,7 @@ class Statement:
         self.row: Any = row
         self.single = single
         self.upkeep = upkeep
+        self.spills = spills
         columns = getattr(clause, "selected_columns", ()) if row.noun else ()
         self.wide = [place for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 
@@ -73,7 +76,7 @@ class Statement:
         """
         copy: Statement = object.__new__(Statement)
         copy.text, copy.defaults, copy.upkeep = self.text, self.defaults, self.upkeep
-        copy.single, copy.wide = False, []
+        copy.single, copy.spills, copy.wide = False, self.spills, []
         copy.row = lambda _, values: receive(values)
         return copy
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import resource
 import shutil
 import sqlite3
 import threading
@@ -487,3 +488,28 @@ def test_after_a_kill_the_background_catches_up(server: Server, serve: Any) -> N
         time.sleep(0.1)
     assert waiting(running) <= COLLECTIONS["MESSAGES"].late
     assert len(found(running, "zebra")) == 100
+
+
+def resident() -> int:
+    """The bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_a_question_of_many_common_words_takes_little_memory(server: Server) -> None:
+    common = "alpha bravo carbon delta engine forest garden harbor island jungle kettle ladder"
+    fill(server.path, "ada", [common] * 100_000 + [f"zebra {common}"] * 20)
+    index_now(server)
+    before, peak, is_done = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not is_done.wait(0.005):
+            peak = max(peak, resident())
+
+    with ThreadPoolExecutor(1) as watcher:
+        watcher.submit(watch)
+        try:
+            assert len(found(server, f"zebra {common}", userId="ada")) == 100
+        finally:
+            is_done.set()
+    assert peak - before < 36 * 2**20, "1.2 million numbers were sorted in memory"
