@@ -5,13 +5,13 @@ their document; which of the two it is, is known before anything runs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from sys import getsizeof
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from graphql import (
     ASTValidationRule,
@@ -39,10 +39,11 @@ from breadth.cost import MOST, Cost
 from breadth.limits import Limits, TooComplex, parse_within
 from breadth.measures import Measurer
 from breadth.plan import Compiler, Selection, covers, flag_names
-from breadth.running import Run
+from breadth.running import Run, aside
 from breadth.wording import LocatedValues, reworded
 
-T = TypeVar("T")
+PlanKey = tuple[str | bool | None, ...]
+"""The name of an operation, and the values of the variables that its plan depends on."""
 
 Describe = Callable[[Exception], tuple[str, str]]
 """For an exception of a resolver the code and the message that a client may see."""
@@ -128,8 +129,10 @@ class _Document:
         self.covered = False
         self._schema = schema
         self._signatures: dict[str | None, Signature] = {}
-        self.plans: Cache[tuple[Any, ...], Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
+        self.plans: Cache[PlanKey, Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
         self.text = "" if document is None or document.loc is None else document.loc.source.body
+        self.is_long = len(self.text) > LARGEST_AT_ONCE
+        """Tells that its plans are compiled aside, since that would hold the event loop."""
         self._own_weight = ENTRY_BYTES + sum(len(error["message"]) + 500 for error in errors)
         if document is None or errors:
             return
@@ -145,10 +148,6 @@ class _Document:
     def weight(self) -> int:
         """Bytes that it takes in memory, with its plans, about."""
         return self._own_weight + self.plans.weight
-
-    def weigh(self, operation: OperationDefinitionNode, variables: Variables) -> None:
-        """Weighs the operation's plan for these variables again, of which more was compiled."""
-        self.plans.update((_name_of(operation), *map(variables.flag, self._flags)))
 
     def operation(self, name: str | None) -> OperationDefinitionNode | str:
         """The operation to run, or what is wrong with the choice."""
@@ -168,21 +167,20 @@ class _Document:
             signature = self._signatures[name] = Signature(self._schema, operation)
         return signature
 
-    def plan(self, operation: OperationDefinitionNode, variables: Variables) -> Selection | None:
-        """The operation's plan for these variables; None when it is graphql-core's to run."""
-        flags = {name: variables.flag(name) for name in self._flags}
-        key = (_name_of(operation), *flags.values())
-        plan = self.plans.get(key)
-        if plan is None:
-            # A flag that this operation does not declare belongs to another one.
-            declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
-            if any(value is None and name in declared for name, value in flags.items()):
-                return None
-            compiler = Compiler(self._schema, self.document, {name: bool(value) for name, value in flags.items()})
-            root: Any = self._schema.get_root_type(operation.operation)
-            plan = Selection(compiler, root, [operation.selection_set])
-            self.plans.put(key, plan)
-        return plan
+    def key(self, operation: OperationDefinitionNode, variables: Variables) -> PlanKey:
+        """The operation, and the values of the variables that @skip and @include go by."""
+        return _name_of(operation), *map(variables.flag, self._flags)
+
+    def compile(self, operation: OperationDefinitionNode, key: PlanKey) -> Selection | None:
+        """Compiles the operation's plan; returns None when it is graphql-core's to run."""
+        flags = dict(zip(self._flags, key[1:], strict=True))
+        # A flag that this operation does not declare belongs to another one.
+        declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
+        if any(value is None and name in declared for name, value in flags.items()):
+            return None
+        compiler = Compiler(self._schema, self.document, {name: bool(value) for name, value in flags.items()})
+        root: Any = self._schema.get_root_type(operation.operation)
+        return Selection(compiler, root, [operation.selection_set])
 
 
 class Executor:
@@ -255,7 +253,7 @@ class Executor:
         if operation.operation is OperationType.MUTATION and not mutations:
             raise MutationRefused
         if getattr(context, "is_large", False):
-            variables = await _aside(context, Variables, document.signature(operation), request.variables)
+            variables = await aside(context, Variables, document.signature(operation), request.variables)
         else:
             variables = Variables(document.signature(operation), request.variables)
         if variables.plain is None:
@@ -277,7 +275,7 @@ class Executor:
         """Has graphql-core coerce the variables; what it finds wrong with them."""
         most = self._limits.errors
         coerce = partial(variables.coerce, errors=most, suggestions=suggestions and self._introspection)
-        wrong = await _aside(context, coerce) if getattr(context, "is_large", False) else coerce()
+        wrong = await aside(context, coerce) if getattr(context, "is_large", False) else coerce()
         if not isinstance(wrong, list):
             return None
         formatted = [_formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]]
@@ -291,17 +289,25 @@ class Executor:
         variables: Variables,
         context: Any,
     ) -> Answer:
-        plan = document.plan(operation, variables) if document.covered and not self._reference else None
-        if plan is None:
+        if not document.covered or self._reference:
             return await self._run_graphql_core(document, operation, request, context)
-        run = Run(self.schema, context, variables)
+        key = document.key(operation, variables)
+        plan = document.plans.get(key)
+        if plan is None:
+            compile = partial(document.compile, operation, key)
+            plan = await aside(context, compile) if document.is_long else compile()
+            if plan is None:
+                return await self._run_graphql_core(document, operation, request, context)
+            document.plans.put(key, plan)
+        run = Run(self.schema, context, variables, is_long=document.is_long)
         is_mutation = operation.operation is OperationType.MUTATION
         compiler, compiled = plan.compiler, plan.compiler.fields
         try:
             data = await (run.mutation(plan) if is_mutation else run.query(plan))
         finally:
             if compiler.fields > compiled:
-                document.weigh(operation, variables)
+                # More of it was compiled.
+                document.plans.update(key)
                 self._documents.update(document.text)
         return self._answer(data, run.errors)
 
@@ -345,7 +351,7 @@ class Executor:
         self._reading[key] = reading = asyncio.get_running_loop().create_future()
         document = None
         try:
-            document = self._keep(query, suggestions, await _aside(context, self._read, query, suggestions))
+            document = self._keep(query, suggestions, await aside(context, self._read, query, suggestions))
             return document
         finally:
             del self._reading[key]
@@ -424,12 +430,6 @@ def _forget_tokens(document: DocumentNode) -> int:
             elif isinstance(value, tuple | list):
                 nodes += value
     return count
-
-
-async def _aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
-    """What a function gives that takes long, by the context's own way to keep it off the event loop if it has one."""
-    aside: Callable[..., Awaitable[T]] | None = getattr(context, "aside", None)
-    return function(*arguments) if aside is None else await aside(function, *arguments)
 
 
 def _name_of(operation: OperationDefinitionNode) -> str | None:

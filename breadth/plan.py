@@ -208,6 +208,8 @@ class Selection:
             Field(compiler, kind, key, nodes) for key, nodes in compiler.collect(kind, selection_sets).items()
         ]
         self.children = [field for field in self.fields if not field.is_leaf]
+        self.writer: Writer | None = None
+        """Writes the answers of all objects at once, once it is compiled."""
         self.places: Mapping[str, int] = {}
         """Where plain values stand in the objects, for those that are records (see `Field.columns`)."""
 
@@ -217,10 +219,10 @@ class Selection:
         needs = [field.needs for field in self.fields if not field.typename]
         return None if None in needs else frozenset(name for part in needs for name in part or ())
 
-    @cached_property
-    def writer(self) -> Writer:
-        """Writes the answers of all objects at once."""
-        return Writer(self)
+    def compile(self) -> Writer:
+        """Makes the `writer`, which takes a moment if there is much to write."""
+        self.writer = writer = Writer(self)
+        return writer
 
 
 class Compiler:

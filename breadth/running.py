@@ -5,9 +5,9 @@ nullable ancestor becomes null in its place. `NULLED` stands for an answer that 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.error import located_error
@@ -18,6 +18,8 @@ from breadth.batching import resolve_batch
 from breadth.plan import Field, Position, Selection
 from breadth.writer import Writer, serialise
 
+T = TypeVar("T")
+
 NULLED: Any = object()
 
 SLICE = 128
@@ -27,13 +29,20 @@ Path = Callable[[int], list[str | int]]
 """The path of the object or value at an index of its level; worked out for errors only."""
 
 
-class Run:
-    """One execution of an operation."""
+async def aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives that takes long, by the context's own way to keep it off the event loop if it has one."""
+    own: Callable[..., Awaitable[T]] | None = getattr(context, "aside", None)
+    return function(*arguments) if own is None else await own(function, *arguments)
 
-    def __init__(self, schema: GraphQLSchema, context: Any, variables: Variables) -> None:
+
+class Run:
+    """One execution of an operation. One of a long document compiles its plan off the event loop."""
+
+    def __init__(self, schema: GraphQLSchema, context: Any, variables: Variables, *, is_long: bool = False) -> None:
         self.schema = schema
         self.context = context
         self.variables = variables
+        self._is_long = is_long
         self.errors: list[GraphQLError] = []
         self._done: dict[Field, list[Any]] = {}
         """The answers of fields that were resolved before it was found that their ancestors need care."""
@@ -58,6 +67,8 @@ class Run:
     async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
         """The answers of objects of one type, and of all that stands within them."""
         writer = selection.writer
+        if writer is None:
+            writer = await aside(self.context, selection.compile) if self._is_long else selection.compile()
         # What was resolved before may hold what has to become null here.
         ordinary, before = not self._done, len(self.errors)
         columns: list[list[Any]] = []
