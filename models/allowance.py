@@ -1,10 +1,12 @@
 """The allowance of one request: until when it may work, how much it may read, and in whose turn."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from contextlib import contextmanager
 from math import inf
 from sys import maxsize
 from time import monotonic
+from typing import Any
 
 from models.errors import TookTooLong, TooLarge
 
@@ -59,12 +61,30 @@ class Allowance:
     def has_bytes(self, size: int) -> None:
         """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a place is needed for so many."""
         if size > self.bytes_left:
-            raise TooLarge(
-                f"The texts for this take more than {self.most_bytes:,} bytes; ask for less at once (`first`), "
-                "or leave out the fields with long texts."
-            )
+            raise self._too_large()
         if self.place is None and self.most_bytes - self.bytes_left + size > LIGHT:
             raise Heavy
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The texts for this take more than {self.most_bytes:,} bytes; ask for less at once (`first`), "
+            "or leave out the fields with long texts."
+        )
+
+    @contextmanager
+    def passing(self) -> Generator[None]:
+        """Gives back the bytes of rows that are read within, since they are let go again."""
+        left = self.bytes_left
+        try:
+            yield
+        finally:
+            self.bytes_left = left
+
+    def keep(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Counts rows that are kept of those that were given back."""
+        self.bytes_left -= sum(len(row["content"]) for row in rows)
+        if self.bytes_left < 0:
+            raise self._too_large()
 
     def close(self) -> None:
         """Gives back what the request holds."""

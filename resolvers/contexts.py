@@ -5,8 +5,9 @@ passages of documents and what was said before. A session's newest messages have
 What is left goes to what was said last.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
@@ -43,10 +44,13 @@ PASSAGE = 1 / 4
 MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
 """Matches that are looked at, at most; tokens that a match takes, at least, mostly; and long texts that are cut."""
 
-FIRST_READ, MOST_READ = 8, 512
+VERY_LONG, LEAST_OF_VERY_LONG = 64 * 1024, 800
+"""Characters of a text that is only looked through where a passage of it may have so many."""
+
+FIRST_READ, MOST_READ = 4, 512
 """Messages that are read at first, when nothing says how long they are, and later, at most."""
 
-MOST_OF_MATCHES = 16 * 1024 * 1024
+MOST_OF_MATCHES = 8 * 1024 * 1024
 """Characters of matches that are read, at most, those that match best: of a long one only a passage is taken."""
 
 LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
@@ -137,8 +141,9 @@ async def contexts_of_sessions(
             found.append(None)
             continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
-        window = await _window(context, row, budget, last_messages)
-        about = About(user, row, summary or of_users.get(row["user_key"]), window, searches)
+        about = About(user, row, summary or of_users.get(row["user_key"]), searches=searches)
+        with context.allowance.passing():
+            about.window = await _window(context, row, budget, last_messages)
         try:
             found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
         except ContextOverflow as problem:
@@ -210,6 +215,16 @@ def _said(newest: Sequence[Record]) -> str | None:
 
 async def _build(
     context: Context, about: About, budget: int, query: str | None, overflow: str = "ADAPTIVE"
+) -> dict[str, Any]:
+    """A context. Most of the rows that are read for it are let go again; those that it names are counted."""
+    with context.allowance.passing():
+        built = await _put_together(context, about, budget, query, overflow)
+    context.allowance.keep(chain(*(built[name] for name in ("messages", "memories", "documents", "recalled"))))
+    return built
+
+
+async def _put_together(
+    context: Context, about: About, budget: int, query: str | None, overflow: str
 ) -> dict[str, Any]:
     window = about.window
     prompt = Prompt(budget, context.count_tokens)
@@ -307,7 +322,7 @@ async def _add_matches(
         longest = min(int(prompt.budget * PASSAGE), prompt.left - floor) * _CHARACTERS
         if len(text) > longest:
             passages += 1
-            if passages > MOST_PASSAGES:
+            if passages > MOST_PASSAGES or (len(text) > VERY_LONG and longest < LEAST_OF_VERY_LONG):
                 continue
             text = await context.aside(passage, text, question, longest)
         if text and COLLECTIONS["DOCUMENTS"].is_of(node):
@@ -335,19 +350,24 @@ async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
     for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
         if about.session is not None and session["key"] == about.session["key"]:
             continue
-        for message in await _latest_said(context, prompt, session):
+        async for message in _latest_said(context, session):
             if (message["session_key"], message["sequence"]) in there or not message["content"]:
                 continue
             if not prompt.add(_said_piece(about, message, message["content"])):
                 return
 
 
-async def _latest_said(context: Context, prompt: Prompt, session: Record) -> list[Record]:
-    """A session's newest messages, the newest first: those that may fit."""
-    rows = (await latest_messages(context.read, session, FIRST_READ))[::-1]
-    if len(rows) == FIRST_READ and sum(map(_size, rows)) <= prompt.left:
-        rows = (await latest_messages(context.read, session, LATEST_MESSAGES))[::-1]
-    return rows
+async def _latest_said(context: Context, session: Record) -> AsyncIterator[Record]:
+    """A session's newest messages, the newest first; few are read at first, since they may not fit."""
+    with context.allowance.passing():
+        rows = await latest_messages(context.read, session, FIRST_READ)
+    for message in reversed(rows):
+        yield message
+    if len(rows) == FIRST_READ:
+        with context.allowance.passing():
+            more = await latest_messages(context.read, session, LATEST_MESSAGES)
+        for message in reversed(more[:-FIRST_READ]):
+            yield message
 
 
 async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
@@ -379,5 +399,6 @@ async def _newest_memories(context: Context, about: About) -> Sequence[Record]:
     """What holds now, the newest first."""
     listing, owner = (MEMORIES_OF_SESSION, about.session) if about.user is None else (MEMORIES_OF_USER, about.user)
     keys = [] if owner is None else [owner["key"]]
-    (page,) = await connect(context, listing, Paging(), keys, filter=memory_filter(context, None))
+    with context.allowance.passing():
+        (page,) = await connect(context, listing, Paging(), keys, filter=memory_filter(context, None))
     return page.rows if isinstance(page, Page) else []

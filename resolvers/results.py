@@ -86,6 +86,9 @@ class Edge(NamedTuple):
     position: Position
     place: Place
     node: Record
+    """Empty where nobody asks for the object itself, and it was too long to be held."""
+    shown: str | None = None
+    """The highlight of such a one."""
 
     @property
     def cursor(self) -> str:
@@ -114,9 +117,10 @@ async def highlights(context: Context, edges: Sequence[Edge]) -> list[str | None
     """The part of each result's text that answers best."""
 
     def work() -> list[str | None]:
-        return [highlight(edge.text, edge.asked.question, context.allowance.check) for edge in edges]
+        check = context.allowance.check
+        return [highlight(edge.text, edge.asked.question, check) if edge.node else edge.shown for edge in edges]
 
-    if sum(len(edge.node["content"]) for edge in edges) <= INLINE_HIGHLIGHTS:
+    if sum(len(edge.node["content"]) for edge in edges if edge.node) <= INLINE_HIGHLIGHTS:
         return work()
     return await context.aside(work)
 

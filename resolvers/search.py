@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from models.documents import documents_by_key
-from models.errors import Unavailable
+from models.errors import TooLarge, Unavailable
 from models.keys import session_key, user_key
 from models.memories import memories_by_key
 from models.messages import messages_by_place
@@ -12,7 +12,7 @@ from models.search import COLLECTIONS, Within
 from models.statements import Record
 from models.vectors import read_vectors, vector_progress
 from resolvers.candidates import Found, Source
-from resolvers.connections import Paging
+from resolvers.connections import Columns, Paging
 from resolvers.context import Context
 from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.errors import BadInput
@@ -20,7 +20,7 @@ from resolvers.filters import FilterBuilder, Given
 from resolvers.gathering import INLINE
 from resolvers.questions import term_of
 from resolvers.ranking import Gathered, Statistics, Turn, Usual, rank
-from resolvers.results import Asked, Edge, Place, Position, SearchPage, read_cursor
+from resolvers.results import Asked, Edge, Place, Position, SearchPage, highlights, read_cursor
 
 LATE = 100
 """Texts of a kind, at most, that a cursor names because they waited for new vectors when its page was scored."""
@@ -40,11 +40,13 @@ async def search(
     filter: Given = None,
     agent: bytes | None = None,
     most_characters: int | None = None,
+    columns: Columns = None,
 ) -> SearchPage:
     """A page of what answers the query, of all there is within the scope; a later page is scored as the first was.
 
     For the application itself the documents of an agent (its key) are searched along with the user's. With
-    `most_characters` the page ends early once its texts have so many.
+    `most_characters` the page ends early once its texts have so many. `columns` is empty when nobody asks for the
+    objects that are found.
     """
     if not query.strip():
         raise BadInput("`query` is empty; say what to look for.")
@@ -66,15 +68,42 @@ async def search(
     if after is None:
         await searching.begin()
     results = await searching.results(after, paging.limit + 1)
-    places = [place for _, _, place in results[: paging.limit]]
-    nodes = await _nodes_within(context, names, places, most_characters)
-    edges = [
-        Edge(asked, statistics, position, place, node)
-        for (statistics, position, place), node in zip(results, nodes, strict=False)
-        # What was deleted while it was being ranked is no result.
-        if node is not None
-    ]
+    page = results[: paging.limit]
+    try:
+        edges = await _edges(context, asked, page, most_characters)
+    except TooLarge:
+        if columns != ():
+            raise
+        edges = await _shown(context, asked, page)
     return SearchPage(edges, len(results) > paging.limit, paging.after is not None)
+
+
+Result = tuple[Statistics, Position, Place]
+
+
+async def _edges(context: Context, asked: Asked, results: Sequence[Result], most: int | None = None) -> list[Edge]:
+    """The results with their objects; what was deleted while it was being ranked is no result."""
+    nodes = await _nodes_within(context, asked.scopes, [place for _, _, place in results], most)
+    return [Edge(asked, *result, node) for result, node in zip(results, nodes, strict=False) if node is not None]
+
+
+async def _shown(context: Context, asked: Asked, results: Sequence[Result]) -> list[Edge]:
+    """The results with highlights but without their objects, whose texts are too long to be held together."""
+    edges: list[Edge] = []
+    start, size = 0, READ_TOGETHER
+    while start < len(results):
+        try:
+            with context.allowance.passing():
+                some = await _edges(context, asked, results[start : start + size])
+                texts = await highlights(context, some)
+        except TooLarge:
+            if size == 1:
+                raise
+            size //= 4
+            continue
+        edges += [edge._replace(node={}, shown=text) for edge, text in zip(some, texts, strict=True)]
+        start += size
+    return edges
 
 
 class Search:

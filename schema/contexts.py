@@ -64,7 +64,7 @@ LAST_MESSAGES = Annotated[
     int | None, strawberry.argument(description="Only the last so many messages, 1 or more; all when left out.")
 ]
 
-CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=2_000)
+CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=8_000)
 
 
 def context_of_session() -> Any:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from operator import attrgetter
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ from schema.memories import Memory
 from schema.memory_filters import MemoryKind
 from schema.messages import Message, Role
 from schema.scalars import JSON
+
+SEARCH_SIZE = replace(PAGE_SIZE, lookup=10_000)
 
 SearchResult = Annotated[
     Message | Memory | Document, strawberry.union("SearchResult", description="What search finds. It may grow.")
@@ -110,5 +113,6 @@ def search_field() -> Any:
             parameter("after", After),
         ],
         arguments=_arguments,
-        page_size=PAGE_SIZE,
+        records_at=(("edges", "node"), ("nodes",)),
+        page_size=SEARCH_SIZE,
     )

@@ -37,6 +37,7 @@ from recallql.settings import Settings
 from schema.connections import PAGE_SIZE
 from schema.contexts import CONTEXT_SIZE
 from schema.root import schema as published
+from schema.search import SEARCH_SIZE
 
 SCHEMA = published._schema
 GRAPHQL = "application/graphql-response+json"
@@ -78,7 +79,7 @@ def too_complex(answer: dict[str, Any]) -> str:
 
 VIEWER = "{ viewer { role } }"
 LOOKUP = 10
-CONTEXT_LOOKUP, CONTEXT_LIST = 2000, 50
+CONTEXT_LOOKUP, CONTEXT_LIST, SEARCH_LOOKUP = 8000, 50, 10_000
 """What a page costs beside its fields."""
 
 
@@ -267,8 +268,11 @@ ADD_MESSAGES = """mutation ($input: AddMessagesInput!) {
         asked('{ user(userId: "u") { sessions(first: 3) { nodes { id } ... { nodes { version } } } } }', 14, 1),
         asked("{ sessions(first: 101) { nodes { id } } }", 201, 1),
         # A context: as many messages as are asked for.
-        asked('{ session(sessionId: "s") { context { messages { role } text } } }', 3 + 50 * 2 + 2000),
-        asked('{ session(sessionId: "s") { context(lastMessages: 3) { messages { role name } } } }', 2 + 3 * 3 + 2000),
+        asked('{ session(sessionId: "s") { context { messages { role } text } } }', 3 + 50 * 2 + CONTEXT_LOOKUP),
+        asked(
+            '{ session(sessionId: "s") { context(lastMessages: 3) { messages { role name } } } }',
+            2 + 3 * 3 + CONTEXT_LOOKUP,
+        ),
         asked("{ sessions(first: 2147483647) { nodes { id } } }", 201, 1),
         asked("{ sessions(first: -5) { nodes { id } } }", 1, 1),
         # In variables.
@@ -665,11 +669,12 @@ def test_at_most_twenty_errors_of_execution_are_named_and_the_data_stays(server:
 
 def test_the_numbers_of_the_code_stand_in_the_readme() -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    assert PAGE_SIZE.lookup == LOOKUP
+    assert (PAGE_SIZE.lookup, SEARCH_SIZE.lookup) == (LOOKUP, SEARCH_LOOKUP)
     assert (CONTEXT_SIZE.lookup, CONTEXT_SIZE.default) == (CONTEXT_LOOKUP, CONTEXT_LIST)
     for said in (
         f"at most {DEFAULT.errors} errors",
         f"and {LOOKUP} for each page",
+        f"A search costs {SEARCH_LOOKUP:,} instead of {LOOKUP}.",
         f"{CONTEXT_LOOKUP:,} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
         f"any other list counts as {LIST}.",
     ):
@@ -799,7 +804,8 @@ class Naive:
                 if field is not None and "[" in str(field.type):
                     times, below = (size if own is None else own), 20
                 inner = type_below(kind, node.name.value)
-                total += LOOKUP * (field is not None and "first" in field.args)
+                total += LOOKUP * (field is not None and "first" in field.args and "query" not in field.args)
+                total += SEARCH_LOOKUP * (field is not None and {"first", "query"} <= field.args.keys())
                 total += CONTEXT_LOOKUP * (field is not None and "maxTokens" in field.args)
                 total += times * (1 + (self.cost(node.selection_set, inner, below) if node.selection_set else 0))
         return total

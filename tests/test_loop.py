@@ -118,6 +118,8 @@ def test_no_request_holds_the_event_loop(user: Server, name: str) -> None:
     with watched(user) as watch:
         response = user.post(request)
     assert response.status_code < 500, response.text[:500]
+    if "long" in name:
+        assert "errors" not in response.json(), response.text[:500]
     assert watch.held < HELD, f"{watch.held:.3f} s of work, {watch.waited:.3f} s in all"
 
 
@@ -125,22 +127,6 @@ def test_a_highlight_of_a_long_text_shows_the_word(user: Server) -> None:
     fill(user)
     (edge,) = user.graphql('{ search(query: "needle", first: 1) { edges { highlight } } }')["search"]["edges"]
     assert "<mark>needle</mark>" in edge["highlight"]
-
-
-def test_json_of_too_many_values_is_refused_whatever_stands_in_its_strings(server: Server) -> None:
-    response = server.post(b'{"query": "{ viewer { role } }", "variables": {"a": [' + b"0," * 300_000 + b"0]}}")
-    assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
-    text = {"query": "{ viewer { role } }", "variables": {"a": 'a, "quoted", [list] {and} \\ more, ' * 100_000}}
-    assert server.post(text).json() == {"data": {"viewer": {"role": "SERVICE"}}}
-
-
-def test_a_comparison_ends_when_its_request_does() -> None:
-    whole = json.dumps({"a": [{"n": [{"x": n}, {"y": n % 7}]} for n in range(2000)]})
-    part = json.dumps({"a": [{"n": [{"x": n, "y": n % 7}]} for n in range(900)]})
-    over = Allowance(0)
-    time.sleep(0.01)
-    with pytest.raises(TookTooLong):
-        json_contains(whole, part, over.check)
 
 
 @pytest.fixture
@@ -157,6 +143,40 @@ def start(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Server]
     yield one
     for server in started:
         server.close()
+
+
+def test_highlights_of_more_text_than_a_request_may_hold_are_shown(start: Callable[..., Server]) -> None:
+    server = start(max_answer_bytes=1024 * 1024)
+    server.graphql('mutation { createUser(input: { userId: "u" }) { userErrors { code } } }')
+    fill(server)
+    query = '{ search(query: "needle", first: 30) { edges { score highlight } } }'
+    edges = server.graphql(query)["search"]["edges"]
+    assert len(edges) == 30
+    assert all("<mark>needle</mark>" in edge["highlight"] for edge in edges)
+    refused = server.execute(query.replace("score", "node { __typename }"))
+    assert refused["errors"][0]["extensions"]["code"] == "PAYLOAD_TOO_LARGE"
+
+
+def test_more_searches_than_end_in_time_are_refused_before_they_run(server: Server) -> None:
+    searches = " ".join(f'a{n}: search(query: "needle {n}", first: 1) {{ edges {{ score }} }}' for n in range(120))
+    (error,) = server.errors(f"{{ {searches} }}")
+    assert error["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+
+
+def test_json_of_too_many_values_is_refused_whatever_stands_in_its_strings(server: Server) -> None:
+    response = server.post(b'{"query": "{ viewer { role } }", "variables": {"a": [' + b"0," * 300_000 + b"0]}}")
+    assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    text = {"query": "{ viewer { role } }", "variables": {"a": 'a, "quoted", [list] {and} \\ more, ' * 100_000}}
+    assert server.post(text).json() == {"data": {"viewer": {"role": "SERVICE"}}}
+
+
+def test_a_comparison_ends_when_its_request_does() -> None:
+    whole = json.dumps({"a": [{"n": [{"x": n}, {"y": n % 7}]} for n in range(2000)]})
+    part = json.dumps({"a": [{"n": [{"x": n, "y": n % 7}]} for n in range(900)]})
+    over = Allowance(0)
+    time.sleep(0.01)
+    with pytest.raises(TookTooLong):
+        json_contains(whole, part, over.check)
 
 
 def test_a_read_in_a_thread_ends_at_the_deadline(start: Callable[..., Server]) -> None:
