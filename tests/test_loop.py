@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from models.allowance import Allowance
 from models.containment import json_contains
 from models.errors import TookTooLong, TooLarge
+from models.statements import Statement
 from tests.conftest import Server
 
 ADD = """mutation ($input: AddMessagesInput!) {
@@ -182,16 +184,15 @@ def test_a_comparison_ends_when_its_request_does() -> None:
 def test_a_read_in_a_thread_ends_at_the_deadline(start: Callable[..., Server]) -> None:
     server = start(request_timeout=0.4)
     slow = Allowance(0.2, credential="one")
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS count FROM n"
-
-    class Endless:
-        text, row, defaults, wide, single = endless, None, dict[str, Any](), list[int](), False
+    endless = Statement(
+        text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS count FROM n")
+    )
 
     async def read() -> float:
         database = server.app.state.database
         began = time.perf_counter()
         with pytest.raises(TookTooLong):
-            await database.slow_reads.fetch(Endless, {}, slow)
+            await database.slow_reads.fetch(endless, {}, slow)
         return time.perf_counter() - began
 
     assert server.host.wait_for(read()) < 5
@@ -199,15 +200,11 @@ def test_a_read_in_a_thread_ends_at_the_deadline(start: Callable[..., Server]) -
 
 
 def test_a_read_that_takes_unexpectedly_long_is_made_again_in_a_thread(server: Server) -> None:
-    counted = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT max(i) AS i FROM n"
-    )
-
-    class Long:
-        text, row, defaults, wide, single = counted, None, dict[str, Any](), list[int](), False
+    counting = "SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000"
+    long = Statement(text(f"WITH RECURSIVE n(i) AS ({counting}) SELECT max(i) AS i FROM n"))
 
     async def read() -> Any:
-        return await server.app.state.database.reader.fetch(Long, {})
+        return [tuple(row) for row in await server.app.state.database.reader.fetch(long, {})]
 
     with watched(server) as watch:
         assert server.host.wait_for(read()) == [(3_000_000,)]
