@@ -177,7 +177,15 @@ class Reader:
             return await database.slow_reads.fetch(statement, values, allowance)
 
     async def _take_place(self) -> None:
-        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back."""
+        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back.
+
+        Reads of one request may wait side by side, and one may go on waiting when the request has ended: then there is
+        nobody who would give the place back later.
+        """
         turns, allowance = self._database.heavy, self.allowance
         await turns.take(allowance.credential)
-        allowance.place = partial(turns.give_back, allowance.credential)
+        if allowance.place is not None or allowance.is_over:
+            turns.give_back(allowance.credential)
+            allowance.check()
+        else:
+            allowance.place = partial(turns.give_back, allowance.credential)

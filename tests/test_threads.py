@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from models.allowance import Allowance
+from models.database import Database, Reader
 from models.errors import TookTooLong
+from models.reading import HEAVY
 from models.threads import Threads
+from tests.conftest import Server
 
 
 def run(scene: Callable[[Threads], Any], count: int = 2) -> None:
@@ -96,3 +99,48 @@ def test_a_function_that_nobody_waits_for_any_more_ends_and_gives_its_thread_bac
         assert await threads.run(Allowance(credential="a"), lambda: 1) == 1
 
     run(scene, count=1)
+
+
+class Long:
+    """A statement that gives more bytes than any number of requests may hold at the same time."""
+
+    text, row, defaults = "SELECT printf('%.*c', 3000000, 'x') AS a FROM (VALUES (1), (2))", None, dict[str, Any]()
+    wide, single = (0,), False
+
+
+async def take_all(database: Database) -> None:
+    for credential in range(HEAVY):
+        await asyncio.wait_for(database.heavy.take(credential), 5)
+
+
+def give_all_back(database: Database) -> None:
+    for credential in range(HEAVY):
+        database.heavy.give_back(credential)
+
+
+def test_reads_side_by_side_take_one_place_for_their_request(server: Server) -> None:
+    async def read() -> None:
+        database = server.app.state.database
+        allowance = Allowance(30, credential="one")
+        reader = Reader(database, allowance)
+        await asyncio.gather(*(reader.fetch(Long, {}, slowly=True) for _ in range(2)))
+        allowance.close()
+        await take_all(database)
+        give_all_back(database)
+
+    server.host.wait_for(read())
+
+
+def test_a_read_whose_request_has_ended_keeps_no_place(server: Server) -> None:
+    async def read() -> None:
+        database = server.app.state.database
+        await take_all(database)
+        reading = asyncio.create_task(Reader(database, Allowance(0.5, credential="one")).fetch(Long, {}, slowly=True))
+        await asyncio.sleep(0.7)
+        give_all_back(database)
+        with pytest.raises(TookTooLong):
+            await reading
+        await take_all(database)
+        give_all_back(database)
+
+    server.host.wait_for(read())
