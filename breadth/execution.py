@@ -38,7 +38,7 @@ from breadth.cache import Cache
 from breadth.cost import MOST, Cost
 from breadth.limits import Limits, TooComplex, parse_within
 from breadth.measures import Measurer
-from breadth.plan import Compiler, Selection, covers, flag_names
+from breadth.plan import Compiler, Coverage, Selection, coverage_of, flag_names
 from breadth.running import Run, aside
 from breadth.wording import LocatedValues, reworded
 
@@ -66,6 +66,12 @@ LARGEST_AT_ONCE = 1024
 
 LARGEST_COMPARED = 100_000
 """What may be spent on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
+
+LARGE = 20_000
+"""Cost of an operation up to which its answer is written in one go: that takes a few milliseconds."""
+
+WITH_SCHEMA = 5_000
+"""Cost of an operation, at most, whose document asks for the schema and for data: graphql-core runs it in one go."""
 
 UNLIMITED = Limits(errors=MOST)
 
@@ -126,7 +132,7 @@ class _Document:
         self.errors = errors
         self.costs = costs
         self.operations: dict[str | None, OperationDefinitionNode] = {}
-        self.covered = False
+        self.coverage = Coverage(whole=False, data=False)
         self._schema = schema
         self._signatures: dict[str | None, Signature] = {}
         self.plans: Cache[PlanKey, Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
@@ -138,7 +144,7 @@ class _Document:
             return
         self._own_weight += TOKEN_BYTES * _forget_tokens(document)
         self.document = document
-        self.covered = covers(schema, document)
+        self.coverage = coverage_of(schema, document)
         self._flags = sorted(flag_names(document))
         for definition in document.definitions:
             if isinstance(definition, OperationDefinitionNode):
@@ -264,7 +270,7 @@ class Executor:
         if cost > self._limits.cost:
             answer = _refused("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost)))
         else:
-            answer = await self._run(document, operation, request, variables, context)
+            answer = await self._run(document, operation, request, variables, context, cost)
         if request.cost:
             answer.body["extensions"] = {"cost": {"requested": cost, "limit": self._limits.cost}}
         return answer
@@ -288,8 +294,13 @@ class Executor:
         request: Request,
         variables: Variables,
         context: Any,
+        cost: int,
     ) -> Answer:
-        if not document.covered or self._reference:
+        coverage = document.coverage
+        if not coverage.whole and coverage.data and cost > WITH_SCHEMA:
+            message = f"A document that asks for the schema and for data may cost at most {WITH_SCHEMA:,}"
+            return _refused("QUERY_TOO_COMPLEX", f"{message}; this costs {cost:,}. Send two documents.")
+        if not coverage.whole or self._reference:
             return await self._run_graphql_core(document, operation, request, context)
         key = document.key(operation, variables)
         plan = document.plans.get(key)
@@ -299,7 +310,8 @@ class Executor:
             if plan is None:
                 return await self._run_graphql_core(document, operation, request, context)
             document.plans.put(key, plan)
-        run = Run(self.schema, context, variables, is_long=document.is_long)
+        most, is_large = self._limits.errors, cost > LARGE
+        run = Run(self.schema, context, variables, is_long=document.is_long, most_errors=most, is_large=is_large)
         is_mutation = operation.operation is OperationType.MUTATION
         compiler, compiled = plan.compiler, plan.compiler.fields
         try:
@@ -318,7 +330,8 @@ class Executor:
         if operation.operation is OperationType.MUTATION and fields > CHAINED_MUTATIONS:
             message = f"The document holds more than {CHAINED_MUTATIONS} mutations; send them in several requests."
             return _refused("QUERY_TOO_COMPLEX", message)
-        result = execute(
+        run = partial(
+            execute,
             self.schema,
             document.document,
             context_value=context,
@@ -327,6 +340,8 @@ class Executor:
             # What can be suggested is found before anything runs.
             hide_suggestions=True,
         )
+        # The schema is there already: all is done in one go.
+        result = run() if document.coverage.data else await aside(context, run)
         if not isinstance(result, ExecutionResult):
             result = await result
         return self._answer(result.data, result.errors)

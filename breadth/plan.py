@@ -7,7 +7,7 @@ fields under a type that no object has cost nothing.
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     BooleanValueNode,
@@ -30,7 +30,7 @@ from graphql import (
     is_leaf_type,
     visit,
 )
-from graphql.language.visitor import Visitor
+from graphql.language.visitor import SKIP, Visitor
 
 from breadth.arguments import Arguments
 from breadth.coercion import STRAWBERRY, graphql_name
@@ -41,24 +41,41 @@ Flags = Mapping[str, bool]
 """The values of the variables that @skip and @include go by."""
 
 
-def covers(schema: GraphQLSchema, document: DocumentNode) -> bool:
-    """Whether every field of a valid document is of a kind that breadth-first execution knows."""
+class Coverage(NamedTuple):
+    """What a document asks for."""
+
+    whole: bool
+    """Whether breadth-first execution knows every field."""
+    data: bool
+    """Whether it asks for more than the schema."""
+
+
+def coverage_of(schema: GraphQLSchema, document: DocumentNode) -> Coverage:
+    """What a valid document asks for, and whether every field is of a kind that breadth-first execution knows."""
     info = TypeInfo(schema)
     unknown: list[FieldNode] = []
+    data: list[FieldNode] = []
 
     class Finder(Visitor):
-        def enter_field(self, node: FieldNode, *_: Any) -> None:
+        def enter_field(self, node: FieldNode, *_: Any) -> Any:
             name = node.name.value
             if name == "__typename":
-                return
+                return None
+            if name.startswith("__"):
+                unknown.append(node)
+                return SKIP
+            data.append(node)
             definition = info.get_field_def()
             field = definition and definition.extensions.get(STRAWBERRY)
-            known = field is not None and not field.extensions and (field.is_basic_field or _mark(field))
-            if name.startswith("__") or not known:
+            if field is None or field.extensions or not (field.is_basic_field or _mark(field)):
                 unknown.append(node)
+            return None
+
+        def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> Any:
+            return SKIP if node.type_condition.name.value.startswith("__") else None
 
     visit(document, TypeInfoVisitor(info, Finder()))
-    return not unknown
+    return Coverage(not unknown, bool(data))
 
 
 def flag_names(document: DocumentNode) -> frozenset[str]:

@@ -4,8 +4,9 @@ Errors follow the specification: a failing field becomes null with its full path
 nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from graphql.pyutils import is_iterable
 
 from breadth.arguments import Variables
 from breadth.batching import resolve_batch
+from breadth.cost import MOST
 from breadth.plan import Field, Position, Selection
 from breadth.writer import Writer, serialise
 
@@ -22,8 +24,8 @@ T = TypeVar("T")
 
 NULLED: Any = object()
 
-SLICE = 128
-"""Objects whose answers are written at a stretch, with the lists within them."""
+TURN = 0.01
+"""Seconds for which a large answer is written until others have a turn."""
 
 Path = Callable[[int], list[str | int]]
 """The path of the object or value at an index of its level; worked out for errors only."""
@@ -38,12 +40,26 @@ async def aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
 class Run:
     """One execution of an operation. One of a long document compiles its plan off the event loop."""
 
-    def __init__(self, schema: GraphQLSchema, context: Any, variables: Variables, *, is_long: bool = False) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        context: Any,
+        variables: Variables,
+        *,
+        is_long: bool = False,
+        most_errors: int = MOST,
+        is_large: bool = False,
+    ) -> None:
+        """With `is_large` others get a turn while the answer is written, object by object."""
         self.schema = schema
+        self._most_errors = most_errors
+        self._is_large = is_large
         self.context = context
         self.variables = variables
         self._is_long = is_long
         self.errors: list[GraphQLError] = []
+        """The first of them, as many as an answer names."""
+        self._failures = 0
         self._done: dict[Field, list[Any]] = {}
         """The answers of fields that were resolved before it was found that their ancestors need care."""
 
@@ -70,7 +86,7 @@ class Run:
         if writer is None:
             writer = await aside(self.context, selection.compile) if self._is_long else selection.compile()
         # What was resolved before may hold what has to become null here.
-        ordinary, before = not self._done, len(self.errors)
+        ordinary, before = not self._done, self._failures
         columns: list[list[Any]] = []
         try:
             levels = [objects if gather is None else gather(objects) for gather in writer.gather]
@@ -83,23 +99,28 @@ class Run:
                 where = path if writer.gather[index] is None else _within(path, writer, index, objects)
                 column = await self._field(field, parents, where)
             columns.append(column)
-        if ordinary and len(self.errors) == before:
+        if ordinary and self._failures == before:
             try:
-                return await self._write(writer, objects, columns)
+                columns_on = map(iter, columns)
+                if not self._is_large:
+                    return writer.write(objects, *columns_on)
+                return await self._write_in_turns(writer, objects, tuple(columns_on))
             except Exception:  # noqa: S110 - as above
                 pass
         self._done.update(zip(writer.outside, columns, strict=True))
         return await self._select_with_care(selection, objects, path)
 
-    async def _write(self, writer: Writer, objects: Sequence[Any], columns: Sequence[list[Any]]) -> list[Any]:
-        """The answers of objects of which none is out of order; others have the event loop between the slices."""
-        outside = [*map(iter, columns)]
-        if len(objects) <= SLICE:
-            return writer.write(objects, *outside)
+    async def _write_in_turns(
+        self, writer: Writer, objects: Sequence[Any], columns: tuple[Iterator[Any], ...]
+    ) -> list[Any]:
+        """The answers of many objects, written one by one; others have a turn now and then."""
         answers: list[Any] = []
-        for start in range(0, len(objects), SLICE):
-            answers += writer.write(objects[start : start + SLICE], *outside)
-            await asyncio.sleep(0)
+        began = monotonic()
+        for parent in objects:
+            answers += writer.write((parent,), *columns)
+            if monotonic() - began > TURN:
+                await sleep(0)
+                began = monotonic()
         return answers
 
     async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
@@ -176,7 +197,7 @@ class Run:
                 try:
                     groups.setdefault(self._type_of(field, position, value), []).append(index)
                 except Exception as error:
-                    answers[index] = self._failed(field, error, path(index))
+                    answers[index] = self._failed(field, error, path, index)
         for name, indexes in groups.items():
             kind: Any = self.schema.type_map[name]
             chosen = await self._select(
@@ -243,7 +264,7 @@ class Run:
         try:
             return serialise(position.leaf, value)  # pyright: ignore[reportArgumentType]
         except Exception as error:
-            return self._failed(field, error, path(index))
+            return self._failed(field, error, path, index)
 
     def _absent(self, field: Field, position: Position, value: Any, path: Path, index: int, wanted: str) -> Any:
         """For null and for an exception, and for what is not `wanted` at all."""
@@ -253,10 +274,12 @@ class Run:
             value = TypeError(f"Cannot return null for non-nullable field {field.parent.name}.{field.name}.")
         elif not isinstance(value, Exception):
             value = TypeError(f"{field.parent.name}.{field.name} did not give {wanted}.")
-        return self._failed(field, value, path(index))
+        return self._failed(field, value, path, index)
 
-    def _failed(self, field: Field, error: Exception, path: list[str | int]) -> Any:
-        self.errors.append(located_error(error, field.nodes, path))
+    def _failed(self, field: Field, error: Exception, path: Path, index: int) -> Any:
+        self._failures += 1
+        if len(self.errors) < self._most_errors:
+            self.errors.append(located_error(error, field.nodes, path(index)))
         return NULLED
 
 

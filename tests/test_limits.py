@@ -30,6 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breadth import Executor, Limits, Request
+from breadth.execution import WITH_SCHEMA
 from breadth.limits import TooComplex
 from breadth.measures import LIST, Measurer
 from recallql.errors import describe
@@ -677,6 +678,7 @@ def test_the_numbers_of_the_code_stand_in_the_readme() -> None:
         f"A search costs {SEARCH_LOOKUP:,} instead of {LOOKUP}.",
         f"{CONTEXT_LOOKUP:,} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
         f"any other list counts as {LIST}.",
+        f"and for data as well may cost {WITH_SCHEMA:,} at most",
     ):
         assert said in text, said
 
