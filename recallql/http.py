@@ -269,7 +269,7 @@ class Endpoint:
             raise TimeoutError
         if context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:
             # The same text may stand in an answer under many aliases, so that it is larger than what was read.
-            size = least_size(answer.body, self._largest)
+            size = await least_size(answer.body, self._largest)
             if size > self._largest:
                 raise AnswerTooLarge(self._largest)
             reserve(3 * size)

@@ -2,6 +2,9 @@
 
 import json
 import re
+from asyncio import sleep
+from json.decoder import py_scanstring  # pyright: ignore[reportAttributeAccessIssue]
+from json.scanner import py_make_scanner  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any, NoReturn
 
 import orjson
@@ -16,12 +19,16 @@ INLINE_BODY = 64 * 1024
 LARGEST_JSON = 250_000
 """Values that the JSON of a body holds, at most: as objects they take up to 40 MB, and a moment to build."""
 
+LOOKED_AT_ONCE = 10_000
+"""Values of an answer that are looked at in one go: that takes a few milliseconds."""
+
 _BEFORE_VALUES = (b",", b"[", b"{")
 _PIECE = 256 * 1024
-_string = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# It never looks back, and takes a string without an end too: so it passes over the text once.
+_string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 # The fast reader turns integers beyond 64 bits into floats; the slow one keeps them.
-_long_number = re.compile(rb"\d{19}")
+_long_number = re.compile(rb"\d{20}|-\d{19}")
 
 
 class BadRequest(Exception):
@@ -67,14 +74,17 @@ def read_json(body: bytes) -> Any:
             return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass  # The slow reader knows more: lone surrogates, which are refused where they stand, and better messages.
+    decoder = _decoder if len(body) <= INLINE_BODY else _decoder_in_python
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return decoder.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise BadRequest("The body is not valid UTF-8.") from error
     except RecursionError as error:
         raise BadRequest("The body's JSON is nested too deeply.") from error
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
+    except ValueError as error:
+        raise BadRequest("The body's JSON has a number with too many digits.") from error
 
 
 def _values(body: bytes) -> int:
@@ -92,11 +102,24 @@ def _values(body: bytes) -> int:
 
 def _has_long_number(body: bytes) -> bool:
     # In pieces that overlap: while one search runs nothing else does.
-    return any(_long_number.search(body, start, start + _PIECE + 18) for start in range(0, len(body), _PIECE))
+    return any(_long_number.search(body, start, start + _PIECE + 19) for start in range(0, len(body), _PIECE))
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise BadRequest(f"The body is not valid JSON: {name} is no JSON number.")
+
+
+class _DecoderInPython(json.JSONDecoder):
+    """Reads JSON without Python's C code, which would let no other thread run until it has read all of a long text."""
+
+    def __init__(self) -> None:
+        super().__init__(parse_constant=_refuse_constant)
+        self.parse_string = py_scanstring
+        self.scan_once = py_make_scanner(self)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder_in_python = _DecoderInPython()
 
 
 def ill_formed(message: str) -> BadRequest:
@@ -135,11 +158,14 @@ def _persisted_hash(extensions: Any) -> str | None:
     return hash
 
 
-def least_size(value: Any, most: int) -> int:
-    """The bytes that an answer has at least; what is beyond `most` is not counted."""
-    size, waiting = 0, [value]
+async def least_size(value: Any, most: int) -> int:
+    """The bytes that an answer has at least; what is beyond `most` is not counted. Others have a turn now and then."""
+    size, looked_at, waiting = 0, 0, [value]
     while waiting and size <= most:
         item = waiting.pop()
+        looked_at += 1
+        if looked_at % LOOKED_AT_ONCE == 0:
+            await sleep(0)
         if isinstance(item, str):
             size += len(item)
         elif isinstance(item, dict):

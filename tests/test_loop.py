@@ -57,6 +57,13 @@ def fill(server: Server) -> None:
         server.accepted(ADD, sessionId=session, userId="u", formMemories=False, messages=messages)
 
 
+def fill_rows(server: Server) -> None:
+    """Adds many short messages of the user."""
+    messages = [{"role": "USER", "content": f"the message with the number {n}"} for n in range(100)]
+    for session in range(60):
+        server.accepted(ADD, sessionId=f"s{session}", userId="u", formMemories=False, messages=messages)
+
+
 @pytest.fixture
 def user(server: Server) -> Server:
     """A server with one user."""
@@ -93,6 +100,13 @@ REQUESTS: dict[str, dict[str, Any] | bytes] = {
     "JSON of many strings": json.dumps(
         {"query": "{ viewer { role } }", "variables": {"a": ["a, [b] {c}"] * 120_000}}
     ).encode(),
+    "JSON of many commas and a string without an end": b'{"query": "{ viewer { role } }", "variables": {"a": ['
+    + b"0," * 250_001
+    + b'"'
+    + b'\\"' * 500_000,
+    "JSON of escapes with half of a character": b'{"query": "{ viewer { role } }", "variables": {"a": "\\ud800'
+    + b"\\u0041" * 500_000
+    + b'"}}',
     "messages of 7 MiB": {
         "query": ADD,
         "variables": {"input": {"sessionId": "c", "messages": [{"role": "USER", "content": LONG * 2}] * 7}},
@@ -100,6 +114,21 @@ REQUESTS: dict[str, dict[str, Any] | bytes] = {
     "highlights of long texts": {"query": '{ search(query: "needle", first: 50) { edges { highlight } } }'},
     "a context of long texts": {"query": '{ session(sessionId: "a") { context(query: "needle 3") { tokenCount } } }'},
     "a user's context of long texts": {"query": '{ user(userId: "u") { context(query: "needle 3") { tokenCount } } }'},
+    "the schema under 400 aliases": {"query": "{ " + repeated("a{0}: __schema {{ types {{ name }} }}", 400) + " }"},
+    "the schema beside data": {
+        "query": "{ __schema { queryType { name } } "
+        + repeated("a{0}: __schema {{ types {{ name kind }} }}", 100)
+        + ' user(userId: "u") { name } }'
+    },
+    "many rows under many aliases": {
+        "query": '{ user(userId: "u") { sessions(first: 100) { nodes { messages(first: 100) { nodes { content '
+        + repeated("a{0}: sequence", 85)
+        + " } } } } } }"
+    },
+    "many errors": {
+        "query": '{ user(userId: "u") { sessions(first: 100) { nodes { messages(first: 100) { nodes { '
+        "session { messages(first: -1) { nodes { id } } } } } } } } }"
+    },
     "containment": {
         "query": "query ($m: JSON!) { users(filter: {metadata: $m}) { nodes { userId } } }",
         "variables": {"m": {"a": OBJECTS[::-1]}},
@@ -111,6 +140,8 @@ REQUESTS: dict[str, dict[str, Any] | bytes] = {
 def test_no_request_holds_the_event_loop(user: Server, name: str) -> None:
     if "long" in name:
         fill(user)
+    if "many rows" in name or "many errors" in name:
+        fill_rows(user)
     if name == "containment":
         user.graphql(
             'mutation ($m: JSON!) { upsertUser(input: { userId: "u", metadata: $m }) { userErrors { code } } }',
@@ -129,6 +160,13 @@ def test_a_highlight_of_a_long_text_shows_the_word(user: Server) -> None:
     fill(user)
     (edge,) = user.graphql('{ search(query: "needle", first: 1) { edges { highlight } } }')["search"]["edges"]
     assert "<mark>needle</mark>" in edge["highlight"]
+
+
+def test_a_number_with_too_many_digits_is_refused_in_the_words_of_json(server: Server) -> None:
+    response = server.post(b'{"query": "{ viewer { role } }", "variables": {"a": ' + b"1" * 5000 + b"}}")
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["extensions"]["code"]) == (400, "BAD_USER_INPUT")
+    assert error["message"] == "The body's JSON has a number with too many digits."
 
 
 @pytest.fixture
