@@ -1,6 +1,7 @@
 """Reads: short ones at once in the event loop, long ones in threads with connections of their own."""
 
 import sqlite3
+from asyncio import Lock
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -145,6 +146,7 @@ class Reader:
     def __init__(self, database: "Database", allowance: Allowance) -> None:
         self._database = database
         self.allowance = allowance
+        self._placing: Lock | None = None
 
     def look_up(self, statement: Statement, parameters: Record) -> Record | None:
         """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
@@ -179,13 +181,17 @@ class Reader:
     async def _take_place(self) -> None:
         """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back.
 
-        Reads of one request may wait side by side, and one may go on waiting when the request has ended: then there is
-        nobody who would give the place back later.
+        Reads of one request that wait side by side share its place. One that gets its turn after the request has ended
+        gives it back itself, since nobody else would.
         """
         turns, allowance = self._database.heavy, self.allowance
-        await turns.take(allowance.credential)
-        if allowance.place is not None or allowance.is_over:
-            turns.give_back(allowance.credential)
-            allowance.check()
-        else:
+        if self._placing is None:
+            self._placing = Lock()
+        async with self._placing:
+            if allowance.place is not None:
+                return
+            await turns.take(allowance.credential)
+            if allowance.is_over:
+                turns.give_back(allowance.credential)
+                allowance.check()
             allowance.place = partial(turns.give_back, allowance.credential)

@@ -105,7 +105,7 @@ class Long:
     """A statement that gives more bytes than any number of requests may hold at the same time."""
 
     text, row, defaults = "SELECT printf('%.*c', 3000000, 'x') AS a FROM (VALUES (1), (2))", None, dict[str, Any]()
-    wide, single = (0,), False
+    wide, single, spills = (0,), False, False
 
 
 async def take_all(database: Database) -> None:
