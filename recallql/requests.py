@@ -19,7 +19,7 @@ INLINE_BODY = 64 * 1024
 LARGEST_JSON = 250_000
 """Values that the JSON of a body holds, at most: as objects they take up to 40 MB, and a moment to build."""
 
-LOOKED_AT_ONCE = 10_000
+TURN = 10_000
 """Values of an answer that are looked at in one go: that takes a few milliseconds."""
 
 _BEFORE_VALUES = (b",", b"[", b"{")
@@ -164,7 +164,7 @@ async def least_size(value: Any, most: int) -> int:
     while waiting and size <= most:
         item = waiting.pop()
         looked_at += 1
-        if looked_at % LOOKED_AT_ONCE == 0:
+        if looked_at % TURN == 0:
             await sleep(0)
         if isinstance(item, str):
             size += len(item)
