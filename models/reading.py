@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from operator import itemgetter
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ HOLD = 0.02
 STEPS_BETWEEN_LOOKS = 50_000
 """Steps of SQLite's machine after which a read looks whether its time is over: about half a millisecond."""
 
-ROWS_TOGETHER = 16
+ROWS_TOGETHER = 32
 """Rows with long texts that are read before their bytes are counted."""
 
 HEAVY = 2
@@ -93,8 +92,8 @@ def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance)
     size = 0
     some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
     while some:
-        for place in statement.wide:
-            size += sum(map(len, filter(None, map(itemgetter(place), some))))
+        for text in statement.wide:
+            size += sum(map(len, filter(None, map(text, some))))
         try:
             allowance.has_bytes(size)
         except (TooLarge, Heavy):

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, FromClause, Integer, LargeBinary, Select, Table, bindparam, func, select
@@ -41,7 +42,7 @@ LONG_TEXTS = frozenset(
 class Statement:
     """The text of a statement, what its rows are, and the values that were written into it.
 
-    `wide` are the places of columns with long texts, in rows that objects of an answer are made of. `single` says that
+    `wide` take the columns with long texts out of rows that objects of an answer are made of. `single` says that
     there is one row at most. `upkeep` says that it belongs to no request. `spills` says that it may sort millions of
     numbers, which it does in temporary files beyond 16 MB; nothing else of it may get there.
     """
@@ -67,7 +68,7 @@ class Statement:
         self.upkeep = upkeep
         self.spills = spills
         columns = getattr(clause, "selected_columns", ()) if row.noun else ()
-        self.wide = [place for place, column in enumerate(columns) if column.name in LONG_TEXTS]
+        self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 
     def into(self, receive: Callable[[tuple[Any, ...]], None]) -> "Statement":
         """The same statement, whose rows are given to a function one by one as they are read, and then forgotten.

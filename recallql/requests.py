@@ -101,6 +101,8 @@ def _values(body: bytes) -> int:
 
 
 def _has_long_number(body: bytes) -> bool:
+    if len(body) <= _PIECE:
+        return _long_number.search(body) is not None
     # In pieces that overlap: while one search runs nothing else does.
     return any(_long_number.search(body, start, start + _PIECE + 19) for start in range(0, len(body), _PIECE))
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from threading import Event
 from typing import Any
 
@@ -105,7 +106,7 @@ class Long:
     """A statement that gives more bytes than any number of requests may hold at the same time."""
 
     text, row, defaults = "SELECT printf('%.*c', 3000000, 'x') AS a FROM (VALUES (1), (2))", None, dict[str, Any]()
-    wide, single, spills = (0,), False, False
+    wide, single, spills = (itemgetter(0),), False, False
 
 
 async def take_all(database: Database) -> None:
