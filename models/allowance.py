@@ -59,10 +59,14 @@ class Allowance:
         self.deadline = -inf
 
     def has_bytes(self, size: int) -> None:
-        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a place is needed for so many."""
+        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a place is needed for so many.
+
+        What has no limit, as a background task, needs no place: nothing would tell when it gives one back.
+        """
         if size > self.bytes_left:
             raise self._too_large()
-        if self.place is None and self.most_bytes - self.bytes_left + size > LIGHT:
+        held = self.most_bytes - self.bytes_left + size
+        if held > LIGHT and self.place is None and self.most_bytes < maxsize:
             raise Heavy
 
     def _too_large(self) -> TooLarge:

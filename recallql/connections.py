@@ -15,6 +15,9 @@ except ImportError:  # not Unix
 
 UNLIMITED = maxsize
 
+FEWEST = 1
+"""Connections that are open at least, however few files a process may have."""
+
 LONGEST_STEP = 1.0
 """Seconds between two looks at the deadlines, at most."""
 
@@ -62,7 +65,7 @@ class Connections:
         self.head_timeout = settings.head_timeout
         self.body_timeout = settings.body_timeout
         self.answer_timeout = settings.answer_timeout
-        self._most = min(settings.max_connections, descriptors() - RESERVED)
+        self._most = max(FEWEST, min(settings.max_connections, descriptors() - RESERVED))
         self._step = min(LONGEST_STEP, self.head_timeout / 4, self.body_timeout / 4, self.answer_timeout / 4)
         self._due: dict[Connection, float] = {}
         self._owners: dict[Connection, Hashable] = {}

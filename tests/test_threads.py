@@ -122,7 +122,7 @@ def give_all_back(database: Database) -> None:
 def test_reads_side_by_side_take_one_place_for_their_request(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database
-        allowance = Allowance(30, credential="one")
+        allowance = Allowance(30, 10**9, "one")
         reader = Reader(database, allowance)
         await asyncio.gather(*(reader.fetch(Long, {}, slowly=True) for _ in range(2)))
         allowance.close()
@@ -136,12 +136,24 @@ def test_a_read_whose_request_has_ended_keeps_no_place(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database
         await take_all(database)
-        reading = asyncio.create_task(Reader(database, Allowance(0.5, credential="one")).fetch(Long, {}, slowly=True))
+        reading = asyncio.create_task(Reader(database, Allowance(0.5, 10**9, "one")).fetch(Long, {}, slowly=True))
         await asyncio.sleep(0.7)
         give_all_back(database)
         with pytest.raises(TookTooLong):
             await reading
         await take_all(database)
+        give_all_back(database)
+
+    server.host.wait_for(read())
+
+
+def test_what_has_no_limit_of_bytes_takes_no_place_of_a_request(server: Server) -> None:
+    async def read() -> None:
+        database = server.app.state.database
+        await take_all(database)
+        for _ in range(3):
+            rows = await asyncio.wait_for(Reader(database, Allowance()).fetch(Long, {}, slowly=True), 10)
+            assert len(rows) == 2
         give_all_back(database)
 
     server.host.wait_for(read())
