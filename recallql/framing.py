@@ -49,6 +49,9 @@ LEAST_PROGRESS = 16 * 1024
 WINDOW_SHARE = 0.25
 """The part of the time for reading an answer after which progress counts: at first the client's system takes bytes."""
 
+REST_OF_REQUEST = 1.0
+"""Seconds for which the rest of a request may come when the server stops, about."""
+
 UNREAD = read_head((), Sites(), post=False)
 """What answers go by when a head could not be read."""
 
@@ -160,14 +163,20 @@ class Framing(HttpToolsProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Answers what is under way, and closes the connection then; a request that is not whole yet is dropped."""
+        """Answers what is under way, and closes the connection then; the rest of a request may come for a moment."""
         self._connections.is_stopping = True
-        self._drop_unfinished()
+        if self._is_unfinished():
+            self._expect(REST_OF_REQUEST)
+            return
         self._let_go()
         if self._is_busy() and self._running is not None:
             self._running.keep_alive = False
         else:
             self.transport.close()
+
+    def _is_unfinished(self) -> bool:
+        """Tells if a part of a request has come, and the rest has not."""
+        return self._reading is not None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -235,7 +244,7 @@ class Framing(HttpToolsProtocol):
         super().on_response_complete()
         if last and self._refusal is not None:
             self._write(self._refusal, last=True)
-        elif last and self._over:
+        elif last and (self._over or self._connections.is_stopping):
             self.transport.close()
 
     def _should_upgrade(self) -> bool:

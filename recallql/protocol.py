@@ -86,6 +86,9 @@ class Protocol(Framing):
     def _is_busy(self) -> bool:
         return self._answering or super()._is_busy()
 
+    def _is_unfinished(self) -> bool:
+        return self._head is not None or super()._is_unfinished()
+
     def _read(self, data: bytes) -> bytes:
         if self._head is not None:
             return self._read_body(self._head, data)
