@@ -5,6 +5,7 @@ their document; which of the two it is, is known before anything runs.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,6 +76,10 @@ WITH_SCHEMA = 5_000
 
 UNLIMITED = Limits(errors=MOST)
 
+_PASSED_OVER = r"(?:[\s,\ufeff]|#[^\n\r]*)*"
+# Also an argument whose value is a name, but not the type of a variable.
+_alias = re.compile(rf"(?<![\w$])[_A-Za-z]\w*{_PASSED_OVER}:{_PASSED_OVER}[_A-Za-z]")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -93,10 +98,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is the answer's JSON object; `executed` is false when the request was at fault and nothing ran."""
+    """`body` is the answer's JSON object; `executed` is false when the request was at fault and nothing ran.
+
+    With `repeats` the same text may stand in it many times, under the aliases of its document.
+    """
 
     body: dict[str, Any]
     executed: bool
+    repeats: bool = True
 
 
 class MutationRefused(Exception):
@@ -139,6 +148,7 @@ class _Document:
         self.text = "" if document is None or document.loc is None else document.loc.source.body
         self.is_long = len(self.text) > LARGEST_AT_ONCE
         """Tells that its plans are compiled aside, since that would hold the event loop."""
+        self.has_aliases = _alias.search(self.text) is not None
         self._own_weight = ENTRY_BYTES + sum(len(error["message"]) + 500 for error in errors)
         if document is None or errors:
             return
@@ -321,7 +331,7 @@ class Executor:
                 # More of it was compiled.
                 document.plans.update(key)
                 self._documents.update(document.text)
-        return self._answer(data, run.errors)
+        return self._answer(data, run.errors, repeats=document.has_aliases)
 
     async def _run_graphql_core(
         self, document: _Document, operation: OperationDefinitionNode, request: Request, context: Any
@@ -346,11 +356,11 @@ class Executor:
             result = await result
         return self._answer(result.data, result.errors)
 
-    def _answer(self, data: Any, errors: list[GraphQLError] | None) -> Answer:
+    def _answer(self, data: Any, errors: list[GraphQLError] | None, *, repeats: bool = True) -> Answer:
         body: dict[str, Any] = {"data": data}
         if errors:
             body["errors"] = [self._described(error) for error in errors[: self._limits.errors]]
-        return Answer(body, executed=True)
+        return Answer(body, executed=True, repeats=repeats)
 
     async def _document(self, query: str, context: Any, *, suggestions: bool) -> _Document:
         """The document of a text that is read for the first time: a long one aside, once for all who ask for it."""

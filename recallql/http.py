@@ -267,7 +267,7 @@ class Endpoint:
                 context.allowance.close()
         if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError
-        if context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:
+        if answer.repeats and context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:
             # The same text may stand in an answer under many aliases, so that it is larger than what was read.
             size = await least_size(answer.body, self._largest)
             if size > self._largest:
