@@ -267,11 +267,13 @@ class Endpoint:
                 context.allowance.close()
         if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError
-        if answer.repeats and context.allowance.most_bytes - context.allowance.bytes_left > UNCOUNTED:
-            # The same text may stand in an answer under many aliases, so that it is larger than what was read.
-            size = await least_size(answer.body, self._largest)
-            if size > self._largest:
-                raise AnswerTooLarge(self._largest)
+        size = context.allowance.most_bytes - context.allowance.bytes_left
+        if size > UNCOUNTED:
+            if answer.repeats:
+                # The same text may stand in an answer under many aliases, so that it is larger than what was read.
+                size = await least_size(answer.body, self._largest)
+                if size > self._largest:
+                    raise AnswerTooLarge(self._largest)
             reserve(3 * size)
         body, headers = write_json(answer.body), head.headers
         if len(body) > self._largest:
