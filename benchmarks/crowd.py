@@ -172,7 +172,7 @@ def probe(port: int, token: str, seconds: float) -> list[float]:
 
 
 def worst(options: argparse.Namespace, folder: Path) -> bool:
-    """What each of one user's worst requests does to another user's smallest one."""
+    """Times one user's smallest request while another user sends the worst ones."""
     good = True
     with running(folder, "worst") as server:
         fill(server.ask)
@@ -203,7 +203,7 @@ def worst(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def memory(options: argparse.Namespace, folder: Path) -> bool:
-    """What the process holds while clients do the worst to its memory."""
+    """Measures the memory of the process while clients try to fill it."""
     good = True
     print("\n### Memory: RSS of the process, MiB\n")
     print("| While | most | afterwards |\n|---|---|---|")

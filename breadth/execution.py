@@ -56,7 +56,7 @@ LARGEST_CACHED = 64 * 1024
 """Characters of a document whose plan is kept, at most."""
 
 PLAN_BYTES = 64 * 1024 * 1024
-"""What the plans of documents may take in memory, unless told otherwise."""
+"""Bytes that the plans of documents take in memory at most, unless told otherwise."""
 
 TOKEN_BYTES, FIELD_BYTES, ENTRY_BYTES = 310, 1_700, 12_000
 """What a token of a document and a field of a plan take in memory, about, and each document and plan besides: measured
@@ -66,7 +66,7 @@ LARGEST_AT_ONCE = 1024
 """Characters of a document that is read in the event loop, at most: that takes a few milliseconds."""
 
 LARGEST_COMPARED = 100_000
-"""What may be spent on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
+"""Limit on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
 
 LARGE = 20_000
 """Cost of an operation up to which its answer is written in one go: that takes a few milliseconds."""

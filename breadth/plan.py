@@ -42,12 +42,12 @@ Flags = Mapping[str, bool]
 
 
 class Coverage(NamedTuple):
-    """What a document asks for."""
+    """Says which fields a document asks for."""
 
     whole: bool
-    """Whether breadth-first execution knows every field."""
+    """True when breadth-first execution knows every field."""
     data: bool
-    """Whether it asks for more than the schema."""
+    """True when it asks for more than the schema."""
 
 
 def coverage_of(schema: GraphQLSchema, document: DocumentNode) -> Coverage:
