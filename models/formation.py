@@ -1,8 +1,10 @@
 """Statements for forming memories: what is known already, and what rests on which messages.
 
-What is known of a user, or, of a session that has none, of the session: `owner` is a row with both keys.
+What is known of a user, or, of a session that has none, of the session: `owner` is a row with both keys. A memory like
+another one, or on its subject, is also about the same speaker.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
@@ -30,6 +32,9 @@ def _of(*, user: bool) -> list[ColumnElement[bool]]:
     return (own if user else [memories.c.user_key.is_(None), memories.c.session_key == bindparam("session")]) + [_live]
 
 
+_of_speaker = memories.c.about_folded.is_not_distinct_from(bindparam("about"))
+
+
 _alike = {
     user: Statement(
         select(memories)
@@ -37,6 +42,7 @@ _alike = {
             memories.c.fingerprint == bindparam("fingerprint"),
             memories.c.key != bindparam("but"),
             *_of(user=user),
+            _of_speaker,
             in_project(memories),
             memories.c.kind != "SUMMARY",
             _open,
@@ -55,6 +61,7 @@ _on_subject = {
             memories.c.subject == bindparam("subject"),
             memories.c.key != bindparam("but"),
             *_of(user=user),
+            _of_speaker,
             in_project(memories),
             memories.c.method == "RULE",
             _since > bindparam("moment") if later else _since <= bindparam("moment"),
@@ -123,34 +130,31 @@ _room = Statement(
 )
 
 
-def _owner(scope: Scope, owner: Record) -> dict[str, Any]:
-    return {**scope.values, "user": owner["user_key"], "session": owner["session_key"]}
+def _speaker(scope: Scope, memory: Mapping[str, Any]) -> dict[str, Any]:
+    own = {"user": memory["user_key"], "session": memory["session_key"], "about": memory["about_folded"]}
+    return {**scope.values, **own}
 
 
-async def memory_like(
-    read: Reader, scope: Scope, owner: Record, fingerprint: bytes, now: str, *, but: bytes = b""
-) -> Record | None:
-    """What is known that says the same in the same words, apart from summaries and one of this key, and holds."""
-    values = {**_owner(scope, owner), "fingerprint": fingerprint, "now": now, "but": but}
-    found = await read.fetch(_alike[owner["user_key"] is not None], values)
+async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now: str) -> Record | None:
+    """What else is known that says the same in the same words, apart from summaries, and holds."""
+    values = {**_speaker(scope, memory), "fingerprint": memory["fingerprint"], "now": now, "but": memory["key"]}
+    found = await read.fetch(_alike[memory["user_key"] is not None], values)
     return found[0] if found else None
 
 
-async def memories_around(
-    read: Reader, scope: Scope, owner: Record, subject: str, moment: str, *, but: bytes = b""
-) -> tuple[Record | None, Record | None]:
-    """What else than one of this key rules formed on a subject: beginning last until a moment, and first after it."""
-    values = {**_owner(scope, owner), "subject": subject, "moment": moment, "but": but}
-    of_user = owner["user_key"] is not None
+async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any]) -> tuple[Record | None, Record | None]:
+    """What else rules formed on a memory's subject: beginning last until it begins, and first after that."""
+    moment = memory["valid_from"] or memory["created_at"]
+    values = {**_speaker(scope, memory), "subject": memory["subject"], "moment": moment, "but": memory["key"]}
+    of_user = memory["user_key"] is not None
     before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
     return before[0] if before else None, after[0] if after else None
 
 
 async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:
     """What is known and holds, apart from summaries, newest first."""
-    return await read.fetch(
-        _standing[owner["user_key"] is not None], {**_owner(scope, owner), "now": now, "limit": limit}
-    )
+    values = {"user": owner["user_key"], "session": owner["session_key"], "now": now, "limit": limit}
+    return await read.fetch(_standing[owner["user_key"] is not None], {**scope.values, **values})
 
 
 async def memories_naming(

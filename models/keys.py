@@ -1,6 +1,7 @@
 """Keys of rows: 16 bytes derived from the application's own key, so that uniqueness needs no look-up."""
 
 from hashlib import blake2b
+from unicodedata import normalize
 from uuid import uuid4
 
 KEY_SIZE = 16
@@ -69,6 +70,11 @@ def lane_of(owner: bytes | None) -> int:
 def message_id_hash(message_id: str) -> bytes:
     """What remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
     return key_of("message-id", message_id)
+
+
+def folded(name: str) -> str:
+    """A name for comparisons: the same however it is written in case, spaces and compatible characters."""
+    return " ".join(normalize("NFKC", normalize("NFKC", name).casefold()).split())
 
 
 def fingerprint(text: str) -> bytes:

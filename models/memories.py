@@ -40,6 +40,8 @@ def _as_of(rows: FromClause) -> ColumnElement[bool]:
 
 FILTERS: dict[str, Condition] = {
     "as_of": _as_of,
+    "about": in_list("about_folded", "about"),
+    "own": is_null("about_folded"),
     "kinds": in_list("kind", "kinds"),
     "methods": in_list("method", "methods"),
     "min_rating": lambda rows: rows.c.rating >= bindparam("min_rating"),
@@ -116,6 +118,7 @@ _standing = {
         select(memories).where(
             memories.c.kind == "SUMMARY",
             memories.c.superseded_from.is_(None),
+            memories.c.about_folded.is_not_distinct_from(bindparam("about")),
             _live,
             in_project(memories),
             *(
@@ -282,6 +285,9 @@ async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[l
     return found
 
 
-async def standing_summaries(read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None) -> list[Record]:
+async def standing_summaries(
+    read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None, about: str | None = None
+) -> list[Record]:
     """The summaries of a session, or of a user apart from any session, that nothing has superseded."""
-    return await read.fetch(_standing[session is not None], {**scope.values, "owner": session or user})
+    values = {**scope.values, "owner": session or user, "about": about}
+    return await read.fetch(_standing[session is not None], values)

@@ -207,7 +207,8 @@ class Memory(SQLModel, table=True):
     """`superseded_from` is when the newer memory begins to hold; it stays when the newer one is deleted.
 
     Of one `subject` (the user's home, say) only the newest memory that rules formed holds. `fingerprint` is of the
-    content, and the same for texts that differ in nothing but case, spaces and the punctuation at the end.
+    content, and the same for texts that differ in nothing but case, spaces and the punctuation at the end. `about` is
+    the name of somebody other than the user who said it, `about_folded` that name for comparisons.
     """
 
     __tablename__ = "memories"
@@ -215,10 +216,10 @@ class Memory(SQLModel, table=True):
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
         Index(None, "superseded_by", **present("superseded_by")),
-        Index(None, "fingerprint", "user_key", "session_key"),
+        Index(None, "fingerprint", "user_key", "about_folded", "session_key"),
         Index(
-            "ix_memories_subject_user_key_session_key",
-            *("subject", "user_key", "session_key"),
+            "ix_memories_subject_user_key_about_folded_session_key",
+            *("subject", "user_key", "about_folded", "session_key"),
             **present("subject"),
         ),
         # Of the few that are deleted: an index of all would be taken for finding those that are not.
@@ -252,6 +253,8 @@ class Memory(SQLModel, table=True):
     updated_at: str = time_column()
     deleted_at: str | None = time_column(nullable=True)
     version: int = integer_column()
+    about: str | None = text_column()
+    about_folded: str | None = text_column()
 
 
 class MemorySource(SQLModel, table=True):

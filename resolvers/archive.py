@@ -263,7 +263,7 @@ async def _add_memory(write: Transaction, context: Context, line: Line, born: Bo
         message = "There is no such message or document; it has to stand before."
         raise refuse("NOT_FOUND", message, "sources", str(missing))
     sources = [source for source in named if source is not None]
-    older = await find_superseded(write, context, owner, line.get("supersedes", ()))
+    older = await find_superseded(write, context, owner, line)
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, sources)
     await supersede(write, context, kept, older)
@@ -333,7 +333,7 @@ _FIELDS = {
     "form_memories created_at updated_at version digest",
     "Document": "key document_id user_id agent_id title content metadata created_at updated_at version",
     "Memory": "key memory_id user_id session_id kind content method model subject rating valid_from valid_until "
-    "expires_at superseded_by superseded_from sources metadata created_at updated_at version",
+    "expires_at superseded_by superseded_from about sources metadata created_at updated_at version",
 }
 _WRITTEN = {noun: [(name, camel(name)) for name in fields.split()] for noun, fields in _FIELDS.items()}
 _JSON = {"metadata", "parts", "tool_calls", "sources", "deleted_messages"}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.keys import folded
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
 from resolvers.json_values import Unacceptable, checked_text, count_values, unstorable
@@ -64,6 +65,13 @@ class FilterBuilder:
                 # What could not be kept is not there, and SQLite would cut it short to something that may be.
                 self.add(name, json.dumps([item for item in value if not unstorable(item)]))
         return self
+
+    def names(self, *names: str) -> "FilterBuilder":
+        """Lists of people's names, which are compared as they are folded."""
+        for name in names:
+            if (value := self.asked.get(name)) is not None:
+                self.asked[name] = [folded(item) for item in value]
+        return self.lists(*names)
 
     def ranges(self, *names: str) -> "FilterBuilder":
         for name in names:

@@ -75,19 +75,18 @@ async def keep_formed(
     write: Transaction, context: Context, session: Record, values: dict[str, Any], sequences: Sequence[int]
 ) -> Record | None:
     """A memory formed of messages of a session; what is known that says the same; None if the application said so."""
-    owner = {"user_key": session["user_key"], "session_key": session["key"]}
     now = context.clock.now()
-    known = await memory_like(write, context.scope, owner, fingerprint(values["content"]), now)
+    row = memory_row(context, values, Owner.of_session(session), now)
+    known = await memory_like(write, context.scope, row, now)
     if known is not None:
         if known["method"] == "DECLARED":
             return None
         for sequence in sequences:
             await add_source(write, known, session["key"], sequence)
         return known
-    row = memory_row(context, values, Owner.of_session(session), now)
     before = after = None
     if row["subject"] is not None:
-        before, after = await memories_around(write, context.scope, owner, row["subject"], row["valid_from"])
+        before, after = await memories_around(write, context.scope, row)
     if after is not None:
         # It was said before what is known by now: it held until then.
         start = after["valid_from"] or after["created_at"]
@@ -104,7 +103,6 @@ async def give_session(write: Transaction, context: Context, session: bytes, use
     await change_owner(write, context.scope, session, user)
     if user is None:
         return
-    owner = {"user_key": user, "session_key": session}
     now = context.clock.now()
     for key in [row["key"] for row in await formed_in(write, context.scope, session)]:
         # Read anew: one that came before may have ended it.
@@ -112,7 +110,7 @@ async def give_session(write: Transaction, context: Context, session: bytes, use
         if row is None:
             continue
         if row["superseded_from"] is None and row["valid_until"] is None:
-            known = await memory_like(write, context.scope, owner, row["fingerprint"], now, but=key)
+            known = await memory_like(write, context.scope, row, now)
             if known is not None:
                 if known["method"] != "DECLARED":
                     for place in await places_of(write, key):
@@ -120,8 +118,7 @@ async def give_session(write: Transaction, context: Context, session: bytes, use
                 await remove_memory(write, row)
                 continue
         if row["method"] == "RULE" and row["subject"] is not None:
-            start = row["valid_from"] or row["created_at"]
-            before, after = await memories_around(write, context.scope, owner, row["subject"], start, but=key)
+            before, after = await memories_around(write, context.scope, row)
             if after is not None:
                 await _end(write, context, row, after)
             if before is not None:

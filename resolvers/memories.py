@@ -5,7 +5,7 @@ from typing import Any
 
 from models.database import Transaction
 from models.documents import documents_by_key
-from models.keys import fingerprint
+from models.keys import fingerprint, folded
 from models.keyset import Listing
 from models.memories import (
     MEMORIES_OF_MESSAGE,
@@ -29,6 +29,7 @@ from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.ids import global_id, parse_id
 from resolvers.inputs import (
     CONTENT_BYTES,
+    TEXT_BYTES,
     Rule,
     Values,
     check,
@@ -52,6 +53,7 @@ RULES: dict[str, Rule] = {
     "memory_id": key_rule,
     "user_id": key_rule,
     "session_id": key_rule,
+    "about": required_text(TEXT_BYTES),
     "content": required_text(CONTENT_BYTES),
     "rating": share_rule,
     "metadata": metadata_rule,
@@ -61,7 +63,7 @@ LARGEST_LIST = 100
 
 def memory_filter(context: Context, given: Given) -> Filter:
     """What is true now, unless another time is asked for or the history."""
-    builder = FilterBuilder(given).lists("kinds", "methods").metadata()
+    builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata()
     if (rating := builder.asked.get("min_rating")) is not None:
         builder.add("min_rating", rating)
     if not builder.asked.get("history"):
@@ -96,7 +98,7 @@ async def memories_of_messages(
 
 
 async def _summaries(context: Context, listing: Listing, rows: Sequence[Record], *also: str) -> list[Record | None]:
-    filter = Filter(("kinds", "not_superseded", *also), {"kinds": '["SUMMARY"]'})
+    filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": '["SUMMARY"]'})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
     return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
 
@@ -156,9 +158,10 @@ async def create_memory(context: Context, given: Values) -> Record:
         if stored is not None:
             await remove_memory(write, stored)
         sources = await _sources(write, context, owner, values.get("sources", ()))
-        older = await find_superseded(write, context, owner, values.get("supersedes", ()))
+        older = await find_superseded(write, context, owner, values)
         if row["kind"] == "SUMMARY":
-            older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user)
+            about = row["about_folded"]
+            older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user, about=about)
         if row["memory_id"] is not None:
             # A memory that bore this id before may be named still; this is another one.
             await unlink_newer(write, row["key"])
@@ -229,14 +232,16 @@ async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequ
     return sources
 
 
-async def find_superseded(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[Record]:
+async def find_superseded(write: Transaction, context: Context, owner: Owner, values: Values) -> list[Record]:
+    """The memories that a new one supersedes: of the same owner and about the same person."""
+    about = values.get("about")
     older: list[Record] = []
-    for index, id in enumerate(ids):
+    for index, id in enumerate(values.get("supersedes", ())):
         path = ("supersedes", str(index))
         row = await find_node(write, context.scope, id, "Memory")
         if row is None:
             raise refuse("NOT_FOUND", "There is no memory with this id.", *path)
-        if not owner.has(row):
+        if not owner.has(row) or row["about_folded"] != (None if about is None else folded(about)):
             raise refuse("INVALID", "The memory is about somebody else.", *path)
         older.append(row)
     return older

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from models.database import Transaction
-from models.keys import fingerprint, identity, memory_key
+from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import unlink_newer
 from models.statements import Record, Row
 from models.tables import memories, memory_sources
@@ -34,17 +34,20 @@ class Owner:
         return cls(row["key"], None, identity(row["key"], row["nonce"]))
 
     def has(self, row: Record) -> bool:
-        """Whether a memory is about the same user, or, where there is none, the same session."""
+        """Whether a memory belongs to the same user, or, where there is none, the same session."""
         return row["user_key"] == self.user if self.user else row["session_key"] == self.session
 
 
 def digest_of(values: Values) -> bytes:
     """Of what a retry must repeat."""
-    return blake2b(json_text([values["kind"], values["content"]]).encode(), digest_size=16).digest()
+    about = values.get("about")
+    repeated = [values["kind"], values["content"], *([] if about is None else [about])]
+    return blake2b(json_text(repeated).encode(), digest_size=16).digest()
 
 
 def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
     """Every column of a new memory."""
+    about = values.get("about")
     return {
         "key": memory_key(owner.identity, values.get("memory_id")),
         "project": context.scope.project,
@@ -69,6 +72,8 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
         "updated_at": now,
         "deleted_at": None,
         "version": 1,
+        "about": about,
+        "about_folded": None if about is None else folded(about),
     }
 
 

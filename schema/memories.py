@@ -35,10 +35,13 @@ class Memory(Node):
     method: MemoryMethod = required("How it came about.")
     model: str | None = required("The model that wrote it, when the method is MODEL.")
     user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
-        users_of, description="Whom it is about.", needs=("user_key",)
+        users_of, description="The user to whom it belongs.", needs=("user_key",)
     )
     session: Annotated["Session", strawberry.lazy("schema.sessions")] | None = batch_field(
         sessions_of, description="The session it was formed from or declared for.", needs=("session_key",)
+    )
+    about: str | None = required(
+        "The name of the speaker whom it is about, where several people speak in a session; null: the user's own."
     )
     sources: Connection[MemorySource] = connection_field(
         sources_of, description="What it rests on, in the order in which it was named.", records_at=()
@@ -62,8 +65,11 @@ class Memory(Node):
 @strawberry.input(description="A memory to declare, about a user or a session; a session implies its user.")
 class CreateMemoryInput:
     memory_id: str | None = optional("The client's own key, unique with its user or session; makes a retry safe.")
-    user_id: str | None = optional("Whom it is about.")
-    session_id: str | None = optional("The session it is about.")
+    about: str | None = optional(
+        "The name of whom it is about, if that is not the user: up to 64 KiB. It is kept apart from the user's own."
+    )
+    user_id: str | None = optional("The user to whom it belongs.")
+    session_id: str | None = optional("The session to which it belongs.")
     kind: MemoryKind = required("What it is. A SUMMARY supersedes the one that stands.")
     content: str = required("What is worth knowing, up to 1 MiB.")
     rating: float | None = optional("How good or sure it is, from 0 to 1.")

@@ -26,6 +26,9 @@ class MemoryMethod(Enum):
 
 @strawberry.input(description="Which memories; all conditions must hold.")
 class MemoryFilter:
+    about: list[str] | None = optional(
+        "Memories about one of these names, in any case; at most 100. They hold nothing of the user's own."
+    )
     kinds: list[MemoryKind] | None = optional("Memories of one of these kinds; at most 100.")
     methods: list[MemoryMethod] | None = optional("Memories that came about in one of these ways; at most 100.")
     min_rating: float | None = optional("Memories rated at least so; those without a rating do not pass.")
