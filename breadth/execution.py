@@ -39,7 +39,7 @@ from breadth.cache import Cache
 from breadth.cost import MOST, Cost
 from breadth.limits import Limits, TooComplex, parse_within
 from breadth.measures import Measurer
-from breadth.plan import Compiler, Coverage, Selection, coverage_of, flag_names
+from breadth.plan import Compiler, Coverage, Known, Selection, coverage_of, flag_names
 from breadth.running import Run, aside
 from breadth.wording import LocatedValues, reworded
 
@@ -137,7 +137,9 @@ class _Document:
         errors: tuple[dict[str, Any], ...] = (),
         costs: Mapping[str | None, Cost] = MappingProxyType({}),
         plan_bytes: int = PLAN_BYTES,
+        known: Known | None = None,
     ) -> None:
+        self._known = Known(set) if known is None else known
         self.errors = errors
         self.costs = costs
         self.operations: dict[str | None, OperationDefinitionNode] = {}
@@ -194,7 +196,8 @@ class _Document:
         declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
         if any(value is None and name in declared for name, value in flags.items()):
             return None
-        compiler = Compiler(self._schema, self.document, {name: bool(value) for name, value in flags.items()})
+        given = {name: bool(value) for name, value in flags.items()}
+        compiler = Compiler(self._schema, self.document, given, self._known)
         root: Any = self._schema.get_root_type(operation.operation)
         return Selection(compiler, root, [operation.selection_set])
 
@@ -233,6 +236,7 @@ class Executor:
         self._reading: dict[tuple[str, bool], asyncio.Future[_Document | None]] = {}
         """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
         self._reference = reference
+        self._known = Known(set)
 
     def _query(self, request: Request) -> str | Answer:
         """The text of the request's document, or what is wrong with how it is named."""
@@ -405,7 +409,7 @@ class Executor:
             if errors:
                 formatted = tuple(_formatted(error, _validation_code(error)) for error in errors)
                 return _Document(self.schema, None, formatted)
-            return _Document(self.schema, document, costs=costs, plan_bytes=2 * self._part)
+            return _Document(self.schema, document, costs=costs, plan_bytes=2 * self._part, known=self._known)
         except TooComplex as error:
             return _Document(self.schema, None, (_error("QUERY_TOO_COMPLEX", str(error)),))
         except GraphQLError as error:

@@ -4,6 +4,7 @@ A selection is compiled when the first object of its type is there, so that a do
 fields under a type that no object has cost nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import CodeType
@@ -39,6 +40,9 @@ from breadth.writer import Writer
 
 Flags = Mapping[str, bool]
 """The values of the variables that @skip and @include go by."""
+
+Known = defaultdict[str, set[type]]
+"""For object types, by name, the Python classes whose objects are known to be of them; shared by all plans."""
 
 
 class Coverage(NamedTuple):
@@ -108,7 +112,7 @@ class Position:
         )
         self.leaf: GraphQLLeafType | None = self.type if is_leaf_type(self.type) else None
         self.abstract: GraphQLAbstractType | None = self.type if is_abstract_type(self.type) else None
-        self.objects = Objects(compiler, selection_sets)
+        self.objects = Objects(compiler, selection_sets, self.type)
 
     @property
     def selection(self) -> "Selection":
@@ -143,11 +147,11 @@ class Objects:
 
     __slots__ = ("_by_type", "_compiler", "_selection_sets", "known")
 
-    def __init__(self, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
+    def __init__(self, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode], kind: Any) -> None:
         self._compiler = compiler
         self._selection_sets = selection_sets
         self._by_type: dict[str, Selection] = {}
-        self.known: set[type] = set()
+        self.known = compiler.known(kind)
         """Python classes whose objects are known to be of the position's concrete type."""
 
     def of(self, kind: GraphQLObjectType) -> "Selection":
@@ -245,16 +249,21 @@ class Selection:
 class Compiler:
     """Compiles the selections of one operation, for one set of flags."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags) -> None:
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags, known: Known) -> None:
         self.codes: dict[str, CodeType] = {}
         """What was compiled of the sources of writers."""
         self.fields = 0
         """How many fields were compiled, by which a plan is weighed."""
         self._schema = schema
         self._flags = flags
+        self._known = known
         self._fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
+
+    def known(self, kind: Any) -> set[type]:
+        """Python classes whose objects are known to be of a type."""
+        return self._known[kind.name] if isinstance(kind, GraphQLObjectType) else set()
 
     def collect(
         self, kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]

@@ -6,7 +6,6 @@ nullable ancestor becomes null in its place. `NULLED` stands for an answer that 
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -24,8 +23,8 @@ T = TypeVar("T")
 
 NULLED: Any = object()
 
-TURN = 0.01
-"""Seconds for which a large answer is written until others have a turn."""
+TOGETHER = 50
+"""Objects of a large answer that are written with care between two looks whether others should have a turn."""
 
 Path = Callable[[int], list[str | int]]
 """The path of the object or value at an index of its level; worked out for errors only."""
@@ -35,6 +34,12 @@ async def aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
     """What a function gives that takes long, by the context's own way to keep it off the event loop if it has one."""
     own: Callable[..., Awaitable[T]] | None = getattr(context, "aside", None)
     return function(*arguments) if own is None else await own(function, *arguments)
+
+
+async def rest(context: Any) -> None:
+    """Lets others have the event loop now and then, by the context's own way if it has one."""
+    own: Callable[[], Awaitable[None]] | None = getattr(context, "rest", None)
+    await (sleep(0) if own is None else own())
 
 
 class Run:
@@ -115,12 +120,9 @@ class Run:
     ) -> list[Any]:
         """The answers of many objects, written one by one; others have a turn now and then."""
         answers: list[Any] = []
-        began = monotonic()
         for parent in objects:
             answers += writer.write((parent,), *columns)
-            if monotonic() - began > TURN:
-                await sleep(0)
-                began = monotonic()
+            await rest(self.context)
         return answers
 
     async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
@@ -134,7 +136,15 @@ class Run:
         for field in selection.children:
             column = self._done.pop(field, None)
             columns.append(await self._field(field, objects, path) if column is None else column)
-        return self._write_with_care(selection, objects, columns, path)
+        if not self._is_large:
+            return self._write_with_care(selection, objects, columns, path)
+        answers: list[Any] = []
+        for start in range(0, len(objects), TOGETHER):
+            some = objects[start : start + TOGETHER]
+            parts = [column[start : start + TOGETHER] for column in columns]
+            answers += self._write_with_care(selection, some, parts, _from(path, start))
+            await rest(self.context)
+        return answers
 
     async def _resolve(self, field: Field, objects: Sequence[Any]) -> Sequence[Any]:
         """The values of a field for all objects; an exception in a value's place is its error."""
@@ -298,6 +308,10 @@ def _attempt(field: Field, parent: Any) -> Any:
         return field.value_of(parent)
     except Exception as error:
         return error
+
+
+def _from(path: Path, start: int) -> Path:
+    return lambda index: path(start + index)
 
 
 def _below(path: Path, key: str) -> Path:

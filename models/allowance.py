@@ -9,9 +9,7 @@ from time import monotonic
 from typing import Any
 
 from models.errors import TookTooLong, TooLarge
-
-SHARE = 0.01
-"""Seconds for which a request may hold the event loop before others get a turn."""
+from models.loop_turns import SHARE, LoopTurns
 
 UNCOUNTED = 4
 """Single rows that a request may read before their bytes are counted, which takes longer than to read a small one."""
@@ -30,12 +28,19 @@ class Allowance:
     Without arguments there is no limit, as for a background task.
 
     It may work for so many `seconds`, until its `deadline` (a time of `monotonic`), and read so many `bytes` of rows
-    for its answer. `credential` says who works: those that wait for a thread get one in turns (see `models.threads`).
+    for its answer. `credential` says who works: those that wait for a thread or for the event loop get it in `turns`
+    (see `models.threads` and `models.loop_turns`).
     """
 
-    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "place", "rested", "uncounted")
+    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "place", "rested", "turns", "uncounted")
 
-    def __init__(self, seconds: float = inf, bytes: int = maxsize, credential: Hashable = None) -> None:
+    def __init__(
+        self,
+        seconds: float = inf,
+        bytes: int = maxsize,
+        credential: Hashable = None,
+        turns: LoopTurns | None = None,
+    ) -> None:
         self.rested = now = monotonic()
         """When the request last let others have the event loop, as far as it knows."""
         self.deadline = now + seconds
@@ -44,6 +49,7 @@ class Allowance:
         self.place: Callable[[], None] | None = None
         """Gives back the request's place among those that hold many bytes, if it has one."""
         self.credential = credential
+        self.turns = turns
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +103,15 @@ class Allowance:
             self.place = None
 
     async def rest(self) -> None:
-        """Lets others have the event loop for a moment, if the request has held it for longer than its share."""
-        if monotonic() - self.rested > SHARE:
+        """Lets others have the event loop if it has been held for longer than a share, by this request or by all."""
+        now = monotonic()
+        if now - self.rested > SHARE or (self.turns is not None and now - self.turns.since > SHARE):
+            await self.pause()
+
+    async def pause(self) -> None:
+        """Lets others have the event loop, until it is the turn of the request's credential."""
+        if self.turns is None:
             await asyncio.sleep(0)
-            self.rested = monotonic()
+        else:
+            await self.turns.take(self.credential)
+        self.rested = monotonic()

@@ -21,6 +21,7 @@ from models.containment import json_contains
 from models.errors import DatabaseProblem, Unavailable
 from models.file_health import BUSY, FileHealth, problem_of
 from models.keys import lane_of
+from models.loop_turns import LoopTurns
 from models.reading import HEAVY, ReadConnection, Reader, SlowReads
 from models.statements import Record, Statement
 from models.threads import Turns
@@ -142,6 +143,8 @@ class Database:
         self.written = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
+        self.loop_turns = LoopTurns()
+        """For requests that use the event loop for long."""
         self.heavy = Turns(HEAVY)
         """For requests that hold many bytes of rows: see `models.allowance`."""
         self._checking: asyncio.Task[None] | None = None

@@ -10,10 +10,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from models.allowance import SHARE, Allowance, Heavy
+from models.allowance import Allowance, Heavy
 from models.containment import json_contains
 from models.errors import TookTooLong, TooLarge
 from models.file_health import FileHealth
+from models.loop_turns import SHARE
 from models.statements import Record, Statement
 from models.threads import Threads
 
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 HOLD = 0.02
 """Seconds that a read may hold the event loop; one that takes longer is given up there and made in a thread."""
 
+FEW = 200
+"""Rows up to which a read in the event loop is too short to hold up others."""
+
 STEPS_BETWEEN_LOOKS = 50_000
 """Steps of SQLite's machine after which a read looks whether its time is over: about half a millisecond."""
+
+TOO_LONG = "This took too long; ask for less at once."
 
 ROWS_TOGETHER = 32
 """Rows with long texts that are read before their bytes are counted."""
@@ -59,13 +65,13 @@ class ReadConnection:
             if statement.single and allowance.uncounted:
                 allowance.uncounted -= 1
                 return cursor.fetchall()
-            return _counted(cursor, statement, allowance)
+            return self._counted(cursor, statement, allowance)
         except sqlite3.DatabaseError as error:
             cursor.close()
             if self._is_over():
-                raise TookTooLong("This took too long; ask for less at once.") from None
+                raise TookTooLong(TOO_LONG) from None
             raise self._health.explain(error) from error
-        except (TooLarge, Heavy):
+        except (TooLarge, Heavy, TookTooLong):
             cursor.close()
             raise
         finally:
@@ -73,38 +79,38 @@ class ReadConnection:
             if statement.spills:
                 self.sqlite.execute("PRAGMA temp_store = MEMORY")
 
+    def _counted(self, cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance) -> list[Record]:
+        """All rows of a statement with long texts, unless they have more bytes than the request may still read."""
+        rows: list[Any] = []
+        size = 0
+        some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
+        while some:
+            for text in statement.wide:
+                size += sum(map(len, filter(None, map(text, some))))
+            try:
+                self._check()
+                allowance.has_bytes(size)
+            except (TooLarge, Heavy, TookTooLong):
+                # The error keeps this frame, and would keep the rows in memory for as long as it lives.
+                rows, some = [], []
+                raise
+            rows += some
+            # Fewer rows than asked for are the last ones.
+            some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []
+        allowance.bytes_left -= size
+        return rows
+
     def _is_over(self) -> bool:
         now = monotonic()
         return now > self._until or now > self._allowance.deadline
 
     def _check(self) -> None:
         if self._is_over():
-            raise TookTooLong
+            raise TookTooLong(TOO_LONG)
 
     def _contains(self, whole: str, part: str) -> bool:
         self._check()
         return json_contains(whole, part, self._check)
-
-
-def _counted(cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance) -> list[Record]:
-    """All rows of a statement with long texts, unless they have more bytes than the request may still read."""
-    rows: list[Any] = []
-    size = 0
-    some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
-    while some:
-        for text in statement.wide:
-            size += sum(map(len, filter(None, map(text, some))))
-        try:
-            allowance.has_bytes(size)
-        except (TooLarge, Heavy):
-            # The error keeps this frame, and would keep the rows in memory for as long as it lives.
-            rows, some = [], []
-            raise
-        rows += some
-        # Fewer rows than asked for are the last ones.
-        some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []
-    allowance.bytes_left -= size
-    return rows
 
 
 class SlowReads:
@@ -161,13 +167,17 @@ class Reader:
         database.observe(statement)
         values = {**statement.defaults, **parameters} if statement.defaults else parameters
         if not slowly:
-            now = monotonic()
-            if now - allowance.rested > SHARE:
-                await allowance.rest()
+            turns, now = database.loop_turns, monotonic()
+            if now - allowance.rested > SHARE or now - turns.since > SHARE:
+                await allowance.pause()
                 now = monotonic()
             try:
-                return database.reading.fetch(statement, values, allowance, now + HOLD)
+                rows = database.reading.fetch(statement, values, allowance, now + HOLD)
+                if len(rows) > FEW:
+                    turns.count(now)
+                return rows
             except TookTooLong:
+                turns.count(now)
                 allowance.check()
             except Heavy:
                 await self._take_place()

@@ -37,6 +37,9 @@ MOST_HEADERS = 256
 DISCARDED = 2 * BODY_BYTES
 """Bytes of a body that come after it was refused, and are read so that the client can read the refusal, at most."""
 
+DISCARD_PAUSE = 0.02
+"""Seconds after a piece of such a body in which no more of it is read: many of them would keep the loop busy."""
+
 UNCOUNTED = 16 * 1024
 """Bytes of an unfinished head, or of what waits for an answer, up to which they are not counted."""
 
@@ -86,6 +89,8 @@ class Framing(HttpToolsProtocol):
     _left: int | None = None
     """Bytes of the body that are still to come; None when it comes in chunks."""
     _discarded = 0
+    _is_pausing = False
+    """Whether the rest of a refused body waits for `DISCARD_PAUSE` to be over."""
     _held = b""
     """What was read, and waits for an answer to what came before it."""
     _is_resuming = False
@@ -229,6 +234,14 @@ class Framing(HttpToolsProtocol):
         self._discarded += len(body)
         if self._discarded > DISCARDED:
             self.transport.close()
+        elif not self._is_pausing and not self.transport.is_closing():
+            self._is_pausing = True
+            self.transport.pause_reading()
+            self.loop.call_later(DISCARD_PAUSE, self._go_on_discarding)
+
+    def _go_on_discarding(self) -> None:
+        self._is_pausing = False
+        self._resume()
 
     def on_message_complete(self) -> None:
         self._reading = None
@@ -335,6 +348,8 @@ class Framing(HttpToolsProtocol):
     def _resume(self) -> None:
         """Reads on, unless an answer is to be sent before."""
         if self._answering or self.flow.read_paused or self.flow.write_paused or self.transport.is_closing():
+            return
+        if self._is_pausing:
             return
         if not self._held:
             self.transport.resume_reading()

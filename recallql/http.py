@@ -247,7 +247,7 @@ class Endpoint:
             self._count_tokens,
             self._asks_model,
             self._embeddings.encoder,
-            allowance=Allowance(self._patience, ROWS * self._largest, admission.credential),
+            allowance=Allowance(self._patience, ROWS * self._largest, admission.credential, self._database.loop_turns),
             threads=self._threads,
             is_large=size > INLINE_BODY,
         )
@@ -269,6 +269,7 @@ class Endpoint:
             raise TimeoutError
         size = context.allowance.most_bytes - context.allowance.bytes_left
         if size > UNCOUNTED:
+            await context.rest()
             if answer.repeats:
                 # The same text may stand in an answer under many aliases, so that it is larger than what was read.
                 size = await least_size(answer.body, self._largest)

@@ -66,6 +66,10 @@ class Context:
         """
         return await self.threads.run(self.allowance, function, *arguments)
 
+    async def rest(self) -> None:
+        """Lets others have the event loop if it has been held for long: long work in it calls this now and then."""
+        await self.allowance.rest()
+
     async def work_out(self, function: Callable[[str], Any], texts: Iterable[str]) -> None:
         """Works out ahead what a function gives for the texts of a large request, aside.
 
