@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
 from models.database import Reader, Transaction
 from models.scope import Scope
-from models.statements import MemoryRow, Record, Row, Statement, each_of, in_project
-from models.tables import memories, memory_sources
+from models.statements import CrossJoin, MemoryRow, Record, Row, Statement, each_of, in_project
+from models.tables import memories, memory_sources, messages
 from models.writing import insert_row
 
 SOURCES_OF_MEMORY = 100
@@ -110,6 +110,22 @@ _formed_in = Statement(
     .order_by(_since, memories.c.created_at, memories.c.key),
     MemoryRow,
 )
+_names = Statement(
+    select(memory_sources.c.memory_key, messages.c.name)
+    .select_from(CrossJoin(memory_sources, messages))
+    .where(
+        memory_sources.c.session_key == bindparam("session"),
+        messages.c.session_key == memory_sources.c.session_key,
+        messages.c.sequence == memory_sources.c.sequence,
+        messages.c.role == "USER",
+    )
+    .order_by(memory_sources.c.memory_key, memory_sources.c.position)
+)
+_spoken_of = Statement(
+    select(memories.c.key)
+    .where(memories.c.session_key == bindparam("session"), memories.c.about_folded == bindparam("about"), _live)
+    .limit(1)
+)
 _places = Statement(
     select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
     .where(memory_sources.c.memory_key == bindparam("key"))
@@ -168,6 +184,19 @@ async def memories_naming(
 async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[Record]:
     """What was formed of a session, apart from summaries, in the order in which it begins to hold."""
     return await read.fetch(_formed_in, {**scope.values, "session": session})
+
+
+async def names_of_sources(read: Reader, session: bytes) -> dict[bytes, list[str | None]]:
+    """For each memory that rests on USER messages of a session the names that these bear."""
+    names: dict[bytes, list[str | None]] = {}
+    for row in await read.fetch(_names, {"session": session}):
+        names.setdefault(row["memory_key"], []).append(row["name"])
+    return names
+
+
+async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
+    """Whether a memory of the session is about this name, which is folded."""
+    return bool(await read.fetch(_spoken_of, {"session": session, "about": about}))
 
 
 async def places_of(read: Reader, memory: bytes) -> list[Record]:

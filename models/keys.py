@@ -72,9 +72,16 @@ def message_id_hash(message_id: str) -> bytes:
     return key_of("message-id", message_id)
 
 
+_JOINTS = str.maketrans("._-", "   ")
+
+
 def folded(name: str) -> str:
-    """A name for comparisons: the same however it is written in case, spaces and compatible characters."""
-    return " ".join(normalize("NFKC", normalize("NFKC", name).casefold()).split())
+    """A name for comparisons: the same in any case, and whatever joins its parts: spaces, `.`, `_` or `-`.
+
+    Some models' APIs allow no spaces in a name.
+    """
+    plain = normalize("NFKC", normalize("NFKC", name).casefold())
+    return " ".join(plain.translate(_JOINTS).split()) or plain
 
 
 def fingerprint(text: str) -> bytes:

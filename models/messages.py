@@ -94,6 +94,17 @@ _whole = {
     )
     for newest in (True, False)
 }
+_oldest = (
+    select(messages.c.sequence, messages.c.role, messages.c.name)
+    .where(messages.c.session_key == bindparam("session"), messages.c.sequence >= bindparam("first"))
+    .order_by(messages.c.sequence)
+    # Where so many bear no name, those that bear none are the user's.
+    .limit(1000)
+    .subquery()
+)
+_names = Statement(
+    select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(1)
+)
 _deleted = Statement(
     select(func.count().label("count")).where(
         deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence > bindparam("floor")
@@ -149,6 +160,12 @@ async def latest_messages(read: Reader, session: Record, limit: int, *, through:
 async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
     """The first so many messages of a range, with all their columns."""
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
+
+
+async def first_speaker(read: Reader, session: Record) -> str | None:
+    """The first name under which a user speaks in a session, if there is one among its oldest messages."""
+    found = await read.fetch(_names, {"session": session["key"], "first": session["deleted_through"] + 1})
+    return found[0]["name"] if found else None
 
 
 async def count_messages(read: Reader, session: Record) -> int:

@@ -9,20 +9,27 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.database import Transaction
-from models.formation import add_source, formed_in, memories_around, memories_naming, memory_like, places_of
+from models.formation import (
+    add_source,
+    formed_in,
+    memories_around,
+    memories_naming,
+    memory_like,
+    names_of_sources,
+    places_of,
+)
 from models.keys import fingerprint
 from models.memories import memories_by_key, standing_summaries
 from models.messages import latest_messages
 from models.sessions import change_owner
 from models.statements import MemoryRow, Record
 from models.tables import memories
-from models.users import users_by_key
-from models.words import words
 from models.writing import insert_row
 from resolvers.context import Context
 from resolvers.extracts import Line, choose, sentences_of
 from resolvers.memory_rows import (
     Owner,
+    about_columns,
     digest_of,
     insert_sources,
     memory_row,
@@ -31,6 +38,7 @@ from resolvers.memory_rows import (
     supersede,
 )
 from resolvers.rules import claims_in
+from resolvers.speakers import Speakers, is_nobodys, speaker_among, speakers_of
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20
@@ -44,31 +52,25 @@ _RULES = '["RULE", "EXTRACTIVE"]'
 
 
 async def form_by_rules(write: Transaction, context: Context, session: Record, rows: Iterable[Record]) -> list[Record]:
-    """What the user's messages among these state, each memory once, in the order in which it was said."""
+    """What the USER messages among these state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
+    speakers: Speakers | None = None
     for row in rows:
         claims = context.of(claims_in, row["content"]) if row["role"] == "USER" else []
-        if claims and await _is_said_by_user(write, context, session, row):
-            for claim in claims:
-                values = {"method": "RULE", **claim._asdict(), "valid_from": row["created_at"]}
-                memory = await keep_formed(write, context, session, values, [row["sequence"]])
-                if memory is not None:
-                    formed[memory["key"]] = memory
+        if not claims or is_nobodys(row["name"]):
+            continue
+        if speakers is None:
+            speakers = await speakers_of(write, context.scope, session, session["user_key"])
+        about = speakers.about(row["name"])
+        for claim in claims:
+            values = {"method": "RULE", **claim._asdict(), "about": about, "valid_from": row["created_at"]}
+            memory = await keep_formed(write, context, session, values, [row["sequence"]])
+            if memory is not None:
+                formed[memory["key"]] = memory
     if len(formed) < 2:
         return list(formed.values())
     # One may have ended another.
     return [row for row in await memories_by_key(write, context.scope, list(formed)) if row is not None]
-
-
-async def _is_said_by_user(write: Transaction, context: Context, session: Record, row: Record) -> bool:
-    """False when the message bears another name than the session's user: several people may talk in one session."""
-    if row["name"] is None or session["user_key"] is None:
-        return True
-    user = (await users_by_key(write, context.scope, [session["user_key"]]))[0]
-    names = [user[name] for name in ("name", "first_name", "last_name") if user[name]] if user else []
-    if user is None or not names:
-        return True
-    return bool(set(words(row["name"])) & {word for name in [*names, user["user_id"]] for word in words(name)})
 
 
 async def keep_formed(
@@ -98,31 +100,46 @@ async def keep_formed(
     return kept
 
 
-async def give_session(write: Transaction, context: Context, session: bytes, user: bytes | None) -> None:
+async def give_session(write: Transaction, context: Context, session: Record, user: bytes | None) -> None:
     """What was formed of a session goes to its new owner, and takes its place in what is known of them already."""
-    await change_owner(write, context.scope, session, user)
-    if user is None:
-        return
-    now = context.clock.now()
-    for key in [row["key"] for row in await formed_in(write, context.scope, session)]:
+    await change_owner(write, context.scope, session["key"], user)
+    formed = await formed_in(write, context.scope, session["key"])
+    await _tell_apart(write, context, session, user, formed)
+    for key in [row["key"] for row in formed]:
         # Read anew: one that came before may have ended it.
         row = (await memories_by_key(write, context.scope, [key]))[0]
-        if row is None:
-            continue
-        if row["superseded_from"] is None and row["valid_until"] is None:
-            known = await memory_like(write, context.scope, row, now)
-            if known is not None:
-                if known["method"] != "DECLARED":
-                    for place in await places_of(write, key):
-                        await add_source(write, known, place["session_key"], place["sequence"])
-                await remove_memory(write, row)
-                continue
-        if row["method"] == "RULE" and row["subject"] is not None:
-            before, after = await memories_around(write, context.scope, row)
-            if after is not None:
-                await _end(write, context, row, after)
-            if before is not None:
-                await _end(write, context, before, row)
+        if row is not None:
+            await _place(write, context, row)
+
+
+async def _tell_apart(
+    write: Transaction, context: Context, session: Record, user: bytes | None, formed: Sequence[Record]
+) -> None:
+    """The names of the messages say again what is the owner's own; what is about another name stays so."""
+    speakers = await speakers_of(write, context.scope, session, user)
+    named = await names_of_sources(write, session["key"])
+    for row in formed:
+        told = [speakers.about(name) for name in named.get(row["key"], ())]
+        about = speaker_among(told or [speakers.about(row["about"])], row["about"])
+        await revise(write, memories, row, about_columns(about), context.clock.now())
+
+
+async def _place(write: Transaction, context: Context, row: Record) -> None:
+    """A memory that got another owner is one with what says the same, or ends what it supersedes, or is ended."""
+    if row["superseded_from"] is None and row["valid_until"] is None:
+        known = await memory_like(write, context.scope, row, context.clock.now())
+        if known is not None:
+            if known["method"] != "DECLARED":
+                for place in await places_of(write, row["key"]):
+                    await add_source(write, known, place["session_key"], place["sequence"])
+            await remove_memory(write, row)
+            return
+    if row["method"] == "RULE" and row["subject"] is not None:
+        before, after = await memories_around(write, context.scope, row)
+        if after is not None:
+            await _end(write, context, row, after)
+        if before is not None:
+            await _end(write, context, before, row)
 
 
 async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:

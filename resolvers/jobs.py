@@ -23,6 +23,7 @@ from resolvers.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.context import Context
 from resolvers.formation import keep_formed
 from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
+from resolvers.speakers import is_nobodys, speaker_among, speakers_of
 from resolvers.times import later
 
 MESSAGES_AT_ONCE = 30
@@ -141,11 +142,17 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
         summary=_newest(summaries),
         through=through,
         edited=edited,
+        speakers=await speakers_of(context.read, context.scope, session, session["user_key"]),
     )
 
 
 def _is_read(row: Record) -> bool:
-    return bool(row["forms_memories"]) and row["role"] in _READ_ROLES and bool(row["content"].strip())
+    return (
+        bool(row["forms_memories"])
+        and row["role"] in _READ_ROLES
+        and bool(row["content"].strip())
+        and not is_nobodys(row["name"])
+    )
 
 
 def _newest(summaries: Sequence[Record]) -> Record | None:
@@ -200,7 +207,16 @@ async def _keep_memories(
         if not same.keys() >= set(found.sources):
             continue  # What it rests on was edited or deleted meanwhile.
         said_at = max(same[sequence]["created_at"] for sequence in found.sources)
-        values = {"kind": found.kind, "content": found.content.strip(), "method": "MODEL", "model": model}
+        # The messages themselves say whom it can be about, whatever the model says.
+        told = reading.speakers.among([same[sequence] for sequence in found.sources])
+        about = speaker_among(told or [None, *reading.speakers.among(same.values())], found.about)
+        values = {
+            "kind": found.kind,
+            "content": found.content.strip(),
+            "method": "MODEL",
+            "model": model,
+            "about": about,
+        }
         sources = list(dict.fromkeys(found.sources))
         kept = await keep_formed(write, context, session, {**values, "valid_from": said_at}, sources)
         if kept is None or not found.replaces:
@@ -212,6 +228,7 @@ async def _keep_memories(
             if row is not None
             and row["key"] != kept["key"]
             and row["user_key"] == session["user_key"]
+            and row["about_folded"] == kept["about_folded"]
             and row["superseded_from"] is None
             and (row["valid_from"] or row["created_at"]) <= said_at
         ]

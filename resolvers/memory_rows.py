@@ -47,7 +47,6 @@ def digest_of(values: Values) -> bytes:
 
 def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
     """Every column of a new memory."""
-    about = values.get("about")
     return {
         "key": memory_key(owner.identity, values.get("memory_id")),
         "project": context.scope.project,
@@ -72,9 +71,13 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
         "updated_at": now,
         "deleted_at": None,
         "version": 1,
-        "about": about,
-        "about_folded": None if about is None else folded(about),
+        **about_columns(values.get("about")),
     }
+
+
+def about_columns(about: str | None) -> dict[str, str | None]:
+    """The columns that say whom a memory is about: a name, or None for the user's own."""
+    return {"about": about, "about_folded": None if about is None else folded(about)}
 
 
 def message_sources(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:

@@ -294,7 +294,7 @@ async def _wake(write: Transaction, context: Context, session: Record, owner: by
     if owner is not None:
         wanted["user_key"] = owner
         if session["user_key"] is None:
-            await give_session(write, context, session["key"], owner)
+            await give_session(write, context, session, owner)
     return await revise(write, sessions, session, wanted, context.clock.now())
 
 

@@ -197,7 +197,7 @@ async def _change(write: Transaction, context: Context, row: Record, values: Val
     wanted = given_of(values, "situation", "token_budget", "context_overflow")
     wanted |= await references(write, context, values)
     if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
-        await give_session(write, context, row["key"], wanted["user_key"])
+        await give_session(write, context, row, wanted["user_key"])
     wanted |= wanted_metadata(row["metadata"], values)
     return await revise(write, sessions, row, wanted, context.clock.now())
 

@@ -100,24 +100,6 @@ def test_only_users_speak_of_themselves(ada: Server, role: str) -> None:
     assert formed(add(ada, "I live in Turin.", role=role, userId="ada")) == []
 
 
-def test_who_bears_another_name_does_not_speak_for_the_user(server: Server) -> None:
-    server.accepted(USER, userId="ada", name="Ada Lovelace")
-    server.accepted(USER, userId="nobody")
-    for number, (user, name, formed_of_it) in enumerate(
-        [
-            ("ada", "ada_l", True),
-            ("ada", "Bob", False),
-            ("ada", None, True),
-            ("nobody", "Bob", True),
-            (None, "Bob", True),
-        ]
-    ):
-        said = [{"role": "USER", "name": name, "content": "I live in Turin."}]
-        owner = {} if user is None else {"userId": user}
-        payload = server.accepted(ADD, sessionId=f"s{number}", messages=said, **owner)
-        assert bool(payload["memories"]) == formed_of_it, (user, name)
-
-
 def test_nothing_is_formed_where_the_application_says_so(ada: Server) -> None:
     first = add(ada, "I live in Turin.", *FACTS, userId="ada", formMemories=False)
     assert first["memories"] == []

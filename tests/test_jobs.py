@@ -29,6 +29,7 @@ ADD = f"""mutation ($input: AddMessagesInput!) {{
   addMessages(input: $input) {{ messages {{ id }} memories {{ method content }} {ERRORS} }}
 }}"""
 USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
+UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
 DECLARE = f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"
 EDIT = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
 DELETE = f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
@@ -37,7 +38,7 @@ DELETE_SESSION = f"""mutation ($input: DeleteSessionInput!) {{
 }}"""
 ERASE = f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ deletedUserId {ERRORS} }} }}"
 KNOWN = """query ($filter: MemoryFilter) { user(userId: "ada") { memories(first: 100, filter: $filter) { nodes {
-  kind method model content validFrom supersededBy { content } session { sessionId }
+  kind method model content about validFrom supersededBy { content } session { sessionId }
   sources(first: 100) { nodes { ... on Message { sequence } } }
 } } } }"""
 SUMMARY = 'query { session(sessionId: "chat") { summary { method model content } } }'
@@ -233,6 +234,67 @@ def test_a_model_may_replace_what_was_formed_but_not_what_was_declared(ada: Serv
     assert [memory["supersededBy"] for memory in known(ada, history=True)][1:3] == [
         {"content": "Ada lives in Milan."}
     ] * 2
+
+
+def test_a_model_is_told_who_speaks_and_says_whom_a_memory_is_about(ada: Server, model: ModelServer) -> None:
+    ada.accepted(UPDATE_USER, userId="ada", name="Ada")
+    said = [("Ada", "I sail."), ("Bob", "I dive."), ("user", "We met in Turin."), ("Eve", "I sing.")]
+    messages = [{"role": "USER", "name": name, "content": content} for name, content in said]
+    messages.append({"role": "ASSISTANT", "name": "Bot", "content": "Bob dives, then."})
+
+    def attributed(body: Json) -> str:
+        return answer(
+            fact("Sails.", 1, about="Bob"),
+            fact("Dives.", 2),
+            fact("Met Bob in Turin.", 2, 3, about="bob"),
+            fact("Met in Turin.", 2, 3),
+            fact("Dives well.", 5, about="Bob"),
+            fact("Sings.", 4, about="Nobody"),
+            fact("Dives deep.", 5, about="Nobody"),
+        )
+
+    model.chat = attributed
+    ada.accepted(ADD, sessionId="chat", userId="ada", messages=messages)
+    done(ada)
+    turns = shown(model.asked[0].body)["messages"]
+    assert [(turn.get("name"), turn.get("speaker")) for turn in turns] == [
+        ("Ada", None),
+        (None, "Bob"),
+        ("user", None),
+        (None, "Eve"),
+        ("Bot", None),
+    ]
+    assert [(memory["content"], memory["about"]) for memory in known(ada)] == [
+        ("Sails.", None),
+        ("Dives.", "Bob"),
+        ("Met Bob in Turin.", "Bob"),
+        ("Met in Turin.", None),
+        ("Dives well.", "Bob"),
+        ("Sings.", "Eve"),
+        ("Dives deep.", None),
+    ]
+
+
+def test_a_model_replaces_only_what_is_about_the_same_person(ada: Server, model: ModelServer) -> None:
+    ada.accepted(UPDATE_USER, userId="ada", name="Ada")
+    model.chat = lambda body: answer()
+    messages = [{"role": "USER", "name": name, "content": "I live in Turin."} for name in ("Ada", "Bob")]
+    ada.accepted(ADD, sessionId="chat", userId="ada", messages=messages)
+    done(ada)
+
+    def replace(body: Json) -> str:
+        numbers = [memory["number"] for memory in shown(body)["memories"]]
+        assert sorted(memory.get("about", "") for memory in shown(body)["memories"]) == ["", "Bob"]
+        return answer(fact("Bob lives in Rome.", shown(body)["messages"][0]["sequence"], replaces=numbers))
+
+    model.chat = replace
+    messages = [{"role": "USER", "name": "Bob", "content": "Off to Rome!"}]
+    ada.accepted(ADD, sessionId="chat", messages=messages)
+    done(ada)
+    assert [(memory["content"], memory["about"]) for memory in known(ada)] == [
+        ("I live in Turin", None),
+        ("Bob lives in Rome.", "Bob"),
+    ]
 
 
 def test_what_is_known_is_not_stored_twice(ada: Server, model: ModelServer) -> None:

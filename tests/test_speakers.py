@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Server
 
 from models.keys import fingerprint, key_of, user_key
@@ -131,3 +132,162 @@ def test_memories_of_before_the_upgrade_are_the_users_own(tmp_path: Path) -> Non
         assert known(server) == [("I live in Milan", None)]
     finally:
         server.close()
+
+
+def say(server: Server, *lines: tuple[str | None, str], session: str = "chat", **fields: Any) -> list[Any]:
+    """What became of USER messages with these names: contents of memories and whom they are about."""
+    messages = [{"role": "USER", "name": name, "content": content} for name, content in lines]
+    memories = server.accepted(ADD, sessionId=session, messages=messages, **fields)["memories"]
+    return [(memory["content"], memory["about"]) for memory in memories]
+
+
+ADA = {"userId": "ada", "firstName": "Ada", "lastName": "Lovelace", "email": "Countess.L@example.com"}
+OWN = [
+    None,
+    "",
+    "user",
+    "User",
+    "HUMAN",
+    "customer",
+    "client",
+    "me",
+    "Kunde",
+    "Benutzerin",
+    "usuario",
+    "utilisateur",
+    "cliente",
+    "ユーザー",
+    "用户",
+    "пользователь",
+    "ada",
+    "ADA",
+    " Ada ",
+    "Ada Lovelace",
+    "ada_lovelace",
+    "countess.l@example.com",
+    "Countess.L",
+    "Ａｄａ",
+]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_users_own_names_are_the_user(server: Server, name: str | None) -> None:
+    server.accepted(USER, **ADA)
+    assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", None)]
+    assert known(server) == [("I live in Turin", None)]
+
+
+@pytest.mark.parametrize("name", ["Bob", "Adam", "Ada Byron", "Lovelace", "assistant", "Countess", "Ben", "user 2"])
+def test_what_somebody_else_says_is_about_that_name(server: Server, name: str) -> None:
+    server.accepted(USER, **ADA)
+    assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", name)]
+
+
+def test_each_fact_belongs_to_its_speaker_and_supersedes_only_that_speakers(server: Server) -> None:
+    server.accepted(USER, **ADA)
+    say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), ("Bob", "I'm vegan."), userId="ada")
+    assert known(server) == [("I live in Turin", None), ("I live in Rome", "Bob"), ("I'm vegan", "Bob")]
+    say(server, ("bob", "I moved to Milan."), ("Ada", "I'm vegan."), session="other", userId="ada")
+    assert known(server) == [
+        ("I live in Turin", None),
+        ("I'm vegan", "Bob"),
+        ("I moved to Milan", "bob"),
+        ("I'm vegan", None),
+    ]
+    # The same words of the same speaker are known, those of another one are not.
+    assert say(server, ("BOB", "I'm vegan!"), ("Eve", "I'm vegan!"), userId="ada") == [
+        ("I'm vegan", "Bob"),
+        ("I'm vegan", "Eve"),
+    ]
+
+
+def test_for_a_user_without_names_the_first_name_that_speaks_is_the_user(server: Server) -> None:
+    server.accepted(USER, userId="ada")
+    assert say(server, ("Greta", "Hi!"), ("Bob", "I live in Rome."), ("Greta", "I live in Kiel."), userId="ada") == [
+        ("I live in Rome", "Bob"),
+        ("I live in Kiel", None),
+    ]
+    assert say(server, ("greta", "I'm vegan.")) == [("I'm vegan", None)]
+    assert say(server, ("user", "Hi!"), ("Bob", "I'm a nurse."), session="other", userId="ada") == [
+        ("I'm a nurse", "Bob")
+    ]
+    assert say(server, ("Bob", "I'm a teacher."), session="third", userId="ada") == [("I'm a teacher", None)]
+
+
+def test_two_users_names_in_one_session_are_two_speakers(server: Server) -> None:
+    server.accepted(USER, userId="ada", name="Ada")
+    server.accepted(USER, userId="bob", name="Bob")
+    say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), userId="ada")
+    say(server, ("Ada", "I'm vegan."), ("Bob", "I'm a nurse."), session="other", userId="bob")
+    assert known(server) == [("I live in Turin", None), ("I live in Rome", "Bob")]
+    query = OF_USER.replace('"ada"', '"bob"')
+    nodes = server.graphql(query)["user"]["memories"]["nodes"]
+    assert [(node["content"], node["about"]) for node in nodes] == [("I'm a nurse", None), ("I'm vegan", "Ada")]
+
+
+ATTACH = f"""mutation ($input: UpdateSessionInput!) {{
+  updateSession(input: $input) {{ session {{ sessionId }} {ERRORS} }}
+}}"""
+
+
+@pytest.mark.parametrize("with_messages", [True, False])
+def test_what_is_about_a_name_stays_so_when_the_session_gets_a_user(server: Server, with_messages: bool) -> None:
+    server.accepted(USER, **ADA)
+    say(server, (None, "I live in Turin."), session="own", userId="ada")
+    assert say(
+        server,
+        ("Bob", "I live in Rome."),
+        ("Ada", "I moved to Genoa."),
+        ("user", "I'm a nurse."),
+        ("Bob", "I'm vegan."),
+    ) == [("I live in Rome", "Bob"), ("I moved to Genoa", "Ada"), ("I'm a nurse", None), ("I'm vegan", "Bob")]
+    if with_messages:
+        say(server, ("Bob", "I moved to Milan."), userId="ada")
+    else:
+        server.accepted(ATTACH, sessionId="chat", userId="ada")
+        say(server, ("Bob", "I moved to Milan."))
+    # Ada's own name makes it Ada's own, as it would be had she been the user from the start.
+    assert sorted(known(server)) == [
+        ("I moved to Genoa", None),
+        ("I moved to Milan", "Bob"),
+        ("I'm a nurse", None),
+        ("I'm vegan", "Bob"),
+    ]
+
+
+def test_who_spoke_before_the_session_had_a_user_stays_another(server: Server) -> None:
+    server.accepted(USER, userId="ada")
+    say(server, ("Greta", "I live in Kiel."))
+    assert say(server, ("Greta", "I moved to Rome."), userId="ada") == [("I moved to Rome", "Greta")]
+    assert known(server) == [("I moved to Rome", "Greta")]
+
+
+def test_a_session_that_changes_its_user_changes_whose_own_its_statements_are(server: Server) -> None:
+    server.accepted(USER, **ADA)
+    server.accepted(USER, userId="bob", name="Bob")
+    say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), ("Eve", "I'm vegan."), userId="bob")
+    server.accepted(ATTACH, sessionId="chat", userId="ada")
+    assert sorted(known(server)) == [("I live in Rome", "Bob"), ("I live in Turin", None), ("I'm vegan", "Eve")]
+
+
+def test_a_message_that_is_corrected_keeps_its_speaker(server: Server) -> None:
+    server.accepted(USER, **ADA)
+    messages = [{"role": "USER", "name": "Bob", "content": "I live in Turin."}]
+    (message,) = server.accepted(ADD, sessionId="chat", userId="ada", messages=messages)["messages"]
+    edit = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
+    server.accepted(edit, id=message["id"], content="I live in Rome.")
+    assert known(server, history=True) == [("I live in Rome", "Bob")]
+
+
+def test_a_name_that_nobody_bears_forms_nothing(server: Server) -> None:
+    server.accepted(USER, **ADA)
+    assert say(server, ("x" * 513, "I live in Turin."), userId="ada") == []
+
+
+def test_summaries_of_others_do_not_end_the_sessions(server: Server) -> None:
+    server.accepted(USER, userId="ada")
+    say(server, (None, "Hi!"), userId="ada")
+    declare(server, "The session's.", kind="SUMMARY", sessionId="chat")
+    declare(server, "Bob's.", kind="SUMMARY", sessionId="chat", about="Bob")
+    session = server.graphql('{ session(sessionId: "chat") { summary { content } } }')["session"]
+    assert session == {"summary": {"content": "The session's."}}
