@@ -7,12 +7,11 @@ their document; which of the two it is, is known before anything runs.
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from sys import getsizeof
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     ASTValidationRule,
@@ -81,8 +80,7 @@ _PASSED_OVER = r"(?:[\s,\ufeff]|#[^\n\r]*)*"
 _alias = re.compile(rf"(?<![\w$])[_A-Za-z]\w*{_PASSED_OVER}:{_PASSED_OVER}[_A-Za-z]")
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A GraphQL request, as it came.
 
     With `sha256` (the hash of a document, in hexadecimal digits) the document is kept under it, and `query` may be left
@@ -90,14 +88,13 @@ class Request:
     """
 
     query: str | None
-    variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    variables: Mapping[str, Any] = MappingProxyType({})
     operation_name: str | None = None
     sha256: str | None = None
     cost: bool = False
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """`body` is the answer's JSON object; `executed` is false when the request was at fault and nothing ran.
 
     With `repeats` the same text may stand in it many times, under the aliases of its document.

@@ -29,6 +29,8 @@ _string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 # The fast reader turns integers beyond 64 bits into floats; the slow one keeps them.
 _long_number = re.compile(rb"\d{20}|-\d{19}")
+LEAST_DIGITS = 19
+"""Digits without which there is no such integer; to count them is quicker than to search."""
 
 
 class BadRequest(Exception):
@@ -101,6 +103,8 @@ def _values(body: bytes) -> int:
 
 
 def _has_long_number(body: bytes) -> bool:
+    if len(body) - len(body.translate(None, b"0123456789")) < LEAST_DIGITS:
+        return False
     if len(body) <= _PIECE:
         return _long_number.search(body) is not None
     # In pieces that overlap: while one search runs nothing else does.
@@ -136,22 +140,23 @@ def request_of(value: Any) -> Request:
     if not isinstance(value, dict):
         raise ill_formed('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
-    hash = _persisted_hash(value.get("extensions"))
+    extensions = value.get("extensions")
+    hash = None if extensions is None else _persisted_hash(extensions)
     if not isinstance(query, str) and (hash is None or query is not None):
         raise ill_formed("`query` is missing, or is no string.")
     if variables is not None and not isinstance(variables, dict):
         raise ill_formed("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
         raise ill_formed("`operationName` must be a string.")
-    wants_cost = (value.get("extensions") or {}).get("cost") is True
+    wants_cost = extensions is not None and extensions.get("cost") is True
     return Request(query, variables or {}, name or None, hash, wants_cost)
 
 
 def _persisted_hash(extensions: Any) -> str | None:
     """The hash of an automatic persisted query, if the request names one."""
-    if not isinstance(extensions, dict | None):
+    if not isinstance(extensions, dict):
         raise ill_formed("`extensions` must be a JSON object.")
-    persisted = (extensions or {}).get("persistedQuery")
+    persisted = extensions.get("persistedQuery")
     if persisted is None:
         return None
     hash = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
