@@ -41,6 +41,7 @@ from models.statements import CrossJoin, Statement, in_project
 from models.tables import documents, memories, messages, sessions
 from models.word_index import (
     HIGHEST,
+    INDEXED,
     Bound,
     Look,
     Progress,
@@ -93,7 +94,7 @@ class Collection:
 MESSAGES = Collection(
     "Message",
     messages,
-    messages.c.content,
+    literal_column(INDEXED["messages"].words, Text),
     MESSAGES_OF_SESSION.filters,
     scanned=3000,
     scanned_of_one=20_000,

@@ -34,7 +34,10 @@ MemoryRow, DocumentRow, AgentRow = row_of("Memory"), row_of("Document"), row_of(
 
 
 LONG_TEXTS = frozenset(
-    ("about", "content", "instructions", "metadata", "parts", "situation", "subject", "title", "tool_calls")
+    (
+        *("about", "aside", "content", "instructions", "metadata", "parts", "parts_text", "situation", "subject"),
+        *("title", "tool_calls"),
+    )
 )
 """Columns whose values may be long: those of an object's rows are counted while they are read."""
 

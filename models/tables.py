@@ -156,8 +156,10 @@ class Message(SQLModel, table=True):
 
     A client's own key is unique within a generation (see `models.messages.generation_of`).
     `forms_memories` is 0 for one of which no memories are to be formed. `digest` is of what was first sent, for the
-    comparison with a retry. On SQLite what is searched (messages, memories, documents) also has an integer primary key,
-    `number`, which a full-text index needs (see the migration).
+    comparison with a retry. `parts_text` and `aside` hold the texts in `parts` and `tool_calls` for search (see
+    `models.parts`). `utc_offset` is the offset that the time was sent with, in minutes. On SQLite what is searched
+    (messages, memories, documents) also has an integer primary key, `number`, which a full-text index needs (see the
+    migration).
     """
 
     __tablename__ = "messages"
@@ -170,6 +172,7 @@ class Message(SQLModel, table=True):
             **present("message_id"),
         ),
         ForeignKeyConstraint(["session_key"], ["sessions.key"], ondelete="CASCADE"),
+        Index(None, "session_key", "created_at", "sequence"),
     )
     session_key: bytes = key_column(primary=True)
     sequence: int = integer_column(primary=True)
@@ -181,11 +184,14 @@ class Message(SQLModel, table=True):
     parts: str | None = json_column(nullable=True)
     tool_calls: str | None = json_column(nullable=True)
     tool_call_id: str | None = text_column()
+    parts_text: str | None = text_column()
+    aside: str | None = text_column()
     metadata_: str = Field(sa_column=Column("metadata", Json, nullable=False))
     token_count: int = integer_column()
     forms_memories: int = integer_column()
     digest: bytes | None = key_column(nullable=True)
     created_at: str = time_column()
+    utc_offset: int | None = integer_column(nullable=True)
     updated_at: str = time_column()
     version: int = integer_column()
 

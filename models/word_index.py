@@ -60,7 +60,9 @@ INDEXED = {
     for of in (
         Indexed(
             "messages",
-            "messages.content",
+            "CASE WHEN coalesce(messages.parts_text, messages.aside) IS NULL THEN messages.content ELSE "
+            "messages.content || coalesce(char(10) || messages.parts_text, '') "
+            "|| coalesce(char(10) || messages.aside, '') END",
             "messages CROSS JOIN sessions ON sessions.key = messages.session_key",
             "sessions.lane",
             "sessions.project",

@@ -11,6 +11,8 @@ from models.statements import Record, Row, Statement
 SEARCHED = frozenset(("messages", "memories", "documents"))
 """Tables whose texts have a full-text index, which an edit or a deletion changes at once."""
 
+_TEXTS = frozenset(("content", "parts_text", "aside"))
+
 LONG = 20_000
 """Characters of a text that is edited or deleted in a thread."""
 
@@ -70,4 +72,7 @@ async def delete_row(write: Transaction, table: Table, row: Record) -> None:
 
 def _is_long(table: Table, row: Record) -> bool:
     """Whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
-    return table.name in SEARCHED and "content" in row.keys() and len(row["content"]) > LONG  # noqa: SIM118
+    if table.name not in SEARCHED:
+        return False
+    names = [name for name in row.keys() if name in _TEXTS]  # noqa: SIM118
+    return sum(len(row[name] or "") for name in names) > LONG

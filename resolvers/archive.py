@@ -40,6 +40,7 @@ from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.messages import append, first_sent, form, message_faults, message_row
 from resolvers.sessions import RULES as SESSION_RULES
 from resolvers.sessions import begin_session, references, session_row
+from resolvers.times import with_offset
 from resolvers.users import RULES as USER_RULES
 from resolvers.users import user_row
 
@@ -352,6 +353,8 @@ def line_of(row: Record) -> bytes:
             value = False
         elif name in _JSON:
             value = orjson.Fragment(value)
+        elif name == "created_at" and noun == "Message":
+            value = with_offset(value, row["utc_offset"])
         elif name.endswith("_at") or name in ("valid_from", "valid_until", "superseded_from"):
             value = f"{value}Z"
         elif isinstance(value, bytes):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.statements import Record
 from resolvers.json_values import unstorable
+from resolvers.parts import said_in
 from resolvers.speakers import Speakers
 
 MESSAGE_CHARACTERS = 4000
@@ -118,7 +119,7 @@ def _turn(row: Record, speakers: Speakers) -> dict[str, Any]:
     another = speakers.about(row["name"]) if row["role"] == "USER" else None
     if row["name"]:
         turn["name" if another is None else "speaker"] = row["name"][:_NAME]
-    return {**turn, "content": row["content"][:MESSAGE_CHARACTERS]}
+    return {**turn, "content": said_in(row)[:MESSAGE_CHARACTERS]}
 
 
 def read_answer(completion: dict[str, Any], reading: Reading) -> Answer:

@@ -59,7 +59,7 @@ LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 _CHARACTERS = 4
 """Of a token, about, and at most."""
 
-_SPEAKERS = {"SYSTEM": "System", "USER": "User", "ASSISTANT": "Assistant", "TOOL": "Tool", "FUNCTION": "Function"}
+_SPEAKERS = {role: role.capitalize() for role in ("SYSTEM", "DEVELOPER", "USER", "ASSISTANT", "TOOL", "FUNCTION")}
 
 
 class ContextOverflow(BadInput):

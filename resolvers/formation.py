@@ -37,6 +37,7 @@ from resolvers.memory_rows import (
     remove_memory,
     supersede,
 )
+from resolvers.parts import own_text, said_in
 from resolvers.rules import claims_in
 from resolvers.speakers import Speakers, is_nobodys, speaker_among, speakers_of
 from resolvers.updates import revise
@@ -56,7 +57,8 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
     formed: dict[bytes, Record] = {}
     speakers: Speakers | None = None
     for row in rows:
-        claims = context.of(claims_in, row["content"]) if row["role"] == "USER" else []
+        own = own_text(context, row)
+        claims = context.of(claims_in, own) if own else []
         if not claims or is_nobodys(row["name"]):
             continue
         if speakers is None:
@@ -179,7 +181,7 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
         line
         for row in rows
         if row["forms_memories"] and row["role"] in ("USER", "ASSISTANT")
-        for line in sentences_of(row["sequence"], row["content"])
+        for line in sentences_of(row["sequence"], said_in(row))
     ]
     if len(said) < LEAST_SUMMARISED:
         return None

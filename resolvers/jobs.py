@@ -23,6 +23,7 @@ from resolvers.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.context import Context
 from resolvers.formation import keep_formed
 from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
+from resolvers.parts import said_in
 from resolvers.speakers import is_nobodys, speaker_among, speakers_of
 from resolvers.times import later
 
@@ -122,7 +123,7 @@ async def reading_for(context: Context, job: Record) -> Reading | None:
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
         if _is_read(row):
-            size += min(len(row["content"]), MESSAGE_CHARACTERS)
+            size += min(len(said_in(row)), MESSAGE_CHARACTERS)
             if sent and size > _SENT_TOGETHER:
                 through = max(sent[-1]["sequence"], first - 1)
                 break
@@ -150,7 +151,7 @@ def _is_read(row: Record) -> bool:
     return (
         bool(row["forms_memories"])
         and row["role"] in _READ_ROLES
-        and bool(row["content"].strip())
+        and bool(said_in(row).strip())
         and not is_nobodys(row["name"])
     )
 
@@ -182,7 +183,7 @@ async def keep_answer(context: Context, job: Record, reading: Reading, answer: A
         same = {
             now["sequence"]: now
             for now, then in zip(there, shown, strict=True)
-            if now is not None and now["content"] == then["content"]
+            if now is not None and said_in(now) == said_in(then)
         }
         if answer is not None:
             await _keep_memories(write, context, session, reading, answer, same, model)

@@ -1,7 +1,7 @@
 """Messages: the turns of a session, in the order in which they were kept."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -22,7 +22,7 @@ from models.messages import (
 from models.sessions import session_by_id, sessions_by_key
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
-from models.writing import insert_row, insert_rows, update_row
+from models.writing import LONG, insert_row, insert_rows, update_row
 from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
@@ -45,10 +45,12 @@ from resolvers.inputs import (
     text,
 )
 from resolvers.jobs import put_down, put_down_edited
-from resolvers.json_values import json_text
+from resolvers.json_values import json_text, same_json
 from resolvers.nodes import find_node
+from resolvers.parts import Sent, counted, kept_texts, own_words, read_calls, read_parts, tokens_of
 from resolvers.rules import claims_in
 from resolvers.sessions import find_session, session_row
+from resolvers.times import offset_of
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
 
@@ -62,6 +64,7 @@ RULES: dict[str, Rule] = {
     "metadata": metadata_rule,
     "token_count": integer_rule(0),
 }
+_SAID = ("content", "parts", "tool_calls")
 LARGEST_BATCH = 100
 LARGEST_DELETION = 1000
 
@@ -124,8 +127,7 @@ def first_sent(row: Mapping[str, Any]) -> bytes:
 
 def message_row(context: Context, session: Record, values: Values, *, forms_memories: int = 1) -> dict[str, Any]:
     """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
-    said = values.get("content", "")
-    tool_calls = json_text(values["tool_calls"]) if "tool_calls" in values else None
+    sent = _sent(values)
     tokens = values.get("token_count")
     now = context.clock.now()
     return {
@@ -135,39 +137,38 @@ def message_row(context: Context, session: Record, values: Values, *, forms_memo
         "message_id": values.get("message_id"),
         "role": values["role"],
         "name": values.get("name"),
-        "content": said,
-        "parts": json_text(values["parts"]) if "parts" in values else None,
-        "tool_calls": tool_calls,
+        "content": sent.content,
+        "parts": sent.parts,
+        "tool_calls": sent.calls,
         "tool_call_id": values.get("tool_call_id"),
+        **kept_texts(context, sent),
         "metadata": json_text(values.get("metadata", {})),
-        "token_count": _tokens(context, said, tool_calls) if tokens is None else tokens,
+        "token_count": tokens_of(context, sent) if tokens is None else tokens,
         "forms_memories": forms_memories,
         "digest": None,
         "created_at": values.get("created_at", now),
+        "utc_offset": offset_of(values.get("created_at")),
         "updated_at": now,
         "version": 1,
     }
 
 
-def _tokens(context: Context, said: str, tool_calls: str | None) -> int:
-    """What a message takes in a prompt, where calls of tools stand as they were sent."""
-    count = context.count_tokens
-    return context.of(count, said) + (context.of(count, tool_calls) if tool_calls is not None else 0)
-
-
 async def _work_out(context: Context, batch: Sequence[Values]) -> None:
-    """Counts tokens and finds claims of a large batch ahead."""
-    texts = [text for message in batch for text in _texts(message)]
+    """Reads parts, counts tokens and finds claims of a large batch ahead."""
+    if not context.is_large:
+        return
+    given = [(message, _sent(message)) for message in batch]
+    await context.work_out(read_parts, [sent.parts for _, sent in given if sent.parts is not None])
+    await context.work_out(read_calls, [sent.calls for _, sent in given if sent.calls is not None])
+    texts = [text for m, sent in given if m.get("token_count") is None for text in counted(context, sent)]
     await context.work_out(context.count_tokens, texts)
-    await context.work_out(claims_in, [m.get("content", "") for m in batch if m.get("role") == "USER"])
+    await context.work_out(claims_in, [own_words(context, sent) for m, sent in given if m.get("role") == "USER"])
 
 
-def _texts(message: Values) -> Iterator[str]:
-    """The texts of a message whose tokens count."""
-    if message.get("token_count") is None:
-        yield message.get("content") or ""
-        if message.get("tool_calls") is not None:
-            yield json_text(message["tool_calls"])
+def _sent(message: Values) -> Sent:
+    """What a new message holds."""
+    parts, calls = (json_text(message[name]) if name in message else None for name in ("parts", "tool_calls"))
+    return Sent(message.get("content", ""), parts, calls)
 
 
 def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
@@ -313,21 +314,44 @@ async def _forget(write: Transaction, context: Context, rows: Sequence[Record], 
     await forget_sources(write, "messages", named, formed_only=edited)
 
 
+async def _work_out_edited(context: Context, values: Values) -> None:
+    """Works out ahead what a message takes after an edit: what stays of it may be long, however small the request."""
+    given = given_of(values, *_SAID)
+    if given and (row := await find_node(context.read, context.scope, values["id"], "Message")) is not None:
+        kept = {name: row[name] and json.loads(row[name]) for name in ("parts", "tool_calls")}
+        context.is_large = context.is_large or len(row["content"]) > LONG
+        await _work_out(context, [created({"role": row["role"], "content": row["content"], **kept, **given})])
+
+
+def _edited(row: Record, values: Values) -> Sent:
+    """What a message holds after an update."""
+    kept = {name: row[name] for name in _SAID} | given_of(values, "content")
+    for name in ("parts", "tool_calls"):
+        if name in values:
+            text = None if values[name] is None else json_text(values[name])
+            if text is None or row[name] is None or not same_json(text, row[name]):
+                kept[name] = text
+    return Sent(kept["content"], kept["parts"], kept["tool_calls"])
+
+
 async def update_message(context: Context, values: Values) -> Record:
+    """Edits a message; what was derived of it as it was goes."""
     check(values, RULES, required=("content",))
-    await _work_out(context, [{"role": "USER", "content": values.get("content") or ""}])
+    await _work_out_edited(context, values)
 
     async def operation(write: Transaction) -> Record:
         row = await _find(write, context, values["id"])
         check_version(row, values)
-        wanted = given_of(values, "content", "token_count") | wanted_metadata(row["metadata"], values)
-        edited = wanted.get("content", row["content"]) != row["content"]
-        if wanted.get("token_count") is None and (edited or "token_count" in wanted):
-            wanted["token_count"] = _tokens(context, wanted.get("content", row["content"]), row["tool_calls"])
-        if not edited:
+        wanted = given_of(values, "token_count") | wanted_metadata(row["metadata"], values)
+        sent = _edited(row, values)
+        is_edited = sent != Sent(row["content"], row["parts"], row["tool_calls"])
+        if wanted.get("token_count") is None and (is_edited or "token_count" in wanted):
+            wanted["token_count"] = tokens_of(context, sent)
+        if not is_edited:
             return await revise(write, messages, row, wanted, context.clock.now())
         await _forget(write, context, [row], edited=True)
-        wanted["digest"] = first_sent(row)
+        wanted |= {"content": sent.content, "parts": sent.parts, "tool_calls": sent.calls}
+        wanted |= {**kept_texts(context, sent), "digest": first_sent(row)}
         row = await revise(write, messages, row, wanted, context.clock.now())
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:

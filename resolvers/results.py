@@ -21,6 +21,7 @@ from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.filters import Given
 from resolvers.highlights import highlight
+from resolvers.parts import searched_text
 from resolvers.questions import Question, parse_question
 from resolvers.ranking import Statistics, Usual
 
@@ -109,7 +110,10 @@ class Edge(NamedTuple):
 
     @property
     def text(self) -> str:
+        """What it was found by."""
         node = self.node
+        if COLLECTIONS["MESSAGES"].is_of(node):
+            return searched_text(node)
         return f"{node['title']}\n{node['content']}" if COLLECTIONS["DOCUMENTS"].is_of(node) else node["content"]
 
 
@@ -120,7 +124,7 @@ async def highlights(context: Context, edges: Sequence[Edge]) -> list[str | None
         check = context.allowance.check
         return [highlight(edge.text, edge.asked.question, check) if edge.node else edge.shown for edge in edges]
 
-    if sum(len(edge.node["content"]) for edge in edges if edge.node) <= INLINE_HIGHLIGHTS:
+    if sum(len(edge.text) for edge in edges if edge.node) <= INLINE_HIGHLIGHTS:
         return work()
     return await context.aside(work)
 

@@ -13,12 +13,42 @@ LEEWAY = 10.0
 """Seconds by which the clock that issued a token may be ahead of this one. A small step is well within it."""
 
 
+class SentTime(str):
+    """The kept form of a time that a client sent, with the offset that it was sent with: minutes, None for Z."""
+
+    __slots__ = ("offset",)
+    offset: int | None
+
+
+def offset_of(moment: str | None) -> int | None:
+    """The offset that a time was sent with, in minutes; None if that was Z, or if nobody sent it."""
+    return moment.offset if isinstance(moment, SentTime) else None
+
+
+def with_offset(moment: str, offset: int | None) -> str:
+    """A kept time in RFC 3339 as it was sent: at its offset, or with Z."""
+    if offset is None:
+        return f"{moment}Z"
+    local = datetime.fromisoformat(moment) + timedelta(minutes=offset)
+    hours, minutes = divmod(abs(offset), 60)
+    return f"{local.isoformat()}{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
+
+
 def time_text(value: datetime) -> str:
     """A time with offset as it is kept: UTC, microseconds where there are any, no `Z`."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
-def parse_time(value: object) -> str:
+def _sent(text: str) -> SentTime:
+    value = datetime.fromisoformat(text)
+    sent = SentTime(time_text(value))
+    # RFC 3339 says that an offset of -00:00 is unknown.
+    offset = None if text.endswith(("Z", "-00:00")) else value.utcoffset()
+    sent.offset = None if offset is None else round(offset.total_seconds() / 60)
+    return sent
+
+
+def parse_time(value: object) -> SentTime:
     """The kept form of an RFC 3339 time; `ValueError` says what is wrong with another."""
     if not isinstance(value, str) or _form.fullmatch(value) is None:
         if isinstance(value, str) and _form.fullmatch(value + "Z"):
@@ -27,7 +57,7 @@ def parse_time(value: object) -> str:
             )
         raise ValueError("Not an RFC 3339 time; write it as 2025-01-31T12:00:00Z or 2025-01-31T12:00:00.5+01:00.")
     try:
-        return time_text(datetime.fromisoformat(value.upper().replace(" ", "T")))
+        return _sent(value.upper().replace(" ", "T"))
     except (ValueError, OverflowError) as error:
         raise ValueError("There is no such time; check the month, day, hour, minute, second and offset.") from error
 

@@ -27,6 +27,9 @@ LazyMemory = Annotated["Memory", strawberry.lazy("schema.memories")]
 @strawberry.enum(description="Who speaks in a message.")
 class Role(Enum):
     SYSTEM = strawberry.enum_value("SYSTEM", description="The application, to the model.")
+    DEVELOPER = strawberry.enum_value(
+        "DEVELOPER", description="The application, to the model, as newer model interfaces call SYSTEM."
+    )
     USER = strawberry.enum_value("USER", description="The user.")
     ASSISTANT = strawberry.enum_value("ASSISTANT", description="The model.")
     TOOL = strawberry.enum_value("TOOL", description="A tool, with what it found.")
@@ -48,14 +51,17 @@ class Message(Node):
     role: Role = required("Who speaks.")
     name: str | None = required("The name of the one who speaks.")
     content: str = required('What was said; "" beside tool calls or parts without text.')
-    parts: JSON | None = required("Content parts other than text, as the client sent them.")
+    parts: JSON | None = required("Content parts, as the client sent them; their text counts as the message's text.")
     tool_calls: JSON | None = required("The tools that the model called, as the client sent them.")
     tool_call_id: str | None = required("Which tool call this answers.")
     metadata: JSON = required("The application's own data.")
     token_count: int = required(
-        "How many tokens the content and the tool calls take: as the client said, else counted."
+        "How many tokens the content, the parts and the tool calls take: as the client said, else counted."
     )
     created_at: DateTime = required("When it was said: the client's time when it sent one, else the server's.")
+    utc_offset: int | None = required(
+        "The offset from UTC that createdAt was sent with, in minutes; null if it was sent as Z, or was not sent."
+    )
     updated_at: DateTime = required("When it last changed.")
     version: int = required("1 at first; more when it was edited.")
     memories: Connection[LazyMemory] = connection_field(
@@ -80,12 +86,12 @@ class MessageInput:
     role: Role = required("Who speaks.")
     name: str | None = optional("The name of the one who speaks.")
     content: str | None = optional("What was said, up to 1 MiB; null only beside toolCalls or parts.")
-    parts: JSON | None = optional("Content parts other than text (images, files), up to 64 KiB and 32 levels.")
+    parts: JSON | None = optional("Content parts (texts, images, files), up to 64 KiB and 32 levels.")
     tool_calls: JSON | None = optional("The tools that the model called, up to 64 KiB and 32 levels.")
     tool_call_id: str | None = optional("Which tool call this answers.")
     metadata: JSON | None = optional("The application's own data.")
     token_count: int | None = optional(
-        "How many tokens it takes in a prompt; the content and the tool calls are counted when left out."
+        "How many tokens it takes in a prompt; content, parts and tool calls are counted when left out."
     )
     created_at: DateTime | None = optional("When it was said; now when left out.")
 
@@ -104,9 +110,11 @@ class AddMessagesInput:
 class UpdateMessageInput:
     id: strawberry.ID = required("Which message.")
     content: str | None = optional("What was said; not null.")
+    parts: JSON | None = optional("Content parts (texts, images, files), up to 64 KiB and 32 levels.")
+    tool_calls: JSON | None = optional("The tools that the model called, up to 64 KiB and 32 levels.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
-    token_count: int | None = optional("How many tokens the content takes; null has it estimated.")
+    token_count: int | None = optional("How many tokens it takes in a prompt; null has them counted.")
     expected_version: int | None = optional(VERSION)
 
 

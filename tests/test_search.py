@@ -624,6 +624,7 @@ class Model:
         assert_index_is_exact(self.server.path)
 
 
+_OF_MESSAGE = "content || ' ' || coalesce(parts_text, '') || ' ' || coalesce(aside, '')"
 _OF_SESSION = "messages CROSS JOIN sessions ON sessions.key = messages.session_key"
 
 
@@ -632,7 +633,7 @@ def assert_index_is_exact(path: Path) -> None:
     with contextlib.closing(connect(path)) as connection:
         numbers = dict(connection.execute("SELECT project, number FROM indexed_projects").fetchall())
         for name, content, project, lane, rows in (
-            ("messages", "content", "project", "lane", _OF_SESSION),
+            ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
             ("memories", "content", "project", "lane_of(coalesce(user_key, session_key))", "memories"),
             ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
         ):
