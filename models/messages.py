@@ -1,6 +1,8 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
-from sqlalchemy import Integer, bindparam, delete, func, select
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, delete, func, select, tuple_
 
 from models.database import Reader, Transaction
 from models.keys import NONCE_BITS, message_id_hash
@@ -105,6 +107,43 @@ _oldest = (
 _names = Statement(
     select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(1)
 )
+# Without an index to go by the sequence, which would sort the whole session.
+_newest = {
+    before: Statement(
+        select(messages)
+        .where(
+            messages.c.session_key == bindparam("session"),
+            messages.c.sequence + 0 > bindparam("floor"),
+            *(
+                [tuple_(messages.c.created_at, messages.c.sequence) < tuple_(bindparam("time"), bindparam("sequence"))]
+                if before
+                else []
+            ),
+        )
+        .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
+        .limit(bindparam("limit", type_=Integer)),
+        MessageRow,
+    )
+    for before in (True, False)
+}
+_place = Statement(
+    select(messages.c.created_at, messages.c.sequence)
+    .where(messages.c.session_key == bindparam("session"), messages.c.sequence + 0 > bindparam("floor"))
+    .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
+    .limit(1)
+    .offset(bindparam("newer", type_=Integer))
+)
+_newest_of_role = Statement(
+    select(messages)
+    .where(
+        messages.c.session_key == bindparam("session"),
+        messages.c.sequence + 0 > bindparam("floor"),
+        messages.c.role == bindparam("role"),
+    )
+    .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
+    .limit(bindparam("limit", type_=Integer)),
+    MessageRow,
+)
 _deleted = Statement(
     select(func.count().label("count")).where(
         deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence > bindparam("floor")
@@ -115,6 +154,10 @@ _delete = Statement(
         messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
     )
 )
+
+
+Place = tuple[str, int]
+"""When a message was said, and its sequence: the order of a conversation."""
 
 
 def generation_of(session: Record) -> int:
@@ -155,6 +198,27 @@ async def latest_messages(read: Reader, session: Record, limit: int, *, through:
     last = session["last_sequence"] if through is None else through
     values = {"session": session["key"], "first": session["deleted_through"] + 1, "last": last, "limit": limit}
     return (await read.fetch(_whole[True], values, slowly=limit > 100))[::-1]
+
+
+async def newest_messages(read: Reader, session: Record, limit: int, *, before: Place | None = None) -> list[Record]:
+    """The session's messages that were said last (before a time and sequence), the newest first."""
+    values: dict[str, Any] = {"session": session["key"], "floor": session["deleted_through"], "limit": limit}
+    if before is not None:
+        values |= {"time": before[0], "sequence": before[1]}
+    return await read.fetch(_newest[before is not None], values, slowly=limit > 100)
+
+
+async def newest_of_role(read: Reader, session: Record, role: str, limit: int) -> list[Record]:
+    """The session's messages of a role that were said last, the newest first."""
+    values = {"session": session["key"], "floor": session["deleted_through"], "role": role, "limit": limit}
+    return await read.fetch(_newest_of_role, values)
+
+
+async def place_of_newest(read: Reader, session: Record, number: int) -> Place | None:
+    """When the message was said that is the newest but so many, and its sequence."""
+    values = {"session": session["key"], "floor": session["deleted_through"], "newer": number}
+    rows = await read.fetch(_place, values, slowly=number > 1000)
+    return (rows[0]["created_at"], rows[0]["sequence"]) if rows else None
 
 
 async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:

@@ -226,9 +226,9 @@ def _match(word: str) -> str:
     return f'"{word}"'
 
 
-async def count_words(read: Reader, table: str, part: Part, words: Sequence[str]) -> list[int]:
-    """For each word in how many texts of the part it stands in any of its forms, up to `COUNTED`."""
-    bound = {"words": dumps([_match(word) for word in words]), "limit": COUNTED, **part.values}
+async def count_words(read: Reader, table: str, part: Part, words: Sequence[str], *, most: int = COUNTED) -> list[int]:
+    """For each word in how many texts of the part it stands in any of its forms, up to so many."""
+    bound = {"words": dumps([_match(word) for word in words]), "limit": most, **part.values}
     return [row["count"] for row in await read.fetch(_counts[table], bound, slowly=True)]
 
 

@@ -11,26 +11,29 @@ from itertools import chain
 from typing import Any
 
 from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
-from models.messages import count_messages, latest_messages
-from models.search import COLLECTIONS
+from models.messages import latest_messages, newest_messages, newest_of_role
+from models.search import COLLECTIONS, Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
+from resolvers.asks import sentences_that_ask
 from resolvers.connections import Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput
+from resolvers.exchanges import is_turn
+from resolvers.intents import LOOKED_AT, asked_in, asks_nothing
 from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
-from resolvers.passages import passage
-from resolvers.prompts import DOCUMENTS, MEMORIES, SAID, SITUATION, SUMMARY, WIDEST_TOKEN, Piece, Prompt
+from resolvers.narrowing import narrowed
+from resolvers.parts import said_in
+from resolvers.passages import VERY_LONG, cut, passage
+from resolvers.prompts import DOCUMENTS, MEMORIES, NEWEST, SAID, SITUATION, SUMMARY, Piece, Prompt
 from resolvers.questions import Question, parse_question
 from resolvers.search import search
 from resolvers.sessions import session_filter
 from resolvers.users import display_name, users_of
+from resolvers.windows import LARGEST_WINDOW, NO_WINDOW, Window, read_window
 
 DEFAULT_BUDGET = 4000
 """Tokens, where neither the query nor the session says how many."""
-
-LARGEST_WINDOW = 10_000
-"""Messages of a context, at most."""
 
 MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
 """What of the budget may go to what matches, when the messages do not fit."""
@@ -44,11 +47,11 @@ PASSAGE = 1 / 4
 MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
 """Matches that are looked at, at most; tokens that a match takes, at least, mostly; and long texts that are cut."""
 
-VERY_LONG, LEAST_OF_VERY_LONG = 64 * 1024, 800
-"""Characters of a text that is only looked through where a passage of it may have so many."""
+LEAST_OF_VERY_LONG = 800
+"""Characters that a passage may have at least for a very long text to be looked through."""
 
-FIRST_READ, MOST_READ = 4, 512
-"""Messages that are read at first, when nothing says how long they are, and later, at most."""
+FIRST_READ = 4
+"""Messages of another session that are read at first: they may not fit."""
 
 MOST_OF_MATCHES = 8 * 1024 * 1024
 """Characters of matches that are read, at most, those that match best: of a long one only a passage is taken."""
@@ -75,23 +78,6 @@ class ContextOverflow(BadInput):
         )
 
 
-@dataclass
-class Window:
-    """A session's newest messages, the newest first: as many as a budget can hold, and one more where there is one.
-
-    `wanted` is how many were asked for, `after` the sequence that these come after, 0 where they are all there are.
-    """
-
-    rows: list[Record]
-    wanted: int
-    after: int
-    tokens: int
-
-    @property
-    def is_whole(self) -> bool:
-        return len(self.rows) == self.wanted
-
-
 Searches = dict[tuple[Any, ...], Sequence[Record]]
 
 
@@ -102,14 +88,21 @@ class About:
     user: Record | None
     session: Record | None = None
     summary: Record | None = None
-    window: Window = field(default_factory=lambda: Window([], 0, 0, 0))
+    window: Window = NO_WINDOW
     searches: Searches = field(default_factory=dict[Any, Any])
     """What has been searched for already: the sessions of one user ask the same."""
 
     def has(self, message: Record) -> bool:
         """Whether a message is one of the session's that were asked for."""
         own = self.session is not None and message["session_key"] == self.session["key"]
-        return own and message["sequence"] > self.window.after
+        return own and self.window.has(message)
+
+    @property
+    def within(self) -> Within:
+        """Where to search."""
+        user, session = self.user, self.session
+        own = session["key"] if session is not None and user is None else None
+        return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
 
     def speaker(self, message: Record) -> str:
         """Who said it; a user's message without a name is the user's own."""
@@ -143,7 +136,7 @@ async def contexts_of_sessions(
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
         about = About(user, row, summary or of_users.get(row["user_key"]), searches=searches)
         with context.allowance.passing():
-            about.window = await _window(context, row, budget, last_messages)
+            about.window = await read_window(context, row, budget, last_messages)
         try:
             found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
         except ContextOverflow as problem:
@@ -159,7 +152,7 @@ async def contexts_of_users(
     budget = max_tokens or DEFAULT_BUDGET
     summaries = await summaries_of_users(context, rows)
     return [
-        await _build(context, About(row, None, summary), budget, query or await _last_said(context, row))
+        await _build(context, About(row, None, summary), budget, query or await _last_asked(context, row))
         for row, summary in zip(rows, summaries, strict=True)
     ]
 
@@ -172,33 +165,20 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
             raise BadInput(f"`{name}` is {number}; give at least 1, or leave it out.")
 
 
-async def _window(context: Context, session: Record, budget: int, last: int | None) -> Window:
-    count = await count_messages(context.read, session)
-    wanted = count if last is None else min(count, last)
-    rows: list[Record] = []
-    tokens, through = 0, session["last_sequence"]
-    most, size = min(wanted, LARGEST_WINDOW), FIRST_READ
-    while len(rows) < most and tokens <= budget:
-        some = await latest_messages(context.read, session, min(size, most - len(rows)), through=through)
-        if not some:
-            break
-        rows += reversed(some)
-        tokens += sum(_size(row) for row in some)
-        through = some[0]["sequence"] - 1
-        # About as many as fit, by those that were read.
-        size = min(MOST_READ, 2 + (budget - tokens) * len(rows) // tokens)
-    after = 0 if wanted == count else min(session["last_sequence"] - wanted, through)
-    return Window(rows, wanted, after, tokens)
-
-
-def _size(message: Record) -> int:
-    """Tokens of a message, and what it takes at least, whatever the client said of it: else a window had no bound."""
-    return max(message["token_count"], len(message["content"]) // WIDEST_TOKEN, 1)
-
-
-async def _last_said(context: Context, user: Record) -> str | None:
+async def _last_asked(context: Context, user: Record) -> str | None:
+    """What the user's latest session asks for."""
     latest = await _latest_sessions(context, user, 1)
-    return _said((await latest_messages(context.read, latest[0], 2))[::-1]) if latest else None
+    return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
+
+
+async def _asked(context: Context, about: About) -> str | None:
+    """What the session asks for: where tools have worked since, the user's turn may lie before what was read."""
+    newest = about.window.rows[:LOOKED_AT]
+    if about.session is None or not newest:
+        return None
+    if not any(row["role"] == "USER" for row in newest):
+        newest = await newest_of_role(context.read, about.session, "USER", LOOKED_AT)
+    return asked_in(newest)
 
 
 async def _latest_sessions(context: Context, user: Record, limit: int) -> Sequence[Record]:
@@ -206,11 +186,6 @@ async def _latest_sessions(context: Context, user: Record, limit: int) -> Sequen
     paging, live = Paging(limit=limit), session_filter(context, None)
     (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
     return page.rows if isinstance(page, Page) else []
-
-
-def _said(newest: Sequence[Record]) -> str | None:
-    """What the last two messages ask for."""
-    return "\n".join(row["content"] for row in reversed(newest[:2])).strip() or None
 
 
 async def _build(
@@ -231,18 +206,21 @@ async def _put_together(
     situation = None if about.session is None else about.session["situation"]
     has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
     if overflow == "ERROR":
-        if not (has_situation and window.is_whole and window.tokens <= prompt.left):
+        if not (has_situation and window.is_whole and _add_newest(prompt, window)):
             raise ContextOverflow(budget)
-        _add_newest(prompt, window)
+    elif window.rows:
+        await _add_last(context, prompt, about)
     if about.summary is not None:
         prompt.add(Piece(SUMMARY, (), about.summary["content"], node=about.summary), prompt.left // 2)
-    query = query or _said(window.rows)
+    query = query or await _asked(context, about)
+    if query is not None:
+        query = await narrowed(context, query, about.within)
     found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
     if query is None:
         await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE", "EVENT"), prompt.left)
     else:
         await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE"), int(budget * STANDING))
-    if overflow == "ERROR" or (window.is_whole and window.tokens <= prompt.left):
+    if overflow == "ERROR" or (window.is_whole and prompt.fits(window.units)):
         _add_newest(prompt, window)
         matches = prompt.left
     else:
@@ -251,7 +229,8 @@ async def _put_together(
             _add_newest(prompt, window, prompt.left - matches)
     await _add_matches(context, prompt, about, found, parse_question(query or ""), matches)
     _add_newest(prompt, window)
-    if overflow == "ADAPTIVE":
+    # Greetings, thanks and farewells want nothing that was said before.
+    if overflow == "ADAPTIVE" and not (query is None and window.rows):
         await _add_latest(context, prompt, about)
     if not prompt.close() and overflow == "ERROR":
         raise ContextOverflow(budget)
@@ -263,26 +242,41 @@ async def _put_together(
         "messages": messages,
         "memories": prompt.nodes(MEMORIES),
         "documents": prompt.nodes(DOCUMENTS),
-        "recalled": prompt.nodes(SAID),
+        "recalled": prompt.nodes(SAID) + prompt.nodes(NEWEST),
         "summary": next(iter(prompt.nodes(SUMMARY)), None),
         "dropped_messages": window.wanted - len(messages),
     }
 
 
-def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> None:
-    """Adds the newest messages while they take no more than that, but in any case the last one if it fits."""
-    floor = 0 if most is None else prompt.left - most
-    unit: list[Record] = []
-    for message in window.rows:
-        unit.append(message)
-        # What a tool answered is nothing without the call before it: models refuse such a conversation.
-        first = not window.after and window.is_whole and message is window.rows[-1]
-        if message["role"] in ("TOOL", "FUNCTION") and not first:
-            continue
-        within = prompt.left if unit[0] is window.rows[0] else prompt.left - floor
-        if not prompt.add_messages(unit, within):
+async def _add_last(context: Context, prompt: Prompt, about: About) -> None:
+    """Adds the message that was said last, with the call that it answers: whole, or else as much of it as fits into
+    half of what is left, to the text."""
+    last = about.window.rows[0]
+    unit = next((unit for unit in about.window.units if unit[-1] is last), None)
+    if unit is None or prompt.add_messages(unit):
+        return
+    limit = prompt.left // 2
+    longest = limit * _CHARACTERS
+    while longest:
+        text = await context.aside(_cut, said_in(last), longest)
+        if prompt.add(Piece(NEWEST, (), f"{about.speaker(last)}: {text}", node=last), limit):
             return
-        unit = []
+        longest = longest * 2 // 3
+
+
+def _cut(text: str, longest: int) -> str:
+    """What a long message asks, and what stands around that."""
+    return cut(text, next(iter(sentences_that_ask(text)), text[:longest]), longest)
+
+
+def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> bool:
+    """Adds the newest messages while they take no more than that; false when some are missing."""
+    floor = 0 if most is None else prompt.left - most
+    for unit in window.units:
+        # Of what stands in the text there is no room for the whole.
+        if not any(map(prompt.quotes, unit)) and not prompt.add_messages(unit, prompt.left - floor):
+            return False
+    return True
 
 
 async def _add_known(
@@ -313,12 +307,13 @@ async def _add_matches(
             if node["key"] not in known and node["method"] != "EXTRACTIVE":
                 prompt.add(_memory_piece(node, place), prompt.left - floor)
             continue
-        if COLLECTIONS["MESSAGES"].is_of(node) and about.has(node):
-            # Calls of tools and their answers stand among what was said around them, or not at all.
-            if node["role"] in ("USER", "ASSISTANT") and node["tool_calls"] is None:
-                prompt.add_messages([node], prompt.left - floor)
+        if prompt.quotes(node) or (
+            COLLECTIONS["MESSAGES"].is_of(node)
+            and about.has(node)
+            and _is_placed(prompt, about.window, node, prompt.left - floor)
+        ):
             continue
-        text = node["content"]
+        text = said_in(node) if COLLECTIONS["MESSAGES"].is_of(node) else node["content"]
         longest = min(int(prompt.budget * PASSAGE), prompt.left - floor) * _CHARACTERS
         if len(text) > longest:
             passages += 1
@@ -330,6 +325,16 @@ async def _add_matches(
             prompt.add(piece, prompt.left - floor)
         elif text:
             prompt.add(_said_piece(about, node, text), prompt.left - floor)
+
+
+def _is_placed(prompt: Prompt, window: Window, message: Record, most: int) -> bool:
+    """Whether a message of the session stands among the messages, or may stand nowhere; else it can be quoted.
+
+    Calls of tools and their answers stand among what was said around them.
+    """
+    if prompt.has(message) or message["sequence"] in window.broken:
+        return True
+    return is_turn(message) and prompt.add_messages([message], most)
 
 
 def _memory_piece(memory: Record, place: int) -> Piece:
@@ -351,9 +356,10 @@ async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
         if about.session is not None and session["key"] == about.session["key"]:
             continue
         async for message in _latest_said(context, session):
-            if (message["session_key"], message["sequence"]) in there or not message["content"]:
+            text = said_in(message)
+            if (message["session_key"], message["sequence"]) in there or asks_nothing(text):
                 continue
-            if not prompt.add(_said_piece(about, message, message["content"])):
+            if not prompt.add(_said_piece(about, message, text)):
                 return
 
 

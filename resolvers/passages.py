@@ -2,7 +2,7 @@
 
 import re
 
-from resolvers.questions import Question
+from resolvers.questions import Question, parse_question
 from resolvers.ranking import gather, rank, statistics_of, turn_of
 
 _CHUNK = 400
@@ -11,7 +11,10 @@ _CHUNK = 400
 LEAST_PASSAGE = 80
 """Characters of a passage, at least."""
 
-_GAP, _NEXT = "\n…\n", "\n"
+VERY_LONG = 64 * 1024
+"""Characters around a sentence that are looked through where a text is cut."""
+
+_GAP, _NEXT, _LINE = "\n…\n", "\n", "\n"
 
 _paragraph = re.compile(r"\n\s*\n")
 _sentence = re.compile(r"(?<=[.!?。！？\n])\s*")
@@ -46,6 +49,14 @@ def passage(text: str, question: Question, longest: int) -> str:
     return found.strip("\n") if len(chunks) - 1 in chosen else found.strip("\n") + _GAP.rstrip("\n")
 
 
+def cut(text: str, sentence: str, longest: int) -> str:
+    """As much of a text as so many characters hold, around a sentence of it, marked where something is left out."""
+    if len(text) > VERY_LONG:
+        start = max(0, min(text.find(sentence) - VERY_LONG // 2, len(text) - VERY_LONG))
+        text = text[start : start + VERY_LONG]
+    return passage(text, parse_question(sentence), longest) or f"{sentence[: longest - 1].strip()}…"
+
+
 def _chunks(text: str, size: int) -> list[str]:
     chunks: list[str] = []
     for paragraph in _paragraph.split(text):
@@ -57,7 +68,7 @@ def _chunks(text: str, size: int) -> list[str]:
                     chunks.append(last)
                     last = part
                 else:
-                    last = f"{last} {part}" if last else part
+                    last = f"{last}{'' if last.endswith(_LINE) else ' '}{part}" if last else part
         if last.strip():
             chunks.append(last.strip())
     return chunks

@@ -1,18 +1,35 @@
-"""Prompts: a text and messages that together take no more tokens than a budget."""
+"""Prompts: a text and messages that together take no more tokens than a budget.
+
+What counts is what a model is sent: each message, and the text as a system message, has a frame and a role besides its
+own tokens, and a name where one is given.
+"""
 
 from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.search import COLLECTIONS
 from models.statements import Record
 
-SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID = range(5)
-TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before")
+SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID, NEWEST = range(6)
+TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before", "The newest message, cut")
 """The headings of the sections, in their order."""
+
+QUOTES = (SAID, NEWEST)
+"""The sections whose pieces are messages."""
 
 WIDEST_TOKEN = 64
 """Characters of a token, at most."""
+
+FRAME, ROLE, NAME = 3, 1, 1
+"""Tokens around a message and of its role; and what its name takes besides the name's own tokens."""
+
+
+def size_of(message: Record, count: Callable[[str], int]) -> int:
+    """Tokens that a message takes in a prompt."""
+    name = message["name"]
+    return message["token_count"] + FRAME + ROLE + (NAME + count(name) if name else 0)
 
 
 @dataclass(frozen=True, order=True)
@@ -36,6 +53,7 @@ class Prompt:
         self._pieces: list[Piece] = []
         self._headings: set[tuple[int, str]] = set()
         self._messages: dict[int, Record] = {}
+        self._quoted: set[tuple[bytes, int]] = set()
         self._taken = 0
 
     @property
@@ -52,9 +70,12 @@ class Prompt:
         headings = {(piece.section, ""): f"## {TITLES[piece.section]}", (piece.section, piece.group): piece.group}
         new = {heading: text for heading, text in headings.items() if heading not in self._headings}
         size = sum(self._count(text) + 1 for text in (piece.text, *new.values()))
+        size += 0 if self._pieces else FRAME + ROLE
         if size > limit:
             return False
         self._headings |= new.keys()
+        if piece.node is not None and piece.section in QUOTES:
+            self._quoted.add((piece.node["session_key"], piece.node["sequence"]))
         insort(self._pieces, piece)
         self._added.append(piece)
         self._taken += size
@@ -63,7 +84,7 @@ class Prompt:
     def add_messages(self, messages: Sequence[Record], within: int | None = None) -> bool:
         """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
         new = [message for message in messages if not self.has(message)]
-        size = sum(message["token_count"] for message in new)
+        size = sum(size_of(message, self._count) for message in new)
         if size > (self.left if within is None else min(within, self.left)):
             return False
         self._messages |= {message["sequence"]: message for message in new}
@@ -89,10 +110,20 @@ class Prompt:
         """Whether a message of the session is there."""
         return message["sequence"] in self._messages
 
+    def fits(self, units: Sequence[Sequence[Record]]) -> bool:
+        """Whether all these messages fit into what is left."""
+        new = (message for unit in units for message in unit if not self.has(message))
+        return sum(size_of(message, self._count) for message in new) <= self.left
+
+    def quotes(self, node: Record) -> bool:
+        """Whether the text quotes a message."""
+        return COLLECTIONS["MESSAGES"].is_of(node) and (node["session_key"], node["sequence"]) in self._quoted
+
     @property
     def tokens(self) -> int:
         """What the text and the messages take."""
-        return self._count(self.text) + sum(message["token_count"] for message in self._messages.values())
+        framed = self._count(self.text) + FRAME + ROLE if self._pieces else 0
+        return framed + sum(size_of(message, self._count) for message in self._messages.values())
 
     @property
     def text(self) -> str:
@@ -111,7 +142,7 @@ class Prompt:
     @property
     def messages(self) -> list[Record]:
         """In the order in which they were said."""
-        return [self._messages[sequence] for sequence in sorted(self._messages)]
+        return sorted(self._messages.values(), key=lambda message: (message["created_at"], message["sequence"]))
 
     def nodes(self, section: int) -> list[Record]:
         """What the pieces of a section are of, in the order in which they stand there."""

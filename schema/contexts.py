@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import strawberry
 
 from breadth import PageSize, batch_field
-from resolvers.contexts import LARGEST_WINDOW, contexts_of_sessions, contexts_of_users
+from resolvers.contexts import contexts_of_sessions, contexts_of_users
+from resolvers.windows import LARGEST_WINDOW
 from schema.connections import parameter
 from schema.documents import Document
 from schema.inputs import required
@@ -29,7 +30,9 @@ class Context:
         "For the system prompt: the situation, the summary, what is known, passages of documents, and what was said "
         "before and answers the query. Markdown, each part under a heading; the same for the same data."
     )
-    token_count: int = required("Tokens of the text and the messages together, never more than `maxTokens`.")
+    token_count: int = required(
+        "Tokens of the text and the messages, with their frames, roles and names; never more than `maxTokens`."
+    )
     max_tokens: int = required("The budget that was kept to.")
     messages: list[Message] = required(
         "The session's newest messages and, with ADAPTIVE, older ones that match; oldest first. None in a user's."
@@ -43,7 +46,7 @@ class Context:
 
 QUERY = Annotated[
     str | None,
-    strawberry.argument(description="What the context is for; the last two messages when left out. Not empty."),
+    strawberry.argument(description="What the context is for; the newest turn of the user when left out. Not empty."),
 ]
 MAX_TOKENS = Annotated[
     int | None,
@@ -52,7 +55,7 @@ MAX_TOKENS = Annotated[
 OWN_QUERY = Annotated[
     str | None,
     strawberry.argument(
-        description="What the context is for; the last two messages of the latest session when left out. Not empty."
+        description="What the context is for; the user's newest turn in the latest session when left out. Not empty."
     ),
 ]
 OWN_TOKENS = Annotated[int | None, strawberry.argument(description="Tokens at most, 1 or more; 4,000 when left out.")]
@@ -88,7 +91,7 @@ def context_of_user() -> Any:
     return batch_field(
         contexts_of_users,
         description="What goes into a prompt about this user: what is known and what was said, within a budget of "
-        "tokens. Without a query it goes by the last two messages of the latest session.",
+        "tokens. Without a query it goes by the newest turn of the latest session.",
         parameters=[parameter("query", OWN_QUERY), parameter("max_tokens", OWN_TOKENS)],
         page_size=CONTEXT_SIZE,
     )

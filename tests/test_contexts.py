@@ -25,14 +25,15 @@ from test_search import (
 
 from recallql.settings import Settings
 from resolvers.passages import passage
-from resolvers.prompts import MEMORIES, SAID, Piece, Prompt
+from resolvers.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
 from resolvers.questions import parse_question
 from resolvers.tokens import count_tokens
 
 CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
 ISSUE_TOKEN = f"mutation ($input: IssueUserTokenInput!) {{ issueUserToken(input: $input) {{ token {ERRORS} }} }}"
-PARTS = """text tokenCount maxTokens droppedMessages messages { sequence role content tokenCount }
+PARTS = """text tokenCount maxTokens droppedMessages messages { sequence role name content tokenCount createdAt }
   memories { content } documents { title } recalled { sequence session { sessionId } } summary { content }"""
+FRAMED = FRAME + ROLE
 OF_SESSION = f"""query ($id: String!, $asked: String, $budget: Int, $overflow: ContextOverflow, $last: Int) {{
   session(sessionId: $id) {{
     context(query: $asked, maxTokens: $budget, overflow: $overflow, lastMessages: $last) {{ {PARTS} }} }} }}"""
@@ -56,10 +57,12 @@ def of_user(server: Server, id: str, **asked: Any) -> dict[str, Any]:
 def check(context: dict[str, Any]) -> None:
     """What holds for every context."""
     assert context["tokenCount"] <= context["maxTokens"]
-    counted = count_tokens(context["text"]) + sum(message["tokenCount"] for message in context["messages"])
-    assert context["tokenCount"] == counted
-    sequences = [message["sequence"] for message in context["messages"]]
-    assert sequences == sorted(set(sequences))
+    framed = [message["tokenCount"] + FRAMED for message in context["messages"]]
+    named = [1 + count_tokens(message["name"]) for message in context["messages"] if message["name"]]
+    text = count_tokens(context["text"]) + FRAMED if context["text"] else 0
+    assert context["tokenCount"] == text + sum(framed) + sum(named)
+    places = [(message["createdAt"], message["sequence"]) for message in context["messages"]]
+    assert places == sorted(set(places))
     for found in context["memories"]:
         assert found["content"] in context["text"]
     for document in context["documents"]:
@@ -85,9 +88,9 @@ def remember(server: Server, content: str, kind: str = "FACT", **fields: Any) ->
 
 
 def turns(count: int, tokens: int = 10) -> list[dict[str, Any]]:
-    """Messages of a stated size, of which none answers anything."""
+    """Messages that take so many tokens in a prompt, of which none answers anything."""
     return [
-        {"content": f"turn {number}", "tokenCount": tokens, "role": "USER" if number % 2 else "ASSISTANT"}
+        {"content": f"turn {number}", "tokenCount": tokens - FRAMED, "role": "USER" if number % 2 else "ASSISTANT"}
         for number in range(1, count + 1)
     ]
 
@@ -196,7 +199,7 @@ def test_the_argument_goes_before_the_session_and_the_session_before_the_default
     assert of_session(server, "now", budget=100)["droppedMessages"] == 0
 
 
-def test_without_a_query_the_last_two_messages_ask(server: Server):
+def test_without_a_query_the_newest_turn_of_the_user_asks(server: Server):
     user(server)
     add(server, "old", "The vet said the parrot needs seeds.", "Otherwise nothing happened.", userId="ada")
     add(server, "now", *turns(20), "What about the parrot?", "Yes?", userId="ada")
@@ -316,8 +319,8 @@ def test_what_was_deleted_is_neither_there_nor_counted(server: Server):
 
 
 def test_an_answer_of_a_tool_never_stands_without_its_call(server: Server):
-    call = {"role": "ASSISTANT", "content": "", "toolCalls": [{"id": "c1"}], "tokenCount": 50}
-    answers = [{"role": "TOOL", "content": "sunny", "toolCallId": "c1", "tokenCount": 10}] * 2
+    call = {"role": "ASSISTANT", "content": "", "toolCalls": [{"id": "c1"}], "tokenCount": 46}
+    answers = [{"role": "TOOL", "content": "sunny", "toolCallId": "c1", "tokenCount": 6}] * 2
     add(server, "now", "How is the weather?", call, *answers, *turns(2))
     assert sequences(of_session(server, "now", budget=50, overflow="TRUNCATE")) == [5, 6]
     assert sequences(of_session(server, "now", budget=90, overflow="TRUNCATE")) == [2, 3, 4, 5, 6]
@@ -425,7 +428,7 @@ def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_p
     add(running, "now", "x" * 30, "y" * 20)
     context = running.graphql(OF_SESSION, id="now", budget=35)["session"]["context"]
     assert [message["tokenCount"] for message in context["messages"]] == [20]
-    assert context["tokenCount"] == len(context["text"]) + 20
+    assert context["tokenCount"] == 20 + FRAMED
     running.close()
 
 
@@ -474,11 +477,11 @@ def test_no_budget_is_ever_exceeded(server: Server, said: list[str], situation: 
 
 def test_a_prompt_takes_back_what_a_counter_turns_out_to_count():
     # Each piece is one token alone, but all the words count together.
-    prompt = Prompt(10, lambda text: 1 if "\n" not in text else len(text.split()))
+    prompt = Prompt(14, lambda text: 1 if "\n" not in text else len(text.split()))
     for place in range(4):
         prompt.add(Piece(MEMORIES, (place,), "- three words each"))
     assert prompt.close(), "no message had to go"
-    assert prompt.tokens <= 10
+    assert prompt.tokens <= 14
     assert prompt.text == "## What is known\n- three words each"
 
 

@@ -442,7 +442,7 @@ LIMITS = {
     "A list in a filter": ["resolvers.filters.LARGEST_LIST"],
     "`ids` of `nodes`": ["resolvers.nodes.LARGEST_LIST"],
     "`maxTokens` of a context": ["resolvers.contexts.DEFAULT_BUDGET"],
-    "Messages of a context": ["resolvers.contexts.LARGEST_WINDOW"],
+    "Messages of a context": ["resolvers.windows.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Question whose meaning": ["recallql.embeddings.ASKED_CHARACTERS"],

@@ -1,0 +1,118 @@
+"""Exchanges: a call of a tool and all its answers, which stand in a prompt together or not at all.
+
+They are matched by the ids of calls, never by their places: models refuse an answer without its call and a call
+without its answers. An answer belongs to the last call before it that bears its id. Only a call that nothing but its
+own answers follows may be open, since the model is waiting for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from models.parts import read_calls
+from models.statements import Record
+from resolvers.parts import TOOLS, answered_ids, call_ids
+
+UNNAMED = "\0"
+"""Before the name of a function in the place of an id, where a call has none (OpenAI's older `function_call`)."""
+
+
+def calls_in(message: Record) -> list[str]:
+    """The ids of the calls in a message; the names of the functions where `toolCalls` give none."""
+    ids = call_ids(message)
+    if ids or message["tool_calls"] is None:
+        return ids
+    return [UNNAMED + text.partition(" ")[0] for text in read_calls(message["tool_calls"]).called]
+
+
+def answers_in(message: Record) -> list[str] | None:
+    """The ids of the calls that a message answers; None for a message that is no answer."""
+    ids = answered_ids(message)
+    if not ids and message["role"] == "FUNCTION" and message["name"] is not None:
+        ids = [UNNAMED + message["name"]]
+    return ids if ids or message["role"] in TOOLS else None
+
+
+def is_turn(message: Record) -> bool:
+    """True for a message that neither calls a tool nor answers."""
+    return not calls_in(message) and answers_in(message) is None
+
+
+@dataclass
+class _Group:
+    """Messages that belong together by the ids of calls; `is_broken` when one of them lacks its call or an answer."""
+
+    start: int
+    members: list[int] = field(default_factory=list[int])
+    is_broken: bool = False
+
+
+def exchanges(messages: Sequence[Record]) -> list[list[Record]]:
+    """The messages (oldest first) in groups that may stand in a prompt, by their first message; each in its order.
+
+    A message that is no call and no answer is a group of its own. What is broken is left out.
+    """
+    groups = _Groups(messages)
+    for place, message in enumerate(messages):
+        groups.answer(place, answers_in(message))
+        groups.call(place, calls_in(message))
+    groups.close()
+    return [[messages[place] for place in group.members] for group in groups.whole]
+
+
+class _Groups:
+    """Takes messages in their order."""
+
+    def __init__(self, messages: Sequence[Record]) -> None:
+        self._of = [_Group(place, [place]) for place in range(len(messages))]
+        self._calls: dict[str, int] = {}
+        self._waiting: dict[int, set[str]] = {}
+        """Ids of each call's message that have no answer yet."""
+
+    def answer(self, place: int, ids: Sequence[str] | None) -> None:
+        if ids is None:
+            return
+        group = self._of[place]
+        group.is_broken = group.is_broken or not ids
+        for id in ids:
+            call = self._calls.get(id)
+            if call is None:
+                group.is_broken = True
+            else:
+                self._waiting[call].discard(id)
+                self._join(self._of[call], self._of[place])
+
+    def call(self, place: int, ids: Sequence[str]) -> None:
+        for id in ids:
+            self._calls[id] = place
+        # A call without an id of its own may stay unanswered: nothing could tell.
+        self._waiting[place] = {id for id in ids if not id.startswith(UNNAMED)}
+
+    def _join(self, earlier: _Group, later: _Group) -> None:
+        if earlier is later:
+            return
+        first, second = sorted((earlier, later), key=lambda group: group.start)
+        first.members = sorted(first.members + second.members)
+        first.is_broken = first.is_broken or second.is_broken
+        for place in second.members:
+            self._of[place] = first
+
+    def close(self) -> None:
+        """Finds the calls that lack an answer."""
+        open_call = self._open_call()
+        for place, waiting in self._waiting.items():
+            if waiting and place != open_call:
+                self._of[place].is_broken = True
+
+    def _open_call(self) -> int | None:
+        """The place of the last call, if nothing but its own answers comes after it."""
+        place = len(self._of) - 1
+        while place >= 0 and not self._waiting[place]:
+            place -= 1
+        if place < 0 or any(self._of[later] is not self._of[place] for later in range(place + 1, len(self._of))):
+            return None
+        return place
+
+    @property
+    def whole(self) -> list[_Group]:
+        seen = {group.start: group for group in self._of if not group.is_broken}
+        return [seen[start] for start in sorted(seen)]
