@@ -1,17 +1,19 @@
-"""Reading everything, for an export: one snapshot, row by row."""
+"""Reading everything of some projects, or of one user, for an export: one snapshot, row by row."""
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, null, select
 
 from models.database import connect
 from models.errors import DatabaseProblem
+from models.keys import user_key
 from models.memories import is_there
-from models.scope import Scope
+from models.scope import Scope, viewer
 from models.statements import (
     AgentRow,
     DocumentRow,
@@ -60,76 +62,156 @@ _deleted_messages = (
     .scalar_subquery()
 )
 
-# What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted.
-_EVERYTHING: list[tuple[Select[Any], type[Row]]] = [
-    (select(users).where(in_project(users)).order_by(users.c.created_at, users.c.user_id), UserRow),
-    (select(agents).where(in_project(agents)).order_by(agents.c.created_at, agents.c.agent_id), AgentRow),
-    (
-        select(documents, users.c.user_id, agents.c.agent_id)
-        .select_from(
-            documents.outerjoin(users, users.c.key == documents.c.user_key).outerjoin(
-                agents, agents.c.key == documents.c.agent_key
+
+def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Row]]]:
+    """Statements for everything of a project, or of one user of it, who is the scope's viewer.
+
+    What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted. Of an
+    agent a user gets what a user token may see.
+    """
+
+    def own(owner: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        return [owner == viewer] if of_user else []
+
+    agent = [column for column in agents.columns if not of_user or column.name != "instructions"]
+    met = [agents.c.key.in_(select(sessions.c.agent_key).where(sessions.c.user_key == viewer, _live))]
+    return [
+        (
+            select(users).where(in_project(users), *own(users.c.key)).order_by(users.c.created_at, users.c.user_id),
+            UserRow,
+        ),
+        (
+            select(*agent, *([null().label("instructions")] if of_user else []))
+            .where(in_project(agents), *(met if of_user else []))
+            .order_by(agents.c.created_at, agents.c.agent_id),
+            AgentRow,
+        ),
+        (
+            select(documents, users.c.user_id, agents.c.agent_id)
+            .select_from(
+                documents.outerjoin(users, users.c.key == documents.c.user_key).outerjoin(
+                    agents, agents.c.key == documents.c.agent_key
+                )
             )
-        )
-        .where(in_project(documents))
-        .order_by(documents.c.key),
-        DocumentRow,
-    ),
-    (
-        select(sessions, users.c.user_id, agents.c.agent_id, _deleted_messages.label("deleted_messages"))
-        .select_from(
-            sessions.outerjoin(users, users.c.key == sessions.c.user_key).outerjoin(
-                agents, agents.c.key == sessions.c.agent_key
+            .where(in_project(documents), *own(documents.c.user_key))
+            .order_by(documents.c.key),
+            DocumentRow,
+        ),
+        (
+            select(sessions, users.c.user_id, agents.c.agent_id, _deleted_messages.label("deleted_messages"))
+            .select_from(
+                sessions.outerjoin(users, users.c.key == sessions.c.user_key).outerjoin(
+                    agents, agents.c.key == sessions.c.agent_key
+                )
             )
-        )
-        .where(in_project(sessions), _live)
-        .order_by(sessions.c.created_at, sessions.c.session_id),
-        SessionRow,
-    ),
-    (
-        select(messages, messages.c.forms_memories.label("form_memories"), sessions.c.session_id)
-        .join(sessions, sessions.c.key == messages.c.session_key)
-        .where(in_project(sessions), _live, messages.c.sequence > sessions.c.deleted_through)
-        .order_by(sessions.c.created_at, sessions.c.session_id, messages.c.sequence),
-        MessageRow,
-    ),
-    (
-        select(memories, users.c.user_id, sessions.c.session_id, _named_sources.label("sources"))
-        .select_from(
-            memories.outerjoin(users, users.c.key == memories.c.user_key).outerjoin(
-                sessions, sessions.c.key == memories.c.session_key
+            .where(in_project(sessions), _live, *own(sessions.c.user_key))
+            .order_by(sessions.c.created_at, sessions.c.session_id),
+            SessionRow,
+        ),
+        (
+            select(
+                messages,
+                messages.c.forms_memories.label("form_memories"),
+                sessions.c.session_id,
+                sessions.c.project,
             )
+            .join(sessions, sessions.c.key == messages.c.session_key)
+            .where(
+                in_project(sessions),
+                _live,
+                messages.c.sequence > sessions.c.deleted_through,
+                *own(sessions.c.user_key),
+            )
+            .order_by(sessions.c.created_at, sessions.c.session_id, messages.c.sequence),
+            MessageRow,
+        ),
+        (
+            select(memories, users.c.user_id, sessions.c.session_id, _named_sources.label("sources"))
+            .select_from(
+                memories.outerjoin(users, users.c.key == memories.c.user_key).outerjoin(
+                    sessions, sessions.c.key == memories.c.session_key
+                )
+            )
+            .where(in_project(memories), memories.c.deleted_at.is_(None), *own(memories.c.user_key))
+            .order_by(memories.c.key),
+            MemoryRow,
+        ),
+    ]
+
+
+@lru_cache(maxsize=2)
+def _statements(*, of_user: bool) -> list[tuple[Statement, Statement]]:
+    """For each kind the statement that reads its rows, and the one that counts them."""
+    return [
+        (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery())))
+        for clause, kind in _selections(of_user=of_user)
+    ]
+
+
+_PROJECTS = (users, agents, sessions, documents, memories)
+
+
+def _next_project(table: FromClause) -> Statement:
+    # From one to the next by an index: a list of distinct ones would be gathered from all rows.
+    return Statement(select(func.min(table.c.project).label("project")).where(table.c.project > bindparam("after")))
+
+
+_next_projects = [_next_project(table) for table in _PROJECTS]
+_user = Statement(select(users.c.key).where(users.c.key == bindparam("key")))
+
+
+class Snapshot:
+    """The database as it was at one moment."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._sqlite = connection
+
+    def _rows(self, statement: Statement, values: Record) -> Iterator[Record]:
+        cursor = self._sqlite.cursor()
+        cursor.row_factory = statement.row
+        return cursor.execute(statement.text, {**statement.defaults, **values})
+
+    def projects(self) -> list[str]:
+        """The projects that have any data, in order."""
+        found: list[str] = []
+        while following := [
+            row["project"]
+            for statement in _next_projects
+            for row in self._rows(statement, {"after": found[-1] if found else ""})
+            if row["project"] is not None
+        ]:
+            found.append(min(following))
+        return found
+
+    def scopes(self, *, project: str | None, user_id: str | None) -> list[Scope]:
+        """The scopes to export: projects, or the users of these that bear an id."""
+        projects = self.projects() if project is None else [project]
+        if user_id is None:
+            return [Scope(name) for name in projects]
+        keys = {name: user_key(name, user_id) for name in projects}
+        return [Scope(name, key) for name, key in keys.items() if list(self._rows(_user, {"key": key}))]
+
+    def read(self, scopes: Sequence[Scope]) -> Iterator[Record]:
+        """Every row that is not deleted; what refers to others comes after them."""
+        for scope in scopes:
+            for statement, _ in _statements(of_user=scope.user is not None):
+                yield from self._rows(statement, scope.values)
+
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """How many rows `read` gives."""
+        return sum(
+            next(self._rows(counting, scope.values))["count"]
+            for scope in scopes
+            for _, counting in _statements(of_user=scope.user is not None)
         )
-        .where(in_project(memories), memories.c.deleted_at.is_(None))
-        .order_by(memories.c.key),
-        MemoryRow,
-    ),
-]
 
 
 @contextmanager
-def _snapshot(path: Path) -> Generator[sqlite3.Connection]:
-    """A connection that sees the file as it is now, and says in words when it can't be read."""
+def snapshot(path: Path) -> Generator[Snapshot]:
+    """The database as it is now; says in words when it can't be read."""
     try:
         with closing(connect(path)) as connection:
             connection.execute("BEGIN")
-            yield connection
+            yield Snapshot(connection)
     except sqlite3.Error as error:
         raise DatabaseProblem(f"{path} can't be read to its end: {error}. Restore it from a backup.") from error
-
-
-def read_everything(path: Path, scope: Scope) -> Iterator[Record]:
-    """Every row that is not deleted, as the file was at one moment; what refers to others comes after them."""
-    with _snapshot(path) as connection:
-        for clause, kind in _EVERYTHING:
-            statement = Statement(clause, kind)
-            cursor = connection.cursor()
-            cursor.row_factory = statement.row
-            yield from cursor.execute(statement.text, {**statement.defaults, **scope.values})
-
-
-def count_everything(path: Path, scope: Scope) -> int:
-    """How many rows an export has, for its progress bar."""
-    with _snapshot(path) as connection:
-        counts = [Statement(select(func.count()).select_from(clause.subquery())) for clause, _ in _EVERYTHING]
-        return sum(connection.execute(c.text, {**c.defaults, **scope.values}).fetchone()[0] for c in counts)

@@ -7,9 +7,9 @@ carried out together, each in a savepoint of its own, and answered after the one
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,6 +95,21 @@ class Transaction(Reader):
         if slowly:
             return (await self._database.in_writer_thread(self._connection.execute, statement.text, values)).rowcount
         return self._connection.execute(statement.text, values).rowcount
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """Undoes what is done within it, and nothing else of the transaction, when it raises."""
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except Exception:
+            # A full disk may have ended the whole transaction.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO part")
+            raise
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("RELEASE part")
 
     async def insert(self, statement: Statement, shape: Statement, rows: Sequence[dict[str, Any]]) -> list[Record]:
         """Inserts rows, whose values stand in the order of the columns of `shape`; given back as records of it."""

@@ -1,8 +1,9 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
+import json
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, func, select, tuple_
+from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
 from models.database import Reader, Transaction
 from models.keys import NONCE_BITS, message_id_hash
@@ -66,10 +67,19 @@ _tombstones = Statement(
         deleted_messages.c.sequence + 0 > bindparam("deleted_through"),
     )
 )
-_tombstone = Statement(
+_stones = Statement(
     select(deleted_messages.c.sequence).where(
-        deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence == bindparam("sequence")
+        deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence.in_(each_of("sequences"))
     )
+)
+_at = Statement(
+    select(messages).where(
+        messages.c.session_key == bindparam("session"),
+        # An expression, so that SQLite goes by the times.
+        messages.c.sequence + 0 > bindparam("floor"),
+        messages.c.created_at.in_(each_of("moments")),
+    ),
+    MessageRow,
 )
 _range = Statement(
     select(messages.c.session_key, messages.c.generation, messages.c.sequence, messages.c.message_id)
@@ -143,6 +153,11 @@ _newest_of_role = Statement(
     .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
     .limit(bindparam("limit", type_=Integer)),
     MessageRow,
+)
+_renew = Statement(
+    update(messages)
+    .where(messages.c.session_key == bindparam("session"), messages.c.generation == bindparam("old"))
+    .values(generation=bindparam("new"))
 )
 _deleted = Statement(
     select(func.count().label("count")).where(
@@ -254,6 +269,18 @@ async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | 
     await insert_row(write, deleted_messages, MessageRow, stone)
 
 
-async def was_deleted(read: Reader, session: bytes, sequence: int) -> bool:
-    """Whether the message that had this place was deleted."""
-    return bool(await read.fetch(_tombstone, {"session": session, "sequence": sequence}))
+async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) -> set[int]:
+    """Which of these places had messages that were deleted."""
+    values = {"session": session, "sequences": f"[{','.join(map(str, sequences))}]"}
+    return {row["sequence"] for row in await read.fetch(_stones, values)}
+
+
+async def messages_at(read: Reader, session: Record, moments: list[str]) -> list[Record]:
+    """The session's messages that were created at one of these times."""
+    values = {"session": session["key"], "floor": session["deleted_through"], "moments": json.dumps(moments)}
+    return await read.fetch(_at, values)
+
+
+async def set_generation(write: Transaction, session: bytes, old: int, new: int) -> None:
+    """Has the messages of a session belong to it under another nonce."""
+    await write.execute(_renew, {"session": session, "old": old, "new": new}, slowly=True)

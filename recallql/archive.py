@@ -1,208 +1,200 @@
-"""`recallql import` and `recallql export`: NDJSON files, checked against the types of the contract."""
+"""`recallql import` and `recallql export`: NDJSON files."""
 
 import asyncio
+import shutil
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from graphql import (
-    GraphQLBoolean,
-    GraphQLError,
-    GraphQLInputField,
-    GraphQLInputObjectType,
-    GraphQLInt,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLString,
-    coerce_input_value,
-    validate_input_value,
-)
-from pydantic.alias_generators import to_snake
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from breadth import plain
-from breadth.wording import as_json, of_value, value_at
-from models.archive import count_everything, read_everything
+from models.archive import snapshot
 from models.database import Database, path_of
 from models.errors import DataError
 from models.migrate import migrate
-from models.scope import Scope
 from models.search import COLLECTIONS, bring_up_to_date
-from recallql.requests import BadRequest, read_json
+from models.staging import Place, Staging
+from recallql.lines import LARGEST_LINE, LineReader
 from recallql.settings import Settings
-from resolvers.archive import BadLine, Importer, Line, Tally, line_of
+from resolvers.archive import Line, line_of
 from resolvers.context import Context
+from resolvers.entries import BadLine, is_by_position
+from resolvers.imports import Importer, Tally
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock
-from schema.root import schema
 
 BATCH = 500
 """Lines that are imported together, or not at all."""
+
+BATCH_SIZE = 8 * 1024 * 1024
+"""Bytes of lines after which a batch ends, whatever their number."""
+
+BY_POSITION = (
+    "Some messages have neither an id nor a time: they are matched by their position in the session, so import whole "
+    "sessions, from their start."
+)
 
 
 class ArchiveProblem(DataError):
     """What is wrong with a file or the database of an import or an export; of a line, which."""
 
 
-def _line_types() -> dict[str, GraphQLInputObjectType]:
-    """The types of lines: the contract's create inputs with what exported lines add."""
-    types: Any = schema._schema.type_map  # pyright: ignore[reportPrivateUsage]
-    time, name, number = types["DateTime"], GraphQLString, GraphQLInt
-    source = GraphQLInputObjectType(
-        "source",
-        {
-            "sessionId": GraphQLInputField(name),
-            "sequence": GraphQLInputField(number),
-            "documentKey": GraphQLInputField(name),
-            "position": GraphQLInputField(number),
-        },
-    )
-    stone = GraphQLInputObjectType(
-        "deletedMessage",
-        {"sequence": GraphQLInputField(GraphQLNonNull(number)), "messageIdHash": GraphQLInputField(name)},
-    )
-    for inner in (source, stone):
-        for field_name, field in inner.fields.items():
-            field.out_name = to_snake(field_name)
-    added: dict[str, tuple[str, dict[str, Any]]] = {
-        "user": ("CreateUserInput", {"id": name}),
-        "agent": ("CreateAgentInput", {"createdAt": time}),
-        "session": (
-            "CreateSessionInput",
-            {
-                "endedAt": time,
-                "lastActivityAt": time,
-                "lastSequence": number,
-                "id": name,
-                "deletedMessages": GraphQLList(GraphQLNonNull(stone)),
-            },
-        ),
-        "message": (
-            "MessageInput",
-            {"sessionId": GraphQLNonNull(name), "sequence": number, "digest": name, "formMemories": GraphQLBoolean},
-        ),
-        "document": ("CreateDocumentInput", {"key": name}),
-        "memory": (
-            "CreateMemoryInput",
-            {
-                "key": name,
-                "method": types["MemoryMethod"],
-                "model": name,
-                "subject": name,
-                "supersededBy": name,
-                "supersededFrom": time,
-                "sources": GraphQLList(GraphQLNonNull(source)),
-            },
-        ),
-    }
-    return {
-        kind: GraphQLInputObjectType(
-            kind,
-            {
-                field: GraphQLInputField(value, out_name=to_snake(field))
-                for field, value in {
-                    **{field: value.type for field, value in types[contract].fields.items()},
-                    **more,
-                    "updatedAt": time,
-                    "version": number,
-                }.items()
-            },
-        )
-        for kind, (contract, more) in added.items()
-    }
-
-
-class LineReader:
-    """Reads lines of a file into objects; `ArchiveProblem` names the first that is wrong."""
-
-    def __init__(self) -> None:
-        self._types = _line_types()
-
-    def read(self, number: int, raw: bytes) -> Line:
-        try:
-            value = read_json(raw)
-        except BadRequest as error:
-            raise BadLine(number, error.message.replace("The body", "The line")) from error
-        if not isinstance(value, dict):
-            raise BadLine(number, 'A line is a JSON object, as in {"type": "user", "userId": "ada"}.')
-        kind = value.pop("type", None)
-        kind_type = self._types.get(kind) if isinstance(kind, str) else None
-        if kind_type is None:
-            raise BadLine(number, f"`type` is {as_json(kind)}; it must be one of {', '.join(self._types)}.")
-        problems: list[str] = []
-
-        def note(error: GraphQLError, path: list[str | int]) -> None:
-            problems.append(_placed(of_value(error.message, value_at(value, path)), path))
-
-        validate_input_value(value, kind_type, note)
-        if problems:
-            raise BadLine(number, "; ".join(problems[:3]))
-        coerced = coerce_input_value(value, kind_type)
-        return {"type": kind, **{name: plain(item) for name, item in coerced.items() if item is not None}}
-
-
-def _placed(message: str, path: list[str | int]) -> str:
-    return f"{'.'.join(map(str, path))}: {message}" if path else message
-
-
-def _batches(file: BinaryIO, reader: LineReader) -> Iterator[tuple[list[tuple[int, Line]], int]]:
-    """Batches of numbered lines, and how many bytes each took."""
-    batch: list[tuple[int, Line]] = []
-    size = 0
-    for number, raw in enumerate(file, 1):
-        size += len(raw)
-        if raw.strip():
-            batch.append((number, reader.read(number, raw.removeprefix(b"\xef\xbb\xbf"))))
-        if len(batch) == BATCH:
-            yield batch, size
-            batch, size = [], 0
-    yield batch, size
-
-
 @contextmanager
-def _progress(what: str, total: float | None) -> Generator[Any]:
-    """A bar on standard error, where a person looks; calls advance it."""
+def _progress() -> Generator[Progress]:
+    """Bars on standard error, where a person looks."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda amount: progress.advance(task, amount)
+        yield progress
 
 
-def import_file(file: BinaryIO, settings: Settings, *, size: int | None) -> Tally:
-    """Imports a file of `size` bytes batch by batch.
+class _Skipped:
+    """Where bad lines go, instead of ending the import; what is wrong with them goes to standard error."""
 
-    `ArchiveProblem` names a bad line: nothing of its batch is kept, what came before is, and importing the mended file
-    goes on from there.
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def note(self, problem: BadLine, raw: bytes) -> None:
+        self.count += 1
+        _say(f"line {problem.number}: {problem}")
+        self._file.write(raw.rstrip(b"\r\n") + b"\n")
+
+
+class _File:
+    """The file of an import: read once to see where its lines stand, and then line by line in their order."""
+
+    def __init__(self, file: BinaryIO, staging: Staging) -> None:
+        self._file = file
+        self._staging = staging
+        self._reader = LineReader()
+        self._where: dict[int, tuple[int, int]] = {}
+        self.size = 0
+        """Bytes of all lines that were noted."""
+
+    def raw(self, number: int) -> bytes:
+        """A line of the batch that was read last."""
+        start, size = self._where[number]
+        self._file.seek(start)
+        return self._file.read(size)
+
+    def stage(self, importer: Importer, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
+        """Checks each line and notes its place; whether positions identify any."""
+        by_position = False
+        noted: list[tuple[Place, int, int, int]] = []
+        start = self._file.tell()
+        for number, raw in enumerate(iter(lambda: self._file.readline(LARGEST_LINE + 1), b""), 1):
+            if len(raw) > LARGEST_LINE:
+                raise ArchiveProblem(f"line {number} has more than {LARGEST_LINE} bytes; write an object a line.")
+            try:
+                if raw.strip():
+                    line = self._reader.read(number, raw)
+                    noted.append((importer.place(number, line), number, start, len(raw)))
+                    self.size += len(raw)
+                    by_position = by_position or is_by_position(line)
+            except BadLine as problem:
+                if skipped is None:
+                    raise ArchiveProblem(
+                        f"line {number}: {problem} Nothing was imported; mend it and import the file again."
+                    ) from problem
+                skipped.note(problem, raw)
+            start += len(raw)
+            if len(noted) == BATCH:
+                self._staging.add(noted)
+                noted.clear()
+                advance(start)
+        self._staging.add(noted)
+        advance(start)
+        return by_position
+
+    def batches(self) -> Iterator[tuple[list[tuple[int, Line]], int]]:
+        """The lines in their order, some at a time, and how many bytes they take."""
+        batch: list[tuple[int, Line]] = []
+        self._where = {}
+        taken = 0
+        for number, start, size in self._staging.in_order():
+            self._where[number] = start, size
+            batch.append((number, self._reader.read(number, self.raw(number))))
+            taken += size
+            if len(batch) == BATCH or taken >= BATCH_SIZE:
+                yield batch, taken
+                batch, taken = [], 0
+                self._where = {}
+        if batch:
+            yield batch, taken
+
+
+def import_file(
+    file: BinaryIO,
+    settings: Settings,
+    *,
+    size: int | None,
+    project: str | None = None,
+    bad_lines: BinaryIO | None = None,
+) -> Tally:
+    """Imports a file of `size` bytes, into one project or into those that its lines name.
+
+    `ArchiveProblem` names a bad line. If the line alone is wrong, nothing was imported. If it is wrong beside what is
+    there, some of the file was, and importing the mended file adds the rest. With `bad_lines` such lines go there.
     """
     path = path_of(settings.database_url)
     migrate(path)
 
-    async def run() -> Tally:
+    skipped = None if bad_lines is None else _Skipped(bad_lines)
+
+    async def run(staging: Staging, file: BinaryIO) -> Tally:
         database = await Database.open(path)
         asks_model = bool(settings.chat_base_url)
-        importer = Importer(Context(database, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model))
-        first = 1
+        context = Context(database, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model)
+        lines = _File(file, staging)
+
+        def skip(problem: BadLine) -> None:
+            if skipped is not None:
+                skipped.note(problem, lines.raw(problem.number))
+
+        importer = Importer(context, project=project, skip=skip if skipped else None, line_like=staging.line_like)
         try:
-            with _progress("importing", size) as advance:
-                for batch, taken in _batches(file, LineReader()):
-                    if batch:
-                        await importer.add(batch)
-                        await _index(database)
-                        first = batch[-1][0] + 1
-                    advance(taken)
+            with _progress() as progress:
+                checking = progress.add_task("checking", total=size or None)
+                if lines.stage(importer, skipped, lambda done: progress.update(checking, completed=done)):
+                    _say(BY_POSITION)
+                importing = progress.add_task("importing", total=lines.size)
+                for batch, taken in lines.batches():
+                    await importer.add(batch)
+                    await _index(database)
+                    progress.advance(importing, taken)
         except BadLine as error:
             raise ArchiveProblem(
-                f"line {error.number}: {error} Nothing from line {first} on was imported; "
-                "mend it and import the file again."
+                f"line {error.number}: {error} A part of the file was imported; mend the line and import the file "
+                "again, which adds the rest."
             ) from error
         finally:
             await database.close()
+        importer.tally.skipped = skipped.count if skipped is not None else 0
         return importer.tally
 
-    return asyncio.run(run())
+    with closing(Staging()) as staging, _seekable(file) as seekable:
+        return asyncio.run(run(staging, seekable))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
+    """The file, or a copy of it on disk where it is a pipe, which can't be read twice."""
+    if file.seekable():
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield copy
 
 
 async def _index(database: Database) -> None:
@@ -211,18 +203,29 @@ async def _index(database: Database) -> None:
         await bring_up_to_date(database, collection)
 
 
-def export_file(file: BinaryIO, settings: Settings) -> int:
-    """Writes everything as it is at one moment; how many lines."""
-    path = path_of(settings.database_url)
-    count = 0
-    with _progress("exporting", count_everything(path, Scope())) as advance:
-        for row in read_everything(path, Scope()):
+def export_file(
+    file: BinaryIO, settings: Settings, *, project: str | None = None, user: str | None = None
+) -> Counter[str]:
+    """Writes everything as it is at one moment, or what is of one project or user; how many lines of each type."""
+    counts: Counter[str] = Counter()
+    with snapshot(path_of(settings.database_url)) as taken, _progress() as progress:
+        scopes = taken.scopes(project=project, user_id=user)
+        if user is not None and len(scopes) != 1:
+            raise ArchiveProblem(_not_one_user(user, [scope.project for scope in scopes]))
+        task = progress.add_task("exporting", total=None if progress.disable else taken.count(scopes))
+        for number, row in enumerate(taken.read(scopes), 1):
             file.write(line_of(row))
-            count += 1
-            if count % 100 == 0:
-                advance(100)
-        advance(count % 100)
-    return count
+            counts[type(row).noun.lower()] += 1  # pyright: ignore[reportAttributeAccessIssue]
+            if number % 100 == 0:
+                progress.advance(task, 100)
+        progress.update(task, completed=counts.total())
+    return counts
+
+
+def _not_one_user(user: str, projects: list[str]) -> str:
+    if not projects:
+        return f"There is no user {user!r} to export."
+    return f"There is a user {user!r} in each of the projects {', '.join(projects)}; name one with --project."
 
 
 def purge_file(settings: Settings, before: str) -> dict[str, int]:
@@ -256,3 +259,18 @@ def open_input(path: Path) -> tuple[BinaryIO, int | None]:
         return path.open("rb"), path.stat().st_size
     except OSError as error:
         raise ArchiveProblem(f"{path} can't be read: {error.strerror}.") from error
+
+
+@contextmanager
+def open_skipped(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
+    """Where an import writes bad lines: anew, since a second run finds them again."""
+    if path is None:
+        yield None
+        return
+    if path.exists() and (not path.is_file() or (source.exists() and path.samefile(source))):
+        raise ArchiveProblem(f"{path} can't take the bad lines; name another file.")
+    try:
+        with path.open("wb") as opened:
+            yield opened
+    except OSError as error:
+        raise ArchiveProblem(f"{path} can't be written: {error.strerror}.") from error

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,9 @@ jobs = typer.Typer(help="What a chat model has yet to read, and what it could no
 app.add_typer(jobs, name="jobs")
 local_model = typer.Typer(help="The local model, with which search compares meanings.", no_args_is_help=True)
 app.add_typer(local_model, name="model")
+
+SKIPPED_LINES = 3
+"""The exit status of an import that has skipped bad lines."""
 
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
@@ -125,24 +129,45 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="An NDJSON file, an object a line; - is standard input.")],
+    project: Annotated[
+        str | None, typer.Option(help="Import into this project, whatever lines say.", show_default=False)
+    ] = None,
+    skip_bad: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Write bad lines to this file and import the others; the exit status is then {SKIPPED_LINES}.",
+            show_default=False,
+        ),
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Import users, agents, sessions, messages, memories and documents. Importing a file twice changes nothing."""
-    from recallql.archive import import_file, open_input
+    from recallql.archive import import_file, open_input, open_skipped
 
     settings = _settings(database_url=database_url)
     opened, size = open_input(file)
-    with opened:
-        tally = import_file(opened, settings, size=size)
+    with opened, open_skipped(skip_bad, file) as bad_lines:
+        tally = import_file(opened, settings, size=size, project=project, bad_lines=bad_lines)
+    known = tally.known.total()
+    print(f"imported {counted(tally.added) or 'nothing'}; {known} {'was' if known == 1 else 'were'} there already")
+    if tally.skipped:
+        print(f"{tally.skipped} bad lines were skipped; mend them in {skip_bad} and import that.", file=sys.stderr)
+        raise typer.Exit(SKIPPED_LINES)
+
+
+def counted(counts: Counter[str]) -> str:
+    """How many objects of each type, in words."""
     plurals = {"memory": "memories"}
-    names = {kind: kind if count == 1 else plurals.get(kind, f"{kind}s") for kind, count in tally.added.items()}
-    added = ", ".join(f"{count} {names[kind]}" for kind, count in tally.added.items()) or "nothing"
-    print(f"imported {added}; {tally.known.total()} were there already")
+    return ", ".join(f"{n} {kind if n == 1 else plurals.get(kind, f'{kind}s')}" for kind, n in counts.items() if n)
 
 
 @app.command()
 def export(
     file: Annotated[Path | None, typer.Argument(help="Where to write; standard output when left out.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project.", show_default="all")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only the data of the user with this userId.", show_default=False)
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
@@ -152,10 +177,11 @@ def export(
     check_source(settings)
     if file is None:
         try:
-            export_file(sys.stdout.buffer, settings)
+            counts = export_file(sys.stdout.buffer, settings, project=project, user=user)
             sys.stdout.flush()
         except OSError as error:
             raise CannotExport(f"The export can't be written: {error.strerror}.") from error
+        print(f"exported {counted(counts) or 'nothing'}", file=sys.stderr)
         return
     if file.exists():
         raise CannotExport(f"{file} exists; name another file, or remove it first.")
@@ -163,7 +189,7 @@ def export(
     part = file.with_name(f"{file.name}.part")
     try:
         with part.open("wb") as opened:
-            count = export_file(opened, settings)
+            counts = export_file(opened, settings, project=project, user=user)
             opened.flush()
             os.fsync(opened.fileno())
         part.rename(file)
@@ -171,7 +197,7 @@ def export(
         raise CannotExport(f"{file} can't be written: {error.strerror}.") from error
     finally:
         part.unlink(missing_ok=True)
-    print(f"exported {count} objects to {file}")
+    print(f"exported {counted(counts) or 'nothing'} to {file}", file=sys.stderr)
 
 
 @app.command()

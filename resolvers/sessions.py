@@ -142,7 +142,7 @@ def session_row(
         "updated_at": now,
         "ended_at": None,
         "deleted_at": None,
-        "last_activity_at": now,
+        "last_activity_at": values.get("last_activity_at", now),
         "version": 1,
         "last_sequence": 0,
         "deleted_through": 0,
@@ -180,7 +180,7 @@ async def begin_session(write: Transaction, context: Context, values: Values, re
 
 async def create_session(context: Context, given: Values) -> Record:
     values = created(given)
-    check(values, RULES, more=service_faults(context, values, "created_at"))
+    check(values, RULES, more=service_faults(context, values, "created_at", "last_activity_at"))
     values.setdefault("session_id", str(uuid4()))
 
     async def operation(write: Transaction) -> Record:

@@ -45,7 +45,9 @@ class Session(Node):
     updated_at: DateTime = required("When its own attributes last changed; messages do not count.")
     ended_at: DateTime | None = required("When it was ended; null while it goes on.")
     deleted_at: DateTime | None = required("When it was deleted; null unless it is listed as deleted.")
-    last_activity_at: DateTime = required("The server's time of the last message, else of creation.")
+    last_activity_at: DateTime = required(
+        "The server's time of the last message, else of creation; createSession and imports can set it."
+    )
     version: int = required("1 at first, one more at every update that changes something.")
     messages: Connection[Message] = connection_field(
         messages_of_sessions,
@@ -75,6 +77,9 @@ class CreateSessionInput:
     token_budget: int | None = optional("How many tokens its context may take.")
     context_overflow: ContextOverflow | None = optional("What to do with a context that does not fit.")
     created_at: DateTime | None = optional("When it came into being; now when left out.")
+    last_activity_at: DateTime | None = optional(
+        "When something last happened in it, elsewhere; now when left out. The next message moves it on."
+    )
 
 
 @strawberry.input(description="A change of a session: what is left out is kept, what is null is cleared.")

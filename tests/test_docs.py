@@ -25,8 +25,9 @@ import httpx
 import pytest
 from graphql import GraphQLObjectType, build_schema
 
-from recallql.archive import BATCH, _line_types
-from recallql.cli import app
+from recallql.archive import BATCH
+from recallql.cli import SKIPPED_LINES, app
+from recallql.lines import line_types
 from recallql.settings import Settings
 from recallql.statuses import PARTIAL_SUCCESS, STATUSES
 from resolvers.archive import KINDS
@@ -450,6 +451,7 @@ LIMITS = {
     "JSON of a filter": ["resolvers.filters.LARGEST_FILTER"],
     "JSON of a request": ["recallql.requests.LARGEST_JSON"],
     "A request's body": ["recallql.requests.BODY_BYTES"],
+    "A line of an import": ["recallql.lines.LARGEST_LINE"],
     "A request's head": ["recallql.framing.HEAD_BYTES"],
     "A request's URL": ["recallql.heads.URL_BYTES"],
     "`Authorization`": ["recallql.credentials.HEADER_BYTES"],
@@ -492,9 +494,12 @@ def test_every_constant_of_the_code_that_limits_an_input_is_among_those_of_the_t
     assert found == {name for names in LIMITS.values() for name in names}
 
 
-def test_every_field_that_an_exported_line_adds_stands_in_the_readme() -> None:
-    table = {kind.strip("`"): (names_in(base), added) for kind, base, added in rows_of(README, *LINES)}
-    types = _line_types()
+ARCHIVES = REPOSITORY / "docs" / "import-and-export.md"
+
+
+def test_every_field_that_an_exported_line_adds_stands_in_its_page() -> None:
+    table = {kind.strip("`"): (names_in(base), added) for kind, base, added in rows_of(ARCHIVES, *LINES)}
+    types = line_types()
     assert list(table) == ["user", "agent", "session", "message", "document", "memory"]
     assert set(table) == set(KINDS) == set(types)
     for kind, ([base], added) in table.items():
@@ -506,8 +511,10 @@ def test_every_field_that_an_exported_line_adds_stands_in_the_readme() -> None:
 LINES = ("Type", "Create input", "Added fields")
 
 
-def test_the_batch_of_an_import_stands_in_the_readme() -> None:
-    assert f"batches of {BATCH}." in README.read_text(encoding="utf-8")
+def test_the_batch_and_the_status_of_an_import_stand_in_its_page() -> None:
+    text = ARCHIVES.read_text(encoding="utf-8")
+    assert f"{BATCH} lines" in text
+    assert f"status {SKIPPED_LINES}" in text
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ from graphql import (
     is_required_input_field,
 )
 
-from recallql.archive import ArchiveProblem, LineReader, _line_types, import_file
+from recallql.archive import ArchiveProblem, import_file
+from recallql.lines import LineReader, line_types
 from recallql.settings import Settings
-from resolvers.archive import BadLine
+from resolvers.entries import BadLine
 
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
 PYTHON = re.compile(
@@ -187,7 +188,7 @@ def lines() -> Iterator[bytes]:
     yield from (b"{", b"5", b"null", b"true", b"[]", b'"x"', b"\xff", b"{}", b"NaN", b"[" * 5000)
     for kind in (None, True, 5, ["user"], {"a": None}, "x"):
         yield json.dumps({"type": kind}).encode()
-    for kind, fields_of_kind in _line_types().items():
+    for kind, fields_of_kind in line_types().items():
         for name, field in fields_of_kind.fields.items():
             for values in variations(field.type, 1):
                 for value in values:

@@ -1,0 +1,67 @@
+"""The lines of a file that is being imported, in the order in which they are carried out.
+
+What a line refers to may stand behind it in the file. So an import first notes where each line stands, in a temporary
+database on disk that disappears with the connection, and then reads the lines in an order that does not depend on the
+file's: memory stays bounded, and a second run continues where an interrupted one ended.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+_TABLE = """CREATE TABLE lines (project TEXT, rank INTEGER, session TEXT, step INTEGER, sequence INTEGER, moment TEXT,
+    own TEXT, number INTEGER, start INTEGER, size INTEGER)"""
+_ADD = "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# A message without a time was said after the ones before it in the file.
+_IN_ORDER = """SELECT number, start, size FROM lines
+    ORDER BY project, rank, session, step, sequence, coalesce(moment, max(moment) OVER (
+        PARTITION BY project, rank, session, step, sequence ORDER BY number ROWS UNBOUNDED PRECEDING), ''), number"""
+_INDEX = "CREATE INDEX IF NOT EXISTS places ON lines (session, sequence, own)"
+_LIKE = """SELECT min(number) FROM lines WHERE session = :session AND project = :project AND rank = :rank
+    AND number <> :number AND {} = :value"""
+
+
+class Place(NamedTuple):
+    """Where a line stands in the order: `rank` is its kind's, `step` says which of a session's lines come first.
+
+    `own` is the client's own key of a message.
+    """
+
+    project: str
+    rank: int
+    session: str = ""
+    step: int = 0
+    sequence: int = 0
+    moment: str | None = None
+    own: str | None = None
+
+
+class Staging:
+    """The places of a file's lines."""
+
+    def __init__(self) -> None:
+        self._sqlite = sqlite3.connect("", isolation_level=None)
+        self._sqlite.execute(_TABLE)
+        self._sqlite.execute("BEGIN")
+
+    def close(self) -> None:
+        self._sqlite.close()
+
+    def add(self, lines: Iterable[tuple[Place, int, int, int]]) -> None:
+        """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
+        self._sqlite.executemany(_ADD, ((*place, *where) for place, *where in lines))
+
+    def in_order(self) -> Iterator[tuple[int, int, int]]:
+        """The number, start and size of each line."""
+        yield from self._sqlite.execute(_IN_ORDER)
+
+    def line_like(self, place: Place, number: int) -> int | None:
+        """The number of the first other line with the same place in its session, or the same own key."""
+        self._sqlite.execute(_INDEX)
+        values: dict[str, Any] = {"session": place.session, "project": place.project, "rank": place.rank}
+        for column in ("sequence", "own"):
+            if value := getattr(place, column):
+                found = self._sqlite.execute(_LIKE.format(column), {**values, "number": number, "value": value})
+                if (other := found.fetchone()[0]) is not None:
+                    return other
+        return None

@@ -1,0 +1,508 @@
+"""Imports: what a line is, in whatever order lines come, however often, and whatever interrupts them."""
+
+# ruff: noqa: F811 - fixtures of another file
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import recallql.archive
+from recallql.settings import Settings
+from tests.conftest import Server
+from tests.test_archive import (  # noqa: F401
+    ADD,
+    Command,
+    Line,
+    command,
+    counts,
+    environment,
+    kept,
+    mutate,
+    path,
+    rows,
+    said,
+    say,
+    serving,
+    url_of,
+    write,
+)
+
+SKIPPED = 3
+
+
+def message(content: str, session: str = "s", **fields: Any) -> Line:
+    return {"type": "message", "sessionId": session, "role": "USER", "content": content, **fields}
+
+
+def at(second: int) -> str:
+    return f"2024-03-01T12:{second // 60:02}:{second % 60:02}Z"
+
+
+def took(command: Command, path: Path, file: Path, lines: list[Line], *arguments: str | Path) -> str:
+    """What an import that succeeds says."""
+    done = command("import", write(file, lines), *arguments, *url_of(path))
+    assert done.status == 0, done.err
+    return done.out
+
+
+def exported(command: Command, path: Path, *arguments: str) -> list[Line]:
+    done = command("export", *arguments, *url_of(path))
+    assert done.status == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def comparable(lines: list[Line]) -> list[str]:
+    """Lines without what the server makes up or takes from its clock, in an order of their own."""
+    for line in lines:
+        formed = line["type"] == "memory" and line["method"] != "DECLARED"
+        for name in ("id", "key", "updatedAt", "supersededBy", *(["createdAt"] if formed else [])):
+            line.pop(name, None)
+    return sorted(json.dumps(line, sort_keys=True) for line in lines)
+
+
+# Identity
+
+
+def test_the_next_days_export_of_a_session_adds_its_new_messages(path: Path, tmp_path: Path, command: Command) -> None:
+    day = [message(f"day {n}", createdAt=at(n)) for n in range(8)]
+    assert "5 messages" in took(command, path, tmp_path / "1", day[:5])
+    # It starts later, and ends later.
+    assert "3 messages; 2 were there" in took(command, path, tmp_path / "2", day[3:])
+    with serving(path) as api:
+        assert kept(api, "s") == [f"day {n}" for n in range(8)]
+
+
+def test_equal_lines_are_as_many_messages(path: Path, tmp_path: Path, command: Command) -> None:
+    again = [message("Yes.", createdAt=at(0))] * 2
+    others = [message("Yes.", createdAt=at(1)), message("Yes.", createdAt=at(0), role="ASSISTANT")]
+    others += [message("Yes.", createdAt=at(0), name="bo"), message("Yes.", createdAt=at(0), session="t")]
+    others += [message("", createdAt=at(0), role="ASSISTANT", toolCalls=[{"id": id}]) for id in "ab"]
+    assert "8 messages" in took(command, path, tmp_path / "1", [*again, *others])
+    assert "nothing; 8 were there" in took(command, path, tmp_path / "2", [*others[::-1], *again])
+    assert "1 message; 2 were there" in took(command, path, tmp_path / "3", [*again, again[0]])
+    assert counts(path)["messages"] == 9
+
+
+def test_what_a_line_says_besides_does_not_make_it_another_one(path: Path, tmp_path: Path, command: Command) -> None:
+    took(command, path, tmp_path / "1", [message("Yes.", createdAt="2024-03-01T12:00:00Z")])
+    said_so = message("Yes.", createdAt="2024-03-01T13:00:00+01:00", metadata={"a": 1}, tokenCount=7)
+    assert "nothing; 1 was there" in took(command, path, tmp_path / "2", [said_so])
+
+
+def test_a_message_that_the_api_has_kept_is_not_imported_again(
+    server: Server, tmp_path: Path, command: Command
+) -> None:
+    told = [{"role": "USER", "content": text, "createdAt": at(n)} for n, text in enumerate(["a", "b", "b"])]
+    server.accepted(ADD, sessionId="s", messages=told)
+    lines = [message("a", createdAt=at(0)), *[message("b", createdAt=at(1))] * 2, message("b", createdAt=at(2))]
+    for n, words in enumerate(("1 message; 3 were", "nothing; 4 were")):
+        assert words in took(command, server.path, tmp_path / f"{n}", lines)
+    assert len(kept(server, "s")) == 4
+
+
+def test_a_message_without_ids_that_was_deleted_stays_deleted(server: Server, tmp_path: Path, command: Command) -> None:
+    lines = [message(f"{n}", createdAt=at(n)) for n in range(3)] + [message(f"{n}", session="t") for n in range(3)]
+    took(command, server.path, tmp_path / "1", lines)
+    for session in "st":
+        query = "query ($s: String!) { session(sessionId: $s) { messages { nodes { id content } } } }"
+        nodes = server.graphql(query, s=session)["session"]["messages"]["nodes"]
+        mutate(server, "updateMessage", "message { id }", id=nodes[0]["id"], content="edited")
+        mutate(server, "deleteMessage", "deletedMessageId", id=nodes[1]["id"])
+    assert "nothing; 6 were there" in took(command, server.path, tmp_path / "2", lines)
+    assert kept(server, "s") == kept(server, "t") == ["edited", "2"]
+
+
+def test_lines_without_a_time_are_matched_by_position_which_is_said_once(
+    path: Path, tmp_path: Path, command: Command
+) -> None:
+    lines = [message(f"{n}") for n in range(3)]
+    done = command("import", write(tmp_path / "1", lines), *url_of(path))
+    assert done.err.count("position") == 1
+    assert "1 message; 3 were there" in took(command, path, tmp_path / "2", [*lines, message("3")])
+    assert (
+        "position" not in command("import", write(tmp_path / "3", [message("x", createdAt=at(0))]), *url_of(path)).err
+    )
+    # A part of the session would be taken for its beginning.
+    failed = command("import", write(tmp_path / "4", lines[1:]), *url_of(path))
+    assert failed.status == 1
+    words = failed.err
+    assert 'line 1: messageId: Another message has this position (1) in the session: message 1 of session "s"' in words
+
+
+COLLISIONS: list[tuple[list[Line], str]] = [
+    ([message("b", messageId="m")], 'line 1: messageId: .*message 1 of session "s", USER "a"'),
+    ([message("b", sequence=1)], 'line 1: sequence: .*message 1 of session "s", USER "a"'),
+    ([message("b", sequence=9, messageId="m")], 'line 1: messageId: .*message 1 of session "s", USER "a"'),
+    ([message("b", sequence=5), message("c", sequence=5)], "line 2: sequence: .* from line 1"),
+    ([message("b", messageId="x"), message("c", messageId="x")], "line 2: messageId: .* from line 1"),
+    ([{"type": "session", "sessionId": "s", "userId": "bo"}], 'line 1: userId: .*"s" belongs to the user "ada"'),
+    (
+        [{"type": "memory", "userId": "ada", "memoryId": "y", "kind": "FACT", "content": "other"}],
+        'line 1: memoryId: .*"a fact"',
+    ),
+    (
+        [{"type": "document", "userId": "ada", "documentId": "d", "title": "t", "content": "other"}],
+        'line 1: documentId: .*"a text"',
+    ),
+]
+THERE: list[Line] = [
+    {"type": "user", "userId": "ada"},
+    {"type": "user", "userId": "bo"},
+    {"type": "session", "sessionId": "s", "userId": "ada"},
+    message("a", messageId="m"),
+    {"type": "memory", "userId": "ada", "memoryId": "y", "kind": "FACT", "content": "a fact"},
+    {"type": "document", "userId": "ada", "documentId": "d", "title": "t", "content": "a text"},
+]
+
+
+@pytest.mark.parametrize(("lines", "words"), COLLISIONS)
+def test_a_conflict_names_the_line_and_what_it_collides_with(
+    lines: list[Line], words: str, path: Path, tmp_path: Path, command: Command
+) -> None:
+    took(command, path, tmp_path / "there", THERE)
+    before = rows(path)
+    assert re.search(words, said(command("import", write(tmp_path / "1", lines), *url_of(path))))
+    assert rows(path) == before
+    skipping = command("import", tmp_path / "1", "--skip-bad", tmp_path / "bad", *url_of(path))
+    assert (skipping.status, (tmp_path / "bad").read_text()) == (SKIPPED, json.dumps(lines[-1]) + "\n")
+    assert re.search(words, skipping.err)
+
+
+# Order and interruption
+
+
+def conversation() -> list[Line]:
+    """Every kind of line, each with the times that the server would make up."""
+    lines: list[Line] = [{"type": "user", "userId": id, "name": id, "createdAt": at(n)} for n, id in enumerate("ab")]
+    lines += [{"type": "agent", "agentId": "x", "name": "X", "createdAt": at(3)}]
+    lines += [{"type": "document", "userId": "a", "documentId": "d", "title": "t", "content": "c", "createdAt": at(4)}]
+    for n, user in enumerate("ab"):
+        times = {"createdAt": at(n), "lastActivityAt": at(100 + n)}
+        more = {"situation": "at sea", "metadata": {"n": n}, "agentId": "x", "tokenBudget": 9}
+        lines.append({"type": "session", "sessionId": f"s{n}", "userId": user, **times, **more})
+        texts = ["I live in Turin.", "Ok.", "Ok.", "I live in Rome."]
+        lines += [message(text, f"s{n}", createdAt=at(10 + i)) for i, text in enumerate(texts)]
+        lines += [message("Ok.", f"s{n}", createdAt=at(11))]
+    lines += [message(f"{i}", "s0", messageId=f"m{i}", createdAt=at(20 + i)) for i in range(2)]
+    lines += [message(f"{i}", "s2", sequence=i, createdAt=at(20 - i)) for i in (1, 2)]
+    lines += [{"type": "session", "sessionId": "s2", "createdAt": at(1), "lastActivityAt": at(5), "endedAt": at(6)}]
+    fact = {"type": "memory", "kind": "FACT", "createdAt": at(30)}
+    lines += [{**fact, "userId": "a", "memoryId": "y", "content": "f", "sources": [{"sessionId": "s0", "sequence": 1}]}]
+    lines += [{**fact, "sessionId": "s1", "content": "g", "sources": [{"sessionId": "s1", "sequence": 2}]}]
+    return lines
+
+
+LINES = conversation()
+NUMBER = len(LINES)
+
+
+class Cut(Exception):
+    """An import ends here."""
+
+
+@pytest.fixture(scope="module")
+def clean(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What one run leaves of the lines as they stand above."""
+    return imported(migrated_file, tmp_path_factory.mktemp("clean"), LINES, cut=None)
+
+
+def imported(migrated: Path, folder: Path, lines: list[Line], *, cut: int | None) -> list[str]:
+    """An export after lines were imported, in two runs if the first ends after so many lines."""
+    database = folder / "one.db"
+    for name in ("one.db", "one.db-wal", "one.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.copyfile(migrated, database)
+    options = Settings(database_url=f"sqlite:///{database}")  # pyright: ignore[reportCallIssue]
+    file = write(folder / "in.ndjson", lines)
+    index = recallql.archive._index
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recallql.archive, "BATCH", 1)
+        calls = 0
+
+        async def index_or_end(target: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == cut:
+                raise Cut
+            await index(target)
+
+        if cut is not None:
+            patch.setattr(recallql.archive, "_index", index_or_end)
+            with contextlib.suppress(Cut), file.open("rb") as opened:
+                recallql.archive.import_file(opened, options, size=None)
+            patch.setattr(recallql.archive, "_index", index)
+            patch.setattr(recallql.archive, "BATCH", 7)
+        with file.open("rb") as opened:
+            recallql.archive.import_file(opened, options, size=None)
+    out = folder / "out.ndjson"
+    with out.open("wb") as opened:
+        recallql.archive.export_file(opened, options)
+    return comparable([json.loads(line) for line in out.read_bytes().splitlines()])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(NUMBER)), cut=st.none() | st.integers(1, NUMBER))
+def test_the_order_of_lines_and_an_interruption_make_no_difference(
+    order: list[int], cut: int | None, clean: list[str], migrated_file: Path, tmp_path: Path
+) -> None:
+    assert len(clean) >= NUMBER
+    assert imported(migrated_file, tmp_path, [LINES[n] for n in order], cut=cut) == clean
+
+
+def test_a_killed_import_is_completed_by_a_second_run(
+    migrated_file: Path, path: Path, tmp_path: Path, command: Command
+) -> None:
+    lines: list[Line] = [{"type": "user", "userId": f"u{n}", "createdAt": at(n)} for n in range(50)]
+    told = [message(f"{n}", f"s{n % 50:02}", createdAt=at(n)) for n in range(2000)]
+    times = {"createdAt": at(0), "lastActivityAt": at(9)}
+    sessions = [
+        {
+            "type": "session",
+            "sessionId": f"s{n:02}",
+            "userId": f"u{n}",
+            "situation": f"{n}",
+            "metadata": {"n": n},
+            **times,
+        }
+        for n in range(50)
+    ]
+    # The sessions come last of all.
+    file = write(tmp_path / "in.ndjson", told + lines + sessions)
+    with subprocess.Popen(
+        [sys.executable, "-m", "recallql", "import", str(file), *url_of(path)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as importing:
+        deadline = time.monotonic() + 60
+        while counts(path)["messages"] < 500:
+            assert importing.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline
+        importing.send_signal(signal.SIGKILL)
+        assert importing.wait(timeout=30) == -signal.SIGKILL
+    assert counts(path)["messages"] < 2000
+    assert command("import", file, *url_of(path)).status == 0
+    other = tmp_path / "clean.db"
+    shutil.copyfile(migrated_file, other)
+    assert command("import", file, *url_of(other)).status == 0
+    assert comparable(exported(command, path)) == comparable(exported(command, other))
+    ends = [line for line in exported(command, path) if line["type"] == "session"]
+    assert [(line["userId"], line["situation"], line["metadata"]) for line in ends] == [
+        (f"u{n}", f"{n}", {"n": n}) for n in range(50)
+    ]
+
+
+def test_the_activity_of_a_line_is_kept_with_its_messages(path: Path, tmp_path: Path, command: Command) -> None:
+    session = {"type": "session", "sessionId": "s", "lastActivityAt": at(50)}
+    lines = [message("a", createdAt=at(10)), session, message("b", createdAt=at(20)), message("c", messageId="c")]
+    took(command, path, tmp_path / "1", lines)
+
+    def activity() -> str:
+        return next(line["lastActivityAt"] for line in exported(command, path) if line["type"] == "session")
+
+    assert activity() == at(50)
+    later = [{**session, "lastActivityAt": at(90)}, message("d", createdAt=at(80))]
+    took(command, path, tmp_path / "2", later)
+    assert activity() == at(90)
+    with serving(path) as api:
+        say(api, "s", "now")
+    now = activity()
+    assert now > at(90)
+    took(command, path, tmp_path / "3", [*lines, *later])
+    assert activity() == now
+
+
+# How other systems write
+
+
+def test_roles_and_times_of_other_systems_are_read(path: Path, tmp_path: Path, command: Command) -> None:
+    times: list[tuple[Any, str]] = [
+        ("2024-03-01 12:00:00.123456+00", "2024-03-01T12:00:00.123456"),
+        ("2024-03-01 12:00:00+05:30", "2024-03-01T06:30:00"),
+        ("2024-03-01 12:00:00-08", "2024-03-01T20:00:00"),
+        ("2024-03-01 12:00:00+0200", "2024-03-01T10:00:00"),
+        ("2024-03-01 12:00:00 UTC", "2024-03-01T12:00:00"),
+        ("2024-03-01T12:00:00.5+01:00", "2024-03-01T11:00:00.500000"),
+        (1709294400, "2024-03-01T12:00:00"),
+        (1709294400.25, "2024-03-01T12:00:00.250000"),
+        (1709294400123, "2024-03-01T12:00:00.123000"),
+        (0, "1970-01-01T00:00:00"),
+    ]
+    lines = [message("x", f"s{n}", role="user", createdAt=time) for n, (time, _) in enumerate(times)]
+    took(command, path, tmp_path / "1", [*lines, {**message("x", "t"), "role": "Assistant"}])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        query = "SELECT role, m.created_at FROM messages m JOIN sessions s ON s.key = session_key ORDER BY session_id"
+        found = connection.execute(query).fetchall()
+    assert found[:-1] == [("USER", expected) for _, expected in times]
+    assert found[-1][0] == "ASSISTANT"
+    memory = {"type": "memory", "sessionId": "t", "kind": "fact", "content": "c", "validFrom": 1709294400}
+    session = {"type": "session", "sessionId": "u", "contextOverflow": "truncate", "lastActivityAt": 1709294400000}
+    took(command, path, tmp_path / "2", [memory, session])
+    assert "nothing" in took(command, path, tmp_path / "3", [{**memory, "validFrom": at(0), "kind": "FACT"}])
+
+
+@pytest.mark.parametrize(
+    "time", ["2024-03-01 12:00:00", "yesterday", True, 1e15, -1e12, "1709294400x", "2024-13-01 12:00:00+00", [], {}]
+)
+def test_what_is_no_time_is_refused(path: Path, tmp_path: Path, command: Command, time: Any) -> None:
+    words = said(command("import", write(tmp_path / "1", [message("x", createdAt=time)]), *url_of(path)))
+    assert "line 1: createdAt: " in words
+
+
+def test_the_api_takes_times_as_the_contract_says(server: Server) -> None:
+    document = "mutation ($t: DateTime) { createSession(input: {createdAt: $t}) { session { id } } }"
+    for moment in ("2024-03-01 12:00:00+00", 1709294400):
+        assert server.errors(document, t=moment)[0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+# Bad lines
+
+
+def test_bad_lines_are_written_to_a_file_and_can_be_imported_when_mended(
+    migrated_file: Path, path: Path, tmp_path: Path, command: Command, clean: list[str]
+) -> None:
+    written = [json.dumps(line) for line in LINES]
+    bad = {
+        0: '{"type": "user"',
+        4: json.dumps({**LINES[4], "tokenBudget": 0}),
+        8: json.dumps({**LINES[8], "role": "BOSS"}),
+    }
+    file, skipped = tmp_path / "in.ndjson", tmp_path / "bad.ndjson"
+    file.write_text("\n".join(bad.get(n, line) for n, line in enumerate(written)))
+    for _ in range(2):
+        done = command("import", file, "--skip-bad", skipped, *url_of(path))
+        assert done.status == SKIPPED
+        # What names the user of the first line can't be imported either.
+        assert skipped.read_text().splitlines()[:3] == list(bad.values())
+        assert "line 1: " in done.err
+        assert "line 5: tokenBudget: " in done.err
+        assert "line 9: role: " in done.err
+    left = skipped.read_text().splitlines()[3:]
+    assert all('"userId": "a"' in line for line in left)
+    assert left
+    mended = tmp_path / "mended.ndjson"
+    mended.write_text("\n".join([*(written[n] for n in bad), *left]))
+    assert command("import", mended, *url_of(path)).status == 0
+    lines = exported(command, path)
+    # The mended message came last, and so it stands last.
+    without = [[json.loads(line) for line in found] for found in (comparable(lines), clean)]
+    for found in without:
+        found[:] = [line for line in found if line["type"] != "message"]
+        for line in found:
+            line.pop("sources", None)
+    assert without[0] == without[1]
+    assert sum(line["type"] == "message" for line in lines) == sum(line["type"] == "message" for line in LINES)
+
+
+def test_a_bad_line_among_many_costs_only_itself(path: Path, tmp_path: Path, command: Command) -> None:
+    lines = [message(f"{n}", messageId=f"{n}", createdAt=at(n)) for n in range(300)]
+    taken = [message("other", messageId=f"{n}", createdAt=at(n)) for n in range(0, 300, 10)]
+    done = command("import", write(tmp_path / "1", lines + taken), "--skip-bad", tmp_path / "bad", *url_of(path))
+    assert done.status == SKIPPED
+    assert [json.loads(line) for line in (tmp_path / "bad").read_text().splitlines()] == taken
+    assert "imported 1 session" not in done.out
+    assert "imported 300 messages; 0 were there" in done.out
+    assert counts(path)["messages"] == 300
+
+
+def test_the_file_for_bad_lines_is_none_that_is_needed(path: Path, tmp_path: Path, command: Command) -> None:
+    file = write(tmp_path / "in.ndjson", [message("x", createdAt=at(0))])
+    for wrong in (file, tmp_path, tmp_path / "nowhere" / "bad"):
+        assert str(wrong) in said(command("import", file, "--skip-bad", wrong, *url_of(path)))
+    assert file.read_text()
+    assert command("import", file, "--skip-bad", tmp_path / "bad", *url_of(path)).status == 0
+    assert (tmp_path / "bad").read_text() == ""
+
+
+def test_a_pipe_is_imported(path: Path, tmp_path: Path) -> None:
+    lines = "".join(json.dumps(line) + "\n" for line in LINES[::-1])
+    arguments = [sys.executable, "-m", "recallql", "import", "-", *url_of(path)]
+    done = subprocess.run(arguments, input=lines.encode(), capture_output=True, env=environment(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert counts(path)["messages"] == sum(line["type"] == "message" for line in LINES)
+
+
+# Projects and users
+
+
+def test_an_export_holds_every_project_and_is_imported_into_them(
+    migrated_file: Path, path: Path, tmp_path: Path, command: Command
+) -> None:
+    for project in ("default", "acme", "zoo"):
+        took(command, path, tmp_path / "1", LINES, "--project", project)
+    done = command("export", *url_of(path))
+    projects = [json.loads(line)["project"] for line in done.out.splitlines()]
+    assert projects == sorted(projects)
+    assert set(projects) == {"acme", "default", "zoo"}
+    assert "6 users, 3 agents, 3 documents, 9 sessions" in done.err
+    other = tmp_path / "other.db"
+    shutil.copyfile(migrated_file, other)
+    (tmp_path / "all.ndjson").write_text(done.out)
+    for _ in range(2):
+        assert command("import", tmp_path / "all.ndjson", *url_of(other)).status == 0
+        assert command("export", *url_of(other)).out == done.out
+    # One project, into another one of the same database.
+    one = command("export", "--project", "acme", *url_of(path)).out
+    assert {json.loads(line)["project"] for line in one.splitlines()} == {"acme"}
+    (tmp_path / "acme.ndjson").write_text(one)
+    for _ in range(2):
+        done = command("import", tmp_path / "acme.ndjson", "--project", "copy", *url_of(path))
+        assert done.status == 0, done.err
+    copy = exported(command, path, "--project", "copy")
+    assert comparable([{**line, "project": "acme"} for line in copy]) == comparable(
+        [json.loads(line) for line in one.splitlines()]
+    )
+    newer = {line["key"] for line in copy if line["type"] == "memory"}
+    assert {line["supersededBy"] for line in copy if "supersededBy" in line} <= newer
+    assert command("export", "--project", "acme", *url_of(path)).out == one
+    assert command("export", "--project", "nowhere", *url_of(path)).out == ""
+
+
+def test_the_data_of_one_user_is_exported(migrated_file: Path, path: Path, tmp_path: Path, command: Command) -> None:
+    instructions = {"instructions": "Sell.", "agentId": "x", "name": "X", "createdAt": at(3), "type": "agent"}
+    lines = [instructions if line["type"] == "agent" else line for line in LINES]
+    lines += [{"type": "agent", "agentId": "other", "name": "O"}]
+    took(command, path, tmp_path / "1", lines)
+    everything = [line for line in exported(command, path) if line.get("agentId") != "other"]
+    done = command("export", tmp_path / "a.ndjson", "--user", "a", *url_of(path))
+    assert done.status == 0, done.err
+    found = [json.loads(line) for line in (tmp_path / "a.ndjson").read_text().splitlines()]
+    for line in everything:
+        line.pop("instructions", None)
+    assert found == [
+        line
+        for line in everything
+        if line.get("userId") == "a"
+        or line["type"] == "agent"
+        or (line["type"], line.get("sessionId")) == ("message", "s0")
+    ]
+    assert {line["type"] for line in found} == {"user", "agent", "document", "session", "message", "memory"}
+    assert f"{len([line for line in found if line['type'] == 'message'])} messages" in done.err
+    # It can be imported alone.
+    other = tmp_path / "other.db"
+    shutil.copyfile(migrated_file, other)
+    assert command("import", tmp_path / "a.ndjson", *url_of(other)).status == 0
+    assert exported(command, other) == found
+
+
+def test_a_user_of_several_projects_is_exported_from_the_named_one(
+    path: Path, tmp_path: Path, command: Command
+) -> None:
+    for project in ("default", "acme"):
+        took(command, path, tmp_path / "1", LINES, "--project", project)
+    assert "acme, default" in said(command("export", "--user", "a", *url_of(path)))
+    assert "'nobody'" in said(command("export", "--user", "nobody", *url_of(path)))
+    found = exported(command, path, "--user", "a", "--project", "acme")
+    assert {line["project"] for line in found} == {"acme"}
