@@ -4,10 +4,9 @@ Errors follow the specification: a failing field becomes null with its full path
 nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
 """
 
-from asyncio import sleep
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.error import located_error
@@ -15,11 +14,10 @@ from graphql.pyutils import is_iterable
 
 from breadth.arguments import Variables
 from breadth.batching import resolve_batch
+from breadth.context import Context
 from breadth.cost import MOST
 from breadth.plan import Field, Position, Selection
 from breadth.writer import Writer, serialise
-
-T = TypeVar("T")
 
 NULLED: Any = object()
 
@@ -30,38 +28,25 @@ Path = Callable[[int], list[str | int]]
 """The path of the object or value at an index of its level; worked out for errors only."""
 
 
-async def aside(context: Any, function: Callable[..., T], *arguments: Any) -> T:
-    """What a function gives that takes long, by the context's own way to keep it off the event loop if it has one."""
-    own: Callable[..., Awaitable[T]] | None = getattr(context, "aside", None)
-    return function(*arguments) if own is None else await own(function, *arguments)
-
-
-async def rest(context: Any) -> None:
-    """Lets others have the event loop now and then, by the context's own way if it has one."""
-    own: Callable[[], Awaitable[None]] | None = getattr(context, "rest", None)
-    await (sleep(0) if own is None else own())
-
-
 class Run:
     """One execution of an operation. One of a long document compiles its plan off the event loop."""
 
     def __init__(
         self,
         schema: GraphQLSchema,
-        context: Any,
+        context: Context,
         variables: Variables,
-        *,
         is_long: bool = False,
-        most_errors: int = MOST,
         is_large: bool = False,
+        most_errors: int = MOST,
     ) -> None:
         """With `is_large` others get a turn while the answer is written, object by object."""
         self.schema = schema
-        self._most_errors = most_errors
-        self._is_large = is_large
         self.context = context
         self.variables = variables
         self._is_long = is_long
+        self._is_large = is_large
+        self._most_errors = most_errors
         self.errors: list[GraphQLError] = []
         """The first of them, as many as an answer names."""
         self._failures = 0
@@ -89,7 +74,7 @@ class Run:
         """The answers of objects of one type, and of all that stands within them."""
         writer = selection.writer
         if writer is None:
-            writer = await aside(self.context, selection.compile) if self._is_long else selection.compile()
+            writer = await self.context.aside(selection.compile) if self._is_long else selection.compile()
         # What was resolved before may hold what has to become null here.
         ordinary, before = not self._done, self._failures
         columns: list[list[Any]] = []
@@ -122,7 +107,7 @@ class Run:
         answers: list[Any] = []
         for parent in objects:
             answers += writer.write((parent,), *columns)
-            await rest(self.context)
+            await self.context.rest()
         return answers
 
     async def _field(self, field: Field, parents: Sequence[Any], path: Path) -> list[Any]:
@@ -143,7 +128,7 @@ class Run:
             some = objects[start : start + TOGETHER]
             parts = [column[start : start + TOGETHER] for column in columns]
             answers += self._write_with_care(selection, some, parts, _from(path, start))
-            await rest(self.context)
+            await self.context.rest()
         return answers
 
     async def _resolve(self, field: Field, objects: Sequence[Any]) -> Sequence[Any]:

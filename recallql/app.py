@@ -123,7 +123,7 @@ def create_app(settings: Settings) -> Application:
             raise
         clock = Clock()
         executor = Executor(
-            schema._schema,  # pyright: ignore[reportPrivateUsage]
+            schema,
             describe,
             limits=settings.limits,
             plan_bytes=settings.plan_cache_bytes,

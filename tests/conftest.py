@@ -339,3 +339,11 @@ def root_logger() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as running:
+        # What graphql-core leaves behind under a null is nobody's error.
+        running.get_loop().set_exception_handler(lambda *_: None)
+        yield running

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import differential_schema as synthetic
 import pytest
 from graphql import (
     GraphQLEnumType,
@@ -19,6 +18,7 @@ from graphql.utilities import coerce_input_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tests.breadth.everything as synthetic
 from breadth.coercion import Unusual, coercer, converted
 from schema.root import schema as real_schema
 

@@ -29,7 +29,7 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breadth import Executor, Limits, Request
+from breadth import Executor, Limits, PlainContext, Request
 from breadth.execution import WITH_SCHEMA
 from breadth.limits import TooComplex
 from breadth.measures import LIST, Measurer
@@ -173,8 +173,8 @@ def test_the_numbers_that_the_documents_of_these_tests_have_are_counted(name: st
     build, limit = EACH[name]
     setting = "tokens" if name == "comments" else name
     for count in range(limit - 2, limit + 9):
-        executor = Executor(SCHEMA, describe, limits=Limits(**{setting: count - 1}))
-        answer = asyncio.run(executor.execute(Request(build(count)), None))
+        executor = Executor(published, describe, limits=Limits(**{setting: count - 1}))
+        answer = asyncio.run(executor.execute(Request(build(count)), PlainContext()))
         assert "QUERY_TOO_COMPLEX" in str(answer.body)
 
 
@@ -550,28 +550,28 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_a_document_of_a_megabyte_is_refused_at_once(name: str) -> None:
-    executor = Executor(SCHEMA, describe, limits=DEFAULT)
+    executor = Executor(published, describe, limits=DEFAULT)
     taken = []
     for number in range(3):
         request = Request(LARGE[name] + f"#{number}" if len(LARGE[name]) > DEFAULT.characters else LARGE[name])
         start = time.process_time()
-        answer = asyncio.run(executor.execute(request, None))
+        answer = asyncio.run(executor.execute(request, PlainContext()))
         taken.append(time.process_time() - start)
         wrong = {"GRAPHQL_PARSE_FAILED"} if name in ("punctuation", "parentheses") else {"QUERY_TOO_COMPLEX"}
         assert {error["extensions"]["code"] for error in answer.body["errors"]} == wrong
-        assert len(executor._documents) == 0, "what is as large is not kept"
+        assert len(executor._documents._kept) == 0, "what is as large is not kept"
     assert min(taken) < 0.2
 
 
 def test_what_is_refused_is_refused_again_without_another_look() -> None:
-    executor = Executor(SCHEMA, describe, limits=DEFAULT)
+    executor = Executor(published, describe, limits=DEFAULT)
     small = doubling(DOUBLING["aliases"], 60)
-    asyncio.run(executor.execute(Request(small), None))
-    refused = executor._refused.get((small, True))
+    asyncio.run(executor.execute(Request(small), PlainContext()))
+    refused = executor._documents._refused.get((small, True))
     assert refused is not None
     assert refused.errors[0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
-    asyncio.run(executor.execute(Request(small), None))
-    assert executor._refused.get((small, True)) is refused
+    asyncio.run(executor.execute(Request(small), PlainContext()))
+    assert executor._documents._refused.get((small, True)) is refused
 
 
 # Documents that are wrong otherwise

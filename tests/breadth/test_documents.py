@@ -1,20 +1,17 @@
-"""The bounded cache of documents and plans: a flood of new ones leaves what is in use."""
+"""Documents and their plans are kept in bounded memory: a flood of new ones leaves what is in use."""
 
 import asyncio
 import gc
 import tracemalloc
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from breadth import Executor, Request
+from breadth import Executor, PlainContext, Request
 from breadth.cache import Cache
-from models.database import Database
-from recallql.errors import describe
-from resolvers.context import Context
-from resolvers.times import Clock
-from schema.root import schema
+from tests.breadth.everything import Context, schema
+from tests.breadth.generated import describe
 
 HOT = "{ __typename }"
 
@@ -68,15 +65,15 @@ def test_an_unknown_key_is_none() -> None:
 
 def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
     size = 50
-    executor = Executor(schema._schema, describe, documents=size)  # pyright: ignore[reportPrivateUsage]
+    executor = Executor(schema, describe, documents=size)
 
     async def ask(query: str) -> None:
-        answer = await executor.execute(Request(query), None)
+        answer = await executor.execute(Request(query), PlainContext())
         assert answer.executed
         assert "errors" not in answer.body, answer.body
 
     def kept() -> tuple[object, object]:
-        document = executor._documents.get(HOT)
+        document = executor._documents.kept(HOT)
         assert document is not None
         (cached,) = {**document.plans._trial, **document.plans._kept}.values()
         return document, cached
@@ -87,7 +84,7 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
         hot = kept()
         for number in range(2000):
             await ask(f"{{ a{number}: __typename }}")
-            assert len(executor._documents) <= size
+            assert len(executor._documents._kept) <= size
         await ask(HOT)
         found = kept()
         assert found[0] is hot[0]
@@ -98,25 +95,25 @@ def test_a_flood_of_documents_leaves_the_plan_of_one_in_use() -> None:
 
 def test_wrong_and_large_documents_do_not_fill_the_memory() -> None:
     size = 20
-    executor = Executor(schema._schema, describe, documents=size)  # pyright: ignore[reportPrivateUsage]
+    executor = Executor(schema, describe, documents=size)
 
     def ask(query: str) -> None:
-        asyncio.run(executor.execute(Request(query), None))
+        asyncio.run(executor.execute(Request(query), PlainContext()))
 
     ask(HOT)
-    hot = executor._documents.get(HOT)
+    hot = executor._documents.kept(HOT)
     assert hot is not None
     for number in range(500):
         for query in (f"{{ nonsense{number} }}", f"{{ {number}", f"query A{number} {HOT} query B {HOT}"):
             ask(query)
-            assert len(executor._documents) <= size
-    held = len(executor._documents)
+            assert len(executor._documents._kept) <= size
+    held = len(executor._documents._kept)
     for number in range(3):
         query = f"# {number} {'x' * 70_000}\n{HOT}"
         ask(query)
-        assert query not in {**executor._documents._trial, **executor._documents._kept}
-    assert len(executor._documents) == held
-    assert executor._documents.get(HOT) is hot
+        assert query not in {**executor._documents._kept._trial, **executor._documents._kept._kept}
+    assert len(executor._documents._kept) == held
+    assert executor._documents.kept(HOT) is hot
 
 
 # What is kept is bounded in bytes
@@ -125,14 +122,18 @@ BYTES = 2 * 1024 * 1024
 
 
 def large(number: int) -> str:
-    return "{" + " ".join(f'a{i}: user(userId: "u{number}") {{ name email about createdAt }}' for i in range(100)) + "}"
+    return "{" + " ".join(f"a{i}x{number}: cat {{ number name title nick }}" for i in range(100)) + "}"
+
+
+def caches_of(executor: Executor) -> list[Cache[Any, Any]]:
+    return [executor._documents._kept, executor._documents._refused, executor._persisted]
 
 
 def taken_by(executor: Executor) -> int:
     """Bytes that the caches of an executor hold, as Python's allocator counts them: what is freed with them."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
-    for cache in (executor._documents, executor._refused, executor._persisted):
+    for cache in caches_of(executor):
         cache._trial.clear()
         cache._kept.clear()
     gc.collect()
@@ -140,35 +141,31 @@ def taken_by(executor: Executor) -> int:
 
 
 @pytest.mark.parametrize("flood", ["distinct", "refused", "persisted", "include"])
-def test_what_is_kept_of_documents_is_bounded_in_bytes(flood: str, migrated_file: Path) -> None:
-    executor = Executor(schema._schema, describe, plan_bytes=BYTES)  # pyright: ignore[reportPrivateUsage]
+def test_what_is_kept_of_documents_is_bounded_in_bytes(flood: str) -> None:
+    executor = Executor(schema, describe, plan_bytes=BYTES)
 
-    async def ask(database: Database, number: int) -> None:
+    async def ask(number: int) -> None:
         query, variables = large(number), {}
         if flood == "refused":
-            query = query.replace("email", f"nothing{number}", 1)
+            query = query.replace("title", f"nothing{number}", 1)
         if flood == "include":
             flags = [f"f{i}" for i in range(4)]
             declared = ", ".join(f"${flag}: Boolean!" for flag in flags)
-            fields = " ".join(
-                f'a{i}: user(userId: "u") @include(if: ${flags[i % 4]}) {{ name email about }}' for i in range(80)
-            )
-            query = f"query ({declared}) {{ viewer {{ role }} {fields} }}"
+            fields = " ".join(f"a{i}: cat @include(if: ${flags[i % 4]}) {{ number name title }}" for i in range(80))
+            query = f"query ({declared}) {{ __typename {fields} }}"
             variables = {flag: bool(number >> place & 1) for place, flag in enumerate(flags)}
         hash = sha256(query.encode()).hexdigest() if flood == "persisted" else None
-        await executor.execute(Request(query, variables, sha256=hash), Context(database, Clock()))
+        await executor.execute(Request(query, variables, sha256=hash), Context())
 
     async def play() -> None:
-        database = await Database.open(migrated_file)
         tracemalloc.start()
         try:
             for number in range(10):
-                await ask(database, number)
-            weight = sum(cache.weight for cache in (executor._documents, executor._refused, executor._persisted))
+                await ask(number)
+            weight = sum(cache.weight for cache in caches_of(executor))
             assert 0 < weight <= BYTES
             assert taken_by(executor) < 1.25 * BYTES
         finally:
             tracemalloc.stop()
-            await database.close()
 
     asyncio.run(play())

@@ -6,7 +6,6 @@ What a field gives depends on its parent's number and its arguments alone, so th
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, NewType
@@ -17,7 +16,7 @@ from graphql import GraphQLError
 from strawberry import ID, UNSET, Info
 from strawberry.schema.config import StrawberryConfig
 
-from breadth import batch_field, computed_field
+from breadth import PlainContext, batch_field, computed_field
 
 TEXT = "A field."
 ABSENT = inspect.Parameter.empty
@@ -26,13 +25,16 @@ Stamp = NewType("Stamp", str)
 Blob = NewType("Blob", object)
 
 
-@dataclass
-class Context:
-    """What an operation is given: the place for its batches, and the number that mutations change."""
+HERE = strawberry.lazy("tests.breadth.everything")
 
-    batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
-    number: int = 1
-    log: list[str] = field(default_factory=list[str])
+
+class Context(PlainContext):
+    """The context of an operation, with the number that mutations change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 1
+        self.log: list[str] = []
 
 
 class Trouble(Exception):
@@ -160,9 +162,7 @@ class Nest:
     text: str | None = strawberry.field(default=UNSET, description=TEXT)
     leaf: Leaf | None = strawberry.field(default=UNSET, description=TEXT)
     leaves: list[Leaf] | None = strawberry.field(default=None, description=TEXT)
-    nest: Annotated["Nest", strawberry.lazy("differential_schema")] | None = strawberry.field(
-        default=UNSET, description=TEXT
-    )
+    nest: Annotated["Nest", HERE] | None = strawberry.field(default=UNSET, description=TEXT)
     numbers: list[list[int | None]] | None = strawberry.field(default=UNSET, description=TEXT)
     stamp: Stamp | None = strawberry.field(default=UNSET, description=TEXT)
     given_name: str = strawberry.field(default="Ada", description=TEXT)
@@ -354,9 +354,9 @@ def typed_by_noun(cls: Any) -> Any:
     return cls
 
 
-LazyBeing = Annotated["Being", strawberry.lazy("differential_schema")]
-LazyLab = Annotated["Lab", strawberry.lazy("differential_schema")]
-LazyPerson = Annotated["Person", strawberry.lazy("differential_schema")]
+LazyBeing = Annotated["Being", HERE]
+LazyLab = Annotated["Lab", HERE]
+LazyPerson = Annotated["Person", HERE]
 
 
 @strawberry.type(description=TEXT)
@@ -364,7 +364,7 @@ class PlaceType:
     x: int = strawberry.field(description=TEXT)
     y: float = strawberry.field(description=TEXT)
     row: list[int] | None = strawberry.field(description=TEXT)
-    inner: Annotated["PlaceType", strawberry.lazy("differential_schema")] | None = strawberry.field(description=TEXT)
+    inner: Annotated["PlaceType", HERE] | None = strawberry.field(description=TEXT)
     broken: int | None = strawberry.field(description=TEXT)
     echo: str = batch_field(told, description=TEXT, parameters=ECHO)
     being: LazyBeing = shaped("being", "T!")

@@ -1,0 +1,282 @@
+"""Documents: read once (parsed, measured, validated), and kept with their operations and the plans of these."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from sys import getsizeof
+from typing import Any
+
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    Node,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    OverlappingFieldsCanBeMergedRule,
+    ValidationContext,
+    ValuesOfCorrectTypeRule,
+    specified_rules,
+    validate,
+)
+from graphql.validation.validate import ValidationAbortedError
+
+from breadth.arguments import Signature, Variables
+from breadth.cache import Cache
+from breadth.context import Context
+from breadth.cost import Cost
+from breadth.errors import Formatted, Refused, coded, formatted, validation_code
+from breadth.limits import Limits, TooComplex, parse_within
+from breadth.measures import Measurer
+from breadth.plan import Compiler, Known, Selection, coverage_of, flag_names
+from breadth.wording import LocatedValues
+
+PlanKey = tuple[str | bool | None, ...]
+"""The name of an operation, and the values of the variables that its plan depends on."""
+
+LARGEST_CACHED = 64 * 1024
+"""Characters of a document whose plan is kept, at most."""
+
+TOKEN_BYTES, FIELD_BYTES, ENTRY_BYTES = 310, 1_700, 12_000
+"""Bytes that a token of a document and a field of a plan take in memory, about, and each document and plan besides:
+measured with documents of many kinds, of which the largest count."""
+
+LARGEST_AT_ONCE = 1024
+"""Characters of a document that is read in the event loop, at most: that takes a few milliseconds."""
+
+LARGEST_COMPARED = 100_000
+"""Limit on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
+
+_PASSED_OVER = r"(?:[\s,\ufeff]|#[^\n\r]*)*"
+# Also an argument whose value is a name, but not the type of a variable.
+_alias = re.compile(rf"(?<![\w$])[_A-Za-z]\w*{_PASSED_OVER}:{_PASSED_OVER}[_A-Za-z]")
+
+
+class _OverlappingFields(OverlappingFieldsCanBeMergedRule):
+    """Ends earlier than graphql-core's, which compares for seconds."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = LARGEST_COMPARED
+
+
+_OURS: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+    OverlappingFieldsCanBeMergedRule: _OverlappingFields,
+    ValuesOfCorrectTypeRule: LocatedValues,
+}
+_RULES = tuple(_OURS.get(rule, rule) for rule in specified_rules)
+
+
+class Operation:
+    """One operation of a document, prepared to be run with any variables."""
+
+    def __init__(self, document: "Document", definition: OperationDefinitionNode, cost: Cost) -> None:
+        self.document = document
+        self.definition = definition
+        self.name = name_of(definition)
+        self.is_mutation = definition.operation is OperationType.MUTATION
+        self.cost = cost
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The variables that it declares."""
+        return Signature(self.document.schema, self.definition)
+
+    def key(self, variables: Variables) -> PlanKey:
+        """The key of its plan: its name, and the values of the variables that @skip and @include go by."""
+        return self.name, *map(variables.flag, self.document.flags)
+
+    def compile(self, key: PlanKey) -> Selection | None:
+        """Compiles its plan; returns None when it is graphql-core's to run."""
+        document = self.document
+        flags = dict(zip(document.flags, key[1:], strict=True))
+        # A flag that this operation does not declare belongs to another one.
+        declared = {each.variable.name.value for each in self.definition.variable_definitions or ()}
+        if any(value is None and name in declared for name, value in flags.items()):
+            return None
+        given = {name: bool(value) for name, value in flags.items()}
+        compiler = Compiler(document.schema, document.node, given, document.known)
+        root: Any = document.schema.get_root_type(self.definition.operation)
+        return Selection(compiler, root, [self.definition.selection_set])
+
+
+class Document:
+    """A valid document with its operations. Its plans take no more than `plan_bytes`."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        text: str,
+        node: DocumentNode,
+        costs: Mapping[str | None, Cost],
+        *,
+        plan_bytes: int,
+        known: Known,
+    ) -> None:
+        self.schema = schema
+        self.text = text
+        self.node = node
+        self.known = known
+        self.is_long = len(text) > LARGEST_AT_ONCE
+        """True when its plans are compiled aside, since that would hold the event loop."""
+        self.has_aliases = _alias.search(text) is not None
+        self.coverage = coverage_of(schema, node)
+        self.flags = sorted(flag_names(node))
+        self.plans: Cache[PlanKey, Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
+        self._own_weight = ENTRY_BYTES + TOKEN_BYTES * _forget_tokens(node)
+        self._operations: dict[str | None, Operation] = {}
+        for definition in node.definitions:
+            if isinstance(definition, OperationDefinitionNode):
+                name = name_of(definition)
+                self._operations[name] = Operation(self, definition, costs[name])
+        self._only = next(iter(self._operations.values())) if len(self._operations) == 1 else None
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory, with its plans, about."""
+        return self._own_weight + self.plans.weight
+
+    def operation(self, name: str | None) -> Operation:
+        """The operation to run; `Refused` says what is wrong with the choice."""
+        operation = self._only if name is None else self._operations.get(name)
+        if operation is not None:
+            return operation
+        if name is not None:
+            message = f"The document holds no operation named {name!r}."
+        elif not self._operations:
+            message = "The document holds no operation."
+        else:
+            message = "The document holds several operations; say which one to run with `operationName`."
+        raise Refused(coded("OPERATION_RESOLUTION_FAILURE", message))
+
+
+class Documents:
+    """The documents of one schema, read within limits. So many are kept, in no more than `plan_bytes`.
+
+    Without `introspection` the schema may not be asked for, and no error suggests a name of it.
+    """
+
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, *, size: int, plan_bytes: int, introspection: bool
+    ) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._measurer = Measurer(schema, limits)
+        self._introspection = introspection
+        self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
+        # Most of it is for those that are run.
+        part = plan_bytes // 8
+        self._plan_bytes = 2 * part
+        self._known = Known(set)
+        self._kept: Cache[str, Document] = Cache(size, most=plan_bytes - part, weigh=_weight_of_document)
+        self._refused: Cache[tuple[str, bool], Refused] = Cache(size, most=part, weigh=_weight_of_refused)
+        """Why documents are refused, which is said in other words with suggestions and without."""
+        self._reading: dict[tuple[str, bool], asyncio.Future[Document | Refused | None]] = {}
+        """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
+
+    def kept(self, text: str) -> Document | None:
+        """The document of a text that was read before and is valid."""
+        return self._kept.get(text)
+
+    def update(self, document: Document) -> None:
+        """Weighs a document again that has grown by plans."""
+        self._kept.update(document.text)
+
+    async def read(self, text: str, context: Context, *, suggestions: bool) -> Document:
+        """The document of a text that is not kept, or `Refused`. A long one is read aside, once for all who ask."""
+        key = text, suggestions
+        found = self._refused.get(key)
+        if found is None and len(text) <= LARGEST_AT_ONCE:
+            found = self._keep(key, self._read(text, suggestions))
+        while found is None and (reading := self._reading.get(key)) is not None:
+            # Nothing comes of it when the one who reads it has to stop.
+            found = await asyncio.shield(reading)
+        if found is None:
+            found = await self._read_aside(key, context)
+        if isinstance(found, Refused):
+            raise Refused(*found.errors)
+        return found
+
+    async def _read_aside(self, key: tuple[str, bool], context: Context) -> Document | Refused:
+        self._reading[key] = reading = asyncio.get_running_loop().create_future()
+        found = None
+        try:
+            found = self._keep(key, await context.aside(self._read, *key))
+            return found
+        finally:
+            del self._reading[key]
+            reading.set_result(found)
+
+    def _keep(self, key: tuple[str, bool], found: Document | Refused) -> Document | Refused:
+        if len(key[0]) <= LARGEST_CACHED:
+            if isinstance(found, Refused):
+                self._refused.put(key, found)
+            else:
+                self._kept.put(key[0], found)
+        return found
+
+    def _read(self, text: str, suggestions: bool) -> Document | Refused:
+        try:
+            node = parse_within(self._limits, text)
+            costs = self._measurer.costs(node)
+            if errors := self._faults(node, suggestions=suggestions and self._introspection):
+                return Refused(*errors)
+            return Document(self._schema, text, node, costs, plan_bytes=self._plan_bytes, known=self._known)
+        except TooComplex as error:
+            return Refused(coded("QUERY_TOO_COMPLEX", str(error)))
+        except GraphQLError as error:
+            return Refused(formatted(error, "GRAPHQL_PARSE_FAILED"))
+        except RecursionError:
+            return Refused(coded("GRAPHQL_PARSE_FAILED", "The document is nested too deeply to be read."))
+
+    def _faults(self, node: DocumentNode, *, suggestions: bool) -> list[Formatted]:
+        """The errors of a document that can be parsed, as many as an answer names."""
+        most = self._limits.errors
+        # One error more says that there were too many; an abort before that, that the check itself took too long.
+        errors = validate(self._schema, node, self._rules, max_errors=most, hide_suggestions=not suggestions)[:most]
+        if any(isinstance(error, ValidationAbortedError) for error in errors):
+            message = "The document repeats its fields, or nests its fragments, too much to be checked."
+            return [coded("QUERY_TOO_COMPLEX", message)]
+        return [formatted(error, validation_code(error)) for error in errors]
+
+
+def name_of(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None
+
+
+def _weight_of_plan(_key: Any, plan: Selection) -> int:
+    return ENTRY_BYTES + FIELD_BYTES * plan.compiler.fields
+
+
+def _weight_of_document(text: str, document: Document) -> int:
+    return getsizeof(text) + document.weight
+
+
+def _weight_of_refused(key: tuple[str, bool], refused: Refused) -> int:
+    return getsizeof(key[0]) + ENTRY_BYTES + sum(len(error["message"]) + 500 for error in refused.errors)
+
+
+def _forget_tokens(document: DocumentNode) -> int:
+    """Lets go of the tokens of a validated document, which take half of its memory; returns how many there were.
+
+    The positions of its nodes in the text are kept, for errors.
+    """
+    count = 0
+    token: Any = document.loc and document.loc.start_token
+    while token is not None:
+        count, token = count + 1, token.next
+    nodes: list[Any] = [document]
+    while nodes:
+        node = nodes.pop()
+        if node.loc is not None:
+            node.loc.start_token = node.loc.end_token = None
+        for name in node.keys:
+            value = getattr(node, name, None)
+            if isinstance(value, Node):
+                nodes.append(value)
+            elif isinstance(value, tuple | list):
+                nodes += value
+    return count
