@@ -102,19 +102,19 @@ def test_plain_fields_that_are_missing_null_or_broken_fail_alike(same: Any) -> N
 
 def test_twenty_fragments_that_each_spread_the_next_twice_are_answered_fast(same: Any) -> None:
     fragments = " ".join(f"fragment F{i} on Being {{ ...F{i + 1} ...F{i + 1} name }}" for i in range(20))
-    started = time.perf_counter()
+    started = time.process_time()
     answer = same(f"{{ being {{ ...F0 ...F0 }} }} {fragments} fragment F20 on Being {{ id friends {{ id }} }}")
     assert list(answer["data"]["being"]) == ["id", "friends", "name"]
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_fragments_that_double_over_fields_are_answered_fast(same: Any) -> None:
     fragments = " ".join(
         f"fragment F{i} on Being {{ twin {{ ...F{i + 1} }} twin {{ ...F{i + 1} id }} }}" for i in range(20)
     )
-    started = time.perf_counter()
+    started = time.process_time()
     same(f"{{ being {{ ...F0 }} }} {fragments} fragment F20 on Being {{ id }}")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_deep_nesting_is_answered(same: Any) -> None:
