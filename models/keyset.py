@@ -44,7 +44,7 @@ class Listing:
 
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
     with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how. With `floor` a
-    parent's number is a value of the first order column that its rows lie above.
+    parent's number is a value of this column that its rows lie above.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Listing:
     orders: Mapping[str, tuple[str, ...]]
     filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
     nested: bool = True
-    floor: bool = False
+    floor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,23 @@ def _page(
     after: bool,
     before: bool,
 ) -> Statement:
-    if listing.floor and not given and not descending:
+    goes_by_floor = listing.orders[order][0] == listing.floor
+    if goes_by_floor and not given and not descending:
         return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = [rows.c[name] for name in listing.orders[order]]
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
-    if listing.floor:
+    bounds = {"after": (after, not descending), "before": (before, descending)}
+    if listing.floor and goes_by_floor:
         # One lower bound: of two, SQLite takes the first for the index and walks from there to the other.
-        lower = func.max(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
+        name = "before" if descending else "after"
+        is_given, _ = bounds.pop(name)
+        lower = func.max(parent_number, bindparam(f"{name}_0", type_=Integer)) if is_given else parent_number
         conditions.append(columns[0] > lower)
-        after = False
-    for wanted, name, follows in ((after, "after", not descending), (before, "before", descending)):
-        if wanted:
+    elif listing.floor:
+        conditions.append(rows.c[listing.floor] > parent_number)
+    for name, (is_given, follows) in bounds.items():
+        if is_given:
             bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
             here = tuple_(*columns)
             conditions.append(here > bound if follows else here < bound)
@@ -172,7 +177,7 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
     rows = listing.table.alias("x") if listing.nested else listing.table
     conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
     if listing.floor:
-        conditions &= rows.c[next(iter(listing.orders.values()))[0]] > parent_number
+        conditions &= rows.c[listing.floor] > parent_number
     counted = select(func.count()).select_from(rows).where(conditions)
     if not listing.nested:
         return Statement(counted.with_only_columns(func.count().label("count")))

@@ -29,9 +29,9 @@ MESSAGES_OF_SESSION = Listing(
     table=messages,
     row=MessageRow,
     # A parent's number is its `deleted_through`: the messages up to it went when the session was deleted.
-    floor=True,
+    floor="sequence",
     always=lambda rows: rows.c.session_key == parent_key,
-    orders={"sequence": ("sequence",)},
+    orders={"sequence": ("sequence",), "created_at": ("created_at", "sequence")},
     filters={"roles": in_list("role", "roles"), "metadata": contains(), **between("created_at")},
 )
 

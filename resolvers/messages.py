@@ -26,7 +26,7 @@ from models.writing import LONG, insert_row, insert_rows, update_row
 from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.formation import forget_lines, form_by_rules, formed_of, give_session, summarise, summary_is_due
 from resolvers.ids import message_id
 from resolvers.inputs import (
@@ -64,23 +64,30 @@ RULES: dict[str, Rule] = {
     "metadata": metadata_rule,
     "token_count": integer_rule(0),
 }
+_BY_SEQUENCE = {"field": "SEQUENCE", "direction": "ASC"}
 _SAID = ("content", "parts", "tool_calls")
 LARGEST_BATCH = 100
 LARGEST_DELETION = 1000
 
 
 async def messages_of_sessions(
-    context: Context, rows: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: Context,
+    rows: Sequence[Record],
+    paging: Paging,
+    filter: Given,
+    order: Given = None,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
-    """Oldest first."""
+    """In the order of their sequence, unless ordered otherwise."""
+    name, descending = order_of(order or _BY_SEQUENCE)
     return await connect_to(
         context,
         MESSAGES_OF_SESSION,
         paging,
         rows,
         numbers=[row["deleted_through"] for row in rows],
-        order="sequence",
-        descending=False,
+        order=name,
+        descending=descending,
         filter=FilterBuilder(filter).lists("roles").metadata().ranges("created_at").build(),
         columns=columns,
     )

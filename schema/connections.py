@@ -73,10 +73,14 @@ def connection_field(
     description: str,
     filter: object = None,
     order: object = None,
+    unordered: str = "the newest first",
     needs: tuple[str, ...] = ("key",),
     records_at: tuple[tuple[str, ...], ...] = (("edges", "node"), ("nodes",)),
 ) -> Any:
-    """A connection: `resolve(context, parents, paging, filter, order, columns)` gives a page for each parent."""
+    """A connection: `resolve(context, parents, paging, filter, order, columns)` gives a page for each parent.
+
+    `unordered` names the order that it has when the client asks for none.
+    """
     parameters = list(PAGING)
     left_out: dict[str, None] = {}
     if filter is not None:
@@ -84,7 +88,7 @@ def connection_field(
         left_out["filter"] = None
         parameters.append(parameter("filter", Annotated[filter | None, described]))  # pyright: ignore[reportOperatorIssue]
     if order is not None:
-        described = strawberry.argument(description="How to order them; the newest first when left out.")
+        described = strawberry.argument(description=f"How to order them; {unordered} when left out.")
         left_out["order"] = None
         parameters.append(parameter("order_by", Annotated[order | None, described]))  # pyright: ignore[reportOperatorIssue]
 

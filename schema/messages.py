@@ -11,7 +11,7 @@ from resolvers.memories import memories_of_messages
 from resolvers.messages import LARGEST_BATCH, add_messages, delete_message, delete_range, update_message
 from resolvers.sessions import sessions_of
 from schema.connections import Connection, Edge, connection_field
-from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, optional, required
+from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, OrderDirection, optional, required
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node
 from schema.scalars import JSON, DateTime
@@ -78,6 +78,20 @@ class MessageFilter:
     metadata: JSON | None = optional(
         "Messages whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
+
+
+@strawberry.enum(description="What messages are ordered by.")
+class MessageOrderField(Enum):
+    SEQUENCE = strawberry.enum_value("SEQUENCE", description="The order in which they were kept.")
+    CREATED_AT = strawberry.enum_value(
+        "CREATED_AT", description="When they were said; ties by sequence. Older turns may have been added later."
+    )
+
+
+@strawberry.input(description="An order of messages.")
+class MessageOrder:
+    field: MessageOrderField = required("What to order by.")
+    direction: OrderDirection = required("Which way.")
 
 
 @strawberry.input(description="A message to add.")

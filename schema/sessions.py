@@ -22,7 +22,7 @@ from schema.contexts import Context, ContextOverflow, context_of_session
 from schema.inputs import MODE, VERSION, MetadataMode, optional, required
 from schema.memories import Memory
 from schema.memory_filters import MemoryFilter
-from schema.messages import Message, MessageFilter
+from schema.messages import Message, MessageFilter, MessageOrder
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
@@ -51,8 +51,10 @@ class Session(Node):
     version: int = required("1 at first, one more at every update that changes something.")
     messages: Connection[Message] = connection_field(
         messages_of_sessions,
-        description="What was said, oldest first; `last: 20` is the newest page.",
+        description="What was said, oldest first unless ordered otherwise; `last: 20` is the newest page.",
         filter=MessageFilter,
+        order=MessageOrder,
+        unordered="by sequence, the first message first",
         needs=("key", "nonce", "deleted_through"),
     )
     memories: Connection[Memory] = connection_field(

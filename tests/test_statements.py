@@ -555,6 +555,27 @@ def test_a_page_costs_the_same_wherever_it_is_in_a_long_session(long: Server) ->
     assert max(costs.values()) < 5000, costs
 
 
+@pytest.mark.parametrize("field", ["SEQUENCE", "CREATED_AT"])
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+def test_a_page_in_any_order_costs_the_same_wherever_it_is_in_a_long_session(
+    long: Server, field: str, direction: str
+) -> None:
+    query = PAGE.replace("before: $before", f"before: $before, orderBy: {{field: {field}, direction: {direction}}}")
+    costs: list[int] = []
+
+    def measure(**arguments: Any) -> list[dict[str, Any]]:
+        with steps(long) as counted:
+            edges = long.graphql(query, **arguments)["session"]["messages"]["edges"]
+            costs.append(counted())
+        return edges
+
+    start, end = measure(first=20), measure(last=20)
+    assert len(start) == len(end) == 20
+    assert len(measure(first=20, after=start[-1]["cursor"])) == 20
+    assert len(measure(last=20, before=end[0]["cursor"])) == 20
+    assert 0 < max(costs) < 5000, costs
+
+
 def test_a_page_of_the_newest_session_first_does_not_read_the_messages_of_others(long: Server) -> None:
     query = NESTED.replace("first: 20", "last: 20")
     with steps(long) as counted:

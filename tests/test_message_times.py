@@ -1,0 +1,142 @@
+"""Times of messages: the offset that they were sent with, and lists in their order."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Server
+from test_archive import Command, command, url_of  # noqa: F401 - a fixture
+
+ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
+  messages { id createdAt utcOffset } userErrors { code message path } } }"""
+UPDATE = """mutation ($input: UpdateMessageInput!) { updateMessage(input: $input) {
+  message { createdAt utcOffset version } userErrors { code message path } } }"""
+DELETE = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
+  deletedSessionId userErrors { code message path } } }"""
+PAGE = """query ($first: Int, $after: String, $last: Int, $before: String, $filter: MessageFilter,
+    $order: MessageOrder) { session(sessionId: "s") {
+  messages(first: $first, after: $after, last: $last, before: $before, filter: $filter, orderBy: $order) {
+    totalCount pageInfo { hasNextPage hasPreviousPage } edges { cursor node { sequence createdAt } } } } }"""
+TIMES = {
+    "2025-01-31T12:00:00+01:00": ("2025-01-31T11:00:00Z", 60),
+    "2025-01-31T12:00:00-05:30": ("2025-01-31T17:30:00Z", -330),
+    "2025-01-31T23:30:00.25+05:45": ("2025-01-31T17:45:00.250000Z", 345),
+    "2025-01-31t12:00:00+00:00": ("2025-01-31T12:00:00Z", 0),
+    "2025-01-31T12:00:00Z": ("2025-01-31T12:00:00Z", None),
+    "2025-01-31 12:00:00z": ("2025-01-31T12:00:00Z", None),
+    "2025-01-31T12:00:00-00:00": ("2025-01-31T12:00:00Z", None),
+}
+
+
+def said(times: list[str | None]) -> list[dict[str, Any]]:
+    return [{"role": "USER", "content": f"turn {n}"} | ({"createdAt": t} if t else {}) for n, t in enumerate(times)]
+
+
+def test_a_time_keeps_the_offset_that_it_was_sent_with(server: Server) -> None:
+    sent = server.accepted(ADD, sessionId="s", messages=said([*TIMES, None]))["messages"]
+    assert [(each["createdAt"], each["utcOffset"]) for each in sent[:-1]] == list(TIMES.values())
+    assert sent[-1]["utcOffset"] is None
+    edited = server.accepted(UPDATE, id=sent[0]["id"], content="changed")["message"]
+    assert edited == {"createdAt": "2025-01-31T11:00:00Z", "utcOffset": 60, "version": 2}
+    # Written into the document, a time is read as in a variable.
+    document = """mutation { addMessages(input: {sessionId: "t", messages: [
+        {role: USER, content: "x", createdAt: "2025-01-31T12:00:00+01:00"}]}) { messages { createdAt utcOffset } } }"""
+    answer = server.graphql(document)["addMessages"]["messages"]
+    assert answer == [{"createdAt": "2025-01-31T11:00:00Z", "utcOffset": 60}]
+
+
+def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, command: Command) -> None:  # noqa: F811
+    server.accepted(ADD, sessionId="s", messages=said(list(TIMES)))
+    lines = tmp_path / "lines.ndjson"
+    lines.write_text(command("export", *url_of(server.path)).out)
+    times = [json.loads(line)["createdAt"] for line in lines.read_text().splitlines() if '"message"' in line]
+    assert times[:4] == [
+        "2025-01-31T12:00:00+01:00",
+        "2025-01-31T12:00:00-05:30",
+        "2025-01-31T23:30:00.250000+05:45",
+        "2025-01-31T12:00:00+00:00",
+    ]
+    assert all(time.endswith("Z") for time in times[4:])
+    copy = tmp_path / "copy.db"
+    assert command("import", lines, *url_of(copy)).status == 0
+    assert command("export", *url_of(copy)).out == lines.read_text()
+
+
+def listed(server: Server, **arguments: Any) -> dict[str, Any]:
+    return server.graphql(PAGE, **arguments)["session"]["messages"]
+
+
+def walked(server: Server, size: int, *, backwards: bool = False, **arguments: Any) -> list[int]:
+    """All sequences of a list, page by page."""
+    found: list[int] = []
+    cursor = None
+    while True:
+        where = {"last": size, "before": cursor} if backwards else {"first": size, "after": cursor}
+        page = listed(server, **where, **arguments)
+        sequences = [edge["node"]["sequence"] for edge in page["edges"]]
+        found = sequences + found if backwards else found + sequences
+        if not page["pageInfo"]["hasPreviousPage" if backwards else "hasNextPage"]:
+            assert len(found) == page["totalCount"]
+            return found
+        assert len(found) <= page["totalCount"], found
+        cursor = page["edges"][0 if backwards else -1]["cursor"]
+
+
+def backfill(server: Server) -> list[tuple[str, int]]:
+    """A session that was written in no order of time, some turns at the same one: times and sequences by time."""
+    hours = [n // 2 for n in range(24)]
+    random.Random(5).shuffle(hours)
+    times = [f"2025-01-01T{hour:02}:00:00Z" for hour in hours]
+    server.accepted(ADD, sessionId="s", formMemories=False, messages=said(times))
+    return sorted((time, sequence) for sequence, time in enumerate(times, 1))
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+@pytest.mark.parametrize("field", ["SEQUENCE", "CREATED_AT"])
+def test_every_order_can_be_paged_both_ways(server: Server, field: str, direction: str) -> None:
+    by_time = [sequence for _, sequence in backfill(server)]
+    expected = by_time if field == "CREATED_AT" else sorted(by_time)
+    expected = expected if direction == "ASC" else expected[::-1]
+    order = {"field": field, "direction": direction}
+    for size, backwards in itertools.product((1, 5, 100), (False, True)):
+        assert walked(server, size, backwards=backwards, order=order) == expected
+    narrow = {"since": "2025-01-01T03:00:00Z", "until": "2025-01-01T08:00:00Z"}
+    times = {edge["node"]["sequence"]: edge["node"]["createdAt"] for edge in listed(server, first=100)["edges"]}
+    within = [n for n in expected if narrow["since"] <= times[n] < narrow["until"]]
+    assert walked(server, 3, order=order, filter={"createdAt": narrow}) == within
+    # Between two cursors.
+    edges = listed(server, first=100, order=order)["edges"]
+    between = {"after": edges[4]["cursor"], "before": edges[9]["cursor"]}
+    for which in ("first", "last"):
+        page = listed(server, order=order, **between, **{which: 100})
+        assert [edge["node"]["sequence"] for edge in page["edges"]] == expected[5:9]
+
+
+def test_the_default_order_is_the_sequence(server: Server) -> None:
+    backfill(server)
+    order = {"field": "SEQUENCE", "direction": "ASC"}
+    assert listed(server, first=5) == listed(server, first=5, order=order) == listed(server, first=5, order=None)
+
+
+def test_a_cursor_is_good_for_its_order_alone(server: Server) -> None:
+    backfill(server)
+    orders = [{"field": f, "direction": d} for f in ("SEQUENCE", "CREATED_AT") for d in ("ASC", "DESC")]
+    for mine, other in itertools.permutations(orders, 2):
+        cursor = listed(server, first=2, order=mine)["edges"][-1]["cursor"]
+        (error,) = server.errors(PAGE, first=2, after=cursor, order=other)
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+@pytest.mark.parametrize("field", ["SEQUENCE", "CREATED_AT"])
+def test_turns_of_before_a_deletion_are_in_no_order(server: Server, field: str, direction: str) -> None:
+    backfill(server)
+    server.accepted(DELETE, sessionId="s")
+    server.accepted(ADD, sessionId="s", messages=said(["2025-01-01T03:00:00Z", "2025-01-01T02:00:00Z"]))
+    expected = [25, 26] if (field == "SEQUENCE") == (direction == "ASC") else [26, 25]
+    for backwards in (False, True):
+        order = {"field": field, "direction": direction}
+        assert walked(server, 1, backwards=backwards, order=order) == expected
