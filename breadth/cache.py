@@ -1,4 +1,4 @@
-"""A bounded cache that a flood of new keys does not empty of what is in use."""
+"""A cache bounded in entries and bytes, which a flood of new keys does not empty of what is in use."""
 
 from collections import OrderedDict
 from collections.abc import Callable

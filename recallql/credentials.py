@@ -13,11 +13,11 @@ from typing import Protocol
 
 import structlog
 
-from breadth.cache import Cache
 from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_good
 from models.database import Database, Reader, path_of
 from models.migrate import migrate
 from models.scope import Scope
+from recallql.cache import Cache
 from recallql.claims import BadToken, read_header
 from recallql.hosts import is_loopback
 from recallql.identity import IdentityProvider

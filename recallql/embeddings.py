@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from breadth.cache import Cache
+from recallql.cache import Cache
 from recallql.model_files import MODEL, ModelProblem, check_model, model_folder
 from recallql.settings import Settings
 from resolvers.embeddings import Encoder, QuestionVectors

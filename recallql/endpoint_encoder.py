@@ -9,7 +9,7 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from breadth.cache import Cache
+from recallql.cache import Cache
 from recallql.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings

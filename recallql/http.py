@@ -9,12 +9,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, MutationRefused, Request
-from breadth.cache import Cache
 from models.allowance import Allowance
 from models.database import Database
 from recallql import statuses
 from recallql.admission import UNCOUNTED, Admission, Admissions
 from recallql.budgets import Busy
+from recallql.cache import Cache
 from recallql.connections import Connections
 from recallql.credentials import Credentials, Unauthenticated
 from recallql.embeddings import Embeddings

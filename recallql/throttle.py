@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from math import ceil
 from time import monotonic
 
-from breadth.cache import Cache
+from recallql.cache import Cache
 
 REMEMBERED = 16_384
 """Credentials whose rate is known; one that is forgotten starts anew."""

@@ -336,7 +336,7 @@ def test_what_is_remembered_is_bounded(desk: Desk) -> None:
         desk.viewer(desk.token())
     assert 0 < len(desk.credentials._proofs) <= 30
     assert recallql.credentials.REMEMBERED <= 10_000
-    assert all(isinstance(name, bytes) and len(name) == 32 for name in desk.credentials._proofs._trial)
+    assert all(isinstance(name, bytes) and len(name) == 32 for name in desk.credentials._proofs._entries)
 
 
 # Issuing tokens
@@ -773,7 +773,7 @@ def test_an_export_holds_no_secret_and_an_import_brings_no_credential(desk: Desk
     ((hash,),) = desk.query("SELECT hash FROM api_keys")
     target = tmp_path / "export.ndjson"
     with target.open("wb") as file:
-        assert export_file(file, Settings(database_url=f"sqlite:///{desk.path}")) == 1
+        assert export_file(file, Settings(database_url=f"sqlite:///{desk.path}")).total() == 1
     text = target.read_bytes()
     for value in (key.encode(), token.encode(), kid.encode(), secret, secret.hex().encode(), hash, hash.hex().encode()):
         assert value not in text
