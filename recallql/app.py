@@ -20,16 +20,16 @@ from models.errors import DataError
 from models.migrate import backups_of, migrate
 from recallql import __version__
 from recallql.allocator import return_large_blocks
-from recallql.credentials import Credentials
-from recallql.embeddings import Embeddings
+from recallql.auth.credentials import Credentials
+from recallql.background.indexing import encoding_status, index_status, keep_encoded, keep_indexed
+from recallql.background.timekeeping import keep_time
+from recallql.embedding.embeddings import Embeddings
 from recallql.errors import describe
-from recallql.http import Endpoint, send_reply
-from recallql.indexing import encoding_status, index_status, keep_encoded, keep_indexed
+from recallql.http.endpoint import Endpoint, send_reply
+from recallql.http.playground import playground_assets
+from recallql.http.sites import SECURITY, is_preflight
 from recallql.logs import configure_logs
-from recallql.playground import playground_assets
 from recallql.settings import Settings
-from recallql.sites import SECURITY, is_preflight
-from recallql.timekeeping import keep_time
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
@@ -142,7 +142,7 @@ def create_app(settings: Settings) -> Application:
         app.state.forming = None
         if settings.chat_base_url:
             # Its HTTP client is installed on demand.
-            from recallql.forming import Forming
+            from recallql.background.forming import Forming
 
             app.state.forming = forming = Forming(database, clock, settings)
             background.append(asyncio.create_task(forming.run()))

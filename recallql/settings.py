@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from breadth import Limits
-from recallql.hosts import is_loopback
-from recallql.origins import read_origins
-from recallql.requests import BODY_BYTES
+from recallql.http.hosts import is_loopback
+from recallql.http.origins import read_origins
+from recallql.http.requests import BODY_BYTES
 from resolvers.tokens import count_tokens
 
 MEBIBYTE = 1024 * 1024

@@ -26,8 +26,8 @@ import uvicorn
 from wire import UPSERT, USERS, Connection, ask, found
 
 from recallql.app import Application, create_app
-from recallql.http import Endpoint
-from recallql.protocol import Protocol
+from recallql.http.endpoint import Endpoint
+from recallql.http.protocol import Protocol
 from recallql.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -13,8 +13,8 @@ from test_credentials import Desk, ours, signed
 
 from models.keys import session_key, user_key
 from models.leases import take_lease
-from recallql.credentials import EXPIRED, REFUSED
-from recallql.timekeeping import keep_time
+from recallql.auth.credentials import EXPIRED, REFUSED
+from recallql.background.timekeeping import keep_time
 from resolvers.credentials import issue_user_token
 from resolvers.times import LEEWAY, Clock
 
@@ -195,7 +195,7 @@ def written_ahead(desk: Desk) -> None:
 
 
 def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recallql.timekeeping.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("recallql.background.timekeeping.LOOK_EVERY", 0.01)
     wall = Wall(year=2027)
     clock = Clock(wall)
     before = desk.query("SELECT * FROM session_deletions")

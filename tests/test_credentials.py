@@ -24,15 +24,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import recallql.credentials
-import recallql.user_tokens
+import recallql.auth.credentials
+import recallql.auth.user_tokens
 from models.database import Database, Transaction
 from models.erasure import erase_user
 from models.keys import user_key
 from models.scope import Scope
 from models.users import user_by_id
 from recallql.archive import export_file
-from recallql.credentials import EXPIRED, HEADER_BYTES, REFUSED, Credentials, Unauthenticated
+from recallql.auth.credentials import EXPIRED, HEADER_BYTES, REFUSED, Credentials, Unauthenticated
 from recallql.seldom import Seldom
 from recallql.settings import Settings
 from resolvers.context import Context
@@ -260,8 +260,8 @@ def test_a_credential_that_is_shown_is_checked_also_where_none_is_needed(desk: D
 def test_from_the_first_key_on_a_credential_is_needed_also_after_all_were_revoked(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert recallql.credentials.LOOK_EVERY <= 1
-    monkeypatch.setattr(recallql.credentials, "LOOK_EVERY", 0.0)
+    assert recallql.auth.credentials.LOOK_EVERY <= 1
+    monkeypatch.setattr(recallql.auth.credentials, "LOOK_EVERY", 0.0)
     assert desk.ask(None).role == "SERVICE"
     elsewhere = Desk(desk.path)
     elsewhere.key()
@@ -324,8 +324,8 @@ def test_a_flood_of_wrong_credentials_drives_out_no_good_one(desk: Desk, monkeyp
         desk.refused(f"rql_{number:043}")
         desk.refused(f"{token[:-20]}{number:020}")
     assert len(desk.credentials._proofs) == kept
-    monkeypatch.setattr(recallql.user_tokens, "read_claims", None)
-    monkeypatch.setattr(recallql.credentials, "api_key_by_hash", None)
+    monkeypatch.setattr(recallql.auth.user_tokens, "read_claims", None)
+    monkeypatch.setattr(recallql.auth.credentials, "api_key_by_hash", None)
     assert desk.viewer(token).role == "USER"
     assert desk.viewer(key).role == "SERVICE"
 
@@ -335,7 +335,7 @@ def test_what_is_remembered_is_bounded(desk: Desk) -> None:
     for _ in range(30):
         desk.viewer(desk.token())
     assert 0 < len(desk.credentials._proofs) <= 30
-    assert recallql.credentials.REMEMBERED <= 10_000
+    assert recallql.auth.credentials.REMEMBERED <= 10_000
     assert all(isinstance(name, bytes) and len(name) == 32 for name in desk.credentials._proofs._entries)
 
 
@@ -830,7 +830,7 @@ def test_the_log_is_not_flooded_with_refusals(desk: Desk, monkeypatch: pytest.Mo
     kid, secret = desk.secret()
     header = {"alg": "HS256", "kid": kid}
     seconds = [0.0]
-    monkeypatch.setattr("recallql.credentials.Seldom", partial(Seldom, now=lambda: seconds[0]))
+    monkeypatch.setattr("recallql.auth.credentials.Seldom", partial(Seldom, now=lambda: seconds[0]))
     fresh = desk.another()
     with capture_logs() as logs:
         for number in range(300):

@@ -20,7 +20,7 @@ from breadth import Executor, Request
 from breadth.running import Run
 from models.database import Database
 from models.migrate import migrate
-from recallql.requests import write_json
+from recallql.http.requests import write_json
 from resolvers.context import Context
 from resolvers.times import Clock
 from schema.root import schema as real_schema

@@ -27,9 +27,9 @@ from graphql import GraphQLObjectType, build_schema
 
 from recallql.archive import BATCH
 from recallql.cli import SKIPPED_LINES, app
+from recallql.http.statuses import PARTIAL_SUCCESS, STATUSES
 from recallql.lines import line_types
 from recallql.settings import Settings
-from recallql.statuses import PARTIAL_SUCCESS, STATUSES
 from resolvers.archive import KINDS
 from tests.conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
 
@@ -420,9 +420,9 @@ def test_every_code_of_an_error_stands_in_the_readme() -> None:
     for name in (
         "breadth/execution.py",
         "recallql/errors.py",
-        "recallql/http.py",
-        "recallql/requests.py",
-        "recallql/statuses.py",
+        "recallql/http/endpoint.py",
+        "recallql/http/requests.py",
+        "recallql/http/statuses.py",
     ):
         codes |= set(re.findall(r'"([A-Z][A-Z_]{6,})"', (REPOSITORY / name).read_text(encoding="utf-8")))
     codes -= {"OPTIONS", "CONNECT"}
@@ -446,18 +446,18 @@ LIMITS = {
     "Messages of a context": ["resolvers.windows.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
-    "Question whose meaning": ["recallql.embeddings.ASKED_CHARACTERS"],
+    "Question whose meaning": ["recallql.embedding.embeddings.ASKED_CHARACTERS"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "JSON of a filter": ["resolvers.filters.LARGEST_FILTER"],
-    "JSON of a request": ["recallql.requests.LARGEST_JSON"],
-    "A request's body": ["recallql.requests.BODY_BYTES"],
+    "JSON of a request": ["recallql.http.requests.LARGEST_JSON"],
+    "A request's body": ["recallql.http.requests.BODY_BYTES"],
     "A line of an import": ["recallql.lines.LARGEST_LINE"],
-    "A request's head": ["recallql.framing.HEAD_BYTES"],
-    "A request's URL": ["recallql.heads.URL_BYTES"],
-    "`Authorization`": ["recallql.credentials.HEADER_BYTES"],
+    "A request's head": ["recallql.http.framing.HEAD_BYTES"],
+    "A request's URL": ["recallql.http.heads.URL_BYTES"],
+    "`Authorization`": ["recallql.auth.credentials.HEADER_BYTES"],
     "life of a user token": ["resolvers.credentials.LARGEST_LIFE", "resolvers.credentials.DEFAULT_LIFE"],
-    "an identity provider": ["recallql.identity.JWKS_BYTES"],
-    "an endpoint of a model": ["recallql.openai.ANSWER_BYTES", "recallql.forming.ANSWER_BYTES"],
+    "an identity provider": ["recallql.auth.identity.JWKS_BYTES"],
+    "an endpoint of a model": ["recallql.openai.ANSWER_BYTES", "recallql.background.forming.ANSWER_BYTES"],
     "sent together": ["resolvers.jobs.MESSAGES_AT_ONCE"],
     "Characters of a message": ["resolvers.asking.MESSAGE_CHARACTERS"],
 }
@@ -486,9 +486,9 @@ def test_every_limit_stands_in_the_readme_with_its_number() -> None:
 def test_every_constant_of_the_code_that_limits_an_input_is_among_those_of_the_table() -> None:
     pattern = re.compile(r"^((?:LARGEST|DEFAULT)_\w+|\w+_BYTES|\w+_CHARACTERS|\w+_AT_ONCE|LEVELS) = ", re.MULTILINE)
     found = {
-        f"{folder}.{path.stem}.{name}"
+        f"{'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)}.{name}"
         for folder in ("resolvers", "recallql", "schema", "models")
-        for path in (REPOSITORY / folder).glob("*.py")
+        for path in (REPOSITORY / folder).rglob("*.py")
         for name in pattern.findall(path.read_text(encoding="utf-8"))
     }
     assert found == {name for names in LIMITS.values() for name in names}

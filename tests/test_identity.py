@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from models.keys import user_key
-from recallql import identity
-from recallql.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
+from recallql.auth import identity
+from recallql.auth.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
 from recallql.settings import Settings
 from resolvers.viewers import Viewer
 from tests.test_credentials import Desk, part, signed

@@ -72,7 +72,7 @@ def settings_for(model: ModelServer, **more: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolvers.jobs, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("recallql.forming.LOOK_EVERY", 0.02)
+    monkeypatch.setattr("recallql.background.forming.LOOK_EVERY", 0.02)
 
 
 @pytest.fixture

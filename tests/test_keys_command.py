@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Server
 
-from recallql.credentials import REFUSED
+from recallql.auth.credentials import REFUSED
 from tests.test_credentials import Desk
 from tests.test_process import ready_status, refusal, start, started  # noqa: F401 (a fixture)
 

@@ -9,7 +9,7 @@ from wire import Connection, request
 
 from models.allowance import Allowance
 from models.loop_turns import SHARE, LoopTurns
-from recallql.requests import BODY_BYTES
+from recallql.http.requests import BODY_BYTES
 from tests.conftest import Process, Server
 from tests.test_loop import ADD, watched
 

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
-from recallql.budgets import Budget, Busy
-from recallql.connections import RESERVED, Connections
+from recallql.http.budgets import Budget, Busy
+from recallql.http.connections import RESERVED, Connections
+from recallql.http.throttle import TooMany
 from recallql.settings import Settings
-from recallql.throttle import TooMany
 
 MEBIBYTE = 1024 * 1024
 KEY = "0123456789abcdef-a-key-of-the-test"
@@ -295,7 +295,7 @@ def test_a_process_has_as_many_files_open_as_connections_need(
 
 
 def test_fewer_connections_are_taken_where_fewer_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recallql.connections.descriptors", lambda: RESERVED + 2)
+    monkeypatch.setattr("recallql.http.connections.descriptors", lambda: RESERVED + 2)
     connections = Connections(Settings(head_timeout=3600))
     first, second, third = (Mock(can_give_way=Mock(return_value=False)) for _ in range(3))
     assert connections.opened(first)

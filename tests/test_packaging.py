@@ -110,5 +110,5 @@ def test_without_the_npm_registry_the_installation_goes_on_without_the_playgroun
     unreachable = {"npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}
     build_wheel(source, tmp_path, env=unreachable)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert "recallql/playground.py" in names
+    assert "recallql/http/playground.py" in names
     assert not any("_playground" in name for name in names)

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from recallql import playground
+from recallql.http import playground
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TABS = ["conversations.graphql", "remember.graphql"]

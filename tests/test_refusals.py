@@ -9,8 +9,8 @@ import pytest
 from conftest import Server
 from wire import Connection, graphql, request
 
-import recallql.http
-from recallql.requests import write_json
+import recallql.http.endpoint
+from recallql.http.requests import write_json
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
@@ -287,7 +287,7 @@ def test_a_text_under_many_aliases_is_refused_before_it_is_written(
         written.append(len(body))
         return body
 
-    monkeypatch.setattr(recallql.http, "write_json", write)
+    monkeypatch.setattr(recallql.http.endpoint, "write_json", write)
     aliases = " ".join(f"a{number}: content" for number in range(400))
     query = f'{{ session(sessionId: "long") {{ messages(first: 1) {{ nodes {{ {aliases} }} }} }} }}'
     response = keyless.post({"query": query})
@@ -300,7 +300,7 @@ def test_a_server_without_memory_says_so_and_goes_on(keyless: Server, monkeypatc
     keyless.accepted(ADD, sessionId="large", messages=[message], formMemories=False)
     query = '{ session(sessionId: "large") { messages(first: 1) { nodes { content } } } }'
     with monkeypatch.context() as patched:
-        patched.setattr(recallql.http, "reserve", lambda size: bytearray(2**62))
+        patched.setattr(recallql.http.endpoint, "reserve", lambda size: bytearray(2**62))
         for accept in (JSON, GRAPHQL):
             response = keyless.post({"query": query}, {"accept": accept})
             assert response.status_code == 503

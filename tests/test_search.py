@@ -698,7 +698,7 @@ def test_both_ways_rank_alike(server, request):
 def test_what_waits_is_put_into_the_index_in_the_background(migrated_file, tmp_path, monkeypatch):
     path = tmp_path / "background.db"
     path.write_bytes(migrated_file.read_bytes())
-    monkeypatch.setattr("recallql.indexing.INDEX_EVERY", 0.02)
+    monkeypatch.setattr("recallql.background.indexing.INDEX_EVERY", 0.02)
     for each in COLLECTIONS.values():
         monkeypatch.setitem(vars(each), "late", 2)
     server = Server(path)

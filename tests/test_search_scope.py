@@ -338,7 +338,7 @@ def test_no_search_writes_into_the_index(server: Server, monkeypatch: pytest.Mon
     async def nothing(*_: Any, **__: Any) -> None:
         """Leaves all of it waiting, as a server does that is too busy."""
 
-    monkeypatch.setattr("recallql.indexing.bring_up_to_date", nothing)
+    monkeypatch.setattr("recallql.background.indexing.bring_up_to_date", nothing)
     fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
     assert len(found(server, "zebra")) == 100
     assert len(found(server, "zebra", userId="ada")) == 100

@@ -25,9 +25,9 @@ from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, U
 from models.database import Database
 from models.search import COLLECTIONS
 from models.vectors import LONGEST_READ, texts_without_vectors
-from recallql.minilm import MiniLM
-from recallql.model_files import ModelProblem, remove_model
-from recallql.wordpiece import WordPiece, split
+from recallql.embedding.minilm import MiniLM
+from recallql.embedding.model_files import ModelProblem, remove_model
+from recallql.embedding.wordpiece import WordPiece, split
 from resolvers.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.embeddings import QuestionVectors
 from resolvers.ranking import Usual
@@ -572,7 +572,7 @@ def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(
 def test_an_endpoint_that_fails_now_and_then_is_not_rested_longer_each_time(
     start: Callable[..., Server], endpoint: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recallql.indexing.ENCODED_TOGETHER", 1)
+    monkeypatch.setattr("recallql.background.indexing.ENCODED_TOGETHER", 1)
     answer, asked = endpoint._answer, list[float]()
 
     def every_other(request: Any) -> Reply:
@@ -688,7 +688,7 @@ def test_without_the_extra_there_is_no_numpy_and_no_model(tmp_path: Path) -> Non
     # A search by words imports nothing of it, and the command says what to install.
     script = (
         "import sys; sys.modules['numpy'] = sys.modules['platformdirs'] = None; "
-        "import recallql.app, resolvers.search; from recallql.embeddings import source_of; "
+        "import recallql.app, resolvers.search; from recallql.embedding.embeddings import source_of; "
         "from recallql.settings import Settings; print(source_of(Settings())); "
         "sys.argv = ['recallql', 'model', 'install']; from recallql.cli import main; main()"
     )

@@ -13,7 +13,7 @@ from conftest import Api, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallql.throttle import Throttle, TooMany
+from recallql.http.throttle import Throttle, TooMany
 
 Start = Callable[..., Server]
 TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'

@@ -1,4 +1,4 @@
-"""The parts of uvicorn that `recallql/framing.py` builds on are private, and may change with any version."""
+"""The parts of uvicorn that `recallql/http/framing.py` builds on are private, and may change with any version."""
 
 import inspect
 from hashlib import sha256
@@ -18,6 +18,6 @@ READ = {
 def test_the_protocol_was_written_for_this_version_of_uvicorn(module: ModuleType) -> None:
     found = sha256(inspect.getsource(module).encode()).hexdigest()
     assert found == READ[module], (
-        f"{module.__name__} has changed. Read what is new there against recallql/framing.py and recallql/protocol.py, "
-        "run the tests of HTTP, and put the new digest here."
+        f"{module.__name__} has changed. Read what is new there against recallql/http/framing.py and "
+        "recallql/http/protocol.py, run the tests of HTTP, and put the new digest here."
     )

@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from breadth import Executor, Request
-from recallql.requests import write_json
+from recallql.http.requests import write_json
 
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "300"))
 PATIENCE = 30.0

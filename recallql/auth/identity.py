@@ -26,7 +26,7 @@ from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
 from models.statements import Record
-from recallql.claims import BadToken, read_claims, text_claim
+from recallql.auth.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings
 from resolvers.times import LEEWAY, epoch_seconds
 from resolvers.viewers import Viewer

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from recallql.heads import JSON
-from recallql.requests import BadRequest
+from recallql.http.heads import JSON
+from recallql.http.requests import BadRequest
 
 PARTIAL_SUCCESS = 294
 

@@ -17,7 +17,7 @@ from models.leases import take_lease
 from models.search import COLLECTIONS, Collection, bring_up_to_date, index_progress
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
 from models.word_index import Progress
-from recallql.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
+from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.users import display_name
 
 log = structlog.get_logger("recallql.indexing")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from recallql.cache import Cache
-from recallql.model_files import MODEL, ModelProblem, check_model, model_folder
+from recallql.embedding.model_files import MODEL, ModelProblem, check_model, model_folder
 from recallql.settings import Settings
 from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.questions import LARGEST_QUESTION
@@ -64,7 +64,7 @@ class Embeddings:
     def start(self) -> None:
         if self.source == "endpoint":
             try:
-                from recallql.endpoint_encoder import EndpointEncoder
+                from recallql.embedding.endpoint_encoder import EndpointEncoder
             except ImportError:
                 self.report("An endpoint needs other packages: pip install 'recallql[semantic,model]'.")
                 return
@@ -136,7 +136,7 @@ class LocalEncoder:
             os.environ.setdefault(name, "1")
         check_model(folder)
         try:
-            from recallql.minilm import MiniLM
+            from recallql.embedding.minilm import MiniLM
         except ImportError as error:
             raise ModelProblem("The local model needs other packages: pip install 'recallql[semantic]'.") from error
         self._model = MiniLM(folder)

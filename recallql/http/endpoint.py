@@ -11,18 +11,18 @@ from starlette.types import Receive, Scope, Send
 from breadth import Executor, MutationRefused, Request
 from models.allowance import Allowance
 from models.database import Database
-from recallql import statuses
-from recallql.admission import UNCOUNTED, Admission, Admissions
-from recallql.budgets import Busy
+from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import Cache
-from recallql.connections import Connections
-from recallql.credentials import Credentials, Unauthenticated
-from recallql.embeddings import Embeddings
-from recallql.encodings import ENCODING, PIECE, compress, decompress
+from recallql.embedding.embeddings import Embeddings
 from recallql.errors import describe
-from recallql.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
-from recallql.playground import playground_page
-from recallql.requests import (
+from recallql.http import statuses
+from recallql.http.admission import UNCOUNTED, Admission, Admissions
+from recallql.http.budgets import Busy
+from recallql.http.connections import Connections
+from recallql.http.encodings import ENCODING, PIECE, compress, decompress
+from recallql.http.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
+from recallql.http.playground import playground_page
+from recallql.http.requests import (
     BODY_BYTES,
     INLINE_BODY,
     AnswerTooLarge,
@@ -35,9 +35,9 @@ from recallql.requests import (
     too_large,
     write_json,
 )
+from recallql.http.sites import METHODS, Sites, is_preflight, lines
+from recallql.http.throttle import TooMany
 from recallql.settings import Settings
-from recallql.sites import METHODS, Sites, is_preflight, lines
-from recallql.throttle import TooMany
 from resolvers.context import Context, threads_aside
 from resolvers.times import Clock
 from resolvers.viewers import Viewer

@@ -10,7 +10,7 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from recallql.cache import Cache
-from recallql.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
+from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
 from resolvers.closeness import packed

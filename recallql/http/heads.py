@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from recallql.encodings import check_encoding, compress_from
-from recallql.hosts import is_loopback
-from recallql.preferences import Preference, preferences, read_parameters
-from recallql.requests import BODY_BYTES, BadRequest, too_large
-from recallql.sites import SECURITY, Sites, lines
+from recallql.http.encodings import check_encoding, compress_from
+from recallql.http.hosts import is_loopback
+from recallql.http.preferences import Preference, preferences, read_parameters
+from recallql.http.requests import BODY_BYTES, BadRequest, too_large
+from recallql.http.sites import SECURITY, Sites, lines
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"

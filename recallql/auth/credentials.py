@@ -17,13 +17,13 @@ from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_goo
 from models.database import Database, Reader, path_of
 from models.migrate import migrate
 from models.scope import Scope
+from recallql.auth.claims import BadToken, read_header
+from recallql.auth.identity import IdentityProvider
+from recallql.auth.user_tokens import UserTokens
 from recallql.cache import Cache
-from recallql.claims import BadToken, read_header
-from recallql.hosts import is_loopback
-from recallql.identity import IdentityProvider
+from recallql.http.hosts import is_loopback
 from recallql.seldom import Seldom
 from recallql.settings import Settings
-from recallql.user_tokens import UserTokens
 from resolvers.credentials import ALGORITHM, KEY_PREFIX
 from resolvers.viewers import Viewer
 

@@ -17,13 +17,13 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from recallql.budgets import Busy, Share
-from recallql.connections import Connections
-from recallql.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
-from recallql.http import Endpoint, Reply, refusal
-from recallql.requests import BODY_BYTES, BadRequest
-from recallql.sites import Sites, lines
-from recallql.throttle import TooMany
+from recallql.http.budgets import Busy, Share
+from recallql.http.connections import Connections
+from recallql.http.endpoint import Endpoint, Reply, refusal
+from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
+from recallql.http.requests import BODY_BYTES, BadRequest
+from recallql.http.sites import Sites, lines
+from recallql.http.throttle import TooMany
 
 try:
     import fcntl

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Coroutine
 from types import coroutine
 from typing import Any
 
-from recallql.admission import Admission
-from recallql.framing import Framing, too_slow
-from recallql.heads import LONGEST_PLAIN, Head
-from recallql.http import Endpoint, Reply, refusal
+from recallql.http.admission import Admission
+from recallql.http.endpoint import Endpoint, Reply, refusal
+from recallql.http.framing import Framing, too_slow
+from recallql.http.heads import LONGEST_PLAIN, Head
 
 
 class Protocol(Framing):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from recallql.requests import BadRequest
+from recallql.http.requests import BadRequest
 from recallql.seldom import Seldom
 
 log = structlog.get_logger("recallql.sites")

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from recallql.throttle import TooMany
+from recallql.http.throttle import TooMany
 
 
 class Busy(TooMany):

@@ -8,7 +8,7 @@ from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
 from models.signing_keys import signing_key_by_kid, token_standing
-from recallql.claims import BadToken, read_claims, text_claim
+from recallql.auth.claims import BadToken, read_claims, text_claim
 from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
 from resolvers.times import ago
 from resolvers.viewers import Viewer

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from recallql.wordpiece import WordPiece, split
+from recallql.embedding.wordpiece import WordPiece, split
 from resolvers.english import STOP_WORDS
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
@@ -70,7 +70,7 @@ _PARTS = (
 
 
 class MiniLM:
-    """The model whose files are in a folder; these have been checked (`recallql.model_files`)."""
+    """The model whose files are in a folder; these have been checked (`recallql.embedding.model_files`)."""
 
     def __init__(self, folder: Path) -> None:
         weights = _mapped(folder / "model.safetensors")

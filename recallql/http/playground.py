@@ -13,9 +13,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from recallql.encodings import compress, compress_from
+from recallql.http.encodings import compress, compress_from
 
-BUILT = Path(__file__).parent / "_playground"
+BUILT = Path(__file__).parents[1] / "_playground"
 
 # Monaco and GraphiQL set styles from JavaScript and carry fonts and icons as data: addresses. Scripts are files only.
 PAGE_POLICY = "; ".join(

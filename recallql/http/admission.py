@@ -1,8 +1,8 @@
 """Admission of requests: each counts for its credential from its head until the last byte of its answer is sent."""
 
-from recallql.budgets import Budget
+from recallql.http.budgets import Budget
+from recallql.http.throttle import Throttle
 from recallql.settings import Settings
-from recallql.throttle import Throttle
 from resolvers.viewers import Viewer
 
 UNCOUNTED = 64 * 1024

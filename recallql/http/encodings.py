@@ -4,8 +4,8 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 
-from recallql.preferences import preferences
-from recallql.requests import BODY_BYTES, BadRequest, too_large
+from recallql.http.preferences import preferences
+from recallql.http.requests import BODY_BYTES, BadRequest, too_large
 
 WORTH_COMPRESSING = 1024 + 1
 """Bytes of an answer from which it is compressed."""
