@@ -630,10 +630,10 @@ def test_a_long_list_in_a_long_list_is_found(server: Server) -> None:
     create(server, "User", [{"userId": "ada", "metadata": {"a": list(range(9000))}}])
     create(server, "User", [{"userId": "bob", "metadata": {"a": [n for n in range(9000) if n != 2999]}}])
     wanted = list(range(3000))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert found(server, USERS, metadata={"a": wanted}) == ["ada"]
     assert found(server, USERS, metadata={"a": wanted[::-1][1:]}) == ["ada", "bob"]
     assert found(server, USERS, metadata={"a": [*wanted, 9000]}) == []
     assert found(server, USERS, metadata={"a": [*wanted, True]}) == []
     assert found(server, USERS, metadata={"a": [*wanted, [1]]}) == []
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
