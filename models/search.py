@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     exists,
     func,
     literal,
@@ -66,6 +67,8 @@ class Collection:
     Up to `scanned` of them in the whole project, and up to `scanned_of_one` in a user's or a session's, are read one
     by one; where there are more, the index says which, and they are read `chosen` at a time, best first. `late` is how
     many may wait to be put into it while others are written. Of one text `vectors` are kept at most.
+
+    `words` is all that one is found by: what is `said`, and the `aside` that counts less, which messages have.
     """
 
     noun: str
@@ -77,6 +80,12 @@ class Collection:
     chosen: int
     late: int
     vectors: int
+    aside: ColumnElement[Any] = field(default_factory=null)
+    said_alone: ColumnElement[str] | None = None
+
+    @property
+    def said(self) -> ColumnElement[str]:
+        return self.words if self.said_alone is None else self.said_alone
 
     @property
     def name(self) -> str:
@@ -101,6 +110,11 @@ MESSAGES = Collection(
     chosen=200,
     late=2048,
     vectors=20,
+    aside=messages.c.aside,
+    said_alone=case(
+        (messages.c.parts_text.is_(None), messages.c.content),
+        else_=messages.c.content + "\n" + messages.c.parts_text,
+    ),
 )
 MEMORIES = Collection(
     "Memory",
@@ -187,7 +201,7 @@ def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bo
 def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
     """Selects the columns that scoring needs, the same for every kind (see `resolvers.gathering`).
 
-    `passes` says whether a row may be a result.
+    `passes` says whether a row may be a result, `aside` is what it is found by besides its text.
     """
     table = collection.table
     passes = and_(*(collection.filters[name](table) for name in given)) if given else literal_column("1")
@@ -199,7 +213,8 @@ def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
         (messages.c.role if is_message else null()).label("role"),
         (messages.c.name if is_message else null()).label("name"),
         (sessions.c.user_key if is_message else null()).label("owner"),
-        collection.words.label("text"),
+        collection.said.label("text"),
+        collection.aside.label("aside"),
         table.c.created_at,
         passes.label("passes"),
     ]

@@ -6,9 +6,9 @@ for a crash to lose nothing. All vectors of a table are of one model.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, text
 
 from models.database import Reader, Transaction
 from models.search import COLLECTIONS, Collection
@@ -26,6 +26,10 @@ _DELETED = {
 }
 
 
+def _sql(column: ColumnElement[Any]) -> str:
+    return str(column.compile(compile_kwargs={"literal_binds": True}))
+
+
 def _texts(sql: str) -> dict[str, Statement]:
     """A statement for each collection."""
     return {
@@ -37,7 +41,7 @@ def _texts(sql: str) -> dict[str, Statement]:
                     columns=_COLUMNS[of.name],
                     deleted=_DELETED[of.name],
                     # The longest texts are a MiB, and many are read together.
-                    words=f"substr({of.words.compile(compile_kwargs={'literal_binds': True})}, 1, {LONGEST_READ})",
+                    words=f"substr(coalesce(nullif({_sql(of.said)}, ''), {_sql(of.aside)}, ''), 1, {LONGEST_READ})",
                     **_SPEAKERS if of.noun == "Message" else _NO_SPEAKERS,
                 )
             )

@@ -6,7 +6,7 @@ none but very common words. A window lies between two bounds (see `models.word_i
 what is written between two pages neither hides a text nor brings it back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.search import (
@@ -66,7 +66,7 @@ class Found:
     (see `resolvers.ranking.occurrences`)."""
 
     rows: Sequence[Row] = ()
-    occurrences: Sequence[dict[int, int]] = ()
+    occurrences: Sequence[Mapping[int, float]] = ()
     window: Window | None = None
 
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from models.allowance import Allowance
 from resolvers.errors import BadInput
+from resolvers.parts import TOOLS
 from resolvers.questions import Question
-from resolvers.ranking import Turn, occurrences, turn_of
+from resolvers.ranking import ASIDE, MOST_ASIDE, Turn, occurrences, turn_of
 
 INLINE, INLINE_LENGTH = 200, 50_000
 """Texts that are handled at once, and their characters; more in a thread, so that others are answered meanwhile."""
@@ -41,16 +42,23 @@ class Gathering:
         self._question = question
         self._allowance = allowance
         self._texts: list[str] = []
+        self._asides: list[tuple[int, str]] = []
         self._size = 0
         self._rows: list[Row] = []
-        self._found: list[dict[int, int]] = [{} for _ in question.terms]
+        self._found: list[dict[int, float]] = [{} for _ in question.terms]
 
     def receive(self, values: tuple[Any, ...]) -> None:
         self._allowance.check()
         if len(self._rows) == MOST:
             raise outgrown()
-        number, place, position, role, name, owner, text, created_at, passes = values
+        number, place, position, role, name, owner, text, aside, created_at, passes = values
         turn = turn_of(text, self._question, place, position, speaker=name or None, role=role, created_at=created_at)
+        if role in TOOLS:
+            text, aside = "", f"{text}\n{aside}" if aside else text
+        if aside:
+            turn = turn._replace(length=len(text) + len(aside), is_aside=not text)
+            self._asides.append((len(self._rows), aside))
+            self._size += len(aside)
         # A user's message without a name is the user's own.
         owner = owner if role == "USER" and not name else None
         self._rows.append(Row(number, owner, bool(passes), turn))
@@ -63,7 +71,13 @@ class Gathering:
         first = len(self._rows) - len(self._texts)
         for counts, more in zip(self._found, occurrences(self._texts, self._question.terms), strict=True):
             counts.update((first + index, count) for index, count in more.items())
-        self._texts, self._size = [], 0
+        if self._asides:
+            asides = occurrences([text for _, text in self._asides], self._question.terms)
+            for counts, more in zip(self._found, asides, strict=True):
+                for index, count in more.items():
+                    row = self._asides[index][0]
+                    counts[row] = counts.get(row, 0) + min(ASIDE * count, MOST_ASIDE)
+        self._texts, self._asides, self._size = [], [], 0
 
     @property
     def is_small(self) -> bool:
@@ -75,7 +89,7 @@ class Gathering:
         """Those whose names are to be known."""
         return list({row.owner for row in self._rows if row.owner is not None})
 
-    def finish(self, names: Mapping[bytes, str | None]) -> tuple[list[Row], list[dict[int, int]]]:
+    def finish(self, names: Mapping[bytes, str | None]) -> tuple[list[Row], list[dict[int, float]]]:
         """The rows in the order of their places, and where each term stands in them (see `occurrences`)."""
         self._look_through()
         order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].turn[:2])

@@ -24,6 +24,9 @@ SATURATION, LENGTH_SHARE = 0.9, 0.4
 NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 """What a word counts that was said so many turns before or after."""
 
+ASIDE, MOST_ASIDE = 0.25, 0.5
+"""What a word counts that nobody said (of a tool call, say, or of what a tool answered), and often repeated at most."""
+
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
@@ -53,7 +56,7 @@ _ENDING = 1000
 
 class Turn(NamedTuple):
     """What ranking needs of a text: its length in characters, who said it and when, and if it says when something
-    happened or asks a question.
+    happened, asks a question, or is said by nobody.
 
     Turns with the same `place` are neighbours by their positions, which are 0 where there are no neighbours.
     """
@@ -66,6 +69,7 @@ class Turn(NamedTuple):
     created_at: str
     says_when: bool = False
     is_question: bool = False
+    is_aside: bool = False
 
 
 def turn_of(
@@ -154,7 +158,7 @@ class Gathered:
     `occurrences`)."""
 
     turns: Sequence[Turn]
-    found: Sequence[Mapping[int, int]]
+    found: Sequence[Mapping[int, float]]
 
 
 def gather(turns: Sequence[Turn], texts: Sequence[str], question: Question) -> Gathered:
@@ -189,7 +193,7 @@ def rank(
         scale = max(best, HALF_IDEAL * ideal)
         besides = WIDER * scale
         scores = [
-            _with_closeness(kind.turns, own, near, CLOSENESS * scale)
+            _with_closeness(kind.turns, own, _lessened(kind.turns, near), CLOSENESS * scale)
             for kind, own, near in zip(kinds, scores, close, strict=True)
         ]
     ranked: list[list[tuple[float, Turn]]] = []
@@ -198,6 +202,11 @@ def rank(
         evidence = [(turn, _besides(turn, question, score, besides)) for turn, score in whole]
         ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
     return ranked, replace(statistics, best=best)
+
+
+def _lessened(turns: Sequence[Turn], close: Sequence[float]) -> list[float]:
+    """The closeness of turns, of which those that nobody said come less near."""
+    return [MOST_ASIDE * near if turn.is_aside else near for turn, near in zip(turns, close, strict=True)]
 
 
 def _with_closeness(

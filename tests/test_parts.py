@@ -3,13 +3,17 @@
 import contextlib
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Server
-from test_search import assert_index_is_exact, index_now
+from test_search import assert_index_is_exact, index_now, through_index  # noqa: F401 - a fixture
 from test_search_scope import fill
 
+import models.parts
 from models.database import connect
 from models.migrate import MIGRATIONS, migrate
 
@@ -162,3 +166,178 @@ def test_an_edit_that_changes_nothing_keeps_the_version(server: Server) -> None:
     (message,) = add(server, {"parts": parts, "toolCalls": []})
     same = server.accepted(UPDATE, id=message["id"], parts=[{"n": 1.0, "text": "Hello", "type": "text"}], toolCalls=[])
     assert (same["message"]["version"], same["message"]["parts"]) == (1, parts)
+
+
+def scores(server: Server, asked: str) -> dict[int, float]:
+    return {edge["node"]["sequence"]: edge["score"] for edge in edges(server, asked)}
+
+
+ANSWER = "The parcel to Oslo is under way."
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_what_people_say_is_found_before_what_tools_are_given_and_answer(
+    server: Server, indexed: bool, request: pytest.FixtureRequest
+) -> None:
+    often = " ".join([ANSWER] * 20)
+    apart = [{"role": "ASSISTANT", "content": "Let me see."}] * 5
+    call = [{"id": "1", "type": "function", "function": {"name": "find", "arguments": json.dumps({"what": ANSWER})}}]
+    asides: list[dict[str, Any]] = [
+        {"role": "ASSISTANT", "content": "", "toolCalls": call},
+        {"role": "TOOL", "toolCallId": "1", "content": ANSWER},
+        {"role": "TOOL", "toolCallId": "1", "content": often},
+        {"role": "FUNCTION", "content": ANSWER},
+        {"role": "USER", "parts": [{"type": "tool_result", "tool_use_id": "1", "content": often}]},
+        {"role": "TOOL", "toolCallId": "1", "parts": [{"type": "text", "text": ANSWER}]},
+        {"role": "ASSISTANT", "parts": [{"type": "thinking", "thinking": ANSWER}]},
+    ]
+    for aside in asides:
+        add(server, aside, *apart)
+    said = [{"content": ANSWER}, {"parts": [{"type": "text", "text": ANSWER}]}]
+    for message in said:
+        add(server, message, *apart)
+    if indexed:
+        index_now(server)
+        request.getfixturevalue("through_index")
+    found = scores(server, "parcel Oslo")
+    places = [number * 6 + 1 for number in range(len(asides) + len(said))]
+    assert set(places) <= found.keys()
+    spoken = places[len(asides) :]
+    assert max(found[place] for place in places[: len(asides)]) < min(found[place] for place in spoken)
+
+
+def test_a_highlight_shows_the_part_of_the_text_that_answers(server: Server) -> None:
+    filler = "nothing of interest " * 100
+    add(
+        server,
+        {"content": filler, "parts": [{"type": "text", "text": f"{filler} the zebra <crossed> {filler}"}]},
+        {"role": "ASSISTANT", "toolCalls": [{"function": {"name": "find", "arguments": '{"animal": "Okapi & co"}'}}]},
+    )
+    (edge,) = [edge for edge in edges(server, "zebra") if edge["highlight"]]
+    assert "the <mark>zebra</mark> &lt;crossed&gt;" in edge["highlight"]
+    (edge,) = [edge for edge in edges(server, "okapi") if edge["highlight"]]
+    assert edge["highlight"] == "find animal: <mark>Okapi</mark> &amp; co"
+
+
+def test_ids_addresses_and_encoded_bytes_are_no_text(server: Server) -> None:
+    blob = "zebra" * 100
+    wrapped = "\n".join([blob[:76]] * 6)
+    quiet: list[Any] = [
+        {"type": "image_url", "image_url": {"url": "https://example.com/zebra"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "zebra"}},
+        {"type": "input_audio", "input_audio": {"data": "zebra", "format": "zebra"}},
+        {"type": "file", "file": {"file_id": "zebra", "filename": "zebra"}},
+        {"type": "tool_result", "tool_use_id": "zebra", "content": blob},
+        {"type": "tool_result", "content": [{"type": "image", "source": {"type": "base64", "data": "zebra"}}]},
+        {"type": "tool_result", "content": f"data:image/png;base64,{blob}"},
+        {"type": "tool_use", "id": "zebra", "name": "show", "input": {"picture": wrapped}},
+        {"type": "redacted_thinking", "data": "zebra"},
+        {"type": "thinking", "thinking": "hm", "signature": "zebra"},
+        {"type": "reasoning", "id": "zebra", "summary": [], "encrypted_content": "zebra"},
+        {"type": "text", "text": "Hello", "annotations": [{"url": "zebra"}], "cache_control": {"type": "zebra"}},
+        {"inlineData": {"mimeType": "image/zebra", "data": "zebra"}},
+        {"image": {"format": "zebra", "source": {"bytes": "zebra"}}},
+    ]
+    add(server, *({"role": "ASSISTANT", "parts": [part]} for part in quiet))
+    add(server, {"role": "ASSISTANT", "toolCalls": [{"id": "zebra", "function": {"name": "f", "arguments": "{}"}}]})
+    assert found(server, "zebra") == []
+
+
+def test_images_sounds_and_files_count_tokens_by_the_stated_rule(server: Server) -> None:
+    empty = tokens(server, parts=[])
+    media: list[tuple[Any, int]] = [
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, 1000),
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}, 85),
+        ({"type": "input_image", "image_url": "https://example.com/a.png", "detail": "low"}, 85),
+        ({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}, 1000),
+        ({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}, 500),
+        ({"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}, 5000),
+        ({"type": "file", "file": {"file_id": "f"}}, 2000),
+        ({"type": "input_file", "file_id": "f"}, 2000),
+        ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}, 2000),
+        ({"type": "file", "mediaType": "image/png", "url": "https://example.com/a.png"}, 1000),
+        ({"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}}, 500),
+        ({"image": {"format": "png", "source": {"bytes": "iVBO"}}}, 1000),
+        ({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "image", "source": {}}]}, 1000),
+    ]
+    for part, expected in media:
+        assert tokens(server, parts=[part]) - empty == expected, part
+        assert tokens(server, parts=part) - empty == expected, part
+    assert tokens(server, parts=[media[0][0]], tokenCount=7) == 7
+
+
+CONTEXT = '{ session(sessionId: "s") { context(maxTokens: 900, overflow: ERROR) { tokenCount } } }'
+
+
+@pytest.mark.parametrize("part", [{"type": "image", "source": {}}, {"type": "text", "text": "word " * 1000}])
+def test_parts_count_where_a_context_may_not_overflow(server: Server, part: dict[str, Any]) -> None:
+    add(server, {"parts": [{"type": "text", "text": "Hello"}]})
+    assert server.graphql(CONTEXT)
+    add(server, {"parts": [part]})
+    (error,) = server.errors(CONTEXT)
+    assert error["extensions"]["code"] == "CONTEXT_OVERFLOW"
+
+
+def test_a_text_that_stands_in_the_content_and_in_the_parts_counts_once(server: Server) -> None:
+    text = "The zebra crossed the road this morning."
+    once = tokens(server, content=text)
+    assert tokens(server, content=text, parts=[{"type": "text", "text": text}]) == once
+    pieces = [{"type": "text", "text": text[:9]}, {"type": "text", "text": text[9:]}]
+    assert tokens(server, content=text, parts=pieces) == once
+    assert tokens(server, content=text, parts=[{"type": "text", "text": f"{text} Twice."}]) > once
+
+
+def test_a_users_words_are_summarised_and_shown_to_a_model_in_parts_too(server: Server) -> None:
+    subjects = ("garden", "harbour", "market", "library", "station", "theatre")
+    turns = [
+        {"parts": [{"type": "input_text", "text": f"We met at the {place} and talked about the {place} plan."}]}
+        for place in subjects
+    ]
+    add(server, *turns)
+    end = 'mutation { endSession(input: {sessionId: "s"}) { session { summary { content method } } } }'
+    summary = server.graphql(end)["endSession"]["session"]["summary"]
+    assert summary["method"] == "EXTRACTIVE"
+    assert "talked about the" in summary["content"]
+
+
+def test_large_parts_are_read_outside_the_event_loop(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+
+    def watched(text: str) -> str:
+        threads.add(threading.current_thread().name)
+        return spelled(text)
+
+    spelled = models.parts._spelled
+    monkeypatch.setattr(models.parts, "_spelled", watched)
+    part = {"type": "tool_result", "content": json.dumps({f"key {n}": [n] for n in range(3000)})}
+    add(server, *[{"role": "ASSISTANT", "parts": [part], "toolCalls": [part]}] * 20)
+    assert threads
+    assert not any(name.startswith(("uvicorn", "recallql-writer")) for name in threads), threads
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "[" * 60_000,
+        '{"a":' * 8_000,
+        "a" * 60_000 + "!",
+        "a " * 30_000 + "!",
+        "data:" + "a" * 60_000,
+        json.dumps({str(n): n for n in range(4000)}),
+    ],
+    ids=lambda text: text[:6],
+)
+def test_hostile_texts_in_answers_of_tools_are_kept_as_they_are(server: Server, hostile: str) -> None:
+    started = time.process_time()
+    add(server, {"parts": [{"type": "tool_result", "content": hostile}]}, {"toolCalls": [{"arguments": hostile}]})
+    assert time.process_time() - started < 2
+
+
+def test_many_levels_are_looked_into(server: Server) -> None:
+    part: dict[str, Any] = {"type": "text", "text": "a zebra"}
+    for _ in range(15):
+        part = {"type": "tool_result", "content": [part]}
+    add(server, {"parts": part})
+    assert found(server, "zebra") == [1]
+    part = {"type": "tool_result", "content": [part]}
+    assert server.refused(ADD, sessionId="s", messages=[{"role": "USER", "parts": part}])["code"] == "TOO_LARGE"
