@@ -26,7 +26,17 @@ from models.statements import (
     UserRow,
     in_project,
 )
-from models.tables import agents, deleted_messages, documents, memories, memory_sources, messages, sessions, users
+from models.tables import (
+    agents,
+    deleted_messages,
+    documents,
+    memories,
+    memory_sources,
+    messages,
+    sessions,
+    users,
+    withheld_memories,
+)
 
 _live = sessions.c.deleted_at.is_(None)
 _sources = memory_sources.alias("s")
@@ -59,6 +69,15 @@ _deleted_messages = (
     .select_from(deleted_messages)
     .where(deleted_messages.c.session_key == sessions.c.key, deleted_messages.c.sequence > sessions.c.deleted_through)
     .correlate(sessions)
+    .scalar_subquery()
+)
+
+_withheld = (
+    select(func.nullif(func.json_group_array(func.lower(func.hex(withheld_memories.c.fingerprint))), "[]"))
+    .where(
+        withheld_memories.c.session_key == messages.c.session_key, withheld_memories.c.sequence == messages.c.sequence
+    )
+    .correlate(messages)
     .scalar_subquery()
 )
 
@@ -114,6 +133,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Row]]]:
                 messages.c.forms_memories.label("form_memories"),
                 sessions.c.session_id,
                 sessions.c.project,
+                _withheld.label("withheld_memories"),
             )
             .join(sessions, sessions.c.key == messages.c.session_key)
             .where(

@@ -22,6 +22,7 @@ from models.tables import (
     session_deletions,
     sessions,
     users,
+    withheld_memories,
 )
 from models.writing import delete_row
 
@@ -64,7 +65,10 @@ _left_of_user = [
 ]
 _left_of_sessions = [
     Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
-    for table in (messages, message_vectors, deleted_messages, session_deletions, memories, memory_sources, jobs)
+    for table in (
+        *(messages, message_vectors, deleted_messages, withheld_memories),
+        *(session_deletions, memories, memory_sources, jobs),
+    )
 ]
 # By the keys of what was the user's.
 _left_of_rows = [

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    literal,
     literal_column,
     select,
     tuple_,
@@ -44,7 +45,8 @@ class Listing:
 
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
     with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how. With `floor` a
-    parent's number is a value of this column that its rows lie above.
+    parent's number is a value of this column that its rows lie above. `ends` gives for an order column that may be null
+    something less and something more than all of its values: nulls come last in both directions.
     """
 
     name: str
@@ -55,6 +57,17 @@ class Listing:
     filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
     nested: bool = True
     floor: str | None = None
+    ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
+
+    def place(self, name: str, value: Any, *, descending: bool) -> Any:
+        """What a row with this value of an order column is sorted by."""
+        return self.ends[name][not descending] if value is None and name in self.ends else value
+
+    def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
+        """What rows are sorted by, see `place`."""
+        last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
+        columns = [rows.c[name] for name in self.orders[order]]
+        return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,7 @@ def _page(
     if goes_by_floor and not given and not descending:
         return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
     rows = listing.table.alias("x") if listing.nested else listing.table
-    columns = [rows.c[name] for name in listing.orders[order]]
+    columns = listing.ordering(rows, order, descending=descending)
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
     bounds = {"after": (after, not descending), "before": (before, descending)}
     if listing.floor and goes_by_floor:
@@ -117,7 +130,7 @@ def _page(
     read = _columns(listing, order, columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
-    ordering = [table.c[name] for name in listing.orders[order]]
+    ordering = listing.ordering(table, order, descending=descending)
     clause = (
         select(*read, parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, table))
@@ -203,7 +216,8 @@ async def fetch_pages(
     )
     bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
     for name, position in (("after", part.after), ("before", part.before)):
-        bound.update({f"{name}_{i}": value for i, value in enumerate(position or ())})
+        for i, value in enumerate(position or ()):
+            bound[f"{name}_{i}"] = listing.place(listing.orders[part.order][i], value, descending=part.descending)
     # A filter may pass over many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:

@@ -1,13 +1,15 @@
 """Statements on memories and on what they rest on."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, bindparam, delete, exists, func, not_, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
 
 from models.database import Reader, Transaction
 from models.keys import memory_key
-from models.keyset import Condition, Listing, contains, fetch_by_key, in_list, is_null
+from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null
 from models.scope import Scope, of_viewer
 from models.statements import (
     ByKey,
@@ -23,15 +25,21 @@ from models.statements import (
     parent_number,
     parents,
 )
-from models.tables import documents, memories, memory_sources, messages, sessions
+from models.tables import documents, memories, memory_sources, messages, sessions, withheld_memories
 from models.writing import insert_row
 
 
 def _as_of(rows: FromClause) -> ColumnElement[bool]:
-    """True of the world at that time: it holds already and still, has not expired, and nothing newer replaces it."""
+    """True of the world at that time: it holds already and still, has not expired, and nothing newer replaces it.
+
+    An event holds from its creation on: that it takes place later is worth knowing before.
+    """
     now = bindparam("as_of")
     return (
-        (func.coalesce(rows.c.valid_from, rows.c.created_at) <= now)
+        or_(
+            func.coalesce(rows.c.valid_from, rows.c.created_at) <= now,
+            (rows.c.kind == "EVENT") & (rows.c.created_at <= now),
+        )
         & or_(rows.c.valid_until.is_(None), rows.c.valid_until > now)
         & or_(rows.c.expires_at.is_(None), rows.c.expires_at > now)
         & or_(rows.c.superseded_from.is_(None), rows.c.superseded_from > now)
@@ -48,7 +56,13 @@ FILTERS: dict[str, Condition] = {
     "metadata": contains(),
     "of_no_session": is_null("session_key"),
     "not_superseded": is_null("superseded_from"),
+    **between("created_at"),
 }
+
+
+ORDERS = {"created_at": ("created_at", "key"), "valid_from": ("valid_from", "key"), "rating": ("rating", "key")}
+ENDS: dict[str, tuple[Any, Any]] = {"valid_from": ("", "~"), "rating": (-1.0, 2.0)}
+"""Less and more than any time, and than any rating."""
 
 
 def _listing(name: str, belongs: Condition) -> Listing:
@@ -57,7 +71,8 @@ def _listing(name: str, belongs: Condition) -> Listing:
         table=memories,
         row=MemoryRow,
         always=lambda rows: belongs(rows) & rows.c.deleted_at.is_(None) & in_project(rows) & of_viewer(rows.c.user_key),
-        orders={"created_at": ("created_at", "key")},
+        orders=ORDERS,
+        ends=ENDS,
         filters=FILTERS,
     )
 
@@ -155,6 +170,9 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement, Statement]:
     gone, other = memory_sources, memory_sources.alias("other")
     named = WHICH[which](gone)
     formed = memories.c.method != "DECLARED"
+    if formed_only:
+        # What the application corrected it stands by, as by what it declared.
+        formed &= memories.c.corrected_at.is_(None)
     rest = exists(
         select(other.c.position).where(
             other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))
@@ -170,7 +188,8 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement, Statement]:
 async def forget_sources(write: Transaction, which: str, values: dict[str, Any], *, formed_only: bool = False) -> None:
     """Removes the memories that were formed from these alone, and these from the sources of the others.
 
-    With `formed_only` a declared memory keeps them: the message was edited, and is still what the application named.
+    With `formed_only` a memory that was declared or corrected keeps them: the message was edited, and is still what the
+    application named.
     """
     for statement in _forgetting(which, formed_only):
         await write.execute(statement, values, slowly=which == "user")
@@ -262,6 +281,69 @@ async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: b
         await write.execute(_take_sources, {"session": session, "memory": row["key"], "copy": copy["key"]})
     for statement in _part:
         await write.execute(statement, values)
+
+
+_named = memories.c.key.in_(select(parent_key).select_from(parents))
+_withhold = Statement(
+    insert(withheld_memories)
+    .from_select(
+        ["session_key", "sequence", "fingerprint"],
+        select(
+            messages.c.session_key,
+            messages.c.sequence,
+            func.coalesce(bindparam("said", type_=memories.c.fingerprint.type), memories.c.fingerprint),
+        )
+        .select_from(CrossJoin(CrossJoin(memories, memory_sources), messages))
+        .where(
+            _named,
+            memories.c.method != "DECLARED",
+            memory_sources.c.memory_key == memories.c.key,
+            messages.c.session_key == memory_sources.c.session_key,
+            messages.c.sequence == memory_sources.c.sequence,
+        ),
+    )
+    .on_conflict_do_nothing()
+)
+_remove = [
+    Statement(
+        update(memories)
+        .where(memories.c.superseded_by.in_(select(parent_key).select_from(parents)))
+        .values(superseded_by=bindparam("none"))
+    ),
+    Statement(delete(memories).where(_named)),
+]
+_withheld = Statement(
+    select(func.count().label("count")).where(
+        withheld_memories.c.session_key == bindparam("session"),
+        withheld_memories.c.sequence.in_(each_of("sequences")),
+        withheld_memories.c.fingerprint == bindparam("fingerprint"),
+    )
+)
+
+
+async def withhold(write: Transaction, memories: list[bytes], said: bytes | None = None) -> None:
+    """Has what these memories say, or said by this fingerprint, not be formed again of what they rest on."""
+    await write.execute(_withhold, {**Parents(memories).values, "said": said}, slowly=len(memories) > 1)
+
+
+async def withhold_of_message(write: Transaction, session: bytes, sequence: int, said: Sequence[bytes]) -> None:
+    """Has what has these fingerprints not be formed of a message."""
+    for fingerprint in set(said):
+        row = {"session_key": session, "sequence": sequence, "fingerprint": fingerprint}
+        await insert_row(write, withheld_memories, Row, row)
+
+
+async def is_withheld(read: Reader, session: bytes, sequences: Sequence[int], fingerprint: bytes) -> bool:
+    """Whether the application does not want to have this formed of one of these messages again."""
+    named = f"[{','.join(map(str, sequences))}]"
+    values = {"session": session, "sequences": named, "fingerprint": fingerprint}
+    return (await read.fetch(_withheld, values))[0]["count"] > 0
+
+
+async def remove_memories(write: Transaction, memories: list[bytes]) -> None:
+    """Deletes memories; what they superseded stays superseded, by nothing that can be named."""
+    for statement in _remove:
+        await write.execute(statement, {**Parents(memories).values, "none": None}, slowly=True)
 
 
 async def unlink_newer(write: Transaction, memory: bytes) -> None:

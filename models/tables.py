@@ -214,7 +214,8 @@ class Memory(SQLModel, table=True):
 
     Of one `subject` (the user's home, say) only the newest memory that rules formed holds. `fingerprint` is of the
     content, and the same for texts that differ in nothing but case, spaces and the punctuation at the end. `about` is
-    the name of somebody other than the user who said it, `about_folded` that name for comparisons.
+    the name of somebody other than the user who said it, `about_folded` that name for comparisons. `corrected_at` is
+    when the application last changed one that was formed.
     """
 
     __tablename__ = "memories"
@@ -261,6 +262,21 @@ class Memory(SQLModel, table=True):
     version: int = integer_column()
     about: str | None = text_column()
     about_folded: str | None = text_column()
+    corrected_at: str | None = time_column(nullable=True)
+
+
+class WithheldMemory(SQLModel, table=True):
+    """What is not formed of a message again: the application corrected or deleted a memory that said so."""
+
+    __tablename__ = "withheld_memories"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["session_key", "sequence"], ["messages.session_key", "messages.sequence"], ondelete="CASCADE"
+        ),
+    )
+    session_key: bytes = key_column(primary=True)
+    sequence: int = integer_column(primary=True)
+    fingerprint: bytes = key_column(primary=True)
 
 
 class MemorySource(SQLModel, table=True):
@@ -441,6 +457,7 @@ def table(model: type[SQLModel]) -> Table:
 users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
+withheld_memories = table(WithheldMemory)
 message_vectors, memory_vectors = table(MessageVectors), table(MemoryVectors)
 document_vectors, vector_models, leases = table(DocumentVectors), table(VectorModel), table(Lease)
 api_keys, signing_keys, jobs, removals = table(ApiKey), table(SigningKey), table(Job), table(Removal)

@@ -64,6 +64,7 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
         "id": GraphQLString,
         "sessionId": GraphQLNonNull(GraphQLString),
         "formMemories": GraphQLBoolean,
+        "withheldMemories": GraphQLList(GraphQLNonNull(GraphQLString)),
         "method": types["MemoryMethod"],
         "sources": GraphQLList(GraphQLNonNull(_object("source", source))),
         "deletedMessages": GraphQLList(GraphQLNonNull(_object("deletedMessage", stone))),

@@ -29,7 +29,7 @@ MOST = 2**30
 """A number of a line, at most: it must have room to grow."""
 
 JSON_COLUMNS = frozenset(("metadata", "parts", "tool_calls"))
-_WRITTEN_AS_JSON = JSON_COLUMNS | {"sources", "deleted_messages"}
+_WRITTEN_AS_JSON = JSON_COLUMNS | {"sources", "deleted_messages", "withheld_memories"}
 _TIMES = frozenset(("valid_from", "valid_until", "superseded_from"))
 
 _EXPORTED_RULES: dict[str, Rule] = {
@@ -95,7 +95,7 @@ KINDS = {
         messages,
         {**MESSAGE_RULES, "session_id": key_rule, "sequence": integer_rule(1, MOST)},
         hidden="session_key generation forms_memories utc_offset parts_text aside",
-        joined="session_id form_memories",
+        joined="session_id form_memories withheld_memories",
     ),
     "memory": _kind(
         4,

@@ -60,6 +60,7 @@ class Cursors:
     def __init__(self, listing: Listing, order: str, *, descending: bool, filter: Filter, parent: bytes | None) -> None:
         self._columns = listing.orders[order]
         self._types = [listing.table.c[name].type.python_type for name in self._columns]
+        self._nullable = [name in listing.ends for name in self._columns]
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
         self._numbers = self._types == [int]
         size = 7 if self._numbers else 4
@@ -82,8 +83,9 @@ class Cursors:
         values = [
             bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)
         ]
-        if not all(type(value) is kind for value, kind in zip(values, self._types, strict=True)):
-            raise ValueError
+        for value, kind, nullable in zip(values, self._types, self._nullable, strict=True):
+            if type(value) is not kind and not (value is None and nullable):
+                raise ValueError
         return tuple(values)
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from models.formation import (
     places_of,
 )
 from models.keys import fingerprint
-from models.memories import memories_by_key, standing_summaries
+from models.memories import is_withheld, memories_by_key, standing_summaries
 from models.messages import latest_messages
 from models.sessions import change_owner
 from models.statements import MemoryRow, Record
@@ -78,9 +78,12 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
 async def keep_formed(
     write: Transaction, context: Context, session: Record, values: dict[str, Any], sequences: Sequence[int]
 ) -> Record | None:
-    """A memory formed of messages of a session; what is known that says the same; None if the application said so."""
+    """A memory formed of messages of a session; what is known that says the same; None if the application says so
+    itself, or does not want it."""
     now = context.clock.now()
     row = memory_row(context, values, Owner.of_session(session), now)
+    if await is_withheld(write, session["key"], sequences, row["fingerprint"]):
+        return None
     known = await memory_like(write, context.scope, row, now)
     if known is not None:
         if known["method"] == "DECLARED":

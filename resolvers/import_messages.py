@@ -6,6 +6,7 @@ from typing import Any
 
 from models.database import Transaction
 from models.keys import message_id_hash
+from models.memories import withhold_of_message
 from models.messages import deleted_ids, deleted_sequences, messages_at, messages_by_message_id, messages_by_place
 from models.sessions import session_by_id
 from models.statements import MessageRow, Record, SessionRow
@@ -62,9 +63,14 @@ async def _add_placed(write: Transaction, context: Context, session: Record, ent
         if own is not None:
             known[own] = row
         rows.append(row)
+    new = {row["sequence"] for row in rows}
     if rows:
         await insert_rows(write, messages, MessageRow, rows)
-        last = max(session["last_sequence"], *(row["sequence"] for row in rows))
+        for line in [entry.line for entry in entries if "withheld_memories" in entry.line]:
+            if line["sequence"] in new:
+                said = [hex_of({"withheld_memories": hash}, "withheld_memories") for hash in line["withheld_memories"]]
+                await withhold_of_message(write, session["key"], line["sequence"], said)
+        last = max(session["last_sequence"], *new)
         await update_row(write, sessions, session, {"last_sequence": last})
     return len(rows)
 

@@ -158,6 +158,8 @@ def _faults(context: Context, line: Line) -> Iterator[Fault]:
             yield from _stone_faults(line)
         case "message":
             yield from message_faults(context, line, ())
+            for hash in line.get("withheld_memories", ()):
+                hex_of({"withheld_memories": hash}, "withheld_memories")
         case "document":
             if sum(name in line for name in OWNERS) != 1:
                 yield Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")

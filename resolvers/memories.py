@@ -6,26 +6,28 @@ from typing import Any
 from models.database import Transaction
 from models.documents import documents_by_key
 from models.keys import fingerprint, folded
-from models.keyset import Listing
+from models.keyset import Listing, Slice, fetch_pages
 from models.memories import (
     MEMORIES_OF_MESSAGE,
     MEMORIES_OF_SESSION,
     MEMORIES_OF_USER,
     SOURCES_OF_MEMORY,
     memories_by_key,
+    remove_memories,
     standing_summaries,
     superseded_by,
     unlink_newer,
+    withhold,
 )
 from models.messages import messages_by_place
 from models.sessions import sessions_by_key
-from models.statements import MemoryRow, Record
+from models.statements import MemoryRow, Parents, Record
 from models.tables import memories
-from models.writing import insert_row
+from models.writing import insert_row, update_row
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id, parse_id
 from resolvers.inputs import (
     CONTENT_BYTES,
@@ -35,6 +37,7 @@ from resolvers.inputs import (
     check,
     check_version,
     created,
+    integer_rule,
     key_rule,
     metadata_rule,
     refuse_all,
@@ -59,11 +62,12 @@ RULES: dict[str, Rule] = {
     "metadata": metadata_rule,
 }
 LARGEST_LIST = 100
+LARGEST_DELETION = 1000
 
 
 def memory_filter(context: Context, given: Given) -> Filter:
     """What is true now, unless another time is asked for or the history."""
-    builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata()
+    builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata().ranges("created_at")
     if (rating := builder.asked.get("min_rating")) is not None:
         builder.add("min_rating", rating)
     if not builder.asked.get("history"):
@@ -72,18 +76,22 @@ def memory_filter(context: Context, given: Given) -> Filter:
 
 
 async def memories_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
+    name, descending = order_of(order)
+    built = memory_filter(context, filter)
     return await connect_to(
-        context, MEMORIES_OF_USER, paging, users, filter=memory_filter(context, filter), columns=columns
+        context, MEMORIES_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
     )
 
 
 async def memories_of_sessions(
-    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
+    name, descending = order_of(order)
+    built = memory_filter(context, filter)
     return await connect_to(
-        context, MEMORIES_OF_SESSION, paging, sessions, filter=memory_filter(context, filter), columns=columns
+        context, MEMORIES_OF_SESSION, paging, sessions, order=name, descending=descending, filter=built, columns=columns
     )
 
 
@@ -265,9 +273,14 @@ async def update_memory(context: Context, values: Values) -> Record:
             refuse_all(_validity_faults({**dict(row), **wanted}))
         if "content" in wanted:
             wanted["fingerprint"] = fingerprint(wanted["content"])
-        return await revise(
-            write, memories, row, wanted | wanted_metadata(row["metadata"], values), context.clock.now()
-        )
+        wanted |= wanted_metadata(row["metadata"], values)
+        now = context.clock.now()
+        revised = await revise(write, memories, row, wanted, now)
+        if row["method"] == "DECLARED" or revised is row:
+            return revised
+        # What it said before is not formed again, and it stays as it is now.
+        await withhold(write, [row["key"]], row["fingerprint"])
+        return await update_row(write, memories, revised, {"corrected_at": now})
 
     return await context.write(operation)
 
@@ -277,7 +290,40 @@ async def delete_memory(context: Context, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
+        await withhold(write, [row["key"]])
         await remove_memory(write, row)
         return global_id("Memory", row["key"])
+
+    return await context.write(operation)
+
+
+async def delete_memories(context: Context, values: Values) -> tuple[list[str], bool]:
+    """The ids of the memories of a user or session that are gone, and whether there are more.
+
+    Without a filter it is all of them, past ones included.
+    """
+    rules = {"user_id": key_rule, "session_id": key_rule, "limit": integer_rule(1, LARGEST_DELETION)}
+    owners = [name for name in ("user_id", "session_id") if values.get(name) is not None]
+    several = Fault("INVALID", "These are the memories of one user or one session: give `userId` or `sessionId`.")
+    check(values, rules, more=[several] if len(owners) != 1 else [])
+    given = values.get("filter")
+    try:
+        filter = memory_filter(context, {"history": True} if given is None else given)
+    except BadInput as problem:
+        raise refuse("INVALID", str(problem), "filter") from problem
+    limit = values.get("limit") or LARGEST_DELETION
+
+    async def operation(write: Transaction) -> tuple[list[str], bool]:
+        if owners == ["user_id"]:
+            listing, owner = MEMORIES_OF_USER, await find_user(write, context, values["user_id"])
+        else:
+            listing, owner = MEMORIES_OF_SESSION, await find_session(write, context, values["session_id"])
+        part = Slice("created_at", given=filter.given, values=filter.values, columns=("key",), limit=limit)
+        (rows,) = await fetch_pages(write, context.scope, listing, part, Parents([owner["key"]]))
+        keys = [row["key"] for row in rows[:limit]]
+        if keys:
+            await withhold(write, keys)
+            await remove_memories(write, keys)
+        return [global_id("Memory", key) for key in keys], len(rows) > limit
 
     return await context.write(operation)

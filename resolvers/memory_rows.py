@@ -71,6 +71,7 @@ def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict
         "updated_at": now,
         "deleted_at": None,
         "version": 1,
+        "corrected_at": None,
         **about_columns(values.get("about")),
     }
 
@@ -94,10 +95,12 @@ async def insert_sources(write: Transaction, memory: Record, sources: Sequence[d
 async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
     """The older memories end where the newer one begins, if they were open."""
     start = newer["valid_from"] or newer["created_at"]
+    # An event is current from its creation on.
+    current = min(start, newer["created_at"]) if newer["kind"] == "EVENT" else start
     for row in {row["key"]: row for row in older}.values():
         wanted = {
             "superseded_by": newer["key"],
-            "superseded_from": row["superseded_from"] or start,
+            "superseded_from": row["superseded_from"] or current,
             "valid_until": row["valid_until"] or start,
         }
         await revise(write, memories, row, wanted, context.clock.now())

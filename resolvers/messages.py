@@ -49,7 +49,7 @@ from resolvers.json_values import json_text, same_json
 from resolvers.nodes import find_node
 from resolvers.parts import Sent, counted, kept_texts, own_words, read_calls, read_parts, tokens_of
 from resolvers.rules import claims_in
-from resolvers.sessions import find_session, session_row
+from resolvers.sessions import find_session, refuse_other_owner, session_row
 from resolvers.times import offset_of
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
@@ -254,8 +254,8 @@ async def append(
     fresh = any(message.get("message_id") not in known for message in batch)
     if session["ended_at"] is not None and not even_ended and (fresh or session["deleted_at"] is not None):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
-    if owner is not None and session["user_key"] not in (None, owner):
-        raise refuse("CONFLICT", "The session belongs to another user.", "userId")
+    if owner is not None:
+        refuse_other_owner(session, owner)
     session = await _wake(write, context, session, owner)
 
     rows: list[Record] = []

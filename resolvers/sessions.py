@@ -193,9 +193,17 @@ async def create_session(context: Context, given: Values) -> Record:
     return await context.write(operation)
 
 
-async def _change(write: Transaction, context: Context, row: Record, values: Values) -> Record:
+def refuse_other_owner(session: Record, owner: bytes | None) -> None:
+    """Keeps the session with the user whose it is: only `update_session` gives it to somebody else, or to nobody."""
+    if session["user_key"] not in (None, owner):
+        raise refuse("CONFLICT", "The session belongs to another user; only updateSession changes that.", "userId")
+
+
+async def _change(write: Transaction, context: Context, row: Record, values: Values, *, takes: bool) -> Record:
     wanted = given_of(values, "situation", "token_budget", "context_overflow")
     wanted |= await references(write, context, values)
+    if "user_key" in wanted and not takes:
+        refuse_other_owner(row, wanted["user_key"])
     if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
         await give_session(write, context, row, wanted["user_key"])
     wanted |= wanted_metadata(row["metadata"], values)
@@ -208,7 +216,7 @@ async def update_session(context: Context, values: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         row = await find_session(write, context, values["session_id"])
         check_version(row, values)
-        return await _change(write, context, row, values)
+        return await _change(write, context, row, values, takes=True)
 
     return await context.write(operation)
 
@@ -220,7 +228,7 @@ async def upsert_session(context: Context, values: Values) -> tuple[Record, bool
     async def operation(write: Transaction) -> tuple[Record, bool]:
         row = await session_by_id(write, context.scope, values["session_id"])
         if row is not None and row["deleted_at"] is None:
-            return await _change(write, context, row, values), False
+            return await _change(write, context, row, values, takes=False), False
         begun = await begin_session(write, context, {**created(values), "metadata": {}}, row)
         return await update_row(write, sessions, begun, wanted_metadata(None, values)), True
 

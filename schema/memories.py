@@ -5,13 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from breadth import batch_field
-from resolvers.memories import create_memory, delete_memory, newer_of, older_of, sources_of, update_memory
+from resolvers.memories import (
+    create_memory,
+    delete_memories,
+    delete_memory,
+    newer_of,
+    older_of,
+    sources_of,
+    update_memory,
+)
 from resolvers.sessions import sessions_of
 from resolvers.users import users_of
 from schema.connections import Connection, connection_field
 from schema.documents import Document
 from schema.inputs import MODE, VERSION, MetadataMode, optional, required
-from schema.memory_filters import MemoryKind, MemoryMethod
+from schema.memory_filters import MemoryFilter, MemoryKind, MemoryMethod
 from schema.messages import Message
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
@@ -47,7 +55,9 @@ class Memory(Node):
         sources_of, description="What it rests on, in the order in which it was named.", records_at=()
     )
     rating: float | None = required("How good or sure it is, from 0 to 1.")
-    valid_from: DateTime | None = required("Since when it is true in the world; since createdAt when null.")
+    valid_from: DateTime | None = required(
+        "Since when it is true in the world, since createdAt when null; of an event when it takes place."
+    )
     valid_until: DateTime | None = required("Until when it is true; null while it is open.")
     superseded_by: Annotated["Memory", strawberry.lazy("schema.memories")] | None = batch_field(
         newer_of, description="What has taken its place.", needs=("superseded_by",)
@@ -101,6 +111,14 @@ class DeleteMemoryInput:
     id: strawberry.ID = required("Which memory.")
 
 
+@strawberry.input(description="Memories to delete: those of one user or of one session.")
+class DeleteMemoriesInput:
+    user_id: str | None = optional("Whose memories; those of the user's sessions are among them.")
+    session_id: str | None = optional("The session whose memories.")
+    filter: MemoryFilter | None = optional("Which of them, as in a list; all, past ones too, when left out.")
+    limit: int | None = optional("How many at most: 1 to 1,000, 1,000 when left out.")
+
+
 @strawberry.type(description="What became of createMemory.")
 class CreateMemoryPayload:
     memory: Memory | None = required("The new memory, or the stored one when this was a retry.")
@@ -116,6 +134,13 @@ class UpdateMemoryPayload:
 @strawberry.type(description="What became of deleteMemory.")
 class DeleteMemoryPayload:
     deleted_memory_id: strawberry.ID | None = required("The global id of what is gone.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="What became of deleteMemories.")
+class DeleteMemoriesPayload:
+    deleted_memory_ids: list[strawberry.ID] = required("The global ids of what is gone, the oldest first.")
+    has_more: bool | None = required("Whether there are more to delete.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -136,4 +161,11 @@ class MemoryMutations:
         DeleteMemoryInput,
         lambda id: {"deleted_memory_id": id},
         description="Deletes a memory for good. What it superseded stays superseded.",
+    )
+    delete_memories: DeleteMemoriesPayload = mutation(
+        delete_memories,
+        DeleteMemoriesInput,
+        lambda result: {"deleted_memory_ids": result[0], "has_more": result[1]},
+        description="Deletes memories of a user or a session for good, by filter.",
+        lists=("deleted_memory_ids",),
     )

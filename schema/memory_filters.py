@@ -4,7 +4,7 @@ from enum import Enum
 
 import strawberry
 
-from schema.inputs import optional
+from schema.inputs import DateTimeRange, OrderDirection, optional, required
 from schema.scalars import JSON, DateTime
 
 
@@ -32,8 +32,22 @@ class MemoryFilter:
     kinds: list[MemoryKind] | None = optional("Memories of one of these kinds; at most 100.")
     methods: list[MemoryMethod] | None = optional("Memories that came about in one of these ways; at most 100.")
     min_rating: float | None = optional("Memories rated at least so; those without a rating do not pass.")
-    as_of: DateTime | None = optional("What was true then; now when left out.")
+    as_of: DateTime | None = optional("What was true then; now when left out. An event is from its creation on.")
     history: bool | None = optional("True lists all, whenever they were true, expired and superseded ones included.")
     metadata: JSON | None = optional(
         "Memories whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
+    created_at: DateTimeRange | None = optional("When they were created.")
+
+
+@strawberry.enum(description="What memories are ordered by; those without a value come last, whichever way.")
+class MemoryOrderField(Enum):
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="When they were created.")
+    VALID_FROM = strawberry.enum_value("VALID_FROM", description="Since when they are true in the world.")
+    RATING = strawberry.enum_value("RATING", description="How good or sure they are.")
+
+
+@strawberry.input(description="An order of memories.")
+class MemoryOrder:
+    field: MemoryOrderField = required("What to order by.")
+    direction: OrderDirection = required("Which way.")

@@ -21,7 +21,7 @@ from schema.connections import Connection, connection_field
 from schema.contexts import Context, ContextOverflow, context_of_session
 from schema.inputs import MODE, VERSION, MetadataMode, optional, required
 from schema.memories import Memory
-from schema.memory_filters import MemoryFilter
+from schema.memory_filters import MemoryFilter, MemoryOrder
 from schema.messages import Message, MessageFilter, MessageOrder
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
@@ -59,8 +59,9 @@ class Session(Node):
     )
     memories: Connection[Memory] = connection_field(
         memories_of_sessions,
-        description="What was formed from this session or declared for it, newest first.",
+        description="What was formed from this session or declared for it, newest first unless ordered otherwise.",
         filter=MemoryFilter,
+        order=MemoryOrder,
         needs=("key", "nonce"),
     )
     summary: Memory | None = batch_field(
@@ -87,7 +88,7 @@ class CreateSessionInput:
 @strawberry.input(description="A change of a session: what is left out is kept, what is null is cleared.")
 class UpdateSessionInput:
     session_id: str = required("Which session.")
-    user_id: str | None = optional("Whose it is; its memories go along.")
+    user_id: str | None = optional("Whose it is from now on, also if it is another user's; its memories go along.")
     agent_id: str | None = optional("The agent it is held with.")
     situation: str | None = optional("What it is about.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
@@ -100,7 +101,9 @@ class UpdateSessionInput:
 @strawberry.input(description="A session to create, or to update when there is one under the key.")
 class UpsertSessionInput:
     session_id: str = required("The application's own key, 1 to 512 characters.")
-    user_id: str | None = optional("Whose it is; its memories go along.")
+    user_id: str | None = optional(
+        "Whose it is, if it is nobody's yet; CONFLICT for another user's. Memories go along."
+    )
     agent_id: str | None = optional("The agent it is held with.")
     situation: str | None = optional("What it is about, up to 64 KiB.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")

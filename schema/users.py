@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 from enum import Enum
 
-from schema.memory_filters import MemoryFilter
+from schema.memory_filters import MemoryFilter, MemoryOrder
 from schema.session_filters import SessionFilter, SessionOrder
 
 LazySession = Annotated["Session", strawberry.lazy("schema.sessions")]
@@ -54,8 +54,9 @@ class User(Node):
     )
     memories: Connection[LazyMemory] = connection_field(
         memories_of_users,
-        description="What is known about the user, newest first.",
+        description="What is known about the user, newest first unless ordered otherwise.",
         filter=MemoryFilter,
+        order=MemoryOrder,
         needs=("key", "nonce"),
     )
     documents: Connection[Document] = connection_field(

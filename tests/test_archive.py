@@ -395,11 +395,13 @@ def contract_fields() -> dict[str, set[str]]:
         "session": fields("CreateSessionInput")
         | always
         | {"endedAt", "lastActivityAt", "lastSequence", "deletedMessages", "id"},
-        "message": fields("MessageInput") | always | {"sessionId", "sequence", "digest", "formMemories"},
+        "message": fields("MessageInput")
+        | always
+        | {"sessionId", "sequence", "digest", "formMemories", "withheldMemories"},
         "document": fields("CreateDocumentInput") | always | {"key"},
         "memory": fields("CreateMemoryInput")
         | always
-        | {"key", "method", "model", "supersededBy", "supersededFrom"} - {"supersedes"},
+        | {"key", "method", "model", "supersededBy", "supersededFrom", "correctedAt"} - {"supersedes"},
     }
 
 

@@ -75,6 +75,7 @@ MUTATIONS = {
         "createMemory",
         "updateMemory",
         "deleteMemory",
+        "deleteMemories",
         "createDocument",
         "updateDocument",
         "deleteDocument",

@@ -445,6 +445,7 @@ LIMITS = {
     "`maxTokens` of a context": ["resolvers.contexts.DEFAULT_BUDGET"],
     "Messages of a context": ["resolvers.windows.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
+    "Memories removed by": ["resolvers.memories.LARGEST_DELETION"],
     "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
     "Question whose meaning": ["recallql.embedding.embeddings.ASKED_CHARACTERS"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],

@@ -344,6 +344,7 @@ def test_messages_for_a_session_that_is_not_the_users_own_find_none(filled: Serv
             ["messages", "0", "createdAt"],
         ),
         ("createSession", {"createdAt": "2020-01-01T00:00:00Z"}, ["createdAt"]),
+        ("createSession", {"lastActivityAt": "2020-01-01T00:00:00Z"}, ["lastActivityAt"]),
         ("createMemory", {"kind": "FACT", "content": "x", "createdAt": "2020-01-01T00:00:00Z"}, ["createdAt"]),
     ],
 )

@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 SESSION = """id sessionId user { userId } agent { agentId } situation metadata tokenBudget contextOverflow
   createdAt updatedAt endedAt deletedAt lastActivityAt version"""
 ERRORS = "userErrors { code message path }"
@@ -520,3 +522,44 @@ def test_server_times_are_recent_and_in_utc(server):
     for field in ("createdAt", "updatedAt", "lastActivityAt"):
         assert session[field].endswith("Z")
         assert abs(datetime.now().astimezone() - instant(session[field])) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_only_an_update_takes_a_session_from_its_user(server, deleted: bool) -> None:
+    users(server, "ada", "bo")
+    add(server, "s", "I live in Turin.", userId="ada")
+    if deleted:
+        delete = f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ {ERRORS} }} }}"
+        server.accepted(delete, sessionId="s")
+    before = server.tables()
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        (ADD, {"userId": "bo", "messages": [{"role": "USER", "content": "mine"}]})
+    ]
+    if not deleted:
+        wrong += [(UPSERT, {"userId": "bo", "situation": "taken"}), (UPSERT, {"userId": None, "situation": "taken"})]
+    for document, fields in wrong:
+        refusal = server.refused(document, sessionId="s", **fields)
+        assert (refusal["code"], refusal["path"]) == ("CONFLICT", ["userId"])
+        assert server.tables() == before
+    if deleted:
+        return
+    assert server.accepted(UPSERT, sessionId="s", userId="ada", situation="hers")["session"]["situation"] == "hers"
+    memories = "{ user(userId: %s) { memories { nodes { content } } sessions { nodes { sessionId } } } }"
+    for user in ("bo", "ada"):
+        server.accepted(UPDATE, sessionId="s", userId=user)
+        found = server.graphql(memories % f'"{user}"')["user"]
+        assert found["memories"]["nodes"] == [{"content": "I live in Turin"}]
+        assert found["sessions"]["nodes"] == [{"sessionId": "s"}]
+    server.accepted(UPDATE, sessionId="s", userId=None)
+    assert server.accepted(UPSERT, sessionId="s", userId="bo")["session"]["user"] == {"userId": "bo"}
+
+
+def test_the_last_activity_can_be_given_at_creation(server) -> None:
+    session = create(
+        server, sessionId="s", createdAt="2020-01-01T00:00:00Z", lastActivityAt="2020-02-03T00:00:00+01:00"
+    )
+    assert instant(session["lastActivityAt"]) == instant("2020-02-02T23:00:00Z")
+    order = '{ sessions(filter: {lastActivityAt: {until: "2020-03-01T00:00:00Z"}}) { nodes { sessionId } } }'
+    assert server.graphql(order)["sessions"]["nodes"] == [{"sessionId": "s"}]
+    add(server, "s", "on")
+    assert server.graphql(order)["sessions"]["nodes"] == []
