@@ -31,7 +31,8 @@ from recallql.http.protocol import Protocol
 from recallql.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 180.0
+"""Seconds in which a process that is alive has to start: what counts is that it lives, since a machine may be busy."""
 
 
 class Api:
