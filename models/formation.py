@@ -18,6 +18,10 @@ from models.writing import insert_row
 SOURCES_OF_MEMORY = 100
 """What a formed memory rests on, at most: said more often than that, it is known no better."""
 
+AROUND = 8
+"""Memories on a subject that are looked at, of those before one and of those after it: one that denies another thing
+ends none."""
+
 _live = memories.c.deleted_at.is_(None)
 _since = func.coalesce(memories.c.valid_from, memories.c.created_at)
 _open = (
@@ -67,7 +71,7 @@ _on_subject = {
             _since > bindparam("moment") if later else _since <= bindparam("moment"),
         )
         .order_by(_since if later else _since.desc(), memories.c.created_at if later else memories.c.created_at.desc())
-        .limit(1),
+        .limit(AROUND),
         MemoryRow,
     )
     for user in (True, False)
@@ -158,13 +162,13 @@ async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now
     return found[0] if found else None
 
 
-async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any]) -> tuple[Record | None, Record | None]:
-    """What else rules formed on a memory's subject: beginning last until it begins, and first after that."""
+async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any]) -> tuple[list[Record], list[Record]]:
+    """What else rules formed on a memory's subject: the last ones until it begins, and the first ones after that."""
     moment = memory["valid_from"] or memory["created_at"]
     values = {**_speaker(scope, memory), "subject": memory["subject"], "moment": moment, "but": memory["key"]}
     of_user = memory["user_key"] is not None
     before, after = [await read.fetch(_on_subject[of_user, later], values) for later in (False, True)]
-    return before[0] if before else None, after[0] if after else None
+    return before, after
 
 
 async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:

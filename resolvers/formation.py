@@ -5,7 +5,7 @@ said and not by when they came; a summary replaces the one before it, but never 
 wrote.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from models.database import Transaction
@@ -38,7 +38,7 @@ from resolvers.memory_rows import (
     supersede,
 )
 from resolvers.parts import own_text, said_in
-from resolvers.rules import claims_in
+from resolvers.rules import claims_in, ends
 from resolvers.speakers import Speakers, is_nobodys, speaker_among, speakers_of
 from resolvers.updates import revise
 
@@ -65,7 +65,8 @@ async def form_by_rules(write: Transaction, context: Context, session: Record, r
             speakers = await speakers_of(write, context.scope, session, session["user_key"])
         about = speakers.about(row["name"])
         for claim in claims:
-            values = {"method": "RULE", **claim._asdict(), "about": about, "valid_from": row["created_at"]}
+            values = {"method": "RULE", "kind": claim.kind, "subject": claim.subject, "content": claim.content}
+            values |= {"about": about, "valid_from": row["created_at"]}
             memory = await keep_formed(write, context, session, values, [row["sequence"]])
             if memory is not None:
                 formed[memory["key"]] = memory
@@ -91,17 +92,15 @@ async def keep_formed(
         for sequence in sequences:
             await add_source(write, known, session["key"], sequence)
         return known
-    before = after = None
-    if row["subject"] is not None:
-        before, after = await memories_around(write, context.scope, row)
+    ended, after = await _neighbours(write, context, row)
     if after is not None:
         # It was said before what is known by now: it held until then.
         start = after["valid_from"] or after["created_at"]
         row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
     kept = await insert_row(write, memories, MemoryRow, row)
     await insert_sources(write, kept, message_sources(session, sequences))
-    if before is not None:
-        await _end(write, context, before, kept)
+    for older in ended:
+        await _end(write, context, older, kept)
     return kept
 
 
@@ -139,12 +138,23 @@ async def _place(write: Transaction, context: Context, row: Record) -> None:
                     await add_source(write, known, place["session_key"], place["sequence"])
             await remove_memory(write, row)
             return
-    if row["method"] == "RULE" and row["subject"] is not None:
-        before, after = await memories_around(write, context.scope, row)
-        if after is not None:
-            await _end(write, context, row, after)
-        if before is not None:
-            await _end(write, context, before, row)
+    ended, after = await _neighbours(write, context, row)
+    if after is not None:
+        await _end(write, context, row, after)
+    for older in ended:
+        await _end(write, context, older, row)
+
+
+async def _neighbours(
+    write: Transaction, context: Context, row: Mapping[str, Any]
+) -> tuple[list[Record], Record | None]:
+    """The memories on its subject that one formed by a rule ends, and the one that ends it."""
+    subject, content = row["subject"], row["content"]
+    if row["method"] != "RULE" or subject is None:
+        return [], None
+    before, after = await memories_around(write, context.scope, row)
+    ended = [older for older in before if ends(content, older["content"], subject)]
+    return ended, next((newer for newer in after if ends(newer["content"], content, subject)), None)
 
 
 async def _end(write: Transaction, context: Context, older: Record, newer: Record) -> None:

@@ -1,16 +1,16 @@
-"""Rules that find what users say of themselves, in English: where they live, what they do, what they prefer.
+"""The engine of the rules: finds in a message what its author says of themselves, by the rules of each language.
 
-They are few and shy: of what is conditional, negated, asked, quoted, reported, pasted or made up nothing is taken, and
-better ten statements are missed than one is wrong. What is taken is a clause in the user's own words, from its `I` or
-`my` on; nothing is put into other words.
+Rules are few and shy: nothing is taken of what is conditional, negated, asked, quoted, reported, relayed or made up,
+and better ten statements are missed than one is wrong. What is taken is a clause in the speaker's own words; nothing is
+put into other words.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from resolvers.rule_patterns import MAY_HOLD, RULES
+from resolvers.languages import LANGUAGES, Language, Rule
 
 LONGEST_TEXT = 2000
 """Characters of a message that is looked at, at most: what is longer was pasted."""
@@ -21,114 +21,164 @@ STARTS_OF_SENTENCE = 8
 
 
 class Claim(NamedTuple):
-    """What a user says of themselves. Of one `subject` only the newest claim holds; None goes beside any other."""
+    """What a speaker says of themselves. Of one `subject` only the newest claim holds; None goes beside any other.
+
+    One that `denies` an object ends only a claim of that object.
+    """
 
     kind: str
     subject: str | None
     content: str
+    object: str | None = None
+    denies: bool = False
+
+    def ends(self, older: "Claim | None") -> bool:
+        """Whether it takes the place of an older claim on its subject."""
+        return not self.denies or (older is not None and not older.denies and older.object == self.object)
 
 
 _hidden = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*(?:>|(?:\d+|[a-zA-Z])[.)]\s|[*•-]\s)[^\n]*|^(?: {4}|\t)[^\n]*|"
-    r"\[[^\[\]\n]*\]|\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|"
-    r"«[^»\n]*(?:»|$)|(?<!\w)['‘][^\n]+?['’](?!\w)|https?://\S+",
+    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|<[a-z/!][^<>\n]*>|`[^`\n]*`|"
+    r"^[ \t]*(?:>|\||(?:\d+|[a-zA-Z])[.)]\s|[*•–-]\s)[^\n]*|^(?: {4}|\t)[^\n]*|\[[^\[\]\n]*\]|"
+    r"“[^”]*(?:”|\Z)|„[^“”\"]*(?:[“”\"]|\Z)|«[^»]*(?:»|\Z)|(?<!\w)['‘][^\n]+?['’](?!\w)|https?://\S+",
     re.DOTALL | re.MULTILINE,
 )
-_task = re.compile(
-    r"\b(?:translate|rewrite|rephrase|paraphrase|proofread|grammar|essay|cover\s+letter|poem|lyrics|role-?\s?play|pretend|"
-    r"imagine|act\s+as|persona|fictional|hypothetical(?:ly)?|scenario|(?:write|draft|compose)\s+(?:me\s+)?(?:an?|the|my|some)|"
-    r"summari[sz]e|correct\s+(?:this|the|my)|just\s+kidding|let['’]s\s+play|j/?k|example\s+sentence)\b|"
-    r"^\s*(?:dear|to\s+whom|you(?:\s+are|['’]re)\s+(?:now\s+)?(?:an?|the|my))\b|"
-    r"^\s*(?:sincerely|(?:best|kind|warm)?\s*regards|yours\s+\w+)\b",
+_quoted = re.compile(r"\"[^\"]*\"")
+_quoted_line = re.compile(r"\"[^\"\n]*(?:\"|$)", re.MULTILINE)
+# Where something begins that somebody else wrote: its heading, or who wrote it.
+_relayed = re.compile(
+    r"^[ \t]*(?:[-=*]{2,}[^\n]{0,80}(?:forward|original|message|nachricht|mensaje|transf)|[-=*]{3,}[ \t]*$|"
+    r"begin forwarded message|(?:from|sent|subject|von|gesendet|betreff|de|enviado|asunto|envoy[ée]|objet)[ \t]*:|"
+    r"(?:on|am|el|le)\b[^\n]{4,120}(?:wrote|schrieb|escribi[óo]|a écrit)\b|"
+    r"[^\n]{1,60}\b(?:wrote|writes|says|schrieb|schreibt|escribi[óo]|escribe|a écrit|écrit)[ \t]*[:,]?[ \t]*$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_verses = re.compile(r"\s/\s.*\s/\s|[♪♫]", re.DOTALL)
 _sentence = re.compile(
-    r"[^.!?…\n]+(?:(?:\.(?=\w)|(?:(?<=\bSt)|(?<=\bMt)|(?<=\bFt)|(?<=\bDr)|(?<=\bMr)|(?<=\bMs)|(?<=\bMrs))\.)[^.!?…\n]*)*"
+    r"[^.!?…\n]+(?:(?:\.(?=\w)|(?:(?<=\bSt)|(?<=\bMt)|(?<=\bFt)|(?<=\bDr)|(?<=\bMr)|(?<=\bMs)|(?<=\bMrs))\.|(?<=\d)\."
+    r"(?=\s(?:Jan|Jän|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)))[^.!?…\n]*)*"
     r"[.!?…]*"
 )
 _colon = re.compile(r":(?=\s|$)")
-_start = re.compile(
-    r"(?:^\s*(?:(?:hi|hello|hey|well|oh|yes|yeah|yep|sure|thanks|ok|okay|actually|btw|fyi|also|so|and|but)\b[,!]?\s+){0,3}"
-    r"|[,;(–—]\s*|\s-\s|\b(?:and|but|so|because|also|please)\s+)(?=(?:I\b|Im\b|my\s|call\s+me\s))",
-    re.IGNORECASE,
-)
-_unreal = re.compile(
-    r"\b(?:if|unless|wish|would|could|should|might|suppose|supposing|whether|were|was\s+to|until|till|maybe|perhaps|"
-    r"hopefully|someday|one\s+day|in\s+my\s+(?:dreams?|mind|head|imagination))\b",
-    re.IGNORECASE,
-)
-# What comes after a clause and takes it back, at once or in the end.
-_taken_back = re.compile(
-    r"[\s,(–—-]*(?:if|unless|until|till|or|would|could|might|maybe|perhaps|hopefully|not|except|but\s+not|in\s+theory|"
-    r"(?:\w+\s+){0,2}(?:said|says|claimed|claims|joked|wrote|replied))\b|"
-    r".*\b(?:any\s?more|no\s+longer|used\s+to|lol|kidding|joking|sarcasm|but\s+(?:\w+\s+){0,2}(?:moved|left|quit))\b",
-    re.IGNORECASE,
-)
-# A statement before a request, as in "I live in Rome, can you tell me …?"
-_request = re.compile(
-    r"\s*(?:[,;–—-]|and\b|so\b|but\b).*\b(?:(?:can|could|would|will|do)\s+you|you\s+(?:can|could|know|have))\s+\w+\s+\w",
-    re.IGNORECASE,
-)
-_negative = re.compile(
-    r"\b(?:not|never|no\s+longer|nor|neither|hardly|barely|almost|nearly|used\s+to)\b|n['’]t\b", re.IGNORECASE
-)
-_reported = re.compile(
-    r"\b(?:say|says|said|saying|tell|tells|told|telling|ask|asks|asked|claim\w*|think|thinks|thinking|thought|believe[sd]?|"
-    r"heard|hear|hears|assume[sd]?|guess|guessing|dream|dreams|dreamed|dreamt|dreaming|hope|hoping|want|wants|wanted|"
-    r"he|she|they|when|while|before|after|once|back\s+then|at\s+the\s+time|ago|originally|previously|formerly|why|how|"
-    r"what|where|who|whose|which|that|than|like|as|(?:game|story|book|movie|film|song|novel|dream|version|timeline)|"
-    r"(?:19|20)\d\d)\b",
-    re.IGNORECASE,
-)
 
 
 def claims_in(text: str) -> list[Claim]:
     """What the user who wrote this says of themselves, in the order of the text."""
-    if len(text) > LONGEST_TEXT or MAY_HOLD.search(text) is None:
+    if len(text) > LONGEST_TEXT:
         return []
-    # Sentences are found where quotations are blank; the words are then taken from the text as it is.
-    blank = _hidden.sub(lambda hidden: re.sub(r"[^\n]", "_", hidden[0]), text)
-    if colon := _colon.search(blank):
-        blank = blank[: colon.start()]
-    found = (claim for sentence in _sentence.finditer(blank) for claim in _claims_of(sentence, text))
-    claims = list(dict.fromkeys(islice(found, CLAIMS_OF_MESSAGE)))
-    return [] if claims and _task.search(text) else claims
+    words = _words_of(text)
+    spoken = [language for language in LANGUAGES if language.prefilter.search(text, words)]
+    if not spoken:
+        return []
+    own = _own_words(text)
+    found = [claim for language in spoken for claim in _claims_by(language, own, text)]
+    if not found or _is_worked_on(text):
+        return []
+    claims = dict.fromkeys(claim for _, claim in sorted(found, key=lambda at: at[0]))
+    return list(islice((claim for claim in claims if _holds(claim, claims)), CLAIMS_OF_MESSAGE))
 
 
-def _claims_of(sentence: re.Match[str], text: str) -> Iterator[Claim]:
-    said = sentence[0]
-    if MAY_HOLD.search(said) is None:
-        return
-    starts = list(islice(_start.finditer(said), STARTS_OF_SENTENCE + 1))
+def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
+    """Whether a message says it for good: who says two things of which only one can hold gives a list, and who says
+    what is so now need not say what is so no more."""
+    rivals = [other for other in claims if other.subject == claim.subject and claim.subject is not None]
+    if claim.denies:
+        return all(other.denies for other in rivals)
+    return len({other.object or other.content for other in rivals if not other.denies}) <= 1
+
+
+def ends(newer: str, older: str, subject: str) -> bool:
+    """Whether a memory with this content takes the place of an older one on the same subject."""
+    claim = _claim_on(subject, newer)
+    return claim is None or claim.ends(_claim_on(subject, older))
+
+
+def _claim_on(subject: str, content: str) -> Claim | None:
+    return next((claim for claim in claims_in(content) if claim.subject == subject), None)
+
+
+def _words_of(text: str) -> list[str]:
+    return text.replace("’", " ").replace("'", " ").split()
+
+
+def _own_words(text: str) -> str:
+    """The text with what is quoted, relayed or listed blank, and nothing of it moved."""
+    quotes = _quoted if text.count('"') % 2 == 0 else _quoted_line
+    blank = _hidden.sub(_blank, quotes.sub(_blank, text))
+    for pattern in (_relayed, *(language.around.letter for language in LANGUAGES)):
+        if found := pattern.search(blank):
+            blank = blank[: found.start()]
+    for colon in _colon.finditer(blank):
+        before = blank[max(0, colon.start() - 40) : colon.start()]
+        if not any(language.around.introduction.search(before) for language in LANGUAGES):
+            return blank[: colon.start()]
+    return blank
+
+
+def _blank(hidden: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", "_", hidden[0])
+
+
+def _is_worked_on(text: str) -> bool:
+    """Whether the whole is a text to be worked on, a letter, a part to be played or verses."""
+    return _verses.search(text) is not None or any(
+        language.around.task.search(text) or language.around.parting.search(text) for language in LANGUAGES
+    )
+
+
+def _claims_by(language: Language, own: str, text: str) -> Iterator[tuple[int, Claim]]:
+    """The claims by the rules of a language, with their places. What quotes something is taken from the text itself."""
+    for sentence in _sentence.finditer(own):
+        if language.prefilter.search(sentence[0], _words_of(sentence[0])):
+            yield from _claims_of(language, sentence, text)
+
+
+def _claims_of(language: Language, sentence: re.Match[str], text: str) -> Iterator[tuple[int, Claim]]:
+    said, offset = sentence[0], sentence.start()
+    places = (start.end() for start in language.starts.finditer(said))
+    begun = (place for place in places if language.prefilter.match(said, place))
+    starts = list(islice(begun, STARTS_OF_SENTENCE + 1))
     if len(starts) > STARTS_OF_SENTENCE:
         return
-    before = None
-    past = 0
+    past = since = 0
     for start in starts:
-        begin = start.end()
-        if begin < past:
+        stated = None if start < past else _statement_at(language, text, offset + start, sentence.end())
+        if stated is None:
             continue
-        for kind, subject, pattern in RULES:
-            if found := pattern.match(text, sentence.start() + begin, sentence.end()):
-                clause = found[0].strip(" \t,-–—")
-                past = found.end() - sentence.start()
-                if len(clause) > LONGEST_CLAUSE or not _is_meant(said, past):
-                    break
-                # Found once: what stands before one statement stands before the next ones too.
-                before = before or (min(_first(_unreal, said), _first(_negative, said)), _first(_reported, said))
-                if past < before[0] and begin < before[1]:
-                    yield Claim(kind, subject(found) if callable(subject) else subject, clause)
-                break
+        rule, found = stated
+        past = found.end() - offset
+        clause = found[0].strip(" \t,-–—")
+        if len(clause) <= LONGEST_CLAUSE and _is_meant(language, said, start, found.end("begun") - offset, past, since):
+            since = past
+            yield offset + start, _claim(language, rule, found, clause)
 
 
-def _first(pattern: re.Pattern[str], sentence: str) -> int:
-    """Where the first match ends; behind the sentence if there is none."""
-    found = pattern.search(sentence)
-    return len(sentence) + 1 if found is None else found.end()
+def _statement_at(language: Language, text: str, start: int, end: int) -> tuple[Rule, re.Match[str]] | None:
+    """The first rule that finds a statement there."""
+    for rule in language.rules:
+        if found := rule.statement.match(text, start, end):
+            return rule, found
+    return None
 
 
-def _is_meant(sentence: str, end: int) -> bool:
-    """Whether what comes after a clause of a sentence neither makes a question of it nor takes it back."""
-    if sentence.endswith("?") and _request.match(sentence, end) is None:
+def _claim(language: Language, rule: Rule, found: re.Match[str], clause: str) -> Claim:
+    of = language.plain(found["object"]) if "object" in found.re.groupindex else None
+    return Claim(rule.kind, language.subject_of(rule, found), clause, of, rule.denies)
+
+
+def _is_meant(language: Language, sentence: str, start: int, begun: int, end: int, since: int) -> bool:
+    """Whether nothing before or in a clause of a sentence makes it unreal, negative or somebody else's, and nothing
+    after it a question, or takes it back.
+
+    Up to `begun` it is as its rule has it. Up to `since` there is another statement, and what that denies is its own.
+    """
+    around = language.around
+    if sentence.endswith("?") and around.request.match(sentence, end) is None:
         return False
-    return _taken_back.match(sentence, end) is None
+    return not (
+        around.taken_back.match(sentence, end)
+        or around.reported.search(sentence, 0, start)
+        or around.negative.search(sentence, since, start)
+        or around.negative.search(sentence, begun, end)
+        or around.unreal.search(sentence, 0, end)
+    )

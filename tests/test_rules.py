@@ -5,7 +5,8 @@ from time import process_time
 import pytest
 
 from resolvers.extracts import sentences_of
-from resolvers.rules import CLAIMS_OF_MESSAGE, LONGEST_TEXT, STARTS_OF_SENTENCE, claims_in
+from resolvers.languages import LANGUAGES, Language, Rule
+from resolvers.rules import CLAIMS_OF_MESSAGE, LONGEST_TEXT, STARTS_OF_SENTENCE, claims_in, ends
 
 STATED = {
     "My name is Ada.": ("name", "My name is Ada"),
@@ -20,17 +21,20 @@ STATED = {
     "Well, I've just moved to Lisbon :)": ("home", "I've just moved to Lisbon"),
     "I'm originally from Brazil.": ("origin", "I'm originally from Brazil"),
     "I was born in Lagos, Nigeria.": ("place of birth", "I was born in Lagos, Nigeria"),
-    "I grew up in Ohio.": (None, "I grew up in Ohio"),
+    "I grew up in Ohio.": ("grew up", "I grew up in Ohio"),
     "I work as an account manager at Siemens.": ("job", "I work as an account manager at Siemens"),
     "I'm a senior data scientist.": ("job", "I'm a senior data scientist"),
     "I am a freelance photographer based in Oslo.": ("job", "I am a freelance photographer based in Oslo"),
-    "I work at Google as a designer.": ("employer", "I work at Google"),
+    "I work at Google as a designer.": ("employer", "I work at Google as a designer"),
     "I just started a new job at Spotify.": ("employer", "I just started a new job at Spotify"),
     "I study physics at MIT.": ("studies", "I study physics at MIT"),
     "I've been vegetarian since 2010.": ("diet", "I've been vegetarian since 2010"),
     "I'm lactose intolerant.": (None, "I'm lactose intolerant"),
     "I have a peanut allergy.": (None, "I have a peanut allergy"),
-    "I'm allergic to peanuts, shellfish and pollen, so no.": (None, "I'm allergic to peanuts, shellfish and pollen"),
+    "I'm allergic to peanuts, shellfish and pollen, so no.": (
+        "allergy: peanut shellfish and pollen",
+        "I'm allergic to peanuts, shellfish and pollen",
+    ),
     "I prefer tea to coffee in the morning.": (None, "I prefer tea to coffee in the morning"),
     'My all-time favourite book is "Dune".': ("favourite book", 'My all-time favourite book is "Dune"'),
     "My favorite movie is The Matrix.": ("favourite movie", "My favorite movie is The Matrix"),
@@ -41,7 +45,7 @@ STATED = {
     "My two cats are named Salt and Pepper.": (None, "My two cats are named Salt and Pepper"),
     "I have three kids.": ("number of kids", "I have three kids"),
     "I speak French and German.": (None, "I speak French and German"),
-    "I like hiking and swimming.": (None, "I like hiking and swimming"),
+    "I like hiking and swimming.": ("taste: hike and swim", "I like hiking and swimming"),
     "I live in Boston and was wondering if you could recommend a bar?": ("home", "I live in Boston"),
     "I'm a 32-year-old software engineer from Seattle": ("job", "I'm a 32-year-old software engineer from Seattle"),
     "I'm a nurse, can you tell me about night shifts?": ("job", "I'm a nurse"),
@@ -76,7 +80,6 @@ NOTHING = [
     "My friend says I live in Rome.",
     'She said, "I live in Rome."',
     "I don't live in Rome.",
-    "I no longer live in Rome.",
     "I never work at Google.",
     "Do I live in Rome?",
     "I live in Rome, don't I?",
@@ -220,18 +223,39 @@ NOTHING = [
 ]
 
 
+RULES = [(language, rule) for language in LANGUAGES for rule in language.rules]
+
+
+def name_of(part: object) -> str:
+    return part if isinstance(part, str) else str(getattr(part, "name", part))
+
+
 @pytest.mark.parametrize("text", STATED)
 def test_what_users_say_of_themselves_is_found_in_their_words(text: str) -> None:
-    ((_, subject, content),) = claims_in(text)
-    assert (subject, content) == STATED[text]
-    assert content in text
+    (claim,) = claims_in(text)
+    assert (claim.subject, claim.content) == STATED[text]
+    assert claim.content in text
+
+
+@pytest.mark.parametrize(("language", "rule"), RULES, ids=name_of)
+def test_each_rule_finds_its_examples_and_no_rule_those_that_it_passes_over(language: Language, rule: Rule) -> None:
+    assert rule.matches
+    assert rule.passes
+    for text in rule.matches:
+        assert language.prefilter.search(text, text.replace("'", " ").replace("’", " ").split())
+        found = [claim for claim in claims_in(text) if rule.statement.match(claim.content)]
+        assert [(claim.kind, claim.denies, claim.content in text) for claim in found] == [
+            (rule.kind, rule.denies, True)
+        ]
+    for text in rule.passes:
+        assert claims_in(text) == [], text
 
 
 def test_several_statements_of_a_message_are_found_in_their_order() -> None:
     said = (
         "Hi! My name is Ada and I live in Turin with my two cats, but I work at Fiat. My dog's name is Rex; I'm vegan."
     )
-    assert [content for _, _, content in claims_in(said)] == [
+    assert [claim.content for claim in claims_in(said)] == [
         "My name is Ada",
         "I live in Turin with my two cats",
         "I work at Fiat",
@@ -261,12 +285,136 @@ def test_what_was_pasted_is_not_the_users_own(pasted: str) -> None:
     assert claims_in(pasted) == []
 
 
+LETTER = "Hello, my name is Greta and I live in Kiel."
+RELAYED = [
+    f"Please reply to this mail.\n\n{LETTER}",
+    f"{LETTER}\n\nPlease reply to this mail.",
+    f"Can you answer this customer?\n{LETTER}",
+    f"What should I reply?\n\n{LETTER} Thanks!",
+    f"Summarize the following.\n\n{LETTER}",
+    f"Summarise this.\n\n{LETTER}",
+    f"Translate into German.\n\n{LETTER}",
+    f"Proofread, please.\n\n{LETTER}",
+    f"Make it sound more professional. {LETTER}",
+    f"I got this message yesterday.\n\n{LETTER}",
+    f"This is the email I got.\n\n{LETTER}",
+    f"Any thoughts?\n\n{LETTER}",
+    "What do you make of it?\n\nDear team,\nI'm Greta. I live in Kiel. I'm vegan.",
+    "Is that polite?\n\nI live in Kiel.\n\nKind regards\nGreta",
+    "I live in Kiel and I'm vegan.\n\nBest,\nGreta",
+    "On Mon, 3 May 2024 at 10:12, Greta Berg <greta@example.com> wrote:\n> I live in Kiel.\nI'm vegan.",
+    "On Mon, Greta Berg\nwrote:\nI live in Kiel.",
+    "Greta wrote:\nI live in Kiel.",
+    "Greta wrote\n\nI live in Kiel. I'm vegan.",
+    "Greta: I live in Kiel.\nBob: I'm vegan.",
+    "---------- Forwarded message ----------\nI live in Kiel.",
+    "-----Original Message-----\nI live in Kiel.",
+    "Begin forwarded message\n\nI live in Kiel.",
+    "From: greta@example.com\nSubject: Hi\n\nI live in Kiel.",
+    "See below\n---\nI live in Kiel.\nI'm vegan.",
+    "> I live in Kiel.\n> I'm vegan.",
+    "Some sentences to learn.\n\n1. I live in Kiel.\n2. I'm vegan.",
+    "Example sentences.\nI live in Kiel.\nI live in Rome.",
+    "Here are some examples. I live in Kiel. I'm vegan.",
+    "I live in Kiel.\nI live in Rome.\nI live in Paris.",
+    "Which sentence is correct?\nI live in Kiel.",
+    "```\nI live in Kiel.\n```",
+    "~~~\nI live in Kiel.\n~~~",
+    "print('x')\n    I live in Kiel.\n",
+    'She said "Hi.\nI live in Kiel.\nI\'m vegan." and left.',
+    "She wrote “Hi.\nI live in Kiel.\nI'm vegan.” and left.",
+    "Pretend you are my pen friend. I live in Kiel.",
+    "You are a pirate. I live in Kiel.",
+    "Let's role-play. I'm a nurse.",
+    "Imagine I moved house. I live in Kiel.",
+    "Chapter 1\n\nI was born in Kiel. I'm a nurse.",
+    "Once upon a time there was a girl. I live in Kiel, she sang.",
+    "I live in Kiel / I love the rain and the sea / I'm vegan",
+    "♪ I live in Kiel ♪",
+    "Write a poem. I live in Kiel.",
+    "My sister says I live in Kiel.",
+    "My sister told me that I live in Kiel.",
+    "<greta> I live in Kiel.",
+    "Übersetze das bitte.\n\nIch heiße Greta und ich wohne in Kiel.",
+    "Bitte antworte auf diese Mail.\n\nHallo, ich heiße Greta und wohne in Kiel.",
+    "Was soll ich antworten?\n\nIch wohne in Kiel.",
+    "Ich wohne in Kiel.\n\nMit freundlichen Grüßen\nGreta",
+    "Am 3. Mai 2024 schrieb Greta:\nIch wohne in Kiel.",
+    "Traduce esto al inglés. Vivo en Madrid.",
+    "Responde a este correo.\n\nHola, me llamo Lucía.",
+    "Traduis ce texte.\n\nJ'habite à Lyon.",
+    "Réponds à ce mail.\n\nBonjour, je m'appelle Ada.",
+]
+
+
+@pytest.mark.parametrize("text", RELAYED)
+def test_relayed_text_is_nobodys_statement(text: str) -> None:
+    assert claims_in(text) == []
+
+
+OWN = {
+    "I'm vegan. Can you answer a question?": ["I'm vegan"],
+    "A bit about me: I live in Kiel. I'm vegan.": ["I live in Kiel", "I'm vegan"],
+    "I live in Kiel. For example, the harbour is near.": ["I live in Kiel"],
+    "I'm allergic to nuts.\n\nWhat can I cook?": ["I'm allergic to nuts"],
+    "I went strict vegan.": ["I went strict vegan"],
+    "I moved to Turin. I live in Turin now.": ["I moved to Turin", "I live in Turin"],
+    "I don't live in Rome any more, I moved to Milan.": ["I moved to Milan"],
+    "Thanks!\n\nI live in Kiel.": ["I live in Kiel"],
+}
+
+
+@pytest.mark.parametrize("text", OWN)
+def test_what_stands_beside_a_statement_does_not_hide_it(text: str) -> None:
+    assert [claim.content for claim in claims_in(text)] == OWN[text]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["我叫小明。我住在北京。", "Ich heiße Ada und wohne in Turin.", "Me llamo Ada y vivo en Turín.", "🙂", "", "\n"],
+    ["我叫小明。我住在北京。", "Меня зовут Ада, я живу в Турине.", "Mi chiamo Ada e vivo a Torino.", "🙂", "", "\n"],
 )
-def test_rules_know_english_only(text: str) -> None:
+def test_other_languages_have_no_rules(text: str) -> None:
     assert claims_in(text) == []
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("I love mushrooms.", "I hate mushrooms."),
+        ("I love wild mushrooms.", "I can't stand wild mushrooms, sorry."),
+        ("I like hiking.", "I don't like hiking any more."),
+        ("I'm vegetarian.", "I'm not vegetarian any more."),
+        ("I'm allergic to the cats.", "I'm not allergic to cats any more."),
+        ("I live in Rome.", "I no longer live in Rome."),
+        ("I work at Google.", "I quit my job at Google."),
+        ("I'm married.", "I'm not married any more."),
+        ("I'm not vegetarian any more.", "I'm vegetarian again."),
+        ("Ich liebe Pilze.", "Ich hasse Pilze."),
+        ("Ich bin Vegetarier.", "Ich bin kein Vegetarier mehr."),
+        ("Me encanta el jazz.", "Odio el jazz."),
+        ("J'adore les champignons.", "Je n'aime pas les champignons."),
+    ],
+)
+def test_a_contradiction_ends_what_was_said_of_the_same_thing(older: str, newer: str) -> None:
+    (before,), (after,) = claims_in(older), claims_in(newer)
+    assert before.subject is not None
+    assert before.subject == after.subject
+    assert ends(newer, older, before.subject)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("I love mushrooms.", "I hate olives."),
+        ("I'm vegan.", "I'm not vegetarian any more."),
+        ("I live in Rome.", "I don't live in Milan any more."),
+        ("I work at Google.", "I no longer work at Fiat."),
+    ],
+)
+def test_what_denies_another_thing_ends_nothing(older: str, newer: str) -> None:
+    (before,), (after,) = claims_in(older), claims_in(newer)
+    assert before.subject is not None
+    assert before.subject != after.subject or not ends(newer, older, before.subject)
 
 
 def test_a_sentence_that_says_more_than_anybody_would_says_nothing() -> None:
@@ -307,4 +455,14 @@ def test_a_hostile_text_takes_little_time(piece: str) -> None:
     for _ in range(100):
         claims_in(text)
         sentences_of(1, text + text)
-    assert process_time() - started < 1
+    assert process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "piece", ["I live in A ", "my a ", "I'm a b ", '"', "> ", "I wrote ", "a: ", "\nhi ", " / ", "I "]
+)
+def test_a_text_of_a_mebibyte_takes_little_time(piece: str) -> None:
+    text = piece * (1024 * 1024 // len(piece))
+    started = process_time()
+    assert claims_in(text) == []
+    assert process_time() - started < 0.1

@@ -1,0 +1,7 @@
+"""What users say of themselves, by language: a file each, with rules and the words that stand around statements."""
+
+from resolvers.languages.rule import Language, Rule, load
+
+__all__ = ["LANGUAGES", "Language", "Rule"]
+
+LANGUAGES: tuple[Language, ...] = tuple(load(name) for name in ("english", "german", "spanish", "french"))
