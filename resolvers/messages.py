@@ -174,8 +174,11 @@ async def _work_out(context: Context, batch: Sequence[Values]) -> None:
 
 def _sent(message: Values) -> Sent:
     """What a new message holds."""
-    parts, calls = (json_text(message[name]) if name in message else None for name in ("parts", "tool_calls"))
-    return Sent(message.get("content", ""), parts, calls)
+    return Sent(
+        message.get("content", ""),
+        json_text(message["parts"]) if "parts" in message else None,
+        json_text(message["tool_calls"]) if "tool_calls" in message else None,
+    )
 
 
 def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:

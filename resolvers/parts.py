@@ -30,13 +30,16 @@ def said_in(row: Record) -> str:
 
 def own_text(context: Context, row: Record) -> str:
     """What a user says in its own words, and nothing that an application or a tool put beside it; "" of others."""
-    return own_words(context, Sent(row["content"], row["parts"])) if row["role"] == "USER" else ""
+    if row["role"] != "USER":
+        return ""
+    return row["content"] if row["parts"] is None else own_words(context, Sent(row["content"], row["parts"]))
 
 
 def own_words(context: Context, sent: Sent) -> str:
     """The content and the plain texts of the parts of a user's message."""
-    own = [] if sent.parts is None else beside(sent.content, context.of(read_parts, sent.parts).own)
-    return _joined(sent.content, *own)
+    if sent.parts is None:
+        return sent.content
+    return _joined(sent.content, *beside(sent.content, context.of(read_parts, sent.parts).own))
 
 
 def searched_text(row: Record) -> str:
@@ -69,6 +72,8 @@ def kept_texts(context: Context, sent: Sent) -> dict[str, str | None]:
 
 def tokens_of(context: Context, sent: Sent) -> int:
     """What a message takes in a prompt."""
+    if sent.parts is None and sent.calls is None:
+        return context.of(context.count_tokens, sent.content)
     media = 0 if sent.parts is None else context.of(read_parts, sent.parts).media
     return media + sum(context.of(context.count_tokens, text) for text in counted(context, sent))
 
