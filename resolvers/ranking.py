@@ -25,7 +25,8 @@ NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 """What a word counts that was said so many turns before or after."""
 
 ASIDE, MOST_ASIDE = 0.25, 0.5
-"""What a word counts that nobody said (of a tool call, say, or of what a tool answered), and often repeated at most."""
+"""What a word counts that nobody said (of a tool call, say, or of what a tool answered), and often repeated at most;
+which is also what a turn counts that says nothing else."""
 
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
@@ -250,7 +251,10 @@ def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int
             scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal)
         for place in {turns[index].place for index in counts}:
             places[place] = places.get(place, 0.0) + weight
-    return {index: score + SESSION * places[turns[index].place] for index, score in scores.items()}
+    return {
+        index: (score + SESSION * places[turns[index].place]) * (MOST_ASIDE if turns[index].is_aside else 1)
+        for index, score in scores.items()
+    }
 
 
 def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, float]], float]:

@@ -25,6 +25,7 @@ import httpx
 import pytest
 from graphql import GraphQLObjectType, build_schema
 
+from models.parts import LOW_DETAIL, MEDIA_TOKENS
 from recallql.archive import BATCH
 from recallql.cli import SKIPPED_LINES, app
 from recallql.http.statuses import PARTIAL_SUCCESS, STATUSES
@@ -325,6 +326,13 @@ def test_every_status_of_the_code_stands_in_its_page() -> None:
     told = {(code, int(status)) for status, _, codes in rows for code in names_in(codes)}
     assert set(STATUSES.items()) <= told
     assert {str(PARTIAL_SUCCESS), "406", "414"} <= {status for status, _, _ in rows}
+
+
+def test_every_number_of_tokens_of_media_stands_in_its_page() -> None:
+    rows = rows_of(REPOSITORY / "docs" / "messages.md", "In `parts`", "Tokens")
+    assert sorted(number for _, told in rows for number in numbers_in(told)) == sorted(
+        [*MEDIA_TOKENS.values(), LOW_DETAIL]
+    )
 
 
 def test_an_answer_that_is_not_as_shown_is_found() -> None:

@@ -206,6 +206,21 @@ def test_what_people_say_is_found_before_what_tools_are_given_and_answer(
     assert max(found[place] for place in places[: len(asides)]) < min(found[place] for place in spoken)
 
 
+def test_a_question_is_found_before_the_calls_that_it_led_to(server: Server) -> None:
+    turns: list[dict[str, Any]] = [
+        {"content": "Could you please look up for me how warm it is going to be in Porto on the coming weekend?"},
+        {
+            "role": "ASSISTANT",
+            "parts": [{"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Porto"}}],
+        },
+        {"role": "TOOL", "toolCallId": "1", "content": '{"city": "Porto", "degrees": 22}'},
+        {"role": "ASSISTANT", "content": "Porto will be mild."},
+    ]
+    add(server, *turns)
+    ranked = sorted(scores(server, "Porto").items(), key=lambda found: -found[1])
+    assert {sequence for sequence, _ in ranked[:2]} == {1, 4}
+
+
 def test_a_highlight_shows_the_part_of_the_text_that_answers(server: Server) -> None:
     filler = "nothing of interest " * 100
     add(
