@@ -6,8 +6,11 @@ file's: memory stays bounded, and a second run continues where an interrupted on
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+from models.errors import DatabaseProblem
 
 _TABLE = """CREATE TABLE lines (project TEXT, rank INTEGER, session TEXT, step INTEGER, sequence INTEGER, moment TEXT,
     own TEXT, number INTEGER, start INTEGER, size INTEGER)"""
@@ -36,6 +39,15 @@ class Place(NamedTuple):
     own: str | None = None
 
 
+@contextmanager
+def _explained() -> Generator[None]:
+    """Says in words why the temporary database can't be written."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DatabaseProblem(f"Where the lines stand can't be noted in a temporary file: {error}.") from error
+
+
 class Staging:
     """The places of a file's lines."""
 
@@ -49,11 +61,14 @@ class Staging:
 
     def add(self, lines: Iterable[tuple[Place, int, int, int]]) -> None:
         """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
-        self._sqlite.executemany(_ADD, ((*place, *where) for place, *where in lines))
+        with _explained():
+            self._sqlite.executemany(_ADD, ((*place, *where) for place, *where in lines))
 
     def in_order(self) -> Iterator[tuple[int, int, int]]:
         """The number, start and size of each line."""
-        yield from self._sqlite.execute(_IN_ORDER)
+        with _explained():
+            sorted_lines = self._sqlite.execute(_IN_ORDER)
+        yield from sorted_lines
 
     def line_like(self, place: Place, number: int) -> int | None:
         """The number of the first other line with the same place in its session, or the same own key."""

@@ -25,6 +25,7 @@ from resolvers.archive import Line, line_of
 from resolvers.context import Context
 from resolvers.entries import BadLine, is_by_position
 from resolvers.imports import Importer, Tally
+from resolvers.inputs import key_rule
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock
 
@@ -62,7 +63,10 @@ class _Skipped:
     def note(self, problem: BadLine, raw: bytes) -> None:
         self.count += 1
         _say(f"line {problem.number}: {problem}")
-        self._file.write(raw.rstrip(b"\r\n") + b"\n")
+        try:
+            self._file.write(raw.rstrip(b"\r\n") + b"\n")
+        except OSError as error:
+            raise ArchiveProblem(f"The bad lines can't be written: {error.strerror}.") from error
 
 
 class _File:
@@ -145,6 +149,8 @@ def import_file(
     migrate(path)
 
     skipped = None if bad_lines is None else _Skipped(bad_lines)
+    if project is not None and (found := key_rule(project)):
+        raise ArchiveProblem(f"There can be no project {project!r}. {found[1]}")
 
     async def run(staging: Staging, file: BinaryIO) -> Tally:
         database = await Database.open(path)
@@ -192,7 +198,10 @@ def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
         yield file
         return
     with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy)
+        try:
+            shutil.copyfileobj(file, copy)
+        except OSError as error:
+            raise ArchiveProblem(f"The pipe can't be copied to {tempfile.gettempdir()}: {error.strerror}.") from error
         copy.seek(0)
         yield copy
 
@@ -270,7 +279,8 @@ def open_skipped(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
     if path.exists() and (not path.is_file() or (source.exists() and path.samefile(source))):
         raise ArchiveProblem(f"{path} can't take the bad lines; name another file.")
     try:
-        with path.open("wb") as opened:
-            yield opened
+        opened = path.open("wb")
     except OSError as error:
         raise ArchiveProblem(f"{path} can't be written: {error.strerror}.") from error
+    with opened:
+        yield opened

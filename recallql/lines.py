@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
@@ -19,9 +21,12 @@ from graphql import (
     GraphQLInt,
     GraphQLList,
     GraphQLNonNull,
+    GraphQLScalarType,
     GraphQLString,
+    Undefined,
     coerce_input_value,
-    get_named_type,
+    get_nullable_type,
+    is_required_input_field,
     validate_input_value,
 )
 from pydantic.alias_generators import to_snake
@@ -33,6 +38,7 @@ from recallql.http.requests import BadRequest, read_json
 from resolvers.archive import JSON_COLUMNS, KINDS, Line
 from resolvers.entries import BadLine
 from resolvers.inputs import camel
+from resolvers.times import parse_time
 from schema.root import schema
 
 LARGEST_LINE = 128 * 1024 * 1024
@@ -116,20 +122,66 @@ def read_time(value: Any) -> Any:
     return f"{moment.replace(tzinfo=None).isoformat()}Z"
 
 
-def _upper(type: GraphQLEnumType) -> Callable[[Any], Any]:
-    return lambda value: value.upper() if isinstance(value, str) and value.upper() in type.values else value
+class _Unusual(ValueError):
+    """A value that the contract's types have to look at."""
+
+
+def _read_text(value: Any) -> Any:
+    if type(value) is not str:
+        raise _Unusual
+    return value
+
+
+def _read_integer(value: Any) -> Any:
+    if type(value) is not int or not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
+        raise _Unusual
+    return value
+
+
+def _reads(type: Any) -> Callable[[Any], Any]:
+    """Reads a value of a field of a line; raises `ValueError` for one that is wrong, or unusual."""
+    named = get_nullable_type(type)
+    if isinstance(named, GraphQLEnumType):
+        names = named.values
+
+        def read_name(value: Any) -> Any:
+            if (name := _read_text(value).upper()) not in names:
+                raise _Unusual
+            return name
+
+        return read_name
+    scalars: dict[str, Callable[[Any], Any]] = {
+        "String": _read_text,
+        "Int": _read_integer,
+        "JSON": lambda value: value,
+        "DateTime": lambda value: parse_time(read_time(value)),
+    }
+    if isinstance(named, GraphQLScalarType) and named.name in scalars:
+        return scalars[named.name]
+
+    def read_any(value: Any) -> Any:
+        if (coerced := coerce_input_value(value, type)) is Undefined:
+            raise _Unusual
+        return plain(coerced)
+
+    return read_any
 
 
 class LineReader:
-    """Reads lines of a file into objects; `BadLine` says what is wrong with one."""
+    """Reads lines of a file into objects; `BadLine` says what is wrong with one.
+
+    Most lines are read by a function for each field, and only others by the contract's types, which take longer.
+    """
 
     def __init__(self) -> None:
         self._types = line_types()
-        self._lenient: dict[str, dict[str, Callable[[Any], Any]]] = {}
+        self._fields: dict[str, dict[str, tuple[str, Callable[[Any], Any]]]] = {}
+        self._required: dict[str, set[str]] = {}
         for kind, type in self._types.items():
-            named = {name: get_named_type(field.type) for name, field in type.fields.items()}
-            self._lenient[kind] = {name: _upper(of) for name, of in named.items() if isinstance(of, GraphQLEnumType)}
-            self._lenient[kind] |= {name: read_time for name, of in named.items() if of.name == "DateTime"}
+            self._fields[kind] = {
+                name: (field.out_name or name, _reads(field.type)) for name, field in type.fields.items()
+            }
+            self._required[kind] = {name for name, field in type.fields.items() if is_required_input_field(field)}
 
     def read(self, number: int, raw: bytes) -> Line:
         try:
@@ -139,21 +191,39 @@ class LineReader:
         if not isinstance(value, dict):
             raise BadLine(number, 'A line is a JSON object, as in {"type": "user", "userId": "ada"}.')
         kind = value.pop("type", None)
-        kind_type = self._types.get(kind) if isinstance(kind, str) else None
-        if kind_type is None:
+        if not isinstance(kind, str) or kind not in self._types:
             raise BadLine(number, f"`type` is {as_json(kind)}; it must be one of {', '.join(self._types)}.")
-        for name, read in self._lenient[kind].items():
-            if name in value:
-                value[name] = read(value[name])
+        fields = self._fields[kind]
+        line: Line = {"type": kind}
+        try:
+            for name, item in value.items():
+                if item is not None:
+                    out_name, read = fields[name]
+                    line[out_name] = read(item)
+        except (ValueError, KeyError):
+            return self._read_by_type(number, kind, value)
+        if not self._required[kind] <= {name for name, item in value.items() if item is not None}:
+            return self._read_by_type(number, kind, value)
+        return line
+
+    def _read_by_type(self, number: int, kind: str, value: dict[str, Any]) -> Line:
+        """Reads an unusual line, or says what is wrong with it."""
+        for name, field in self._types[kind].fields.items():
+            named = get_nullable_type(field.type)
+            item = value.get(name)
+            if isinstance(named, GraphQLEnumType) and isinstance(item, str) and item.upper() in named.values:
+                value[name] = item.upper()
+            elif isinstance(named, GraphQLScalarType) and named.name == "DateTime":
+                value[name] = read_time(item)
         problems: list[str] = []
 
         def note(error: GraphQLError, path: list[str | int]) -> None:
             problems.append(_placed(of_value(error.message, value_at(value, path)), path))
 
-        validate_input_value(value, kind_type, note)
+        validate_input_value(value, self._types[kind], note)
         if problems:
             raise BadLine(number, "; ".join(problems[:3]))
-        coerced = coerce_input_value(value, kind_type)
+        coerced = coerce_input_value(value, self._types[kind])
         return {"type": kind, **{name: plain(item) for name, item in coerced.items() if item is not None}}
 
 

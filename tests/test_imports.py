@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import recallql.archive
+from recallql.lines import LineReader
 from recallql.settings import Settings
 from tests.conftest import Server
 from tests.test_archive import (  # noqa: F401
@@ -141,6 +142,19 @@ def test_lines_without_a_time_are_matched_by_position_which_is_said_once(
     assert 'line 1: messageId: Another message has this position (1) in the session: message 1 of session "s"' in words
 
 
+def test_a_message_without_a_time_follows_those_before_it(path: Path, tmp_path: Path, command: Command) -> None:
+    lines = [message("c", createdAt=at(3)), message("d"), message("a", createdAt=at(1)), message("e")]
+    took(command, path, tmp_path / "1", [message("0"), *lines, message("b", createdAt=at(2))])
+    with serving(path) as api:
+        assert kept(api, "s") == ["0", "a", "b", "c", "d", "e"]
+
+
+def test_a_project_needs_a_name(path: Path, tmp_path: Path, command: Command) -> None:
+    for name in ("", "x" * 513):
+        words = said(command("import", write(tmp_path / "1", [message("x")]), "--project", name, *url_of(path)))
+        assert "project" in words
+
+
 COLLISIONS: list[tuple[list[Line], str]] = [
     ([message("b", messageId="m")], 'line 1: messageId: .*message 1 of session "s", USER "a"'),
     ([message("b", sequence=1)], 'line 1: sequence: .*message 1 of session "s", USER "a"'),
@@ -198,7 +212,11 @@ def conversation() -> list[Line]:
     lines += [message(f"{i}", "s0", messageId=f"m{i}", createdAt=at(20 + i)) for i in range(2)]
     lines += [message(f"{i}", "s2", sequence=i, createdAt=at(20 - i)) for i in (1, 2)]
     lines += [{"type": "session", "sessionId": "s2", "createdAt": at(1), "lastActivityAt": at(5), "endedAt": at(6)}]
+    lines += [message("Be brief.", "s1", role="developer", createdAt="2024-03-01T17:30:40+05:30")]
+    lines += [message("", "s1", parts=[{"type": "text", "text": "I like tea."}], createdAt="2024-03-01T07:00:41-05:00")]
+    lines += [message("I live in Oslo.", "s1", name="Carol", createdAt=at(42))]
     fact = {"type": "memory", "kind": "FACT", "createdAt": at(30)}
+    lines += [{**fact, "userId": "b", "memoryId": "z", "content": "sings", "about": "Carol", "rating": 0.5}]
     lines += [{**fact, "userId": "a", "memoryId": "y", "content": "f", "sources": [{"sessionId": "s0", "sequence": 1}]}]
     lines += [{**fact, "sessionId": "s1", "content": "g", "sources": [{"sessionId": "s1", "sequence": 2}]}]
     return lines
@@ -258,6 +276,8 @@ def test_the_order_of_lines_and_an_interruption_make_no_difference(
     order: list[int], cut: int | None, clean: list[str], migrated_file: Path, tmp_path: Path
 ) -> None:
     assert len(clean) >= NUMBER
+    for kept_as_sent in ("2024-03-01T17:30:40+05:30", '"DEVELOPER"', '"about": "Carol"', '"parts": ['):
+        assert any(kept_as_sent in line for line in clean)
     assert imported(migrated_file, tmp_path, [LINES[n] for n in order], cut=cut) == clean
 
 
@@ -506,3 +526,17 @@ def test_a_user_of_several_projects_is_exported_from_the_named_one(
     assert "'nobody'" in said(command("export", "--user", "nobody", *url_of(path)))
     found = exported(command, path, "--user", "a", "--project", "acme")
     assert {line["project"] for line in found} == {"acme"}
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"sequence": 2.0}, {"sequence": 2}),
+        ({"sequence": None, "name": None}, {}),
+        ({"formMemories": False}, {"form_memories": False}),
+        ({"metadata": {"a": [1, None]}, "parts": "x"}, {"metadata": {"a": [1, None]}, "parts": "x"}),
+    ],
+)
+def test_an_unusual_value_is_read_as_the_contract_says(given: Line, read: Line) -> None:
+    line = LineReader().read(1, json.dumps(message("x", **given)).encode())
+    assert line == {"type": "message", "session_id": "s", "role": "USER", "content": "x", **read}
