@@ -498,7 +498,7 @@ def test_sessions_are_filtered_by_time(sessions: Server) -> None:
 
 
 def test_messages_are_filtered_by_role(server: Server) -> None:
-    roles = ["SYSTEM", "USER", "ASSISTANT", "TOOL", "FUNCTION"]
+    roles = ["SYSTEM", "DEVELOPER", "USER", "ASSISTANT", "TOOL", "FUNCTION"]
     messages = [{"role": role, "content": role} for role in roles]
     server.accepted(ADD, sessionId="chat", messages=messages, formMemories=False)
     for role in roles:

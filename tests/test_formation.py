@@ -95,7 +95,7 @@ def test_a_statement_becomes_a_memory_with_its_source(ada: Server) -> None:
     assert known(ada) == [memory]
 
 
-@pytest.mark.parametrize("role", ["ASSISTANT", "SYSTEM", "TOOL"])
+@pytest.mark.parametrize("role", ["ASSISTANT", "SYSTEM", "DEVELOPER", "TOOL"])
 def test_only_users_speak_of_themselves(ada: Server, role: str) -> None:
     assert formed(add(ada, "I live in Turin.", role=role, userId="ada")) == []
 

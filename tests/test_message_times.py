@@ -1,5 +1,7 @@
 """Times of messages: the offset that they were sent with, and lists in their order."""
 
+# ruff: noqa: F811 - fixtures of another file
+
 import itertools
 import json
 import random
@@ -48,7 +50,7 @@ def test_a_time_keeps_the_offset_that_it_was_sent_with(server: Server) -> None:
     assert answer == [{"createdAt": "2025-01-31T11:00:00Z", "utcOffset": 60}]
 
 
-def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, command: Command) -> None:  # noqa: F811
+def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, command: Command) -> None:
     server.accepted(ADD, sessionId="s", messages=said(list(TIMES)))
     lines = tmp_path / "lines.ndjson"
     lines.write_text(command("export", *url_of(server.path)).out)
@@ -63,6 +65,29 @@ def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, comma
     copy = tmp_path / "copy.db"
     assert command("import", lines, *url_of(copy)).status == 0
     assert command("export", *url_of(copy)).out == lines.read_text()
+
+
+def test_times_of_other_systems_are_imported_with_their_offsets(
+    server: Server, command: Command, tmp_path: Path
+) -> None:
+    times = ["2025-01-31 12:00:00+01", "2025-01-31 12:00:00.5-0330", "2025-01-31 12:00:00 UTC", 1738324800]
+    lines = [
+        {"type": "message", "sessionId": "s", "role": "developer", "content": str(time), "createdAt": time}
+        for time in times
+    ]
+    file = tmp_path / "lines.ndjson"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert command("import", file, *url_of(server.path)).status == 0
+    nodes = server.graphql('{ session(sessionId: "s") { messages { nodes { content role createdAt utcOffset } } } }')
+    assert sorted(nodes["session"]["messages"]["nodes"], key=lambda node: node["content"]) == [
+        {"content": str(sent), "role": "DEVELOPER", "createdAt": kept, "utcOffset": offset}
+        for sent, kept, offset in (
+            (1738324800, "2025-01-31T12:00:00Z", None),
+            ("2025-01-31 12:00:00 UTC", "2025-01-31T12:00:00Z", None),
+            ("2025-01-31 12:00:00+01", "2025-01-31T11:00:00Z", 60),
+            ("2025-01-31 12:00:00.5-0330", "2025-01-31T15:30:00.500000Z", -210),
+        )
+    ]
 
 
 def listed(server: Server, **arguments: Any) -> dict[str, Any]:

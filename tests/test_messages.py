@@ -118,7 +118,7 @@ def test_a_message_that_is_given_nothing_else_has_its_defaults(server):
 
 
 def test_every_role_is_kept(server):
-    roles = ["SYSTEM", "USER", "ASSISTANT", "TOOL", "FUNCTION"]
+    roles = ["SYSTEM", "DEVELOPER", "USER", "ASSISTANT", "TOOL", "FUNCTION"]
     added = add(server, "s", *[turn(role, role=role) for role in roles])["messages"]
     assert [message["role"] for message in added] == roles
     assert [message["role"] for message in stored(server, "s")] == roles

@@ -338,6 +338,7 @@ def test_messages_for_a_session_that_is_not_the_users_own_find_none(filled: Serv
     [
         ("addMessages", {"messages": [{"role": "ASSISTANT", "content": "x"}]}, ["messages", "0", "role"]),
         ("addMessages", {"messages": [{"role": "SYSTEM", "content": "x"}]}, ["messages", "0", "role"]),
+        ("addMessages", {"messages": [{"role": "DEVELOPER", "content": "x"}]}, ["messages", "0", "role"]),
         (
             "addMessages",
             {"messages": [{"role": "USER", "content": "x", "createdAt": "2020-01-01T00:00:00Z"}]},

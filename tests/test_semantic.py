@@ -619,6 +619,29 @@ def test_what_is_deleted_is_not_sent(start: Callable[..., Server], endpoint: Mod
     assert [[bool(vectors) for _, vectors in rows] for rows in kept.values() if rows] == [[False, True]] * 2
 
 
+def test_the_meaning_of_a_message_is_that_of_what_is_said_in_its_parts(
+    start: Callable[..., Server], endpoint: ModelServer
+) -> None:
+    server = with_endpoint(start, endpoint)
+    call = {"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Porto"}}
+    turns: list[dict[str, Any]] = [
+        {"role": "USER", "content": "Look:", "parts": [{"type": "text", "text": "a map"}]},
+        {"role": "ASSISTANT", "parts": [{"type": "text", "text": "I shall ask."}, call]},
+        {"role": "ASSISTANT", "parts": [call]},
+    ]
+    made = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { messages { id } userErrors { code } } }"
+    ids = [message["id"] for message in server.accepted(made, sessionId="s", messages=turns)["messages"]]
+    encoded(server)
+    sent = [text for asked in endpoint.asked for text in asked.body["input"] if text != "a text"]
+    assert sent == ["Look:\na map", "I shall ask.", "weather city: Porto"]
+    change = (
+        "mutation ($input: UpdateMessageInput!) { updateMessage(input: $input) { message { id } userErrors { code } } }"
+    )
+    server.accepted(change, id=ids[0], parts=[{"type": "text", "text": "a plan"}])
+    encoded(server)
+    assert endpoint.asked[-1].body["input"] == ["Look:\na plan"]
+
+
 def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server], endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
