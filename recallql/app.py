@@ -32,6 +32,7 @@ from recallql.logs import configure_logs
 from recallql.settings import Settings
 from resolvers.context import Context
 from resolvers.purge import purge_deleted
+from resolvers.rules import prepare
 from resolvers.times import Clock, ago
 from schema.root import schema
 
@@ -139,6 +140,7 @@ def create_app(settings: Settings) -> Application:
         encoding = asyncio.create_task(keep_encoded(database, embeddings))
         background = [purging, indexing, encoding, asyncio.create_task(database.health.keep_checked())]
         background.append(asyncio.create_task(keep_time(database, clock)))
+        background.append(asyncio.create_task(asyncio.to_thread(prepare)))
         app.state.forming = None
         if settings.chat_base_url:
             # Its HTTP client is installed on demand.

@@ -51,7 +51,7 @@ _relayed = re.compile(
     r"begin forwarded message|(?:from|sent|subject|von|gesendet|betreff|de|enviado|asunto|envoy[ée]|objet)[ \t]*:|"
     r"(?:on|am|el|le)\b[^\n]{4,120}(?:wrote|schrieb|escribi[óo]|a écrit)\b|"
     r"[^\n]{1,60}\b(?:wrote|writes|says|schrieb|schreibt|escribi[óo]|escribe|a écrit|écrit)[ \t]*[:,]?[ \t]*$)",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 _verses = re.compile(r"\s/\s.*\s/\s|[♪♫]", re.DOTALL)
 _sentence = re.compile(
@@ -60,6 +60,12 @@ _sentence = re.compile(
     r"[.!?…]*"
 )
 _colon = re.compile(r":(?=\s|$)")
+
+
+def prepare() -> None:
+    """Compiles the patterns, which takes a fifth of a second, before the first statement needs them."""
+    for language in LANGUAGES:
+        _ = language.prefilter, language.starts, language.around, [rule.statement for rule in language.rules]
 
 
 def claims_in(text: str) -> list[Claim]:
@@ -105,14 +111,22 @@ def _own_words(text: str) -> str:
     """The text with what is quoted, relayed or listed blank, and nothing of it moved."""
     quotes = _quoted if text.count('"') % 2 == 0 else _quoted_line
     blank = _hidden.sub(_blank, quotes.sub(_blank, text))
+    small = _small(blank)
     for pattern in (_relayed, *(language.around.letter for language in LANGUAGES)):
-        if found := pattern.search(blank):
-            blank = blank[: found.start()]
+        if found := pattern.search(small):
+            small = small[: found.start()]
+    blank = blank[: len(small)]
     for colon in _colon.finditer(blank):
-        before = blank[max(0, colon.start() - 40) : colon.start()]
+        before = small[max(0, colon.start() - 40) : colon.start()]
         if not any(language.around.introduction.search(before) for language in LANGUAGES):
             return blank[: colon.start()]
     return blank
+
+
+def _small(text: str) -> str:
+    """The text in small letters, each in its place: a few capitals of other scripts become two letters."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(letter.lower()[:1] for letter in text)
 
 
 def _blank(hidden: re.Match[str]) -> str:
@@ -121,8 +135,9 @@ def _blank(hidden: re.Match[str]) -> str:
 
 def _is_worked_on(text: str) -> bool:
     """Whether the whole is a text to be worked on, a letter, a part to be played or verses."""
+    small = _small(text)
     return _verses.search(text) is not None or any(
-        language.around.task.search(text) or language.around.parting.search(text) for language in LANGUAGES
+        language.around.task.search(small) or language.around.parting.search(small) for language in LANGUAGES
     )
 
 
@@ -134,8 +149,8 @@ def _claims_by(language: Language, own: str, text: str) -> Iterator[tuple[int, C
 
 
 def _claims_of(language: Language, sentence: re.Match[str], text: str) -> Iterator[tuple[int, Claim]]:
-    said, offset = sentence[0], sentence.start()
-    places = (start.end() for start in language.starts.finditer(said))
+    said, small, offset = sentence[0], _small(sentence[0]), sentence.start()
+    places = (start.end() for start in language.starts.finditer(small))
     begun = (place for place in places if language.prefilter.match(said, place))
     starts = list(islice(begun, STARTS_OF_SENTENCE + 1))
     if len(starts) > STARTS_OF_SENTENCE:
@@ -148,7 +163,9 @@ def _claims_of(language: Language, sentence: re.Match[str], text: str) -> Iterat
         rule, found = stated
         past = found.end() - offset
         clause = found[0].strip(" \t,-–—")
-        if len(clause) <= LONGEST_CLAUSE and _is_meant(language, said, start, found.end("begun") - offset, past, since):
+        if len(clause) <= LONGEST_CLAUSE and _is_meant(
+            language, small, start, found.end("begun") - offset, past, since
+        ):
             since = past
             yield offset + start, _claim(language, rule, found, clause)
 

@@ -124,6 +124,51 @@ def test_what_may_be_said_of_several_supersedes_nothing(ada: Server) -> None:
     assert len(known(ada)) == 5
 
 
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("I love mushrooms.", "I hate mushrooms now."),
+        ("I'm vegetarian.", "I'm not vegetarian any more."),
+        ("I live in Turin.", "I no longer live in Turin."),
+        ("I'm allergic to cats.", "I'm not allergic to cats any more."),
+        ("Ich liebe Pilze.", "Ich hasse Pilze."),
+        ("Soy vegetariana.", "Ya no soy vegetariana."),
+        ("J'adore le jazz.", "Je n'aime plus le jazz."),
+    ],
+)
+def test_a_contradiction_supersedes_what_was_said_of_the_same_thing(ada: Server, older: str, newer: str) -> None:
+    (before,) = formed(add(ada, older, at="2020-01-01T00:00:00Z", userId="ada"))
+    (after,) = add(ada, newer, at="2022-01-01T00:00:00Z", session="other", userId="ada")["memories"]
+    assert after["supersedes"] == [{"content": before}]
+    assert said(known(ada)) == [after["content"]]
+    assert said(known(ada, asOf="2021-01-01T00:00:00Z")) == [before]
+
+
+def test_what_is_denied_of_another_thing_supersedes_nothing(ada: Server) -> None:
+    add(ada, "I'm vegan.", "I love mushrooms.", at="2020-01-01T00:00:00Z", userId="ada")
+    add(ada, "I'm not vegetarian any more.", "I hate olives.", at="2022-01-01T00:00:00Z", userId="ada")
+    assert said(known(ada)) == ["I'm vegan", "I love mushrooms", "I'm not vegetarian any more", "I hate olives"]
+    # A newer diet ends both.
+    add(ada, "I'm pescatarian.", at="2023-01-01T00:00:00Z", userId="ada")
+    assert said(known(ada)) == ["I love mushrooms", "I hate olives", "I'm pescatarian"]
+
+
+def test_a_contradiction_that_comes_first_ends_what_was_said_before_it(ada: Server) -> None:
+    add(ada, "I'm not vegetarian any more.", at="2022-01-01T00:00:00Z", userId="ada")
+    (older,) = add(ada, "I'm vegetarian.", at="2020-01-01T00:00:00Z", userId="ada")["memories"]
+    assert older["supersededBy"] == {"content": "I'm not vegetarian any more"}
+    assert said(known(ada)) == ["I'm not vegetarian any more"]
+
+
+def test_text_to_be_answered_forms_no_memory(ada: Server) -> None:
+    letter = "Please reply to this mail.\n\nHello, my name is Greta and I live in Kiel."
+    assert formed(add(ada, letter, "I moved to Figma.", userId="ada")) == []
+    parts = [{"type": "text", "text": part} for part in letter.split("\n\n")]
+    told = [{"role": "USER", "parts": parts}, {"role": "USER", "content": "I went strict vegan."}]
+    payload = ada.accepted(ADD, sessionId="chat", messages=told)
+    assert formed(payload) == ["I went strict vegan"]
+
+
 def test_an_older_statement_that_comes_later_takes_its_place_in_the_past(ada: Server) -> None:
     add(ada, "I live in Turin.", at="2018-01-01T00:00:00Z", userId="ada")
     add(ada, "I live in Milan.", at="2022-01-01T00:00:00Z", userId="ada")

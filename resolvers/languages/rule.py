@@ -102,11 +102,10 @@ class Language:
 
     @cached_property
     def starts(self) -> re.Pattern[str]:
-        """Finds where in a sentence a statement may begin."""
-        initials = "".join(dict.fromkeys(form[0] for rule in self.rules for form in rule.opening.forms))
-        return re.compile(
-            rf"(?:^\s*(?:(?:{self.leads})\b[,!]?\s+){{0,3}}|[,;:(–—]\s*|\s-\s|\b(?:{self.joints})\s+)(?=[{initials}])",
-            re.IGNORECASE,
+        """Finds where in a sentence, in small letters, a statement may begin."""
+        initials = "".join(dict.fromkeys(form[0].lower() for rule in self.rules for form in rule.opening.forms))
+        return _words(
+            rf"(?:^\s*(?:(?:{self.leads})\b[,!]?\s+){{0,3}}|[,;:(–—]\s*|\s-\s|\b(?:{self.joints})\s+)(?=[{initials}])"
         )
 
     @cached_property
@@ -162,7 +161,10 @@ class Prefilter:
 
 
 class Around(NamedTuple):
-    """The compiled words of a language that decide on what stands around a statement."""
+    """The words of a language that decide on what stands around a statement, for texts in small letters.
+
+    Such patterns take a third of the time of those that ignore case.
+    """
 
     unreal: re.Pattern[str]
     negative: re.Pattern[str]
@@ -176,7 +178,7 @@ class Around(NamedTuple):
 
 
 def _words(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+    return re.compile(pattern.lower(), re.MULTILINE)
 
 
 def load(name: str) -> Language:
