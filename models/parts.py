@@ -62,7 +62,7 @@ _MEDIA = frozenset(
         *("image", "image_url", "image_file", "input_image", "output_image", "image_generation_call"),
         *("computer_screenshot", "screenshot", "audio", "audio_url", "input_audio", "output_audio"),
         *("video", "video_url", "input_video", "file", "file_url", "input_file", "document", "document_url"),
-        *("media", "inline_data", "file_data", "text_plain", "container_upload"),
+        *("media", "inline_data", "file_data", "text_plain", "container_upload", "resource"),
     )
 )
 _ANSWERED_INSIDE = frozenset(("mcp_call", "code_interpreter_call", "file_search_call", "web_search_call"))
@@ -73,7 +73,18 @@ _OTHER_CALLS = frozenset(
 _SAID_IN = ("text", "value", "refusal", "transcript", "content", "parts")
 _FOUND_IN = (
     *_SAID_IN,
-    *("thinking", "reasoning", "reasoning_text", "summary", "output", "outputs", "result", "results", "response"),
+    *(
+        "thinking",
+        "reasoning",
+        "reasoning_text",
+        "reasoningText",
+        "summary",
+        "output",
+        "outputs",
+        "result",
+        "results",
+        "response",
+    ),
     *("title", "stdout", "stderr", "logs", "code", "json", "error"),
 )
 """Fields with the texts of a block: of any one, and of an aside."""
@@ -115,8 +126,15 @@ def read_calls(kept: str) -> Inside:
 def texts_beside(content: str, parts: Inside | None, calls: Inside | None) -> tuple[str | None, str | None]:
     """What `messages.parts_text` and `messages.aside` hold: what is said besides the content, and the asides."""
     said = beside(content, parts.said) if parts else []
-    asides = [text for inside in (calls, parts) if inside for text in (*inside.called, *inside.aside)]
+    asides = [*calls.called, *calls.aside] if calls else []
+    if parts:
+        asides += parts.aside if has_calls_of(calls, parts) else [*parts.called, *parts.aside]
     return _joined(said), _joined(asides)
+
+
+def has_calls_of(calls: Inside | None, parts: Inside) -> bool:
+    """True if the tool calls are those in the parts: some clients write them in both places."""
+    return calls is not None and len(parts.called) == len(parts.calls) and set(parts.calls) <= set(calls.calls)
 
 
 def beside(content: str, said: list[str]) -> list[str]:
@@ -161,7 +179,7 @@ def _unwrapped(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _is_wrapper(block: Mapping[str, Any]) -> bool:
     """True if a block without a type only holds others, or a text."""
-    return isinstance(block.get("content"), list) or block.keys() <= {"text", "json"}
+    return isinstance(block.get("content"), list) or block.keys() - _ENVELOPE <= {"text", "json"}
 
 
 def _first(block: Mapping[str, Any], names: Iterable[str]) -> Any:
@@ -255,9 +273,11 @@ class _Reader:
 
     def _read_medium(self, kind: str, block: Mapping[str, Any], level: int) -> None:
         before = len(self.found.aside)
-        self.read(block.get("transcript"), Voice.SAID, level)
-        for text in (block.get("text"), _source_text(block.get("source"))):
-            self.read(text, Voice.ASIDE, level)
+        inner = block.get(kind)
+        for each in (block, inner) if isinstance(inner, dict) else (block,):
+            self.read(each.get("transcript"), Voice.SAID, level)
+            for text in (each.get("text"), each.get("content"), _source_text(each.get("source"))):
+                self.read(text, Voice.ASIDE, level)
         if len(self.found.aside) == before:
             self.found.media += _media_tokens(kind, block)
         elif isinstance(block.get("title"), str):

@@ -7,7 +7,7 @@ calls of tools, what tools answered, attached texts) is kept apart: it counts to
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from models.parts import Inside, beside, read_calls, read_parts, texts_beside
+from models.parts import Inside, beside, has_calls_of, read_calls, read_parts, texts_beside
 from models.statements import Record
 from resolvers.context import Context
 
@@ -85,7 +85,9 @@ def counted(context: Context, sent: Sent) -> Iterator[str]:
         yield sent.calls
     if sent.parts is not None:
         inside = context.of(read_parts, sent.parts)
-        yield from (*beside(sent.content, inside.said), *inside.aside, *inside.sent)
+        yield from (*beside(sent.content, inside.said), *inside.aside)
+        calls = None if sent.calls is None else context.of(read_calls, sent.calls)
+        yield from () if has_calls_of(calls, inside) else inside.sent
 
 
 def _inside(row: Record) -> list[Inside]:

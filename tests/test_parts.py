@@ -55,10 +55,12 @@ SAID = [
     {"type": "text", "text": {"value": "a zebra", "annotations": []}},
     {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a zebra"}]},
     {"type": "output_audio", "data": "UklGR", "transcript": "a zebra"},
+    {"type": "audio", "audio": {"id": "audio_1", "transcript": "a zebra"}},
     {"type": "of_another_maker", "text": "a zebra"},
     {"text": "a zebra"},
     "a zebra",
 ]
+OWN = [SAID[0], SAID[1], SAID[4], *SAID[-2:]]
 ASIDE = [
     {"type": "tool_use", "id": "toolu_1", "name": "find", "input": {"animal": "zebra"}},
     {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a zebra"},
@@ -83,6 +85,10 @@ ASIDE = [
     {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a zebra"}},
     {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a zebra"}]}},
     {"type": "text-plain", "text": "a zebra", "mime_type": "text/plain"},
+    {"type": "document", "document": {"name": "notes", "source": {"text": "a zebra"}}},
+    {"type": "resource", "resource": {"uri": "file:///notes", "mimeType": "text/plain", "text": "a zebra"}},
+    {"type": "search_result", "source": "https://example.com", "content": [{"type": "text", "text": "a zebra"}]},
+    {"reasoningContent": {"reasoningText": {"text": "a zebra", "signature": "s"}}},
 ]
 
 
@@ -100,7 +106,7 @@ def test_only_plain_text_of_the_user_forms_memories(server: Server) -> None:
         name = f"Ada{chr(97 + number)}"
         named = json.dumps(part).replace("a zebra", f"My name is {name}.").replace('"zebra"', f'"My name is {name}."')
         add(server, {"parts": [json.loads(named)]}, {"role": "ASSISTANT", "parts": [json.loads(named)]})
-        is_own = part in (SAID[0], SAID[1], SAID[4], SAID[8], SAID[9])
+        is_own = part in OWN
         assert (name in json.dumps(server.graphql(MEMORIES))) == is_own, part
 
 
@@ -248,6 +254,8 @@ def test_ids_addresses_and_encoded_bytes_are_no_text(server: Server) -> None:
         {"type": "tool_use", "id": "zebra", "name": "show", "input": {"picture": wrapped}},
         {"type": "redacted_thinking", "data": "zebra"},
         {"type": "thinking", "thinking": "hm", "signature": "zebra"},
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "zebra"}}},
+        {"type": "resource", "resource": {"uri": "file:///zebra", "text": "hm"}},
         {"type": "reasoning", "id": "zebra", "summary": [], "encrypted_content": "zebra"},
         {"type": "text", "text": "Hello", "annotations": [{"url": "zebra"}], "cache_control": {"type": "zebra"}},
         {"inlineData": {"mimeType": "image/zebra", "data": "zebra"}},
@@ -300,6 +308,14 @@ def test_a_text_that_stands_in_the_content_and_in_the_parts_counts_once(server: 
     pieces = [{"type": "text", "text": text[:9]}, {"type": "text", "text": text[9:]}]
     assert tokens(server, content=text, parts=pieces) == once
     assert tokens(server, content=text, parts=[{"type": "text", "text": f"{text} Twice."}]) > once
+
+
+def test_calls_that_stand_in_the_parts_and_in_tool_calls_count_once(server: Server) -> None:
+    block = {"type": "tool_use", "id": "1", "name": "find", "input": {"animal": "zebra"}}
+    call = {"name": "find", "args": {"animal": "zebra"}, "id": "1", "type": "tool_call"}
+    once = tokens(server, role="ASSISTANT", content="Wait.", toolCalls=[call])
+    assert tokens(server, role="ASSISTANT", content="Wait.", toolCalls=[call], parts=[block]) == once
+    assert tokens(server, role="ASSISTANT", content="Wait.", toolCalls=[call], parts=[block | {"id": "2"}]) > once
 
 
 def test_a_users_words_are_summarised_and_shown_to_a_model_in_parts_too(server: Server) -> None:
