@@ -106,6 +106,7 @@ class _File:
                         f"line {number}: {problem} Nothing was imported; mend it and import the file again."
                     ) from problem
                 skipped.note(problem, raw)
+                importer.is_partial = True
             start += len(raw)
             if len(noted) == BATCH:
                 self._staging.add(noted)

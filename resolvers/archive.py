@@ -13,10 +13,11 @@ from sqlalchemy import Column, LargeBinary, Table
 from models.statements import Record
 from models.tables import agents, documents, memories, messages, sessions, users
 from resolvers.agents import RULES as AGENT_RULES
-from resolvers.documents import DOCUMENT_RULES
+from resolvers.documents import DOCUMENT_RULES, document_digest
 from resolvers.ids import global_id
 from resolvers.inputs import Rule, camel, integer_rule, key_rule, text
 from resolvers.memories import RULES as MEMORY_RULES
+from resolvers.memory_rows import digest_of as memory_digest
 from resolvers.messages import RULES as MESSAGE_RULES
 from resolvers.sessions import RULES as SESSION_RULES
 from resolvers.times import with_offset
@@ -80,7 +81,7 @@ KINDS = {
         2,
         documents,
         {**DOCUMENT_RULES, "user_id": key_rule, "user_email": text, "agent_id": key_rule},
-        hidden="user_key agent_key digest",
+        hidden="user_key agent_key",
         joined="user_id agent_id",
     ),
     "session": _kind(
@@ -101,7 +102,7 @@ KINDS = {
         4,
         memories,
         MEMORY_RULES,
-        hidden="user_key session_key digest fingerprint about_folded deleted_at",
+        hidden="user_key session_key fingerprint about_folded deleted_at",
         joined="user_id session_id sources",
     ),
 }
@@ -117,14 +118,21 @@ def _in_order(kind: Kind) -> list[str]:
 _WRITTEN = {type: [(name, camel(name)) for name in _in_order(kind)] for type, kind in KINDS.items()}
 
 
+_DIGESTS = {"Document": document_digest, "Memory": memory_digest}
+
+
 def line_of(row: Record) -> bytes:
     """A row as a line of an export, without what is null."""
     noun: str = type(row).noun  # pyright: ignore[reportAttributeAccessIssue]
     line: dict[str, Any] = {"type": noun.lower()}
+    digest_of = _DIGESTS.get(noun)
     for name, written in _WRITTEN[noun.lower()]:
         value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]
         # True is what is meant without it.
         if value is None or (name == "form_memories" and value):
+            continue
+        # An import works it out, unless the object was changed since.
+        if name == "digest" and digest_of is not None and value == digest_of({**row}):
             continue
         if name == "form_memories":
             value = False

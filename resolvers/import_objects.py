@@ -144,6 +144,8 @@ async def add_document(write: Transaction, context: Context, line: Line) -> bool
     owner = await find_document_owner(write, context, line)
     row = document_row(context, line, context.clock.now(), **owner)
     row |= as_exported(line) | {"key": _key_of(context, line, row)}
+    if "digest" in line:
+        row["digest"] = hex_of(line, "digest")
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is not None:
         return _is_known(line, row, stored, "document_id")
@@ -151,10 +153,13 @@ async def add_document(write: Transaction, context: Context, line: Line) -> bool
     return True
 
 
-async def add_memory(write: Transaction, context: Context, line: Line) -> bool:
+async def add_memory(write: Transaction, context: Context, line: Line, *, is_partial: bool) -> bool:
+    """Adds a memory; `is_partial` says that lines of the file were left out, which may be its sources."""
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, line, owner, context.clock.now())
     row |= as_exported(line) | {"key": _key_of(context, line, row)}
+    if "digest" in line:
+        row["digest"] = hex_of(line, "digest")
     if "superseded_by" in line:
         row["superseded_by"] = _moved(context, line, "memory", hex_of(line, "superseded_by"))
     stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
@@ -164,7 +169,7 @@ async def add_memory(write: Transaction, context: Context, line: Line) -> bool:
         await remove_memory(write, stored)
     named = [await _source(write, context, line, index) for index in range(len(line.get("sources", ())))]
     # What an exported memory rested on may have been deleted since; what a new one names must be there.
-    if None in named and "key" not in line:
+    if None in named and ("key" not in line or is_partial):
         raise refuse("NOT_FOUND", "There is no such message or document.", "sources", str(named.index(None)))
     older = await find_superseded(write, context, owner, line)
     kept = await insert_row(write, memories, MemoryRow, row)
@@ -219,5 +224,4 @@ ADD = {
     "agent": add_agent,
     "document": add_document,
     "session": add_session,
-    "memory": add_memory,
 }

@@ -20,7 +20,7 @@ from resolvers.documents import OWNERS, document_faults
 from resolvers.entries import BadLine, Collision, Entry, Identities, hex_of, place_of, runs_of
 from resolvers.errors import Fault, Refused, refuse
 from resolvers.import_messages import add_messages
-from resolvers.import_objects import ADD, SOURCE_PROJECT
+from resolvers.import_objects import ADD, SOURCE_PROJECT, add_memory
 from resolvers.inputs import camel, check
 from resolvers.memories import memory_faults
 from resolvers.messages import message_faults
@@ -55,6 +55,8 @@ class Importer:
         line_like: Callable[[Place, int], int | None] = lambda place, number: None,
     ) -> None:
         self.tally = Tally()
+        self.is_partial = False
+        """Whether lines of the file were left out."""
         self._context = context
         self._project = project
         self._skip = skip
@@ -104,15 +106,16 @@ class Importer:
         while run:
             try:
                 if self._skip is None:
-                    added = await _add(write, context, run)
+                    added = await _add(write, context, run, is_partial=False)
                 else:
                     with write.savepoint():
-                        added = await _add(write, context, run)
+                        added = await _add(write, context, run, is_partial=self.is_partial)
             except BadLine as problem:
                 found = self._with_other_line(problem, run)
                 if self._skip is None:
                     raise found from problem
                 bad.append(found)
+                self.is_partial = True
                 run = [entry for entry in run if entry.number != found.number]
                 continue
             tally.added[kind] += added
@@ -129,12 +132,14 @@ class Importer:
         return problem if other is None else BadLine(problem.number, f"{problem}, from line {other}.")
 
 
-async def _add(write: Transaction, context: Context, run: list[Entry]) -> int:
+async def _add(write: Transaction, context: Context, run: list[Entry], *, is_partial: bool) -> int:
     """How many of these lines are new."""
     first = run[0]
     try:
         if first.line["type"] == "message":
             return await add_messages(write, context, run)
+        if first.line["type"] == "memory":
+            return int(await add_memory(write, context, first.line, is_partial=is_partial))
         return int(await ADD[first.line["type"]](write, context, first.line))
     except Refused as refusal:
         raise BadLine.of(first.number, refusal) from refusal

@@ -398,10 +398,10 @@ def contract_fields() -> dict[str, set[str]]:
         "message": fields("MessageInput")
         | always
         | {"sessionId", "sequence", "digest", "formMemories", "withheldMemories"},
-        "document": fields("CreateDocumentInput") | always | {"key"},
+        "document": fields("CreateDocumentInput") | always | {"key", "digest"},
         "memory": fields("CreateMemoryInput")
         | always
-        | {"key", "method", "model", "supersededBy", "supersededFrom", "correctedAt"} - {"supersedes"},
+        | {"key", "method", "model", "supersededBy", "supersededFrom", "correctedAt", "digest"} - {"supersedes"},
     }
 
 

@@ -27,8 +27,10 @@ from tests.test_archive import (  # noqa: F401
     Command,
     Line,
     command,
+    copied,
     counts,
     environment,
+    fill,
     kept,
     mutate,
     path,
@@ -192,6 +194,21 @@ def test_a_conflict_names_the_line_and_what_it_collides_with(
     skipping = command("import", tmp_path / "1", "--skip-bad", tmp_path / "bad", *url_of(path))
     assert (skipping.status, (tmp_path / "bad").read_text()) == (SKIPPED, json.dumps(lines[-1]) + "\n")
     assert re.search(words, skipping.err)
+
+
+def test_a_retry_of_what_was_changed_since_is_recognised_after_an_import(
+    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+) -> None:
+    took(command, server.path, tmp_path / "1", THERE)
+    found = server.graphql('{ user(userId: "ada") { memories { nodes { id } } documents { nodes { id } } } }')["user"]
+    mutate(server, "updateMemory", "memory { id }", id=found["memories"]["nodes"][0]["id"], content="changed")
+    mutate(server, "updateDocument", "document { id }", id=found["documents"]["nodes"][0]["id"], content="changed")
+    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+        assert "nothing; 6 were there" in took(command, other.path, tmp_path / "1", THERE)
+        memory = mutate(
+            other, "createMemory", "memory { id content }", memoryId="y", userId="ada", kind="FACT", content="a fact"
+        )
+        assert memory["memory"] == {"id": found["memories"]["nodes"][0]["id"], "content": "changed"}
 
 
 # Order and interruption
@@ -540,3 +557,22 @@ def test_a_user_of_several_projects_is_exported_from_the_named_one(
 def test_an_unusual_value_is_read_as_the_contract_says(given: Line, read: Line) -> None:
     line = LineReader().read(1, json.dumps(message("x", **given)).encode())
     assert line == {"type": "message", "session_id": "s", "role": "USER", "content": "x", **read}
+
+
+@pytest.mark.parametrize("kind", ["user", "agent", "session", "document", "memory"])
+def test_an_export_with_bad_lines_is_whole_once_they_are_mended(
+    server: Server, migrated_file: Path, tmp_path: Path, command: Command, kind: str
+) -> None:
+    fill(server)
+    written = command("export", *url_of(server.path)).out
+    lines = written.splitlines()
+    broken = {line: line.replace('"createdAt"', '"createdat"') for line in lines if f'"type":"{kind}"' in line}
+    file, bad, other = tmp_path / "in.ndjson", tmp_path / "bad.ndjson", tmp_path / "other.db"
+    shutil.copyfile(migrated_file, other)
+    file.write_text("\n".join(broken.get(line, line) for line in lines))
+    done = command("import", file, "--skip-bad", bad, *url_of(other))
+    assert done.status == SKIPPED
+    assert len(bad.read_text().splitlines()) >= len(broken)
+    file.write_text(bad.read_text().replace('"createdat"', '"createdAt"'))
+    assert command("import", file, *url_of(other)).status == 0
+    assert command("export", *url_of(other)).out == written
