@@ -115,6 +115,8 @@ def _own_words(text: str) -> str:
     for pattern in (_relayed, *(language.around.letter for language in LANGUAGES)):
         if found := pattern.search(small):
             small = small[: found.start()]
+    if any(language.around.work.match(small) for language in LANGUAGES):
+        small = small.partition("\n")[0]
     blank = blank[: len(small)]
     for colon in _colon.finditer(blank):
         before = small[max(0, colon.start() - 40) : colon.start()]

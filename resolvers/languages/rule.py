@@ -69,9 +69,10 @@ class Language:
     `name` is that of its stemmer. A statement begins a sentence, after some of the `leads`, or follows a comma or one
     of the `joints`. Before it there may be nothing `unreal`, `negative` or `reported`; in it may be what is `reported`.
     After it nothing may take it back. A question with a statement before it is a `request`. A `task` anywhere says that
-    the message is a text to be worked on, a part to be played or an example. `greetings` begin letters, and `partings`
-    end them. After a colon only what an `introduction` announces is the user's own. `same` gives words another form in
-    subjects, which `articles` are left out of.
+    the message is a text to be worked on, a part to be played or an example. What follows a first line that asks for
+    `work` on a text is that text. `greetings` begin letters, and `partings` end them. After a colon only what an
+    `introduction` announces is the user's own. `same` gives words another form in subjects, which `articles` are left
+    out of.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Language:
     taken_back: str
     request: str
     task: str
+    work: str
     greetings: str
     partings: str
     introduction: str
@@ -117,6 +119,7 @@ class Language:
             taken_back=_words(self.taken_back),
             request=_words(self.request),
             task=_words(self.task),
+            work=_words(rf"\s*(?:{self.work})[^\n]*\n"),
             letter=_words(rf"\n[ \t]*(?:{self.greetings})\b"),
             parting=_words(rf"^[ \t]*(?:{self.partings})\b[^\n]{{0,20}}$"),
             introduction=_words(rf"(?:{self.introduction})\s*$"),
@@ -172,6 +175,7 @@ class Around(NamedTuple):
     taken_back: re.Pattern[str]
     request: re.Pattern[str]
     task: re.Pattern[str]
+    work: re.Pattern[str]
     letter: re.Pattern[str]
     parting: re.Pattern[str]
     introduction: re.Pattern[str]
