@@ -115,8 +115,9 @@ def _own_words(text: str) -> str:
     for pattern in (_relayed, *(language.around.letter for language in LANGUAGES)):
         if found := pattern.search(small):
             small = small[: found.start()]
-    if any(language.around.work.match(small) for language in LANGUAGES):
-        small = small.partition("\n")[0]
+    begin = len(small) - len(small.lstrip())
+    if any(language.around.work.match(small, begin) for language in LANGUAGES):
+        small = small[: small.index("\n", begin)]
     blank = blank[: len(small)]
     for colon in _colon.finditer(blank):
         before = small[max(0, colon.start() - 40) : colon.start()]

@@ -489,6 +489,11 @@ def test_a_sentence_that_says_more_than_anybody_would_says_nothing() -> None:
         "My cat's name is Rex; ",
         "not " + "I'm vegan, " * STARTS_OF_SENTENCE + ". ",
         "a b c " * 300 + ", I'm vegan" * STARTS_OF_SENTENCE,
+        "\n",
+        "mean ",
+        "ich wohne in A ",
+        "me gusta el a ",
+        "j'aime le a ",
     ],
 )
 def test_a_hostile_text_takes_little_time(piece: str) -> None:

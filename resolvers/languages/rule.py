@@ -119,7 +119,7 @@ class Language:
             taken_back=_words(self.taken_back),
             request=_words(self.request),
             task=_words(self.task),
-            work=_words(rf"\s*(?:{self.work})[^\n]*\n"),
+            work=_words(rf"(?:{self.work})[^\n]*\n"),
             letter=_words(rf"\n[ \t]*(?:{self.greetings})\b"),
             parting=_words(rf"^[ \t]*(?:{self.partings})\b[^\n]{{0,20}}$"),
             introduction=_words(rf"(?:{self.introduction})\s*$"),
