@@ -65,7 +65,13 @@ _colon = re.compile(r":(?=\s|$)")
 def prepare() -> None:
     """Compiles the patterns, which takes a fifth of a second, before the first statement needs them."""
     for language in LANGUAGES:
-        _ = language.prefilter, language.starts, language.around, [rule.statement for rule in language.rules]
+        _ = (
+            language.prefilter,
+            language.starts,
+            language.around,
+            language.groups,
+            [rule.statement for rule in language.rules],
+        )
 
 
 def claims_in(text: str) -> list[Claim]:
@@ -175,9 +181,12 @@ def _claims_of(language: Language, sentence: re.Match[str], text: str) -> Iterat
 
 def _statement_at(language: Language, text: str, start: int, end: int) -> tuple[Rule, re.Match[str]] | None:
     """The first rule that finds a statement there."""
-    for rule in language.rules:
-        if found := rule.statement.match(text, start, end):
-            return rule, found
+    for begun, rules in language.groups:
+        if begun.match(text, start, end) is None:
+            continue
+        for rule in rules:
+            if found := rule.statement.match(text, start, end):
+                return rule, found
     return None
 
 

@@ -16,6 +16,9 @@ import snowballstemmer
 
 Found = re.Match[str]
 
+TOGETHER = 12
+"""Rules that are tried together before each by itself."""
+
 CAPITAL = r"[^\W\d_a-zß-öø-ÿ][\w'’&-]*"
 """A word that begins with a capital, or with a letter that ASCII lacks: names and places do."""
 
@@ -94,13 +97,13 @@ class Language:
 
     @cached_property
     def prefilter(self) -> "Prefilter":
-        begun: dict[str, dict[str, list[str]]] = {}
-        for rule in self.rules:
-            # Groups have names for subjects, and a name may be there but once.
-            triggers = re.sub(r"\(\?P<\w+>", "(?:", rule.triggers)
-            for form in rule.opening.forms:
-                begun.setdefault(form, {}).setdefault(rule.opening.rest, []).append(triggers)
-        return Prefilter({form: re.compile(form + _any_of(after)) for form, after in begun.items()})
+        return Prefilter({form: re.compile(begun) for form, begun in _begun(self.rules).items()})
+
+    @cached_property
+    def groups(self) -> list[tuple[re.Pattern[str], tuple[Rule, ...]]]:
+        """The rules, some together with a pattern of how their statements begin: most places fit few of them."""
+        groups = [self.rules[at : at + TOGETHER] for at in range(0, len(self.rules), TOGETHER)]
+        return [(re.compile("|".join(_begun(rules).values())), rules) for rules in groups]
 
     @cached_property
     def starts(self) -> re.Pattern[str]:
@@ -140,6 +143,17 @@ class Language:
         }
         forms["object"] = self.plain(groups.get("object", ""))
         return rule.subject.format(**forms).strip()
+
+
+def _begun(rules: Iterable[Rule]) -> dict[str, str]:
+    """For each word that opens statements the pattern of what rules may begin with it."""
+    begun: dict[str, dict[str, list[str]]] = {}
+    for rule in rules:
+        # Groups have names for subjects, and a name may be there but once.
+        triggers = re.sub(r"\(\?P<\w+>", "(?:", rule.triggers)
+        for form in rule.opening.forms:
+            begun.setdefault(form, {}).setdefault(rule.opening.rest, []).append(triggers)
+    return {form: form + _any_of(after) for form, after in begun.items()}
 
 
 def _any_of(after: Mapping[str, list[str]]) -> str:
