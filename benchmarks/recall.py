@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -66,8 +66,9 @@ def scores_of(way: Way, question: Question) -> dict[str, float]:
     return figures
 
 
-def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
-    """The server in a process of its own."""
+@contextmanager
+def serving(data: Path, settings: dict[str, str]) -> Iterator[Server]:
+    """The server in a process of its own, with the conversations of a data set."""
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "recall.db"
         command = [sys.executable, "-m", "recallql", "import", str(data / "conversations.ndjson")]
@@ -77,6 +78,18 @@ def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
         serve = f"{sys.executable} -m recallql serve --port {{port}} --database-url {{database_url}}"
         os.environ.update(settings)
         server = Server("server", serve, database, Path(folder), synchronous="full")
+        try:
+            _encode(server, Path(folder) / "server.db")
+            yield server
+        finally:
+            server.stop()
+            for name in settings:
+                del os.environ[name]
+
+
+def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
+    """The server, asked over HTTP."""
+    with serving(data, settings) as server:
 
         def find(question: Question, first: int) -> list[str]:
             variables = {"query": question["question"], "userId": question["userId"], "first": first}
@@ -89,13 +102,7 @@ def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
             found = answer["user"]["context"]
             return {message["messageId"] for message in found["recalled"] if message["content"] in found["text"]}
 
-        try:
-            _encode(server, Path(folder) / "server.db")
-            yield Way(find, context, server.cpu_seconds)
-        finally:
-            server.stop()
-            for name in settings:
-                del os.environ[name]
+        yield Way(find, context, server.cpu_seconds)
 
 
 def _encode(server: Server, database: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, bindparam, delete, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from models.database import Reader, Transaction
@@ -117,6 +117,29 @@ SOURCES_OF_MEMORY = Listing(
     orders={"position": ("position",)},
 )
 
+NEUTRAL = 0.5
+"""The rating that one without a rating counts as where memories are put in order."""
+
+_kinds_known = memories.c.kind != "SUMMARY"
+_known = {
+    owner: Statement(
+        select(memories)
+        .where(
+            memories.c[f"{owner}_key"] == bindparam("owner"),
+            _kinds_known,
+            memories.c.deleted_at.is_(None),
+            in_project(memories),
+            of_viewer(memories.c.user_key),
+            _as_of(memories),
+            func.length(memories.c.content) <= bindparam("longest", type_=Integer),
+        )
+        .order_by(func.coalesce(memories.c.rating, NEUTRAL).desc(), memories.c.created_at.desc(), memories.c.key.desc())
+        .limit(bindparam("limit", type_=Integer)),
+        MemoryRow,
+    )
+    for owner in ("user", "session")
+}
+
 _live = memories.c.deleted_at.is_(None)
 _own = of_viewer(memories.c.user_key)
 _by_key = ByKey(memories, MemoryRow, where=(_live, _own))
@@ -146,6 +169,12 @@ _standing = {
     )
     for of_session in (True, False)
 }
+
+_messages_of = Statement(
+    select(memory_sources.c.memory_key, memory_sources.c.session_key, memory_sources.c.sequence)
+    .select_from(CrossJoin(parents, memory_sources))
+    .where(memory_sources.c.memory_key == parent_key, memory_sources.c.session_key.is_not(None))
+)
 
 _unlink = Statement(
     update(memories).where(memories.c.superseded_by == bindparam("key")).values(superseded_by=bindparam("none"))
@@ -365,6 +394,21 @@ async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[l
     for row in await read.fetch(_superseded, {**scope.values, **of.values}):
         found[row["parent"]].append(row)
     return found
+
+
+async def known_memories(
+    read: Reader, scope: Scope, *, owner: tuple[str, bytes], as_of: str, longest: int, limit: int
+) -> list[Record]:
+    """Facts, preferences and events of a ("user", key) or ("session", key) that hold, with texts of at most so many
+    characters: the best rated first, of equals the newest."""
+    of, key = owner
+    values = {"owner": key, "as_of": as_of, "longest": longest, "limit": limit}
+    return await read.fetch(_known[of], {**scope.values, **values})
+
+
+async def sources_of_memories(read: Reader, keys: list[bytes]) -> list[Record]:
+    """The messages that memories rest on: `memory_key`, `session_key` and `sequence`."""
+    return await read.fetch(_messages_of, Parents(keys).values) if keys else []
 
 
 async def standing_summaries(

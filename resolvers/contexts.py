@@ -1,8 +1,8 @@
 """Contexts: what goes into a prompt, of a session or of a user.
 
-The situation and the standing summary come first, then what is known, then whatever answers the query best: memories,
-passages of documents and what was said before. A session's newest messages have a part of the budget of their own.
-What is left goes to what was said last.
+The situation, the newest message and the standing summary come first, then the few facts that always matter, then
+whatever answers the query best: memories, passages of documents and what was said before. A session's newest messages
+have a part of the budget of their own. What is left goes to what else is known, and to what was said last.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -10,25 +10,26 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from models.memories import MEMORIES_OF_SESSION, MEMORIES_OF_USER
 from models.messages import latest_messages, newest_messages, newest_of_role
-from models.search import COLLECTIONS, Within
+from models.search import Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
 from resolvers.asks import sentences_that_ask
 from resolvers.connections import Page, Paging, connect
 from resolvers.context import Context
 from resolvers.errors import BadInput
-from resolvers.exchanges import is_turn
-from resolvers.intents import LOOKED_AT, asked_in, asks_nothing
-from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
+from resolvers.intents import LOOKED_AT, asked_in
+from resolvers.knowledge import knowledge_of
+from resolvers.memories import summaries_of_sessions, summaries_of_users
 from resolvers.narrowing import narrowed
 from resolvers.parts import said_in
-from resolvers.passages import VERY_LONG, cut, passage
-from resolvers.prompts import DOCUMENTS, MEMORIES, NEWEST, SAID, SITUATION, SUMMARY, Piece, Prompt
-from resolvers.questions import Question, parse_question
+from resolvers.passages import cut
+from resolvers.prompts import DOCUMENTS, MEMORIES, NEWEST, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.questions import parse_question
+from resolvers.recall import Recall
 from resolvers.search import search
 from resolvers.sessions import session_filter
+from resolvers.speakers import speaker_of
 from resolvers.users import display_name, users_of
 from resolvers.windows import LARGEST_WINDOW, NO_WINDOW, Window, read_window
 
@@ -38,17 +39,8 @@ DEFAULT_BUDGET = 4000
 MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
 """What of the budget may go to what matches, when the messages do not fit."""
 
-STANDING = 1 / 8
-"""What of the budget may go to what is known whether it matches or not."""
-
-PASSAGE = 1 / 4
-"""What of the budget one long text may take."""
-
-MOST_MATCHES, LEAST_MATCH, MOST_PASSAGES = 500, 10, 20
-"""Matches that are looked at, at most; tokens that a match takes, at least, mostly; and long texts that are cut."""
-
-LEAST_OF_VERY_LONG = 800
-"""Characters that a passage may have at least for a very long text to be looked through."""
+MOST_MATCHES, LEAST_MATCH = 500, 10
+"""Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
 
 FIRST_READ = 4
 """Messages of another session that are read at first: they may not fit."""
@@ -61,8 +53,6 @@ LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 
 _CHARACTERS = 4
 """Of a token, about, and at most."""
-
-_SPEAKERS = {role: role.capitalize() for role in ("SYSTEM", "DEVELOPER", "USER", "ASSISTANT", "TOOL", "FUNCTION")}
 
 
 class ContextOverflow(BadInput):
@@ -92,11 +82,6 @@ class About:
     searches: Searches = field(default_factory=dict[Any, Any])
     """What has been searched for already: the sessions of one user ask the same."""
 
-    def has(self, message: Record) -> bool:
-        """Whether a message is one of the session's that were asked for."""
-        own = self.session is not None and message["session_key"] == self.session["key"]
-        return own and self.window.has(message)
-
     @property
     def within(self) -> Within:
         """Where to search."""
@@ -104,12 +89,12 @@ class About:
         own = session["key"] if session is not None and user is None else None
         return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
 
-    def speaker(self, message: Record) -> str:
-        """Who said it; a user's message without a name is the user's own."""
-        name = message["name"]
-        if not name and message["role"] == "USER" and self.user is not None:
-            name = display_name(self.user["name"], self.user["first_name"], self.user["last_name"])
-        return name or _SPEAKERS[message["role"]]
+    @property
+    def name(self) -> str:
+        """The user's, before what is the user's own."""
+        if (user := self.user) is None:
+            return "User"
+        return display_name(user["name"], user["first_name"], user["last_name"]) or "User"
 
 
 async def contexts_of_sessions(
@@ -216,10 +201,10 @@ async def _put_together(
     if query is not None:
         query = await narrowed(context, query, about.within)
     found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
-    if query is None:
-        await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE", "EVENT"), prompt.left)
-    else:
-        await _add_known(context, prompt, about, found, ("FACT", "PREFERENCE"), int(budget * STANDING))
+    knowledge = await knowledge_of(context, about.user, about.session, about.name, found, budget)
+    knowledge.add_standing(prompt)
+    await knowledge.find_sources(context, prompt)
+    recall = Recall(context, prompt, parse_question(query or ""), knowledge, about.user, about.session, window)
     if overflow == "ERROR" or (window.is_whole and prompt.fits(window.units)):
         _add_newest(prompt, window)
         matches = prompt.left
@@ -227,11 +212,17 @@ async def _put_together(
         matches = int(prompt.left * MATCHES[overflow])
         if overflow == "ADAPTIVE":
             _add_newest(prompt, window, prompt.left - matches)
-    await _add_matches(context, prompt, about, found, parse_question(query or ""), matches)
+    await recall.add(found, matches)
+    before = prompt.left
+    prompt.settle()
+    await recall.add(found, prompt.left - before)
     _add_newest(prompt, window)
+    await knowledge.find_sources(context, prompt)
+    knowledge.forget_said(prompt)
+    knowledge.add_rest(prompt)
     # Greetings, thanks and farewells want nothing that was said before.
     if overflow == "ADAPTIVE" and not (query is None and window.rows):
-        await _add_latest(context, prompt, about)
+        await _add_latest(context, recall, about)
     if not prompt.close() and overflow == "ERROR":
         raise ContextOverflow(budget)
     messages = prompt.messages
@@ -242,7 +233,7 @@ async def _put_together(
         "messages": messages,
         "memories": prompt.nodes(MEMORIES),
         "documents": prompt.nodes(DOCUMENTS),
-        "recalled": prompt.nodes(SAID) + prompt.nodes(NEWEST),
+        "recalled": prompt.quoted,
         "summary": next(iter(prompt.nodes(SUMMARY)), None),
         "dropped_messages": window.wanted - len(messages),
     }
@@ -259,7 +250,7 @@ async def _add_last(context: Context, prompt: Prompt, about: About) -> None:
     longest = limit * _CHARACTERS
     while longest:
         text = await context.aside(_cut, said_in(last), longest)
-        if prompt.add(Piece(NEWEST, (), f"{about.speaker(last)}: {text}", node=last), limit):
+        if prompt.add(Piece(NEWEST, (), f"{speaker_of(last, about.user)}: {text}", node=last), limit):
             return
         longest = longest * 2 // 3
 
@@ -279,87 +270,15 @@ def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> bool
     return True
 
 
-async def _add_known(
-    context: Context, prompt: Prompt, about: About, found: Sequence[Record], kinds: Sequence[str], most: int
-) -> None:
-    """Adds what is known, of these kinds, in no more tokens than that: first what answers, then the newest."""
-    floor = prompt.left - most
-    matching = [node for node in found if COLLECTIONS["MEMORIES"].is_of(node)]
-    keys = {memory["key"] for memory in matching}
-    newest = [memory for memory in await _newest_memories(context, about) if memory["key"] not in keys]
-    for place, memory in enumerate(matching + newest):
-        if memory["kind"] in kinds:
-            prompt.add(_memory_piece(memory, place), prompt.left - floor)
-
-
-async def _add_matches(
-    context: Context, prompt: Prompt, about: About, found: Sequence[Record], question: Question, most: int
-) -> None:
-    """Adds what answers the question, in no more tokens than that."""
-    floor = prompt.left - most
-    known = {memory["key"] for memory in prompt.nodes(MEMORIES) + prompt.nodes(SUMMARY)}
-    passages = 0
-    for place, node in enumerate(found):
-        if prompt.left <= floor:
-            return
-        if COLLECTIONS["MEMORIES"].is_of(node):
-            # A summary made of what was said is no better than what was said.
-            if node["key"] not in known and node["method"] != "EXTRACTIVE":
-                prompt.add(_memory_piece(node, place), prompt.left - floor)
-            continue
-        if prompt.quotes(node) or (
-            COLLECTIONS["MESSAGES"].is_of(node)
-            and about.has(node)
-            and _is_placed(prompt, about.window, node, prompt.left - floor)
-        ):
-            continue
-        text = said_in(node) if COLLECTIONS["MESSAGES"].is_of(node) else node["content"]
-        longest = min(int(prompt.budget * PASSAGE), prompt.left - floor) * _CHARACTERS
-        if len(text) > longest:
-            passages += 1
-            if passages > MOST_PASSAGES or (len(text) > VERY_LONG and longest < LEAST_OF_VERY_LONG):
-                continue
-            text = await context.aside(passage, text, question, longest)
-        if text and COLLECTIONS["DOCUMENTS"].is_of(node):
-            piece = Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node)
-            prompt.add(piece, prompt.left - floor)
-        elif text:
-            prompt.add(_said_piece(about, node, text), prompt.left - floor)
-
-
-def _is_placed(prompt: Prompt, window: Window, message: Record, most: int) -> bool:
-    """Whether a message of the session stands among the messages, or may stand nowhere; else it can be quoted.
-
-    Calls of tools and their answers stand among what was said around them.
-    """
-    if prompt.has(message) or message["sequence"] in window.broken:
-        return True
-    return is_turn(message) and prompt.add_messages([message], most)
-
-
-def _memory_piece(memory: Record, place: int) -> Piece:
-    since = (memory["valid_from"] or memory["created_at"])[:10]
-    return Piece(MEMORIES, (place,), f"- {memory['content']} ({since})", node=memory)
-
-
-def _said_piece(about: About, message: Record, text: str) -> Piece:
-    said = (message["created_at"], message["session_key"], message["sequence"])
-    return Piece(SAID, said, f"{about.speaker(message)}: {text}", group=said[0][:10], node=message)
-
-
-async def _add_latest(context: Context, prompt: Prompt, about: About) -> None:
+async def _add_latest(context: Context, recall: Recall, about: About) -> None:
     """Fills what is left with the newest messages of the user's other sessions."""
     if about.user is None:
         return
-    there = {(message["session_key"], message["sequence"]) for message in prompt.nodes(SAID)}
     for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
         if about.session is not None and session["key"] == about.session["key"]:
             continue
         async for message in _latest_said(context, session):
-            text = said_in(message)
-            if (message["session_key"], message["sequence"]) in there or asks_nothing(text):
-                continue
-            if not prompt.add(_said_piece(about, message, text)):
+            if said_in(message) and not await recall.add_said(message):
                 return
 
 
@@ -399,12 +318,3 @@ async def _search(context: Context, about: About, query: str, most: int, *, quot
         )
         about.searches[asked] = found.nodes
     return about.searches[asked]
-
-
-async def _newest_memories(context: Context, about: About) -> Sequence[Record]:
-    """What holds now, the newest first."""
-    listing, owner = (MEMORIES_OF_SESSION, about.session) if about.user is None else (MEMORIES_OF_USER, about.user)
-    keys = [] if owner is None else [owner["key"]]
-    with context.allowance.passing():
-        (page,) = await connect(context, listing, Paging(), keys, filter=memory_filter(context, None))
-    return page.rows if isinstance(page, Page) else []

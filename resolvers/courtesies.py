@@ -8,8 +8,9 @@ from typing import NamedTuple
 from models.words import UNSPACED, folded, words
 from resolvers.english import STOP_WORDS
 
-LONGEST, LITTLE = 300, 8
-"""Characters of a courtesy, at most; and words that a farewell may say besides, without the most common ones."""
+LONGEST, LITTLE, HARDLY = 300, 6, 1
+"""Characters of a courtesy, at most; words that a farewell may say besides, without the most common ones; and so many
+that a text with no more says hardly anything."""
 
 # A language a line, phrases between commas.
 _COURTESIES = """
@@ -211,6 +212,14 @@ def closes(text: str, names: Iterable[str] = ()) -> bool:
     found, rest = _without_phrases(words(text), names)
     little = STOP_WORDS | _phrases().beside
     return not _phrases().ends.isdisjoint(found) and sum(word not in little for word in rest) <= LITTLE
+
+
+def says_little(text: str, names: Iterable[str] = ()) -> bool:
+    """Whether a text has hardly a word besides courtesies and the most common words."""
+    if len(text) > LONGEST or any(map(str.isdigit, text)) or _unspaced.search(text):
+        return False
+    little = STOP_WORDS | _phrases().beside
+    return sum(word not in little for word in _without_phrases(words(text), names)[1]) <= HARDLY
 
 
 def _without_phrases(said: list[str], names: Iterable[str]) -> tuple[list[tuple[str, ...]], list[str]]:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice
 
+from models.words import words
+from resolvers.english import TIME_WORDS as ENGLISH_TIME_WORDS
+
 LOOKED_THROUGH, MOST = 4000, 3
 """Characters of a text, at its beginning, in which such words are looked for, and how many are dated, at most."""
 
@@ -85,6 +88,12 @@ _words = re.compile(
 )
 _word = re.compile(r"\w+")
 _last_words = frozenset(_word.findall(phrase)[-1] for phrase in _shifts if phrase[-1] < _UNSPACED)
+
+
+TIME_WORDS = ENGLISH_TIME_WORDS.union(
+    *(words(word) for word in _last_words), *(words(phrase) for phrase in _shifts if phrase[-1] >= _UNSPACED)
+)
+"""Words of what happened at some time."""
 
 
 def _may_be_dated(text: str) -> bool:

@@ -24,8 +24,10 @@ from models.messages import latest_messages
 from models.sessions import change_owner
 from models.statements import MemoryRow, Record
 from models.tables import memories
+from models.users import users_by_key
 from models.writing import insert_row
 from resolvers.context import Context
+from resolvers.dates import local_day
 from resolvers.extracts import Line, choose, sentences_of
 from resolvers.memory_rows import (
     Owner,
@@ -39,7 +41,7 @@ from resolvers.memory_rows import (
 )
 from resolvers.parts import own_text, said_in
 from resolvers.rules import claims_in, ends
-from resolvers.speakers import Speakers, is_nobodys, speaker_among, speakers_of
+from resolvers.speakers import Speakers, is_nobodys, speaker_among, speaker_of, speakers_of
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20
@@ -49,6 +51,7 @@ SUMMARY_EVERY = 60
 LEAST_SUMMARISED = 4
 """Sentences that a conversation must have to be summarised at its end."""
 _READ_AT_FIRST = 200
+_MACHINE = "Assistant: "
 _RULES = '["RULE", "EXTRACTIVE"]'
 
 
@@ -190,17 +193,12 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
         return None
     former = [line for summary in standing for line in await _lines(write, summary)]
     rows = await latest_messages(write, session, max(SUMMARY_EVERY, added) if former else _READ_AT_FIRST)
-    said = [
-        line
-        for row in rows
-        if row["forms_memories"] and row["role"] in ("USER", "ASSISTANT")
-        for line in sentences_of(row["sequence"], said_in(row))
-    ]
+    said = await _said(write, context, session, rows)
     if len(said) < LEAST_SUMMARISED:
         return None
-    known = {(line.sequence, line.text) for line in former}
+    known = {line.sequence for line in former}
     length = session["last_sequence"] - session["deleted_through"]
-    lines = choose([*former, *(line for line in said if (line.sequence, line.text) not in known)], length)
+    lines = choose([*former, *(line for line in said if line.sequence not in known)], length)
     content = "\n".join(line.text for line in lines)
     if not content or any(summary["content"] == content for summary in standing):
         return None
@@ -212,6 +210,23 @@ async def summarise(write: Transaction, context: Context, session: Record, *, ad
     return kept
 
 
+async def _said(write: Transaction, context: Context, session: Record, rows: Sequence[Record]) -> list[Line]:
+    """The sentences that people and models said, with their speakers, unless all are the user's own."""
+    spoken = [row for row in rows if row["role"] in ("USER", "ASSISTANT")]
+    user = (await users_by_key(write, context.scope, [session["user_key"]]))[0] if session["user_key"] else None
+    is_told_apart = any(row["name"] or row["role"] != "USER" for row in spoken)
+    return [
+        line._replace(
+            speaker=speaker_of(row, user) if is_told_apart else None,
+            day=local_day(row["created_at"], row["utc_offset"]),
+            is_machine=row["role"] == "ASSISTANT" and not row["name"],
+        )
+        for row in spoken
+        if row["forms_memories"]
+        for line in sentences_of(row["sequence"], said_in(row))
+    ]
+
+
 async def _lines(write: Transaction, summary: Record) -> list[Line]:
     """The sentences of an extractive summary: a line for each source."""
     sequences = [place["sequence"] for place in await places_of(write, summary["key"])]
@@ -219,7 +234,10 @@ async def _lines(write: Transaction, summary: Record) -> list[Line]:
     # The application may have changed it: then nobody knows whose its words are.
     if len(texts) != len(sequences):
         return []
-    return [Line(sequence, text, former=True) for sequence, text in zip(sequences, texts, strict=True)]
+    return [
+        Line(sequence, text, is_machine=text.startswith(_MACHINE), former=True)
+        for sequence, text in zip(sequences, texts, strict=True)
+    ]
 
 
 async def forget_lines(write: Transaction, context: Context, session: bytes, sequences: Sequence[int]) -> None:

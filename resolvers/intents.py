@@ -24,23 +24,26 @@ words besides the most common ones, if it refers."""
 GIST = 160
 """Characters that are taken of a turn before, about: a long answer must not drown the question."""
 
+# Words that stand for something said before, and words that such a turn begins with.
 _REFERRING = """
-it its that this these those they them their he him his she her one ones former latter same there then other others
-another else
-first second third fourth fifth last previous next above also too instead again more why and but or so what about
-how
+it its that this these those they them their he him his she her one ones former latter same other others another
+first second third fourth fifth last previous above instead again more too also
 das dies diese dieser dieses es er sie ihn ihm ihr dort davon damit dafür dazu andere anderen anderer zweite zweiten
-erste ersten
-letzte letzten und oder aber auch warum wieso noch
+erste
+ersten letzte letzten noch
 ça cela celui celle ceux celles il elle ils elles lui leur autre autres premier première deuxième second seconde
-dernier et ou mais aussi
-eso esto ese esa esos esas aquel él ella ellos ellas otro otra primero primera segundo segunda último y o pero
-también
-quello quella questo questa quelli lui lei loro altro altra primo prima secondo seconda ultimo e o ma anche
-isso aquilo esse essa ele ela eles elas outro outra primeiro segunda segundo último mas também
-dat die dit deze hij zij hem haar andere eerste tweede laatste en of maar ook waarom
-это этот эта эти он она они его её их тот другой второй второе вторая первый последний и а но тоже почему
-to ten ta te on ona oni drugi druga pierwszy inny i a ale też dlaczego
+dernier
+eso esto ese esa esos esas aquel él ella ellos ellas otro otra primero primera segundo segunda último
+quello quella questo questa quelli lui lei loro altro altra primo prima secondo seconda ultimo
+isso aquilo esse essa ele ela eles elas outro outra primeiro segunda segundo último
+dat die dit deze hij zij hem haar andere eerste tweede laatste
+это этот эта эти он она они его её их тот другой второй второе вторая первый последний тоже
+to ten ta te on ona oni drugi druga pierwszy inny też
+"""
+_CONNECTING = """
+and but or so why how then und oder aber warum wieso et ou mais pourquoi y o pero e o ma anche mas também en of maar
+ook
+waarom и а но почему i a ale dlaczego
 """
 _YES_OR_NO = """
 yes yeah yep yup sure ok okay please do go ahead right correct no nope nah not exactly definitely absolutely ja nein
@@ -49,7 +52,8 @@ genau doch oui non volontiers sí si no claro certo sì sim não claro nee graag
 いいえ 是 好 不 네 아니요
 """
 _unspaced = re.compile(f"[{UNSPACED}]")
-_referring, _yes_or_no = frozenset(words(_REFERRING)), frozenset(words(_YES_OR_NO))
+_referring, _connecting = frozenset(words(_REFERRING)), frozenset(words(_CONNECTING))
+_yes_or_no = frozenset(words(_YES_OR_NO))
 
 
 def asks_nothing(text: str, names: Iterable[str] = ()) -> bool:
@@ -88,7 +92,8 @@ def _refers(text: str) -> bool:
     if _unspaced.search(text):
         return len(text) <= SHORT_UNSPACED
     content = [word for word in said if word not in STOP_WORDS and word not in _referring]
-    return len(said) <= SHORT or (len(content) <= FEW and not _referring.isdisjoint(said))
+    refers = said[0] in _connecting or not _referring.isdisjoint(said) if said else False
+    return len(said) <= SHORT or (len(content) <= FEW and refers)
 
 
 def _answered(before: Sequence[Record]) -> str | None:

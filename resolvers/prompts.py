@@ -19,6 +19,9 @@ TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before", "
 QUOTES = (SAID, NEWEST)
 """The sections whose pieces are messages."""
 
+APART, NEAR = "…", 3
+"""The mark between turns of a day that are further apart than so many turns."""
+
 WIDEST_TOKEN = 64
 """Characters of a token, at most."""
 
@@ -61,6 +64,10 @@ class Prompt:
         """Tokens that are left, about: what a text takes shows when it is whole (see `close`)."""
         return self.budget - self._taken
 
+    def settle(self) -> None:
+        """Counts anew what is there: parts together take less than one by one."""
+        self._taken = min(self._taken, self.tokens)
+
     def add(self, piece: Piece, within: int | None = None) -> bool:
         """Adds a piece if it fits into so many tokens, or into what is left."""
         limit = self.left if within is None else min(within, self.left)
@@ -71,6 +78,8 @@ class Prompt:
         new = {heading: text for heading, text in headings.items() if heading not in self._headings}
         size = sum(self._count(text) + 1 for text in (piece.text, *new.values()))
         size += 0 if self._pieces else FRAME + ROLE
+        if piece.section == SAID and not new and not self._is_near(piece):
+            size += self._count(APART) + 1
         if size > limit:
             return False
         self._headings |= new.keys()
@@ -80,6 +89,14 @@ class Prompt:
         self._added.append(piece)
         self._taken += size
         return True
+
+    def _is_near(self, piece: Piece) -> bool:
+        """Whether a turn that was said shortly before or after one is quoted."""
+        node = piece.node
+        steps = (*range(-NEAR, 0), *range(1, NEAR + 1))
+        return node is not None and any(
+            (node["session_key"], node["sequence"] + step) in self._quoted for step in steps
+        )
 
     def add_messages(self, messages: Sequence[Record], within: int | None = None) -> bool:
         """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
@@ -106,6 +123,18 @@ class Prompt:
                     del self._messages[message["sequence"]]
         return kept
 
+    def remove(self, node: Record) -> None:
+        """Takes a piece of the text out."""
+        for piece in [piece for piece in self._pieces if piece.node is node]:
+            self._pieces.remove(piece)
+            self._added.remove(piece)
+            self._taken -= self._count(piece.text) + 1
+
+    @property
+    def quoted(self) -> list[Record]:
+        """The messages that the text quotes."""
+        return [node for section in QUOTES for node in self.nodes(section)]
+
     def has(self, message: Record) -> bool:
         """Whether a message of the session is there."""
         return message["sequence"] in self._messages
@@ -128,15 +157,16 @@ class Prompt:
     @property
     def text(self) -> str:
         lines: list[str] = []
-        section, group = None, ""
+        last: Piece | None = None
         for piece in self._pieces:
-            if piece.section != section:
-                section, group = piece.section, ""
-                lines += ["", f"## {TITLES[section]}"] if lines else [f"## {TITLES[section]}"]
-            if piece.group != group:
-                group = piece.group
-                lines.append(group)
+            if last is None or piece.section != last.section:
+                lines += ["", f"## {TITLES[piece.section]}"] if lines else [f"## {TITLES[piece.section]}"]
+            if piece.group and (last is None or (piece.section, piece.group) != (last.section, last.group)):
+                lines.append(piece.group)
+            elif last is not None and last.section == piece.section == SAID and _are_apart(last, piece):
+                lines.append(APART)
             lines.append(piece.text)
+            last = piece
         return "\n".join(lines)
 
     @property
@@ -147,3 +177,11 @@ class Prompt:
     def nodes(self, section: int) -> list[Record]:
         """What the pieces of a section are of, in the order in which they stand there."""
         return [piece.node for piece in self._pieces if piece.section == section and piece.node is not None]
+
+
+def _are_apart(earlier: Piece, later: Piece) -> bool:
+    """Whether much was said between two turns of a day, or they are of different sessions."""
+    first, second = earlier.node, later.node
+    if first is None or second is None:
+        return False
+    return first["session_key"] != second["session_key"] or abs(second["sequence"] - first["sequence"]) > NEAR

@@ -11,6 +11,7 @@ from models.scope import Scope
 from models.statements import Record
 from models.users import users_by_key
 from resolvers.inputs import KEY_CHARACTERS
+from resolvers.users import display_name
 
 _WORDS = """
     user human customer client me
@@ -38,6 +39,19 @@ def own_names(user: Record) -> frozenset[str]:
     email = user["email"] or ""
     names = (user["user_id"], user["name"], user["first_name"], both, email, email.partition("@")[0])
     return frozenset(folded(name) for name in names if name)
+
+
+LONGEST_NAME = 100
+"""Characters of a speaker's name that stand before what was said, at most."""
+
+
+def speaker_of(row: Record, user: Record | None) -> str:
+    """Who said a message, as texts for models name them: the name it bears, for its user the user's, else the role."""
+    name = row["name"]
+    if not name and row["role"] == "USER" and user is not None:
+        name = display_name(user["name"], user["first_name"], user["last_name"])
+    # A line each.
+    return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
 
 
 @dataclass(frozen=True)
