@@ -8,7 +8,7 @@ from typing import NamedTuple
 from models.words import UNSPACED, folded, words
 from resolvers.english import STOP_WORDS
 
-LONGEST, LITTLE, HARDLY = 300, 6, 1
+LONGEST, LITTLE, HARDLY = 300, 8, 1
 """Characters of a courtesy, at most; words that a farewell may say besides, without the most common ones; and so many
 that a text with no more says hardly anything."""
 
@@ -205,13 +205,13 @@ def is_courtesy(text: str, names: Iterable[str] = ()) -> bool:
     return bool(found) and len(rest) == 1 and rest[0] in capitals
 
 
-def closes(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text is a farewell or thanks, and says little else."""
+def closes(text: str, names: Iterable[str] = (), *, besides: int = LITTLE) -> bool:
+    """Whether a text is a farewell or thanks, and says little else: at most so many words."""
     if len(text) > LONGEST:
         return False
     found, rest = _without_phrases(words(text), names)
     little = STOP_WORDS | _phrases().beside
-    return not _phrases().ends.isdisjoint(found) and sum(word not in little for word in rest) <= LITTLE
+    return not _phrases().ends.isdisjoint(found) and sum(word not in little for word in rest) <= besides
 
 
 def says_little(text: str, names: Iterable[str] = ()) -> bool:

@@ -15,7 +15,7 @@ from resolvers.prompts import MEMORIES, SUMMARY, Piece, Prompt
 
 KINDS = ("FACT", "PREFERENCE", "EVENT")
 
-STANDING, MOST_STANDING = 1 / 8, 5
+STANDING, MOST_STANDING = 1 / 8, 3
 """What of the budget may go to what is known first, and how many facts that do not match may be among it."""
 
 MOST_KNOWN = 100
@@ -46,6 +46,7 @@ class Knowledge:
             if memory["key"] not in keys and (memory["kind"] != "EVENT" or (memory["valid_from"] or "") > now)
         ]
         self._places = {memory["key"]: place for place, memory in enumerate([*matching, *self._rest])}
+        self._all: list[str] = []
         self._told: list[str] = []
         self._lines: list[str] | None = None
         self._sources: dict[tuple[bytes, int], list[Record]] = {}
@@ -72,8 +73,10 @@ class Knowledge:
         if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES)}:
             return
         told = _plain(memory["content"])
-        if not any(told in other for other in self._told) and prompt.add(self._piece(memory), most):
-            self._told.append(told)
+        if not any(told in other for other in self._all) and prompt.add(self._piece(memory), most):
+            self._all.append(told)
+            if memory["method"] != "RULE":
+                self._told.append(told)
 
     def _piece(self, memory: Record) -> Piece:
         """ "Audrey: Keeps bees. (2026-03-01)", with the dates of words such as "yesterday"."""
@@ -96,7 +99,12 @@ class Knowledge:
         text = said_in(message)
         if len(text) > LONGEST:
             return False
-        sources = self._sources.get((message["session_key"], message["sequence"]), [])
+        # What rules took out of a message is better said by the message itself, and gives way to it.
+        sources = [
+            memory
+            for memory in self._sources.get((message["session_key"], message["sequence"]), [])
+            if memory["method"] != "RULE"
+        ]
         lines = self._lines_of(prompt)
         if not (sources or self._told or lines):
             return False

@@ -14,10 +14,10 @@ LEAST_PASSAGE = 80
 VERY_LONG = 64 * 1024
 """Characters around a sentence that are looked through where a text is cut."""
 
-_GAP, _NEXT, _LINE = "\n…\n", "\n", "\n"
+_GAP, _NEXT = "\n…\n", "\n"
 
 _paragraph = re.compile(r"\n\s*\n")
-_sentence = re.compile(r"(?<=[.!?。！？\n])\s*")
+_sentence = re.compile(r"(?<=[.!?\n])(?=\s)|(?<=\n)|(?<=[。！？])")
 
 
 def passage(text: str, question: Question, longest: int) -> str:
@@ -65,10 +65,10 @@ def _chunks(text: str, size: int) -> list[str]:
             for start in range(0, len(sentence), size):
                 part = sentence[start : start + size]
                 if last and len(last) + len(part) >= size:
-                    chunks.append(last)
+                    chunks.append(last.strip())
                     last = part
                 else:
-                    last = f"{last}{'' if last.endswith(_LINE) else ' '}{part}" if last else part
+                    last += part
         if last.strip():
             chunks.append(last.strip())
     return chunks

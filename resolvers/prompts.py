@@ -164,7 +164,7 @@ class Prompt:
             if piece.group and (last is None or (piece.section, piece.group) != (last.section, last.group)):
                 lines.append(piece.group)
             elif last is not None and last.section == piece.section == SAID and _are_apart(last, piece):
-                lines.append(APART)
+                lines += [] if last.text.endswith(APART) else [APART]
             lines.append(piece.text)
             last = piece
         return "\n".join(lines)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from models.messages import messages_by_place
 from models.search import COLLECTIONS
 from models.statements import Record
 from models.words import words
 from resolvers.context import Context
-from resolvers.courtesies import is_courtesy, says_little
+from resolvers.courtesies import closes, is_courtesy, says_little
 from resolvers.dates import dated, local_day
 from resolvers.exchanges import is_turn
 from resolvers.intents import asks_nothing
@@ -21,14 +22,17 @@ from resolvers.questions import Question, term_of
 from resolvers.speakers import speaker_of
 from resolvers.windows import NO_WINDOW, Window
 
-PASSAGE = 1 / 4
-"""What of the budget one long text may take."""
+PASSAGE, ANSWER = 1 / 4, 1 / 16
+"""What of the budget one long text may take, and one that only comes along with a question or an answer."""
 
 MOST_PASSAGES, LEAST_OF_VERY_LONG = 20, 800
 """Long texts that are cut, at most; and characters that a passage of a very long text may have, at least."""
 
 LEAST_QUOTE, WIDE_TOKEN = 8, 8
 """Tokens that a quoted turn takes, at least, and characters that a token of it has, at most, mostly."""
+
+FAREWELL = 2
+"""Words that thanks or a farewell may say besides where they are left out."""
 
 ANSWERED_WITHIN = timedelta(days=1)
 """How long after a question the next turn is taken for its answer."""
@@ -59,6 +63,9 @@ class Recall:
     async def add(self, found: Sequence[Record], most: int) -> None:
         """Adds what answers the question, best first, in no more tokens than that."""
         floor = self.prompt.left - most
+        if not self.names:
+            spoken = [node for node in found if COLLECTIONS["MESSAGES"].is_of(node)]
+            self.names = {speaker_of(node, self.user) for node in spoken}
         neighbours = await self._neighbours(found[: most // LEAST_QUOTE])
         for place, node in enumerate(found):
             left = self.prompt.left - floor
@@ -70,15 +77,15 @@ class Recall:
                 await self._add_document(node, place, left)
             elif self._may_fit(node, left) and not self._is_filler(node) and await self._add_message(node, left):
                 for other in neighbours.get(_place(node), ()):
-                    await self._add_message(other, self.prompt.left - floor)
+                    await self._add_message(other, self.prompt.left - floor, ANSWER)
 
     def _may_fit(self, node: Record, most: int) -> bool:
         """False for what surely is too long: to look at it takes longer than to see that."""
         return len(node["content"]) // WIDE_TOKEN <= most or self._is_long(said_in(node))
 
-    def _is_long(self, text: str) -> bool:
+    def _is_long(self, text: str, share: float = PASSAGE) -> bool:
         """Whether only a passage of a text may be quoted."""
-        return len(text) > int(self.prompt.budget * PASSAGE) * _CHARACTERS
+        return len(text) > int(self.prompt.budget * share) * _CHARACTERS
 
     async def add_said(self, message: Record) -> bool:
         """Adds what was said last elsewhere; false once there is no room."""
@@ -90,11 +97,12 @@ class Recall:
         if text := await self._passage(node["content"], most):
             self.prompt.add(Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node), most)
 
-    async def _add_message(self, node: Record, most: int) -> bool:
-        """Adds a message among the session's own, or quotes it; false if it does not fit."""
+    async def _add_message(self, node: Record, most: int, share: float = PASSAGE) -> bool:
+        """Adds a message among the session's own, or quotes it, at most such a share of the budget; false if it does
+        not fit."""
         if self._is_there(node) or (self._is_own(node) and self._stands(node, most)):
             return True
-        text = await self._passage(said_in(node), most)
+        text = await self._passage(said_in(node), most, share)
         return bool(text) and self._quote(node, text, most)
 
     def _is_there(self, node: Record) -> bool:
@@ -117,11 +125,11 @@ class Recall:
             return True
         return is_turn(message) and self.prompt.add_messages([message], most)
 
-    async def _passage(self, text: str, most: int) -> str:
+    async def _passage(self, text: str, most: int, share: float = PASSAGE) -> str:
         """The text, or of a long one what answers best; nothing where so little says nothing."""
-        if not self._is_long(text):
+        if not self._is_long(text, share):
             return text
-        longest = min(int(self.prompt.budget * PASSAGE), most) * _CHARACTERS
+        longest = min(int(self.prompt.budget * share), most) * _CHARACTERS
         self._passages += 1
         if self._passages > MOST_PASSAGES or (len(text) > VERY_LONG and longest < LEAST_OF_VERY_LONG):
             return ""
@@ -140,9 +148,14 @@ class Recall:
 
     def _is_filler(self, node: Record) -> bool:
         """Whether a turn says hardly anything, and none of the words that are asked for."""
-        text = said_in(node)
-        little = is_courtesy(text, self.names) or says_little(text, self.names)
-        return little and self.question.terms.keys().isdisjoint(map(term_of, words(text)))
+        text, names = said_in(node), self.names
+        little = is_courtesy(text, names) or says_little(text, names) or closes(text, names, besides=FAREWELL)
+        return little and self._asked_for.isdisjoint(map(term_of, words(text)))
+
+    @cached_property
+    def _asked_for(self) -> set[str]:
+        """The terms of the question but for the names of speakers, whom anybody may greet."""
+        return self.question.terms.keys() - {term_of(word) for name in self.names for word in words(name)}
 
     async def _neighbours(self, found: Sequence[Record]) -> dict[tuple[bytes, int], list[Record]]:
         """For a turn that asks the turn after it, and for a short reply the question before it."""
