@@ -248,16 +248,13 @@ async def _add_last(context: Context, prompt: Prompt, about: About) -> None:
         return
     limit = prompt.left // 2
     longest = limit * _CHARACTERS
+    whole = said_in(last)
+    asked = await context.aside(sentences_that_ask, whole)
     while longest:
-        text = await context.aside(_cut, said_in(last), longest)
+        text = await context.aside(cut, whole, asked[0] if asked else whole[:longest], longest)
         if prompt.add(Piece(NEWEST, (), f"{speaker_of(last, about.user)}: {text}", node=last), limit):
             return
         longest = longest * 2 // 3
-
-
-def _cut(text: str, longest: int) -> str:
-    """What a long message asks, and what stands around that."""
-    return cut(text, next(iter(sentences_that_ask(text)), text[:longest]), longest)
 
 
 def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> bool:
