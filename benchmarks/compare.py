@@ -97,7 +97,7 @@ def databases(options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def agree(servers: list[Server], workload: str, cursors: dict[str, list[str]]) -> bool:
-    """Whether all servers say the same; where one doesn't, both answers are shown."""
+    """Tells whether all servers say the same; where one doesn't, both answers are shown."""
     requests = {server.name: bodies(workload, cursors[server.name])[:CHECKED] for server in servers}
     same = True
     for number in range(CHECKED):

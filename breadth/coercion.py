@@ -186,7 +186,7 @@ def _object(kind: GraphQLInputObjectType) -> Convert:
 
 
 def _may_be_left_out(field: Any) -> bool:
-    """Whether it is simply not there when it is left out: not required, and without a default."""
+    """Tells whether it is simply not there when it is left out: not required, and without a default."""
     return not isinstance(field.type, GraphQLNonNull) and coerce_default_value(field) is Undefined
 
 
@@ -212,7 +212,7 @@ def builder(kind: GraphQLInputType, node: ValueNode, has_default: bool) -> Build
 
 
 def has_variables(node: Node) -> bool:
-    """Whether variables stand in a node."""
+    """Tells whether variables stand in a node."""
     found: list[VariableNode] = []
 
     class Finder(Visitor):

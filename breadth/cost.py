@@ -46,7 +46,7 @@ class Size:
 
 
 def size_of(page_size: PageSize, node: FieldNode) -> int | Size:
-    """How many items the lists of a field hold at most, by its arguments."""
+    """Returns the number of items that the lists of a field hold at most, by its arguments."""
     given = {argument.name.value: argument.value for argument in node.arguments or ()}
     places: list[tuple[str, tuple[str, ...]]] = []
     size = page_size.default

@@ -43,7 +43,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class PageSize:
-    """How many items a field's lists hold at most: the field itself, or the lists among its objects' fields.
+    """The number of items that a field's lists hold at most: the field itself, or the lists among its objects' fields.
 
     The first of `arguments` that is given says it: a number does, a list does by its length. Their names are GraphQL's,
     and `input.items` is one within an input object. `largest` is what the resolver refuses to exceed. `lookup` is what

@@ -30,7 +30,7 @@ from breadth.fields import MARK, PageSize
 from breadth.limits import Limits
 
 LIST = 20
-"""How many items a list counts as whose size nothing says."""
+"""The number of items that a list counts as when nothing says its size."""
 
 
 class Measure(NamedTuple):

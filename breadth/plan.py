@@ -121,7 +121,7 @@ class Position:
 
     @property
     def known_type(self) -> bool:
-        """Whether what stands here, or in the lists that stand here, is of one type, whatever the values."""
+        """Tells whether what stands here, or in the lists that stand here, is of one type, whatever the values."""
         return self.abstract is None if self.item is None else self.item.known_type
 
     def selections_at(self, path: Sequence[str]) -> "list[Selection] | None":
@@ -203,12 +203,12 @@ class Field:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether its values are written straight into the answers of its level."""
+        """Tells whether its values are written straight into the answers of its level."""
         return self.typename or (self.batch is None and self.position.leaf is not None)
 
     @property
     def is_within(self) -> bool:
-        """Whether its values are found within its parents, and what stands there is known, so that it can be written
+        """Tells whether its values stand within its parents and are of a known type, so that it can be written
         together with them."""
         return self.batch is None and self.position.known_type
 
@@ -253,7 +253,7 @@ class Compiler:
         self.codes: dict[str, CodeType] = {}
         """What was compiled of the sources of writers."""
         self.fields = 0
-        """How many fields were compiled, by which a plan is weighed."""
+        """The number of compiled fields, by which a plan is weighed."""
         self._schema = schema
         self._flags = flags
         self._known = known

@@ -34,17 +34,17 @@ def api_key_by_hash(read: Reader, hash: bytes) -> Record | None:
 
 
 def is_good(read: Reader, hash: bytes) -> bool:
-    """Whether the key with this SHA-256 is there, and was not revoked."""
+    """Tells whether the key with this SHA-256 is there, and was not revoked."""
     return read.look_up(_still_good, {"hash": hash}) is not None
 
 
 def any_api_key(read: Reader) -> bool:
-    """Whether a key was ever made, revoked ones included."""
+    """Tells whether a key was ever made, revoked ones included."""
     return read.look_up(_any, {}) is not None
 
 
 def count_api_keys(path: Path) -> tuple[int, int]:
-    """How many keys were made in a migrated file, and how many of them are good; for who has no event loop."""
+    """Counts the keys made in a migrated file, and the good ones among them; for callers without an event loop."""
     with closing(connect(path)) as connection:
         return connection.execute(_counts.text, _counts.defaults).fetchone()
 

@@ -218,7 +218,7 @@ class Snapshot:
                 yield from self._rows(statement, scope.values)
 
     def count(self, scopes: Sequence[Scope]) -> int:
-        """How many rows `read` gives."""
+        """Counts the rows that `read` gives."""
         return sum(
             next(self._rows(counting, scope.values))["count"]
             for scope in scopes

@@ -199,7 +199,7 @@ async def names_of_sources(read: Reader, session: bytes) -> dict[bytes, list[str
 
 
 async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
-    """Whether a memory of the session is about this name, which is folded."""
+    """Tells whether a memory of the session is about this name, which is folded."""
     return bool(await read.fetch(_spoken_of, {"session": session, "about": about}))
 
 

@@ -49,7 +49,7 @@ async def job_of_session(read: Reader, session: bytes) -> Record | None:
 
 
 def job_is_due(read: Reader, now: str) -> bool:
-    """Whether there is one to be done, or one whose process has let its lease run out."""
+    """Tells whether there is one to be done, or one whose process has let its lease run out."""
     return read.look_up(_is_due, {"now": now}) is not None
 
 

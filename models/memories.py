@@ -90,7 +90,7 @@ MEMORIES_OF_MESSAGE = _listing(
 
 
 def is_there(rows: FromClause) -> ColumnElement[bool]:
-    """Whether what a source names can be seen: a document, or a message that did not go with its session."""
+    """Tells whether what a source names can be seen: a document, or a message that did not go with its session."""
     message = (
         select(messages.c.sequence)
         .join(sessions, sessions.c.key == messages.c.session_key)
@@ -363,7 +363,7 @@ async def withhold_of_message(write: Transaction, session: bytes, sequence: int,
 
 
 async def is_withheld(read: Reader, session: bytes, sequences: Sequence[int], fingerprint: bytes) -> bool:
-    """Whether the application does not want to have this formed of one of these messages again."""
+    """Tells whether the application does not want to have this formed of one of these messages again."""
     named = f"[{','.join(map(str, sequences))}]"
     values = {"session": session, "sequences": named, "fingerprint": fingerprint}
     return (await read.fetch(_withheld, values))[0]["count"] > 0

@@ -248,7 +248,7 @@ async def first_speaker(read: Reader, session: Record) -> str | None:
 
 
 async def count_messages(read: Reader, session: Record) -> int:
-    """How many messages a session has: of the sequences given, all but the few deleted ones are there."""
+    """Counts a session's messages: of the sequences given, all but the few deleted ones are there."""
     values = {"session": session["key"], "floor": session["deleted_through"]}
     deleted = (await read.fetch(_deleted, values))[0]["count"]
     return session["last_sequence"] - session["deleted_through"] - deleted

@@ -33,5 +33,5 @@ viewer = bindparam("viewer", type_=LargeBinary)
 
 
 def of_viewer(owner: ColumnElement[bytes | None]) -> ColumnElement[bool]:
-    """Whether the owner is the user whom the request speaks for; any is, for the application itself."""
+    """Tells whether the owner is the user whom the request speaks for; any is, for the application itself."""
     return owner.is_not_distinct_from(func.coalesce(viewer, owner))

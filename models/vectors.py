@@ -108,7 +108,7 @@ class Progress(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """How many texts wait, about."""
+        """The number of texts that wait, about."""
         return self.newest - self.through + self.edited
 
 

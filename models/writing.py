@@ -71,7 +71,7 @@ async def delete_row(write: Transaction, table: Table, row: Record) -> None:
 
 
 def _is_long(table: Table, row: Record) -> bool:
-    """Whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
+    """Tells whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
     if table.name not in SEARCHED:
         return False
     names = [name for name in row.keys() if name in _TEXTS]  # noqa: SIM118

@@ -192,12 +192,12 @@ async def _index(request: Request) -> Response:
 
 
 async def _health(_: Request) -> Response:
-    """Whether the process answers."""
+    """Tells whether the process answers."""
     return JSONResponse({"status": "ok", "version": __version__})
 
 
 async def _ready(request: Request) -> Response:
-    """Whether it can do its work: the database takes a durable write. How models and erasures stand is said as well."""
+    """Tells whether the database takes a durable write, and reports on the index, models and erasures."""
     state = request.app.state
     try:
         await state.database.check()

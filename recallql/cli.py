@@ -156,7 +156,7 @@ def import_(
 
 
 def counted(counts: Counter[str]) -> str:
-    """How many objects of each type, in words."""
+    """Says the number of objects of each type in words."""
     plurals = {"memory": "memories"}
     return ", ".join(f"{n} {kind if n == 1 else plurals.get(kind, f'{kind}s')}" for kind, n in counts.items() if n)
 

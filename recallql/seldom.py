@@ -27,7 +27,7 @@ class Seldom:
         """The longest untold first."""
 
     def is_due(self, key: str) -> bool:
-        """Whether the key was not told of within the time; from now on it was."""
+        """Tells whether the key was not told of within the time; from now on it was."""
         return self.passed_over(key) is not None
 
     def passed_over(self, key: str) -> int | None:

@@ -34,14 +34,14 @@ class Context:
     scope: Scope = field(default_factory=Scope)
     count_tokens: Callable[[str], int] = count_tokens
     asks_model: bool = False
-    """Whether a model reads what is said, later, and forms memories and summaries of it."""
+    """Tells whether a model reads what is said, later, and forms memories and summaries of it."""
     encoder: Encoder | None = None
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)
     threads: Threads = field(default_factory=threads_aside)
     is_large: bool = False
-    """Whether the request is so large that working on its input would hold the event loop."""
+    """Tells whether the request is so large that working on its input would hold the event loop."""
 
     worked_out: dict[Any, Any] | None = None
     """What was worked out of long texts before a transaction; see `work_out`."""
@@ -56,7 +56,7 @@ class Context:
             raise Forbidden(what)
 
     def may_see(self, row: Record) -> bool:
-        """Whether a row with an owner may be known of."""
+        """Tells whether a row with an owner may be known of."""
         return self.scope.user is None or row["user_key"] == self.scope.user
 
     async def aside(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -187,7 +187,7 @@ def _phrases() -> _Phrases:
 
 
 def is_courtesy(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text is nothing but courtesies, to people of these names among others; a text without words is."""
+    """Tells whether a text holds only courtesies, to people of these names among others; one without words does."""
     if len(text) > LONGEST:
         return False
     if _unspaced.search(text):
@@ -206,7 +206,7 @@ def is_courtesy(text: str, names: Iterable[str] = ()) -> bool:
 
 
 def closes(text: str, names: Iterable[str] = (), *, besides: int = LITTLE) -> bool:
-    """Whether a text is a farewell or thanks, and says little else: at most so many words."""
+    """Tells whether a text is a farewell or thanks, and says little else: at most so many words."""
     if len(text) > LONGEST:
         return False
     found, rest = _without_phrases(words(text), names)
@@ -215,7 +215,7 @@ def closes(text: str, names: Iterable[str] = (), *, besides: int = LITTLE) -> bo
 
 
 def says_little(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text has hardly a word besides courtesies and the most common words."""
+    """Tells whether a text has hardly a word besides courtesies and the most common words."""
     if len(text) > LONGEST or any(map(str.isdigit, text)) or _unspaced.search(text):
         return False
     little = STOP_WORDS | _phrases().beside

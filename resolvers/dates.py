@@ -97,7 +97,7 @@ TIME_WORDS = ENGLISH_TIME_WORDS.union(
 
 
 def _may_be_dated(text: str) -> bool:
-    """Whether to look for words for times, which takes long beside this."""
+    """Tells whether to look for words for times, which takes long beside this."""
     return not (text.isascii() and _last_words.isdisjoint(_word.findall(text.lower())))
 
 

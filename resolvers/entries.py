@@ -120,7 +120,7 @@ class Identities:
 
 
 def is_by_position(line: Line) -> bool:
-    """Whether a line is a message that only its position in the session identifies."""
+    """Tells whether a line is a message that only its position in the session identifies."""
     return line["type"] == "message" and not line.keys() & {"message_id", "sequence", "created_at"}
 
 

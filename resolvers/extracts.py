@@ -116,7 +116,7 @@ def _worth(line: Line, said: frozenset[str]) -> float:
 
 
 def _repeats(bag: frozenset[str], chosen: list[int], bags: list[frozenset[str]]) -> bool:
-    """Whether a sentence shares most of its words with one that is chosen (the cosine of both)."""
+    """Tells whether a sentence shares most of its words with one that is chosen (the cosine of both)."""
     return any(len(bag & bags[other]) > _ALIKE * sqrt(len(bag) * len(bags[other])) for other in chosen)
 
 

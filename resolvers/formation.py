@@ -181,7 +181,7 @@ async def formed_of(write: Transaction, context: Context, session: Record, rows:
 
 
 def summary_is_due(before: int, now: int) -> bool:
-    """Whether a session that has grown from so many messages to so many is to be summarised."""
+    """Tells whether a session that has grown from so many messages to so many is to be summarised."""
     first = before < SUMMARY_AFTER <= now
     return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
 

@@ -53,7 +53,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _may_hold(block: str, question: Question, prefixes: tuple[str, ...]) -> bool:
-    """Whether a word of the question may stand in a block, found out without taking the block apart if possible."""
+    """Tells whether a word of the question may stand in a block, if possible without taking the block apart."""
     if not block.isascii() and not any(map(folded(block).__contains__, prefixes)):
         return False
     different = set(spaced(block).split())

@@ -34,7 +34,7 @@ class NodeId(NamedTuple):
     sequence: int = 0
 
     def names(self, row: Record) -> bool:
-        """Whether the row under this id's key is the object that the id was made for, and not a later one."""
+        """Tells whether the row under this id's key is the object that the id was made for, and not a later one."""
         if self.noun == "Message":
             return self.nonce == nonce_of(row["generation"])
         return self.noun not in WITH_NONCE or self.nonce == row["nonce"]

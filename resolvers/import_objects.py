@@ -106,7 +106,7 @@ def _last_sequence(session: Record, line: Line) -> dict[str, int]:
 
 
 def _has_only_messages(context: Context, session: Record) -> bool:
-    """Whether a session came into being by its messages, and nobody has given it anything since."""
+    """Tells whether a session came into being by its messages, and nobody has given it anything since."""
     line = {"session_id": session["session_id"]}
     blank = session_row(context, line, session["created_at"], user=None, agent=None)
     return all(session[name] == blank[name] for name in blank.keys() - _OF_MESSAGES - _SERVER_TIMES)

@@ -31,7 +31,7 @@ RUN = 100
 
 @dataclass
 class Tally:
-    """How many objects of each type were added, and how many were there."""
+    """The numbers of objects of each type that were added, and that were there before."""
 
     added: Counter[str] = field(default_factory=Counter[str])
     known: Counter[str] = field(default_factory=Counter[str])
@@ -56,7 +56,7 @@ class Importer:
     ) -> None:
         self.tally = Tally()
         self.is_partial = False
-        """Whether lines of the file were left out."""
+        """Tells whether lines of the file were left out."""
         self._context = context
         self._project = project
         self._skip = skip
@@ -133,7 +133,7 @@ class Importer:
 
 
 async def _add(write: Transaction, context: Context, run: list[Entry], *, is_partial: bool) -> int:
-    """How many of these lines are new."""
+    """Counts the new ones among these lines."""
     first = run[0]
     try:
         if first.line["type"] == "message":

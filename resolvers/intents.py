@@ -57,7 +57,7 @@ _yes_or_no = frozenset(words(_YES_OR_NO))
 
 
 def asks_nothing(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a turn is a greeting, thanks, a farewell or the like, to people of these names among others."""
+    """Tells whether a turn is a greeting, thanks, a farewell or the like, to people of these names among others."""
     return is_courtesy(text, names) or (closes(text, names) and not sentences_that_ask(text))
 
 
@@ -85,7 +85,7 @@ def _is_yes_or_no(text: str) -> bool:
 
 
 def _refers(text: str) -> bool:
-    """Whether a turn is understood only with those before it."""
+    """Tells whether a turn is understood only with those before it."""
     said = words(text)
     if len(text) > GIST:
         return False

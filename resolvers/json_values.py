@@ -51,7 +51,7 @@ def check_json(value: Any, level: int = 1) -> None:
 
 
 def count_values(value: Any) -> int:
-    """How many values a JSON value is made of, itself included."""
+    """Counts the values that a JSON value is made of, itself included."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(count_values, items))
 
@@ -98,7 +98,7 @@ def metadata_text(kept: str | None, value: Any, mode: str) -> str:
 
 
 def same_json(text: str, other: str) -> bool:
-    """Whether two kept texts hold the same value: an object's order and 1 against 1.0 make no difference."""
+    """Tells whether two kept texts hold the same value: an object's order and 1 against 1.0 make no difference."""
     return text == other or _comparable(json.loads(text)) == _comparable(json.loads(other))
 
 

@@ -95,7 +95,7 @@ class Knowledge:
             self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
 
     def tells(self, prompt: Prompt, message: Record) -> bool:
-        """Whether a message says no more than what a memory or the summary says that stands there."""
+        """Tells whether a message says no more than what a memory or the summary says that stands there."""
         text = said_in(message)
         if len(text) > LONGEST:
             return False

@@ -34,7 +34,7 @@ class Owner:
         return cls(row["key"], None, identity(row["key"], row["nonce"]))
 
     def has(self, row: Record) -> bool:
-        """Whether a memory belongs to the same user, or, where there is none, the same session."""
+        """Tells whether a memory belongs to the same user, or, where there is none, the same session."""
         return row["user_key"] == self.user if self.user else row["session_key"] == self.session
 
 

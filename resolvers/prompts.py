@@ -91,7 +91,7 @@ class Prompt:
         return True
 
     def _is_near(self, piece: Piece) -> bool:
-        """Whether a turn that was said shortly before or after one is quoted."""
+        """Tells whether a turn that was said shortly before or after one is quoted."""
         node = piece.node
         steps = (*range(-NEAR, 0), *range(1, NEAR + 1))
         return node is not None and any(
@@ -136,16 +136,16 @@ class Prompt:
         return [node for section in QUOTES for node in self.nodes(section)]
 
     def has(self, message: Record) -> bool:
-        """Whether a message of the session is there."""
+        """Tells whether a message of the session is there."""
         return message["sequence"] in self._messages
 
     def fits(self, units: Sequence[Sequence[Record]]) -> bool:
-        """Whether all these messages fit into what is left."""
+        """Tells whether all these messages fit into what is left."""
         new = (message for unit in units for message in unit if not self.has(message))
         return sum(size_of(message, self._count) for message in new) <= self.left
 
     def quotes(self, node: Record) -> bool:
-        """Whether the text quotes a message."""
+        """Tells whether the text quotes a message."""
         return COLLECTIONS["MESSAGES"].is_of(node) and (node["session_key"], node["sequence"]) in self._quoted
 
     @property
@@ -180,7 +180,7 @@ class Prompt:
 
 
 def _are_apart(earlier: Piece, later: Piece) -> bool:
-    """Whether much was said between two turns of a day, or they are of different sessions."""
+    """Tells whether much was said between two turns of a day, or they are of different sessions."""
     first, second = earlier.node, later.node
     if first is None or second is None:
         return False

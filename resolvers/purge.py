@@ -9,7 +9,7 @@ from resolvers.inputs import Values
 
 
 async def purge_deleted(context: Context, values: Values) -> dict[str, int]:
-    """How many sessions, messages and memories were removed that had been deleted before the given time."""
+    """Removes what was deleted before the given time; returns the numbers of sessions, messages and memories."""
 
     async def operation(write: Transaction) -> dict[str, int]:
         return await purge(write, context.scope, before=values["deleted_before"], now=context.clock.now())

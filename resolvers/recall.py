@@ -84,7 +84,7 @@ class Recall:
         return len(node["content"]) // WIDE_TOKEN <= most or self._is_long(said_in(node))
 
     def _is_long(self, text: str, share: float = PASSAGE) -> bool:
-        """Whether only a passage of a text may be quoted."""
+        """Tells whether only a passage of a text may be quoted."""
         return len(text) > int(self.prompt.budget * share) * _CHARACTERS
 
     async def add_said(self, message: Record) -> bool:
@@ -106,18 +106,18 @@ class Recall:
         return bool(text) and self._quote(node, text, most)
 
     def _is_there(self, node: Record) -> bool:
-        """Whether a message is quoted, or what it says stands there already."""
+        """Tells whether a message is quoted, or what it says stands there already."""
         if self.prompt.quotes(node) or (self._is_own(node) and self.prompt.has(node)):
             return True
         return f"{node['name']}\n{said_in(node)}" in self._texts or self.knowledge.tells(self.prompt, node)
 
     def _is_own(self, node: Record) -> bool:
-        """Whether a message is one of the session's that were asked for."""
+        """Tells whether a message is one of the session's that were asked for."""
         own = self.session is not None and node["session_key"] == self.session["key"]
         return own and self.window.has(node)
 
     def _stands(self, message: Record, most: int) -> bool:
-        """Whether a message of the session stands among the messages now, or may stand nowhere; else it can be quoted.
+        """Tells whether a message of the session is among the messages, or may stand nowhere; else it can be quoted.
 
         Calls of tools and their answers stand among what was said around them.
         """
@@ -147,7 +147,7 @@ class Recall:
         return True
 
     def _is_filler(self, node: Record) -> bool:
-        """Whether a turn says hardly anything, and none of the words that are asked for."""
+        """Tells whether a turn says hardly anything, and none of the words that are asked for."""
         text, names = said_in(node), self.names
         little = is_courtesy(text, names) or says_little(text, names) or closes(text, names, besides=FAREWELL)
         return little and self._asked_for.isdisjoint(map(term_of, words(text)))
@@ -191,6 +191,6 @@ def _asks(message: Record) -> bool:
 
 
 def _follows(question: Record, answer: Record) -> bool:
-    """Whether a turn came soon after another: one that was added late may be an older turn."""
+    """Tells whether a turn came soon after another: one that was added late may be an older turn."""
     first, second = (datetime.fromisoformat(row["created_at"]) for row in (question, answer))
     return first <= second <= first + ANSWERED_WITHIN

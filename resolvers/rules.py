@@ -33,7 +33,7 @@ class Claim(NamedTuple):
     denies: bool = False
 
     def ends(self, older: "Claim | None") -> bool:
-        """Whether it takes the place of an older claim on its subject."""
+        """Tells whether it takes the place of an older claim on its subject."""
         return not self.denies or (older is not None and not older.denies and older.object == self.object)
 
 
@@ -91,7 +91,7 @@ def claims_in(text: str) -> list[Claim]:
 
 
 def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
-    """Whether a message says it for good: who says two things of which only one can hold gives a list, and who says
+    """Tells whether a message says it for good: two claims of which only one can hold are a list, and who says
     what is so now need not say what is so no more."""
     rivals = [other for other in claims if other.subject == claim.subject and claim.subject is not None]
     if claim.denies:
@@ -100,7 +100,7 @@ def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
 
 
 def ends(newer: str, older: str, subject: str) -> bool:
-    """Whether a memory with this content takes the place of an older one on the same subject."""
+    """Tells whether a memory with this content takes the place of an older one on the same subject."""
     claim = _claim_on(subject, newer)
     return claim is None or claim.ends(_claim_on(subject, older))
 
@@ -143,7 +143,7 @@ def _blank(hidden: re.Match[str]) -> str:
 
 
 def _is_worked_on(text: str) -> bool:
-    """Whether the whole is a text to be worked on, a letter, a part to be played or verses."""
+    """Tells whether the whole is a text to be worked on, a letter, a part to be played or verses."""
     small = _small(text)
     return _verses.search(text) is not None or any(
         language.around.task.search(small) or language.around.parting.search(small) for language in LANGUAGES
@@ -196,7 +196,7 @@ def _claim(language: Language, rule: Rule, found: re.Match[str], clause: str) ->
 
 
 def _is_meant(language: Language, sentence: str, start: int, begun: int, end: int, since: int) -> bool:
-    """Whether nothing before or in a clause of a sentence makes it unreal, negative or somebody else's, and nothing
+    """Tells whether nothing before or in a clause makes it unreal, negative or somebody else's, and nothing
     after it a question, or takes it back.
 
     Up to `begun` it is as its rule has it. Up to `since` there is another statement, and what that denies is its own.

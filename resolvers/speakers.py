@@ -72,7 +72,7 @@ class Speakers:
 
 
 def is_nobodys(name: str | None) -> bool:
-    """Whether a name is too long to be anybody's."""
+    """Tells whether a name is too long to be anybody's."""
     return name is not None and len(name) > KEY_CHARACTERS
 
 

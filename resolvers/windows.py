@@ -46,7 +46,7 @@ class Window:
         return {row["sequence"] for row in self.rows} - {row["sequence"] for unit in self.units for row in unit}
 
     def has(self, message: Record) -> bool:
-        """Whether a message of the session is one of those that were asked for."""
+        """Tells whether a message of the session is one of those that were asked for."""
         return self.first is None or (message["created_at"], message["sequence"]) >= self.first
 
 

@@ -204,7 +204,7 @@ class Reader:
             monkeypatch.setenv(name, "127.0.0.1")
 
     def is_up_to_date(self) -> bool:
-        """Whether `make serve` would serve at once, without installing anything first."""
+        """Tells whether `make serve` would serve at once, without installing anything first."""
         asking = ["make", "--question", ".venv/.installed"]
         with contextlib.suppress(FileNotFoundError):
             return subprocess.run(asking, cwd=REPOSITORY, env=self.environment, check=False).returncode == 0

@@ -454,7 +454,7 @@ def test_introspection_is_within_the_defaults(api: Server, options: dict[str, bo
 
 
 def work_of(document: DocumentNode, limits: Limits = DEFAULT) -> int:
-    """How many calls it takes to measure a document."""
+    """Counts the calls that it takes to measure a document."""
     measurer = Measurer(SCHEMA, limits)
     calls = 0
 
@@ -813,7 +813,7 @@ class Naive:
         return total
 
     def page_size(self, node: FieldNode, field: Any) -> int | None:
-        """How many items the published schema says: 20 for a connection by default, none for what goes by a list."""
+        """The number of items by the published schema: 20 for a connection by default, none for what goes by a list."""
         if field is None:
             return None
         if "maxTokens" in field.args:

@@ -198,7 +198,7 @@ def taken(server: Server, query: str, **variables: Any) -> int:
 
 
 def size_of(data: Any) -> int:
-    """How many objects an answer holds; a query whose statements are counted must find something."""
+    """Counts the objects of an answer; a query whose statements are counted must find something."""
     if isinstance(data, dict):
         return 1 + sum(size_of(value) for value in data.values())
     return sum(size_of(value) for value in data) if isinstance(data, list) else 0

@@ -92,7 +92,7 @@ class Connection:
         return received
 
     def is_closed(self) -> bool:
-        """Whether the server closes the connection, without a further byte."""
+        """Tells whether the server closes the connection, without a further byte."""
         return not self._received and not self._receive()
 
     def _head(self) -> tuple[bytes, dict[str, str]]:
@@ -179,7 +179,7 @@ def ask(number: int, headers: dict[str, str] | None = None, **line: str) -> byte
 
 
 def found(answer: Answer, number: int) -> bool:
-    """Whether this is the answer to `ask(number)`."""
+    """Tells whether this is the answer to `ask(number)`."""
     return answer.status == 200 and answer.json() == {"data": {"user": {"name": f"user-{number}"}}}
 
 

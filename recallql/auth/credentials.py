@@ -56,7 +56,7 @@ class KeyProof:
     hash: bytes
 
     def holds(self, _: float) -> bool:
-        """Whether it is good still: not revoked."""
+        """Tells whether it is good still: not revoked."""
         return is_good(self.read, self.hash)
 
 
@@ -85,7 +85,7 @@ class Credentials:
 
     @property
     def needed(self) -> bool:
-        """Whether a credential is needed. From the first key on it is, for good: revoking all of them opens nothing."""
+        """Tells whether a credential is needed: from the first key on, for good. Revoking all of them opens nothing."""
         if not self._needed and monotonic() >= self._next_look:
             self._next_look = monotonic() + LOOK_EVERY
             self._needed = any_api_key(self._read)
@@ -170,7 +170,7 @@ def _bearer(authorization: str | None) -> str | None:
 
 
 def has_keys(settings: Settings) -> bool:
-    """Whether there is a good credential for somebody to show, so that other addresses than loopback may be served."""
+    """Tells whether a valid credential exists, so that other addresses than loopback may be served."""
     if settings.api_key or settings.jwks_url:
         return True
     return _count(settings)[1] > 0

@@ -84,7 +84,7 @@ class IdentityProvider:
         return self._keys.get((kid, algorithm))
 
     def lacks(self, kid: str, algorithm: str) -> bool:
-        """Whether a key like this might be there, and is not known."""
+        """Tells whether a key like this might be there, and is not known."""
         return algorithm in ALGORITHMS and self.key(kid, algorithm) is None
 
     def prove(self, token: str, kid: str, algorithm: str, now: float) -> "ForeignProof":
@@ -152,7 +152,7 @@ class ForeignProof:
     key: Any
 
     def holds(self, now: float) -> bool:
-        """Whether it is good still: not expired, its key published, its user not erased."""
+        """Tells whether it is good still: not expired, its key published, its user not erased."""
         return (
             self.expires > now - LEEWAY
             and self.provider.key(self.kid, self.algorithm) is self.key
@@ -161,7 +161,7 @@ class ForeignProof:
 
 
 def _issued_since(erasure: Record | None, issued: float) -> bool:
-    """Whether a token is surely younger than the last erasure of its user."""
+    """Tells whether a token is surely younger than the last erasure of its user."""
     return erasure is None or issued > epoch_seconds(erasure["erased_at"]) + LEEWAY
 
 

@@ -26,7 +26,7 @@ class OwnProof:
     generation: int
 
     def holds(self, now: float) -> bool:
-        """Whether it is good still: not expired, its signing key there, its user not erased."""
+        """Tells whether it is good still: not expired, its signing key there, its user not erased."""
         if self.expires <= now:
             return False
         standing = token_standing(self.read, kid=self.kid, user=self.user)
@@ -67,5 +67,5 @@ def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
 
 
 def _too_old(retired_at: str | None) -> bool:
-    """Whether a signing key was retired so long ago that no token of it can be good."""
+    """Tells whether a signing key was retired so long ago that no token of it can be good."""
     return retired_at is not None and retired_at < ago(timedelta(seconds=LARGEST_LIFE))

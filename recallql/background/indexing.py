@@ -72,7 +72,7 @@ async def keep_indexed(database: Database) -> None:
 
 
 def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
-    """Whether more was written of a kind than may wait."""
+    """Tells whether more was written of a kind than may wait."""
     late = [collection.late for collection in COLLECTIONS.values()]
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
 

@@ -72,7 +72,7 @@ class Connections:
         self._owned: dict[Hashable, dict[Connection, None]] = {}
         self._is_looking = False
         self.is_stopping = False
-        """Whether the server stops, and takes no further requests."""
+        """Tells whether the server stops, and takes no further requests."""
 
     def opened(self, connection: Connection) -> bool:
         """Counts a connection of nobody yet; returns False when there is no room for it."""

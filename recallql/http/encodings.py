@@ -51,7 +51,7 @@ def compress(body: bytes, level: int, check: Callable[[], None] | None = None) -
 
 
 def check_encoding(encoding: str) -> bool:
-    """Whether a body with this `Content-Encoding` is compressed; `BadRequest` when it is not one that is taken."""
+    """Tells whether a body with this `Content-Encoding` is compressed; `BadRequest` when it is not supported."""
     name = encoding.strip().lower()
     if name in ("gzip", "x-gzip", "deflate"):
         return True
@@ -91,5 +91,5 @@ def _inflated(body: bytes) -> Iterator[bytes]:
 
 
 def _has_head(data: bytes) -> bool:
-    """Whether it has the head of gzip or of zlib; some clients send `deflate` without one."""
+    """Tells whether it has the head of gzip or of zlib; some clients send `deflate` without one."""
     return data[:2] == b"\x1f\x8b" or (data[:1] == b"\x78" and int.from_bytes(data[:2], "big") % 31 == 0)

@@ -90,19 +90,19 @@ class Framing(HttpToolsProtocol):
     """Bytes of the body that are still to come; None when it comes in chunks."""
     _discarded = 0
     _is_pausing = False
-    """Whether the rest of a refused body waits for `DISCARD_PAUSE` to be over."""
+    """Tells whether the rest of a refused body waits for `DISCARD_PAUSE` to be over."""
     _held = b""
     """What was read, and waits for an answer to what came before it."""
     _is_resuming = False
     _is_expecting = False
-    """Whether the connection has a deadline."""
+    """Tells whether the connection has a deadline."""
     _unsent: int | None = None
     """Bytes of answers that the client had not taken when the deadline was set; None while it only may be buffering."""
     _answering = False
-    """Whether an answer is under way that is not an ASGI application's."""
+    """Tells whether an answer is under way that is not an ASGI application's."""
     _running: RequestResponseCycle | None = None
     _over = False
-    """Whether the client has said that it will say no more."""
+    """Tells whether the client has said that it will say no more."""
     _refusal: Reply | None = None
     """What ends the connection once all that came before is answered."""
     _default: list[tuple[bytes, bytes]] | None = None

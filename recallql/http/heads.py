@@ -52,14 +52,14 @@ class Head:
     length: int
     """Bytes of a POST's body; 0 when it comes in chunks."""
     compressed: bool
-    """Whether the body of a POST is compressed."""
+    """Tells whether the body of a POST is compressed."""
     compress_from: int
     """Bytes of an answer from which it is compressed."""
     authorization: str | None
     local: bool
-    """Whether the host that it names is a loopback one."""
+    """Tells whether the host that it names is a loopback one."""
     forwarded: bool
-    """Whether a proxy says that it passes the request on."""
+    """Tells whether a proxy says that it passes the request on."""
     fault: BadRequest | None
     """Why it cannot be told who asks, or whom."""
     problem: BadRequest | None

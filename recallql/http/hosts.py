@@ -4,7 +4,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address, an IPv6 one in brackets or not, is a loopback one."""
+    """Tells whether a host name or address, an IPv6 one in brackets or not, is a loopback one."""
     if host == "localhost":
         return True
     try:

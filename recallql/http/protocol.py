@@ -27,10 +27,10 @@ class Protocol(Framing):
         """The admission of that request, or of the one whose answer is being sent."""
         self._received = bytearray()
         self._last = False
-        """Whether the connection ends with the answer that is under way."""
+        """Tells whether the connection ends with the answer that is under way."""
         self._answered = 0
         self._answered_before = 0
-        """How many answers there were when the wait for another request began."""
+        """The number of answers when the wait for another request began."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._close_admission()

@@ -90,7 +90,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _values(body: bytes) -> int:
-    """How many values a JSON text has, at most; none are built, since many small ones take 30 times their text."""
+    """Counts the values of a JSON text, at most; none are built, since many small ones take 30 times their text."""
     count = sum(map(body.count, _BEFORE_VALUES))
     if count > LARGEST_JSON:
         # Those within strings do not count.

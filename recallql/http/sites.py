@@ -93,5 +93,5 @@ class Sites:
 
 
 def is_preflight(method: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser asks what a page may send."""
+    """Tells whether a browser asks what a page may send."""
     return method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers

@@ -1,4 +1,4 @@
-"""How many requests one credential may have under way, and how many in a minute."""
+"""Limits on the requests that one credential may have under way, and on those in a minute."""
 
 from collections.abc import Callable, Hashable
 from math import ceil

@@ -168,12 +168,12 @@ class Prefilter:
         self._words = frozenset(begun)
 
     def search(self, text: str, words: Iterable[str]) -> bool:
-        """Whether a rule might hold somewhere in a text, which has these words."""
+        """Tells whether a rule might hold somewhere in a text, which has these words."""
         opening = self._words.intersection(words)
         return bool(opening) and any(self._begun[word].search(text) is not None for word in opening)
 
     def match(self, text: str, place: int) -> bool:
-        """Whether a rule might hold at a place."""
+        """Tells whether a rule might hold at a place."""
         return any(pattern.match(text, place) is not None for pattern in self._begun.values())
 
 
