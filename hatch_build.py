@@ -64,7 +64,7 @@ def run(program: Any, *arguments: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What the failing program said first, else the error itself."""
+    """Returns what the failing program said first, else the error itself."""
     said = (error.stderr or error.stdout or "") if isinstance(error, subprocess.CalledProcessError) else ""
     return "\n".join(said.splitlines()[:8]) or str(error)
 

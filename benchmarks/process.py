@@ -72,7 +72,7 @@ class Server:
         return answer["data"]
 
     def ready(self) -> Any:
-        """What it says of itself."""
+        """Returns what it says of itself."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/ready")
         answer = json.loads(connection.getresponse().read())
@@ -94,7 +94,7 @@ class Server:
         return {**tally, "cpu_us": (self.cpu_seconds() - before) / tally["answers"] * 1e6}
 
     def cpu_seconds(self) -> float:
-        """What its processes have used until now."""
+        """Returns what its processes have used until now."""
         return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(self._process.pid))
 
     def memory(self) -> float:

@@ -184,7 +184,8 @@ def messages(server: Server, variables: dict[str, Any]) -> Any:
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:
-    """What the process holds over many requests: one user, a user's tree, an append, in turn; then new documents."""
+    """Returns what the process holds over many requests: one user, a user's tree, an append, in turn; then new
+    documents."""
     server = started("memory", filled("standard", lines(), options), options, folder)
     mixed = [
         request for three in zip(*(bodies(each, []) for each in ("W1", "W2", "W4")), strict=True) for request in three

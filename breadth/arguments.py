@@ -49,7 +49,7 @@ class Signature:
     def coerce(
         self, given: Mapping[str, Any], *, errors: int | None, suggestions: bool
     ) -> VariableValues | list[GraphQLError]:
-        """What graphql-core makes of what was given, or what it finds wrong with it; see `Variables.coerce`."""
+        """Returns what graphql-core makes of what was given, or what it finds wrong with it; see `Variables.coerce`."""
         return get_variable_values(self._schema, self._definitions, dict(given), errors, not suggestions)
 
 
@@ -66,7 +66,8 @@ class Variables:
         """Their plain values; None when graphql-core has to coerce them."""
 
     def coerce(self, *, errors: int | None = None, suggestions: bool = False) -> "VariableValues | list[GraphQLError]":
-        """What graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at most."""
+        """Returns what graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at
+        most."""
         if self._coerced is None:
             self._coerced = self._signature.coerce(self._given, errors=errors, suggestions=suggestions)
         return self._coerced

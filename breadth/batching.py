@@ -22,7 +22,8 @@ def load(
 
 
 def _level(info: Info) -> tuple[Any, ...]:
-    """What the fields of one level share: their path without list positions, and the type that they are fields of."""
+    """Returns what the fields of one level share: their path without list positions, and the type that they are
+    fields of."""
     names: list[Any] = [info._raw_info.parent_type.name]  # pyright: ignore[reportPrivateUsage]
     path: Any = info.path
     while path is not None:
@@ -71,7 +72,7 @@ class _Batch:
 async def resolve_batch(
     resolve: Callable[..., Awaitable[Sequence[Any]]], context: Any, parents: Sequence[Any], arguments: dict[str, Any]
 ) -> Sequence[Any]:
-    """What a batch resolver gives for each parent; what it raises is each parent's error."""
+    """Returns what a batch resolver gives for each parent; what it raises is each parent's error."""
     try:
         results = await resolve(context, parents, **arguments)
         if len(results) == len(parents):

@@ -195,7 +195,8 @@ Build = Callable[[Mapping[str, Any]], Any]
 
 
 def builder(kind: GraphQLInputType, node: ValueNode, has_default: bool) -> Build:
-    """How the value of a literal of this type is made, with the variables that stand in it; may raise `Unusual`."""
+    """Returns how the value of a literal of this type is made, with the variables that stand in it; may raise
+    `Unusual`."""
     if isinstance(node, VariableNode):
         return _variable(node.name.value, has_default=has_default, nonnull=isinstance(kind, GraphQLNonNull))
     inner: Any = kind.of_type if isinstance(kind, GraphQLNonNull) else kind

@@ -30,7 +30,7 @@ class Limits:
     """What the one who raises a limit knows it by."""
 
     def exceeded(self, name: str, found: int, *, more: bool = False, what: str | None = None) -> "TooComplex":
-        """What is said of a limit that is exceeded: by `found`, or by `more` than that."""
+        """Returns what is said of a limit that is exceeded: by `found`, or by `more` than that."""
         number = f"more than {found:,}" if more or found >= MOST else f"{found:,}"
         said = _SAID[name].format(number, what or name)
         advice = f"Ask for less at once, or raise {self.setting(name)} on the server."

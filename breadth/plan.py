@@ -55,7 +55,8 @@ class Coverage(NamedTuple):
 
 
 def coverage_of(schema: GraphQLSchema, document: DocumentNode) -> Coverage:
-    """What a valid document asks for, and whether every field is of a kind that breadth-first execution knows."""
+    """Returns what a valid document asks for, and whether every field is of a kind that breadth-first execution
+    knows."""
     info = TypeInfo(schema)
     unknown: list[FieldNode] = []
     data: list[FieldNode] = []
@@ -116,7 +117,7 @@ class Position:
 
     @property
     def selection(self) -> "Selection":
-        """What is selected of the objects of a concrete type that stand here."""
+        """Tells what is selected of the objects of a concrete type that stand here."""
         return self.objects.of(self.type)
 
     @property
@@ -125,7 +126,8 @@ class Position:
         return self.abstract is None if self.item is None else self.item.known_type
 
     def selections_at(self, path: Sequence[str]) -> "list[Selection] | None":
-        """What is selected of the objects that stand here, or below the fields of a path; None if types differ."""
+        """Returns what is selected of the objects that stand here, or below the fields of a path; None if types
+        differ."""
         if not self.known_type:
             return None
         if self.item is not None:
@@ -187,7 +189,7 @@ class Field:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """What a batch field's resolver is told of the records it reads: `columns`, their wanted values (None: any)."""
+        """The arguments that tell a batch field's resolver which values of records are wanted: `columns` (None: any)."""
         if self.batch is None or not self.batch.records_at:
             return {}
         selections: list[Selection] = []

@@ -21,7 +21,7 @@ _step = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 def reworded(message: str, variables: Mapping[str, Any] | None = None) -> str:
-    """What graphql-core says of a document, or of the variables that were given for it."""
+    """Returns what graphql-core says of a document, or of the variables that were given for it."""
     place = _of_variable.match(message)
     if place is None or variables is None:
         return of_value(message, None)
@@ -30,7 +30,7 @@ def reworded(message: str, variables: Mapping[str, Any] | None = None) -> str:
 
 
 def of_value(message: str, value: Any) -> str:
-    """What graphql-core says of a value, which most messages end with."""
+    """Returns what graphql-core says of a value, which most messages end with."""
     start, shown, end = message.rpartition(inspect(value))
     if shown and start.endswith(": "):
         message = f"{start}{as_json(value)}{end}"

@@ -156,14 +156,15 @@ def _speaker(scope: Scope, memory: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now: str) -> Record | None:
-    """What else is known that says the same in the same words, apart from summaries, and holds."""
+    """Returns what else is known that says the same in the same words, apart from summaries, and holds."""
     values = {**_speaker(scope, memory), "fingerprint": memory["fingerprint"], "now": now, "but": memory["key"]}
     found = await read.fetch(_alike[memory["user_key"] is not None], values)
     return found[0] if found else None
 
 
 async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any]) -> tuple[list[Record], list[Record]]:
-    """What else rules formed on a memory's subject: the last ones until it begins, and the first ones after that."""
+    """Returns what else rules formed on a memory's subject: the last ones until it begins, and the first ones after
+    that."""
     moment = memory["valid_from"] or memory["created_at"]
     values = {**_speaker(scope, memory), "subject": memory["subject"], "moment": moment, "but": memory["key"]}
     of_user = memory["user_key"] is not None
@@ -172,7 +173,7 @@ async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any])
 
 
 async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:
-    """What is known and holds, apart from summaries, newest first."""
+    """Returns what is known and holds, apart from summaries, newest first."""
     values = {"user": owner["user_key"], "session": owner["session_key"], "now": now, "limit": limit}
     return await read.fetch(_standing[owner["user_key"] is not None], {**scope.values, **values})
 
@@ -186,7 +187,7 @@ async def memories_naming(
 
 
 async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[Record]:
-    """What was formed of a session, apart from summaries, in the order in which it begins to hold."""
+    """Returns what was formed of a session, apart from summaries, in the order in which it begins to hold."""
     return await read.fetch(_formed_in, {**scope.values, "session": session})
 
 
@@ -204,7 +205,7 @@ async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
 
 
 async def places_of(read: Reader, memory: bytes) -> list[Record]:
-    """What a memory rests on, in order; `session_key` and `sequence` of messages."""
+    """Returns what a memory rests on, in order; `session_key` and `sequence` of messages."""
     return await read.fetch(_places, {"key": memory})
 
 

@@ -16,7 +16,7 @@ def new_nonce() -> int:
 
 
 def identity(key: bytes, nonce: int) -> bytes:
-    """What tells an object from all others, also from earlier ones under its key.
+    """Returns what tells an object from all others, also from earlier ones under its key.
 
     It is the key alone for what was created before objects had nonces (0).
     """
@@ -68,7 +68,7 @@ def lane_of(owner: bytes | None) -> int:
 
 
 def message_id_hash(message_id: str) -> bytes:
-    """What remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
+    """Returns what remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
     return key_of("message-id", message_id)
 
 

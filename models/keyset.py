@@ -60,11 +60,11 @@ class Listing:
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
 
     def place(self, name: str, value: Any, *, descending: bool) -> Any:
-        """What a row with this value of an order column is sorted by."""
+        """Returns what a row with this value of an order column is sorted by."""
         return self.ends[name][not descending] if value is None and name in self.ends else value
 
     def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
-        """What rows are sorted by, see `place`."""
+        """Returns what rows are sorted by, see `place`."""
         last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
         columns = [rows.c[name] for name in self.orders[order]]
         return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
@@ -179,7 +179,7 @@ def _range(
 
 
 def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
-    """What the rows of a page are read with."""
+    """Returns what the rows of a page are read with."""
     if wanted is None:
         return list(listing.table.columns)
     return [listing.table.c[name] for name in dict.fromkeys((*wanted, *listing.orders[order]))]

@@ -176,7 +176,8 @@ Place = tuple[str, int]
 
 
 def generation_of(session: Record) -> int:
-    """What tells the messages written to a session now from those before its last deletion and of earlier sessions."""
+    """Returns what tells the messages written to a session now from those before its last deletion and of earlier
+    sessions."""
     return session["nonce"] << NONCE_BITS | session["deleted_through"]
 
 

@@ -107,14 +107,14 @@ _blob = re.compile(r"[A-Za-z0-9+/=_\-\s]{200,}")
 
 
 def read_parts(kept: str) -> Inside:
-    """What stands in the `parts` of a message, given as the JSON text that is kept."""
+    """Returns what stands in the `parts` of a message, given as the JSON text that is kept."""
     reader = _Reader()
     reader.read(orjson.loads(kept), Voice.OWN, 1)
     return reader.found
 
 
 def read_calls(kept: str) -> Inside:
-    """What stands in the `tool_calls` of a message, given as the JSON text that is kept."""
+    """Returns what stands in the `tool_calls` of a message, given as the JSON text that is kept."""
     reader = _Reader()
     calls = orjson.loads(kept)
     for call in calls if isinstance(calls, list) else [calls]:
@@ -124,7 +124,8 @@ def read_calls(kept: str) -> Inside:
 
 
 def texts_beside(content: str, parts: Inside | None, calls: Inside | None) -> tuple[str | None, str | None]:
-    """What `messages.parts_text` and `messages.aside` hold: what is said besides the content, and the asides."""
+    """Returns what `messages.parts_text` and `messages.aside` hold: what is said besides the content, and the
+    asides."""
     said = beside(content, parts.said) if parts else []
     asides = [*calls.called, *calls.aside] if calls else []
     if parts:

@@ -20,7 +20,7 @@ class Scope:
 
     @cached_property
     def values(self) -> dict[str, str | bytes | None]:
-        """What statements are told of it."""
+        """The values that statements are given of it."""
         return {"project": self.project, "viewer": self.user}
 
     @property

@@ -32,7 +32,7 @@ def signing_key_by_kid(read: Reader, kid: str) -> Record | None:
 
 
 def token_standing(read: Reader, *, kid: str, user: bytes) -> Record | None:
-    """What can change for a token while it lives: `retired_at` of its signing key, and the last erasure of its user
+    """Returns what can change for a token while it lives: `retired_at` of its signing key, and its user's last erasure
     (`erased_at` and `generation`, null if there was none).
 
     None when the signing key is gone.

@@ -154,7 +154,8 @@ async def put_vectors(
 async def read_vectors(
     read: Reader, collection: Collection, model: str, numbers: Sequence[int], through: int
 ) -> list[bytes | None]:
-    """What is kept for the texts with these numbers, if it is of this model and up to a number; None for the others."""
+    """Returns what is kept for the texts with these numbers, if it is of this model and up to a number; None for the
+    others."""
     bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
     found: list[bytes | None] = [None] * len(numbers)
     for row in await read.fetch(_read[collection.name], bound, slowly=True):

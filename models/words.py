@@ -32,7 +32,8 @@ _to_spaces = "".join(chr(code).lower() if chr(code).isalnum() else " " for code 
 
 
 def indexed(text: str) -> str:
-    """What the index is given of a text: the text itself while it is ASCII, whose words the index finds by itself."""
+    """Returns what the index is given of a text: the text itself while it is ASCII, whose words the index finds by
+    itself."""
     if text.isascii():
         return text
     plain = _other_typography.sub(" ", text)

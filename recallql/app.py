@@ -181,7 +181,7 @@ def from_environment() -> Application:
 
 
 async def _index(request: Request) -> Response:
-    """Where the API is."""
+    """Returns where the API is."""
     root = request.scope.get("root_path", "")
     if "text/html" in request.headers.get("accept", ""):
         # Below a proxy that says nothing of itself the browser knows better where this is.

@@ -273,7 +273,7 @@ def open_input(path: Path) -> tuple[BinaryIO, int | None]:
 
 @contextmanager
 def open_skipped(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
-    """Where an import writes bad lines: anew, since a second run finds them again."""
+    """Returns where an import writes bad lines: anew, since a second run finds them again."""
     if path is None:
         yield None
         return

@@ -31,7 +31,7 @@ class Seldom:
         return self.passed_over(key) is not None
 
     def passed_over(self, key: str) -> int | None:
-        """How often the key was passed over since it was last told of; None if that was within the time."""
+        """Returns how often the key was passed over since it was last told of; None if that was within the time."""
         before = self._now() - self._seconds
         told = self._told.get(key)
         if told is not None and told.at > before:

@@ -263,7 +263,7 @@ class Settings(BaseSettings):
 
     @property
     def count_tokens(self) -> Callable[[str], int]:
-        """What counts the tokens of messages and contexts."""
+        """Tells what counts the tokens of messages and contexts."""
         return counter_of(self.token_counter) if self.token_counter else count_tokens
 
     @property

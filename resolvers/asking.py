@@ -123,7 +123,7 @@ def _turn(row: Record, speakers: Speakers) -> dict[str, Any]:
 
 
 def read_answer(completion: dict[str, Any], reading: Reading) -> Answer:
-    """What a chat completion says; `BadAnswer` when it is not what was asked for, in anything."""
+    """Returns what a chat completion says; `BadAnswer` when it is not what was asked for, in anything."""
     try:
         choice = completion["choices"][0]
         text = choice["message"]["content"]

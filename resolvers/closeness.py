@@ -69,7 +69,7 @@ def packed(vectors: NDArray[float32]) -> bytes:
 
 
 def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
-    """How near the vectors that are kept of each text come to the question's."""
+    """Returns how near the vectors that are kept of each text come to the question's."""
     # Whole numbers add up to the same in any order, and a page must not differ from the one before by a rounding.
     asked = np.rint(question.vectors * PRECISION)
     width = -(-asked.shape[1] // 8)

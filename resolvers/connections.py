@@ -89,7 +89,7 @@ class Cursors:
         return tuple(values)
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
-        """Where a cursor points; `BadInput` when it is not one of this list's."""
+        """Returns where a cursor points; `BadInput` when it is not one of this list's."""
         if self._numbers:
             return (self._number(cursor, argument),)
         try:

@@ -21,7 +21,7 @@ ASIDE = 2
 
 
 def threads_aside() -> Threads:
-    """What `Context.aside` works with."""
+    """Returns what `Context.aside` works with."""
     return Threads("aside", ASIDE)
 
 
@@ -60,7 +60,7 @@ class Context:
         return self.scope.user is None or row["user_key"] == self.scope.user
 
     async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function gives that would hold the event loop, in a thread: see `models.threads`.
+        """Returns what a function gives that would hold the event loop, in a thread: see `models.threads`.
 
         One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
         """
@@ -88,7 +88,7 @@ class Context:
         self.worked_out = {**(self.worked_out or {}), **await self.aside(work)}
 
     def of(self, function: Callable[[str], T], text: str) -> T:
-        """What a function gives for a text, worked out ahead or now."""
+        """Returns what a function gives for a text, worked out ahead or now."""
         if self.worked_out is not None and (function, text) in self.worked_out:
             return self.worked_out[function, text]
         return function(text)

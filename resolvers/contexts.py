@@ -84,7 +84,7 @@ class About:
 
     @property
     def within(self) -> Within:
-        """Where to search."""
+        """Tells where to search."""
         user, session = self.user, self.session
         own = session["key"] if session is not None and user is None else None
         return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
@@ -151,13 +151,14 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
 
 
 async def _last_asked(context: Context, user: Record) -> str | None:
-    """What the user's latest session asks for."""
+    """Returns what the user's latest session asks for."""
     latest = await _latest_sessions(context, user, 1)
     return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
 
 
 async def _asked(context: Context, about: About) -> str | None:
-    """What the session asks for: where tools have worked since, the user's turn may lie before what was read."""
+    """Returns what the session asks for: where tools have worked since, the user's turn may lie before what was
+    read."""
     newest = about.window.rows[:LOOKED_AT]
     if about.session is None or not newest:
         return None
@@ -293,7 +294,7 @@ async def _latest_said(context: Context, session: Record) -> AsyncIterator[Recor
 
 
 async def _search(context: Context, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
-    """What answers the query, best first: about as much as fits."""
+    """Returns what answers the query, best first: about as much as fits."""
     scopes = ("MESSAGES", "MEMORIES", "DOCUMENTS") if quoting else ("MEMORIES", "DOCUMENTS")
     session, user = about.session, about.user
     user_id = None if user is None else user["user_id"]

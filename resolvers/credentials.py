@@ -49,7 +49,8 @@ KEY_RULES: dict[str, Rule] = {"name": name_rule, "project": key_rule}
 
 
 def key_hash(key: str) -> bytes:
-    """What is kept of an API key. It has 256 random bits, so that no slower hash is needed to keep it secret."""
+    """Returns what is kept of an API key. It has 256 random bits, so that no slower hash is needed to keep it
+    secret."""
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 

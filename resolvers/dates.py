@@ -107,7 +107,7 @@ def local_day(said_at: str, utc_offset: int | None) -> date:
 
 
 def dated(text: str, day: date) -> list[str]:
-    """What the words for times in a text stand for that was said on a day, as in "yesterday: 2023-05-07"."""
+    """Returns what the words for times in a text stand for that was said on a day, as in "yesterday: 2023-05-07"."""
     found: dict[str, str] = {}
     try:
         for word, when in islice(_dates(text[:LOOKED_THROUGH], day), MOST):

@@ -48,7 +48,7 @@ class Entry:
 
 
 def place_of(line: Line, project: str) -> Place:
-    """Where a line stands in the order in which an import goes."""
+    """Returns where a line stands in the order in which an import goes."""
     kind, session = line["type"], ""
     step, sequence, moment, own = 0, 0, line.get("created_at"), None
     if kind in ("session", "message"):

@@ -103,7 +103,8 @@ def choose(lines: Iterable[Line], messages: int) -> list[Line]:
 
 
 def _worth(line: Line, said: frozenset[str]) -> float:
-    """How likely a later question asks about a sentence of these words; only the order of such numbers counts."""
+    """Returns how likely a later question asks about a sentence of these words; only the order of such numbers
+    counts."""
     return (
         OF_SELF * min(3, len(_of_self & said))
         + OF_OTHER * min(2, len(_of_other & said))

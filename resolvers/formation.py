@@ -56,7 +56,7 @@ _RULES = '["RULE", "EXTRACTIVE"]'
 
 
 async def form_by_rules(write: Transaction, context: Context, session: Record, rows: Iterable[Record]) -> list[Record]:
-    """What the USER messages among these state, each memory once, in the order in which it was said."""
+    """Returns what the USER messages among these state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
     speakers: Speakers | None = None
     for row in rows:
@@ -108,7 +108,7 @@ async def keep_formed(
 
 
 async def give_session(write: Transaction, context: Context, session: Record, user: bytes | None) -> None:
-    """What was formed of a session goes to its new owner, and takes its place in what is known of them already."""
+    """Gives what was formed of a session to its new owner, among what is known of them already."""
     await change_owner(write, context.scope, session["key"], user)
     formed = await formed_in(write, context.scope, session["key"])
     await _tell_apart(write, context, session, user, formed)
@@ -174,7 +174,7 @@ async def _end(write: Transaction, context: Context, older: Record, newer: Recor
 
 
 async def formed_of(write: Transaction, context: Context, session: Record, rows: Sequence[Record]) -> list[Record]:
-    """What was formed of messages that had been kept before, for the answer to a retry."""
+    """Returns what was formed of messages that had been kept before, for the answer to a retry."""
     sequences = [row["sequence"] for row in rows]
     found = await memories_naming(write, context.scope, session["key"], sequences, _RULES)
     return [memory for memory in found if memory["deleted_at"] is None]

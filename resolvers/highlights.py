@@ -42,7 +42,7 @@ def highlight(text: str, question: Question, check: Callable[[], None] = lambda:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Where the blocks of a text begin and end: between words, where there are spaces."""
+    """Returns where the blocks of a text begin and end: between words, where there are spaces."""
     start = 0
     while start < len(text):
         end = start + _BLOCK
@@ -74,7 +74,7 @@ def _hits(text: str, question: Question, start: int, end: int) -> list[Hit]:
 
 
 def _within(start: int, token: str, terms: list[str]) -> list[Hit]:
-    """Where in a token its terms stand: a run of characters without spaces holds several words."""
+    """Returns where in a token its terms stand: a run of characters without spaces holds several words."""
     places: set[int] = set()
     for term in terms:
         at = token.find(term)

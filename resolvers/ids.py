@@ -56,7 +56,7 @@ def _messages_of(session_key: bytes, generation: int) -> str:
 
 
 def parse_id(text: str) -> NodeId | None:
-    """What an id names, or None for one that is none of ours."""
+    """Returns what an id names, or None for one that is none of ours."""
     noun, start, digits = NOUNS.get(text[:1]), text[: _KEY + 1], text[_KEY + 1 :]
     numbers = _NUMBERS.get(noun or "", _NO_NUMBERS).fullmatch(digits)
     if noun is None or noun == "Viewer" or numbers is None:

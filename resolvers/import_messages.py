@@ -101,7 +101,7 @@ async def _append(write: Transaction, context: Context, session: Record, entries
 
 
 async def _said_already(write: Transaction, session: Record, entries: list[Entry]) -> Counter[tuple[Any, bytes]]:
-    """How often the session holds what these lines say, at the same time."""
+    """Returns how often the session holds what these lines say, at the same time."""
     moments = list({entry.line["created_at"] for entry in entries if entry.alike})
     if not moments or session["last_sequence"] == session["deleted_through"]:
         return Counter()

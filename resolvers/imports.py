@@ -152,7 +152,7 @@ _KEYS = {"user": "user_id", "agent": "agent_id", "session": "session_id"}
 
 
 def _faults(context: Context, line: Line) -> Iterator[Fault]:
-    """What is wrong with a line as a whole."""
+    """Returns what is wrong with a line as a whole."""
     for name in ("key", "digest", "superseded_by"):
         if name in line:
             hex_of(line, name)

@@ -85,7 +85,7 @@ content = text_rule(CONTENT_BYTES)
 def faults_of(
     values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), path: tuple[str, ...] = ()
 ) -> list[Fault]:
-    """What is wrong with the fields of one object; null is wrong only for the required ones."""
+    """Returns what is wrong with the fields of one object; null is wrong only for the required ones."""
     faults: list[Fault] = []
     required = tuple(required)
     for name, value in values.items():

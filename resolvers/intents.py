@@ -62,7 +62,7 @@ def asks_nothing(text: str, names: Iterable[str] = ()) -> bool:
 
 
 def asked_in(newest: Sequence[Record]) -> str | None:
-    """What a conversation asks for at its end; None where it asks for nothing. The newest turn comes first."""
+    """Returns what a conversation asks for at its end; None where it asks for nothing. The newest turn comes first."""
     names = {turn["name"] for turn in newest if turn["name"]}
     turns = [turn for turn in newest if turn["role"] in ("USER", "ASSISTANT") and said_in(turn).strip()]
     place = next((place for place, turn in enumerate(turns) if turn["role"] == "USER"), None)
@@ -97,7 +97,7 @@ def _refers(text: str) -> bool:
 
 
 def _answered(before: Sequence[Record]) -> str | None:
-    """What the user says yes or no to: what the turn before asks, if it asks something."""
+    """Returns what the user says yes or no to: what the turn before asks, if it asks something."""
     asked = sentences_that_ask(said_in(before[0]))[:1] if before else []
     if asked and before[0]["role"] == "ASSISTANT":
         asked += [_gist(turn) for turn in before[1:2]]

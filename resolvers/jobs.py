@@ -110,7 +110,7 @@ async def claim(context: Context, *, lease: float, attempts: int) -> Record | No
 
 
 async def reading_for(context: Context, job: Record) -> Reading | None:
-    """What the model is to be shown; None when the session is gone."""
+    """Returns what the model is to be shown; None when the session is gone."""
     session = (await sessions_by_key(context.read, context.scope, [job["session_key"]]))[0]
     if session is None:
         return None

@@ -11,7 +11,7 @@ JSON_BYTES = 64 * 1024
 
 
 def unstorable(text: str) -> str | None:
-    """What no database can store of a string, or None."""
+    """Returns what no database can store of a string, or None."""
     if "\0" in text:
         return "holds the character U+0000; leave it out"
     if text.isascii():

@@ -160,7 +160,7 @@ def _lines(summaries: Iterable[Record]) -> list[str]:
 async def knowledge_of(
     context: Context, user: Record | None, session: Record | None, name: str, found: Sequence[Record], budget: int
 ) -> Knowledge:
-    """What is known that may stand in a context of so many tokens, where search has found so much."""
+    """Returns what is known that may stand in a context of so many tokens, where search has found so much."""
     owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
     known: list[Record] = []
     if owner is not None:

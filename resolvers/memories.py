@@ -66,7 +66,7 @@ LARGEST_DELETION = 1000
 
 
 def memory_filter(context: Context, given: Given) -> Filter:
-    """What is true now, unless another time is asked for or the history."""
+    """Returns what is true now, unless another time is asked for or the history."""
     builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata().ranges("created_at")
     if (rating := builder.asked.get("min_rating")) is not None:
         builder.add("min_rating", rating)
@@ -121,7 +121,7 @@ async def summaries_of_sessions(context: Context, sessions: Sequence[Record]) ->
 
 
 async def newer_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
-    """What has taken the place of each memory."""
+    """Returns what has taken the place of each memory."""
     return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
 
 
@@ -182,7 +182,7 @@ async def create_memory(context: Context, given: Values) -> Record:
 
 
 async def find_owner(write: Transaction, context: Context, values: Values) -> Owner:
-    """Whom a new memory names; a session implies its user."""
+    """Returns whom a new memory names; a session implies its user."""
     named = values.get("user_id")
     user = None if named is None else await find_user(write, context, named)
     if context.scope.user is not None:
@@ -198,7 +198,7 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
 
 
 def memory_faults(context: Context, values: Values) -> list[Fault]:
-    """What is wrong with a new memory as a whole. A user's own is about that user."""
+    """Returns what is wrong with a new memory as a whole. A user's own is about that user."""
     faults = _validity_faults(values) + service_faults(context, values, "created_at")
     if "user_id" not in values and "session_id" not in values and context.scope.user is None:
         faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))

@@ -173,7 +173,7 @@ async def _work_out(context: Context, batch: Sequence[Values]) -> None:
 
 
 def _sent(message: Values) -> Sent:
-    """What a new message holds."""
+    """Returns what a new message holds."""
     return Sent(
         message.get("content", ""),
         json_text(message["parts"]) if "parts" in message else None,
@@ -182,7 +182,7 @@ def _sent(message: Values) -> Sent:
 
 
 def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
-    """What is wrong with one message of a batch. A user speaks as USER, and now."""
+    """Returns what is wrong with one message of a batch. A user speaks as USER, and now."""
     faults = faults_of(values, RULES, path=path) + service_faults(context, values, "created_at", path=path)
     if context.scope.user is not None and values["role"] != "USER":
         faults.append(Fault("FORBIDDEN", "With a user token only messages of role USER are added.", (*path, "role")))
@@ -317,7 +317,7 @@ async def _find(write: Transaction, context: Context, id: str) -> Record:
 
 
 async def _forget(write: Transaction, context: Context, rows: Sequence[Record], *, edited: bool = False) -> None:
-    """What was derived from these messages of one session goes with them."""
+    """Returns what was derived from these messages of one session goes with them."""
     sequences = [row["sequence"] for row in rows]
     await forget_lines(write, context, rows[0]["session_key"], sequences)
     named = {"session": rows[0]["session_key"], "sequences": f"[{','.join(map(str, sequences))}]"}
@@ -334,7 +334,7 @@ async def _work_out_edited(context: Context, values: Values) -> None:
 
 
 def _edited(row: Record, values: Values) -> Sent:
-    """What a message holds after an update."""
+    """Returns what a message holds after an update."""
     kept = {name: row[name] for name in _SAID} | given_of(values, "content")
     for name in ("parts", "tool_calls"):
         if name in values:

@@ -54,7 +54,8 @@ async def narrowed(context: Context, text: str, within: Within) -> str:
 
 
 def _parts(text: str) -> tuple[str | None, dict[str, str]]:
-    """What a text asks, None for nothing, and its other terms with a word for each; nothing where all are few."""
+    """Returns what a text asks, None for nothing, and its other terms with a word for each; nothing where all are
+    few."""
     said = _terms(text)
     if len(said) <= LARGEST_QUESTION:
         return text, {}

@@ -29,7 +29,8 @@ def said_in(row: Record) -> str:
 
 
 def own_text(context: Context, row: Record) -> str:
-    """What a user says in its own words, and nothing that an application or a tool put beside it; "" of others."""
+    """Returns what a user says in its own words, and nothing that an application or a tool put beside it; "" of
+    others."""
     if row["role"] != "USER":
         return ""
     return row["content"] if row["parts"] is None else own_words(context, Sent(row["content"], row["parts"]))
@@ -71,7 +72,7 @@ def kept_texts(context: Context, sent: Sent) -> dict[str, str | None]:
 
 
 def tokens_of(context: Context, sent: Sent) -> int:
-    """What a message takes in a prompt."""
+    """Returns what a message takes in a prompt."""
     if sent.parts is None and sent.calls is None:
         return context.of(context.count_tokens, sent.content)
     media = 0 if sent.parts is None else context.of(read_parts, sent.parts).media

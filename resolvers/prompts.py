@@ -150,7 +150,7 @@ class Prompt:
 
     @property
     def tokens(self) -> int:
-        """What the text and the messages take."""
+        """Tells what the text and the messages take."""
         framed = self._count(self.text) + FRAME + ROLE if self._pieces else 0
         return framed + sum(size_of(message, self._count) for message in self._messages.values())
 
@@ -175,7 +175,7 @@ class Prompt:
         return sorted(self._messages.values(), key=lambda message: (message["created_at"], message["sequence"]))
 
     def nodes(self, section: int) -> list[Record]:
-        """What the pieces of a section are of, in the order in which they stand there."""
+        """Returns what the pieces of a section are of, in the order in which they stand there."""
         return [piece.node for piece in self._pieces if piece.section == section and piece.node is not None]
 
 

@@ -32,7 +32,7 @@ _stemmers = local()
 
 @lru_cache(maxsize=100_000)
 def term_of(word: str) -> str:
-    """What a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
+    """Returns what a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
     if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
         return word
     # A stemmer keeps the word at hand in itself, and searches run in several threads.
@@ -42,7 +42,7 @@ def term_of(word: str) -> str:
 
 
 def beginning(term: str) -> str:
-    """How every word with this stem begins. Stemming makes an i of a y, adds an e, and writes bl for bil."""
+    """Returns how every word with this stem begins. Stemming makes an i of a y, adds an e, and writes bl for bil."""
     if term.endswith("bl") and len(term) > 2:
         return term[:-2]
     return term[:-1] if len(term) > 1 and term[-1] in "ei" and term.isascii() else term
@@ -113,7 +113,8 @@ def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
 
 
 def nearness(day: tuple[int | None, int, int | None], said_at: str) -> float:
-    """How well a time of the kept form suits a date in a question, from 0 to 1: people speak of things afterwards."""
+    """Returns how well a time of the kept form suits a date in a question, from 0 to 1: people speak of things
+    afterwards."""
     year, month, of_month = day
     said = date.fromisoformat(said_at[:10])
     if year is not None and said.year != year:

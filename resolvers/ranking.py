@@ -83,7 +83,7 @@ def turn_of(
     role: str | None = None,
     created_at: str = "0001-01-01",
 ) -> Turn:
-    """What ranking by a question needs of a text."""
+    """Returns what ranking by a question needs of a text."""
     says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
     is_question = text[-_ENDING:].rstrip().endswith("?")
     return Turn(place, position, len(text), speaker, role, created_at, says_when, is_question)

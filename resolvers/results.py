@@ -110,7 +110,7 @@ class Edge(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What it was found by."""
+        """Tells what it was found by."""
         node = self.node
         if COLLECTIONS["MESSAGES"].is_of(node):
             return searched_text(node)
@@ -170,7 +170,8 @@ def _window(written: Sequence[Any] | None, terms: int) -> Window | None:
 
 
 def read_cursor(asked: Asked, cursor: str) -> tuple[Place, Position, Statistics]:
-    """Where a cursor points, and what its page was scored by; `BadInput` when it is not one of this search's."""
+    """Returns where a cursor points, and what its page was scored by; `BadInput` when it is not one of this
+    search's."""
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         whole = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor

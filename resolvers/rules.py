@@ -75,7 +75,7 @@ def prepare() -> None:
 
 
 def claims_in(text: str) -> list[Claim]:
-    """What the user who wrote this says of themselves, in the order of the text."""
+    """Returns what the user who wrote this says of themselves, in the order of the text."""
     if len(text) > LONGEST_TEXT:
         return []
     words = _words_of(text)

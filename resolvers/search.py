@@ -238,7 +238,7 @@ def _passing(found: Found, scores: Sequence[tuple[float, Turn]]) -> Iterator[tup
 
 
 def _filters(context: Context, asked: Asked) -> dict[str, Within]:
-    """Where to search for each kind, and by which filters; without the kinds of which nothing can pass.
+    """Returns where to search for each kind, and by which filters; without the kinds of which nothing can pass.
 
     Roles ask for messages, kinds for memories; both together for messages of these roles and memories of these kinds.
     A user searches its own, and finds nothing of another.

@@ -46,7 +46,8 @@ LONGEST_NAME = 100
 
 
 def speaker_of(row: Record, user: Record | None) -> str:
-    """Who said a message, as texts for models name them: the name it bears, for its user the user's, else the role."""
+    """Returns who said a message, as texts for models name them: the name it bears, for its user the user's, else
+    the role."""
     name = row["name"]
     if not name and row["role"] == "USER" and user is not None:
         name = display_name(user["name"], user["first_name"], user["last_name"])
@@ -67,7 +68,7 @@ class Speakers:
         return None if (plain := folded(name)) in ROLE_WORDS or plain in self.own else name
 
     def among(self, rows: Iterable[Record]) -> list[str | None]:
-        """Whom the statements of each USER message among these are about."""
+        """Returns whom the statements of each USER message among these are about."""
         return [self.about(row["name"]) for row in rows if row["role"] == "USER"]
 
 
@@ -95,7 +96,8 @@ async def speakers_of(read: Reader, scope: Scope, session: Record, owner: bytes 
 
 
 def speaker_among(speakers: Sequence[str | None], named: str | None) -> str | None:
-    """Whom a memory is about that rests on statements of these speakers: the one it names, else the user, else the
+    """Returns whom a memory is about that rests on statements of these speakers: the one it names, else the user,
+    else the
     first."""
     plain = None if named is None else folded(named)
     for speaker in speakers:

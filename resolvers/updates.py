@@ -25,7 +25,8 @@ async def revise(write: Transaction, table: Table, row: Record, wanted: dict[str
 
 
 def wanted_metadata(kept: str | None, values: Values) -> dict[str, str]:
-    """What an update wants of `metadata`, by its mode; of a new object (`kept` is None) MERGE starts from `{}`."""
+    """Returns what an update wants of `metadata`, by its mode; of a new object (`kept` is None) MERGE starts from
+    `{}`."""
     if "metadata" not in values:
         return {}
     try:

@@ -41,7 +41,7 @@ class Viewer:
 
 
 async def viewer(context: Context, parents: Sequence[Any]) -> list[dict[str, Any]]:
-    """What a request can be told of its viewer: role, project and, for a user token, user."""
+    """Returns what a request can be told of its viewer: role, project and, for a user token, user."""
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]
     key = scope.user or key_of("viewer", scope.project)

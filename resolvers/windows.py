@@ -37,7 +37,8 @@ class Window:
 
     @cached_property
     def units(self) -> list[list[Record]]:
-        """What may stand in a prompt: messages one by one, calls of tools with their answers; the newest first."""
+        """Tells what may stand in a prompt: messages one by one, calls of tools with their answers; the newest
+        first."""
         return exchanges(self.rows[::-1])[::-1]
 
     @cached_property

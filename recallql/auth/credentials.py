@@ -92,7 +92,7 @@ class Credentials:
         return self._needed
 
     def viewer(self, authorization: str | None) -> Viewer | Awaitable[Viewer]:
-        """Whom a request with this header speaks for; to be awaited when the identity provider has to be asked.
+        """Returns whom a request with this header speaks for; to be awaited when the identity provider has to be asked.
 
         `Unauthenticated` when it may not come in, also from what is awaited. A long connection asks again for each
         thing it is sent. A header of another scheme than Bearer counts as none.
@@ -121,7 +121,7 @@ class Credentials:
         return self._prove(credential, digest, algorithm, kid)
 
     def _refusal(self, problem: BadToken) -> Unauthenticated:
-        """What the client is told, which is less than the log is."""
+        """Returns what the client is told, which is less than the log is."""
         passed_over = self._logged.passed_over(problem.reason)
         if passed_over is not None:
             log.warning("a token was refused", reason=problem.reason, not_logged=passed_over, **problem.shown)
@@ -177,7 +177,7 @@ def has_keys(settings: Settings) -> bool:
 
 
 def needs_credential(settings: Settings) -> bool:
-    """What `Credentials.needed` will be at the start, where it may start; for the start-up line."""
+    """Returns what `Credentials.needed` will be at the start, where it may start; for the start-up line."""
     return bool(settings.api_key or settings.jwks_url) or _count(settings)[0] > 0
 
 

@@ -88,7 +88,8 @@ class IdentityProvider:
         return algorithm in ALGORITHMS and self.key(kid, algorithm) is None
 
     def prove(self, token: str, kid: str, algorithm: str, now: float) -> "ForeignProof":
-        """Whom a token of the provider's speaks for; `BadToken` when it is not good, or its key is not known."""
+        """Returns whom a token of the provider's speaks for; `BadToken` when it is not good, or its key is not
+        known."""
         key = self._keys.get((kid, algorithm))
         if key is None:
             raise BadToken("the identity provider has no such key for this algorithm", kid=kid, algorithm=algorithm)
@@ -174,7 +175,7 @@ def _opener() -> OpenerDirector:
 
 
 def _download(url: str) -> bytes:
-    """What is published there. `KeysProblem` when that is not 200, too much, too slow, or somewhere else."""
+    """Returns what is published there. `KeysProblem` when that is not 200, too much, too slow, or somewhere else."""
     deadline = monotonic() + TIMEOUT
     request = Request(url, headers={"accept": "application/json"})  # noqa: S310 (the settings admit HTTP only)
     try:

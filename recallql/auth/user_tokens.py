@@ -61,7 +61,7 @@ class UserTokens:
 
 
 def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
-    """How often a user was erased under this key, and when last."""
+    """Returns how often a user was erased under this key, and when last."""
     erasure = last_erasure(read, user)
     return (0, None) if erasure is None else (erasure["generation"], erasure["erased_at"])
 

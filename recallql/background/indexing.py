@@ -156,7 +156,7 @@ def _speaker(row: Any) -> str | None:
 
 
 async def encoding_status(database: Database, embeddings: Embeddings) -> dict[str, Any]:
-    """How the model stands, and about how many texts wait for it."""
+    """Returns how the model stands, and about how many texts wait for it."""
     status = embeddings.status()
     if embeddings.encoder is not None:
         waiting = 0

@@ -113,7 +113,7 @@ class Embeddings:
 
 
 def source_of(settings: Settings) -> str:
-    """Where vectors come from by the settings: "local", "endpoint" or "off"."""
+    """Returns where vectors come from by the settings: "local", "endpoint" or "off"."""
     if settings.embeddings != "auto":
         return settings.embeddings
     if settings.embeddings_base_url:

@@ -87,7 +87,7 @@ class MiniLM:
         ]
 
     def encode(self, texts: Sequence[str]) -> list[Meanings]:
-        """What matters in each text: no stop words and no punctuation, unless there is nothing else."""
+        """Returns what matters in each text: no stop words and no punctuation, unless there is nothing else."""
         windows: list[tuple[int, list[int], list[str]]] = []
         for number, text in enumerate(texts):
             pieces: list[int] = []

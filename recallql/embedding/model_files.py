@@ -37,7 +37,7 @@ class ModelProblem(DataError):
 
 
 def model_folder(settings: Settings) -> Path:
-    """Where the model's files are or would be."""
+    """Returns where the model's files are or would be."""
     if settings.model_dir:
         try:
             return Path(settings.model_dir).expanduser() / MODEL.lower()

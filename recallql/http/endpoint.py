@@ -91,7 +91,8 @@ class Endpoint:
         self._heads: Cache[bytes, Head] = Cache(HEADS)
 
     def head(self, raw: bytes) -> Head | None:
-        """What the bytes of a plain head say, which are read once; None for one that is not plain, or is refused."""
+        """Returns what the bytes of a plain head say, which are read once; None for one that is not plain, or is
+        refused."""
         head = self._heads.get(raw)
         if head is None and (headers := plain_headers(raw)) is not None:
             head = read_head(headers.items(), self.sites, post=True)
@@ -202,7 +203,7 @@ class Endpoint:
             await send_reply(send, await self.in_time(self.answer(head, body, admission), head))
 
     async def _viewer(self, head: Head) -> Viewer:
-        """Whom a request speaks for, if it may come in and its head has nothing wrong with it."""
+        """Returns whom a request speaks for, if it may come in and its head has nothing wrong with it."""
         if head.fault is not None:
             raise head.fault
         viewer = self._credentials.viewer(head.authorization)
@@ -239,7 +240,7 @@ class Endpoint:
             await send_reply(send, await self.in_time(answering, head))
 
     def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> Context:
-        """What a request is given that came in so many bytes."""
+        """Returns what a request is given that came in so many bytes."""
         return Context(
             self._database,
             self._clock,

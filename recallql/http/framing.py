@@ -403,7 +403,7 @@ class Framing(HttpToolsProtocol):
             self._write(self._refusal, last=True)
 
     def _head_so_far(self) -> Head:
-        """What is known of the request that is being read, so that a page may read why it is refused."""
+        """Returns what is known of the request that is being read, so that a page may read why it is refused."""
         if self._reading is None or self.app.endpoint is None:
             return UNREAD
         return read_head(self.scope["headers"], self.app.endpoint.sites, post=False)

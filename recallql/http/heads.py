@@ -67,7 +67,7 @@ class Head:
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: bool) -> Head:
-    """What the headers say, their names in lower case; for a POST also of its body."""
+    """Returns what the headers say, their names in lower case; for a POST also of its body."""
     values: dict[bytes, list[str]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value.decode("latin-1"))
@@ -153,7 +153,7 @@ class _Liking(NamedTuple):
 
 
 def _preferred(media: str, ranges: list[Preference]) -> _Liking:
-    """How much a client wants a media type: what counts is the most specific of the ranges that it is in."""
+    """Returns how much a client wants a media type: what counts is the most specific of the ranges that it is in."""
     for name in (media, "application/*", "*/*", "*"):
         if weights := [item.weight for item in ranges if item.name == name]:
             return _Liking(name == media, max(weights))

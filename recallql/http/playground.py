@@ -56,7 +56,7 @@ reached, run <code>make playground</code> in the checkout, or install RecallQL a
 
 
 def playground_page(*, up: str = "") -> Response:
-    """What a browser that opens /graphql is shown; `up` is the way from there to what holds /playground."""
+    """Returns what a browser that opens /graphql is shown; `up` is the way from there to what holds /playground."""
     page = BUILT / "index.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else NOT_BUILT
     return HTMLResponse(text.replace('="playground/', f'="{up}playground/'), headers=PAGE_HEADERS)

@@ -48,7 +48,8 @@ class Sites:
         self._refused = Seldom()
 
     def headers(self, origin: str | None, *vary: bytes) -> Headers:
-        """What an answer says to a page of this origin, or to what is no page; `vary` names what it depends on."""
+        """Returns what an answer says to a page of this origin, or to what is no page; `vary` names what it depends
+        on."""
         names = (*vary, b"origin") if self._origins else vary
         told = ((b"vary", b", ".join(names)),) if names else ()
         if origin is None or origin not in self._origins:

@@ -129,7 +129,7 @@ class Language:
         )
 
     def plain(self, words: str) -> str:
-        """What is the same for the forms of a word: without articles, endings and capitals."""
+        """Returns what is the same for the forms of a word: without articles, endings and capitals."""
         kept = [word for word in re.findall(r"[\w'’-]+", words.casefold()) if word not in self.articles]
         return " ".join(snowballstemmer.stemmer(self.name).stemWords(kept or [words.casefold()]))
 
