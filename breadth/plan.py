@@ -189,7 +189,7 @@ class Field:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """The arguments that tell a batch field's resolver which values of records are wanted: `columns` (None: any)."""
+        """Tells a batch field's resolver, as `columns`, which values of its records are wanted (None: any)."""
         if self.batch is None or not self.batch.records_at:
             return {}
         selections: list[Selection] = []
