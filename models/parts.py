@@ -70,7 +70,7 @@ _OTHER_CALLS = frozenset(
     ("function", "custom", "tool_call_chunk", "tool_invocation", "dynamic_tool", "executable_code")
 )
 
-_SAID_IN = ("text", "value", "refusal", "transcript", "content", "parts")
+_SAID_IN = ("text", "value", "refusal", "transcript", "content", "parts", "children", "elements")
 _FOUND_IN = (
     *_SAID_IN,
     *(
@@ -171,6 +171,10 @@ def _unwrapped(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The type of a block and the block itself, which may be the value of its type."""
     kind = _kind(block.get("type"))
     if kind:
+        if _is_call(kind) or _is_answer(kind):
+            # Some interfaces give both: `{"type": "tool-invocation", "toolInvocation": {…}}`.
+            inner = next((block[name] for name in block if _kind(name) == kind), None)
+            return kind, {**block, **inner} if isinstance(inner, dict) else block
         return kind, block
     for name, inner in block.items():
         if isinstance(inner, dict) and _is_known(_kind(name)):

@@ -57,6 +57,8 @@ SAID = [
     {"type": "output_audio", "data": "UklGR", "transcript": "a zebra"},
     {"type": "audio", "audio": {"id": "audio_1", "transcript": "a zebra"}},
     {"type": "of_another_maker", "text": "a zebra"},
+    {"type": "paragraph", "children": [{"text": "a zebra"}]},
+    {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "zebra"}]}]},
     {"text": "a zebra"},
     "a zebra",
 ]
@@ -75,6 +77,9 @@ ASIDE = [
     {"type": "mcp_call", "name": "find", "arguments": "{}", "output": "a zebra"},
     {"type": "tool-call", "toolCallId": "1", "toolName": "find", "input": {"animal": "zebra"}},
     {"type": "tool-result", "toolCallId": "1", "output": {"type": "json", "value": {"animal": "zebra"}}},
+    {"type": "tool-invocation", "toolInvocation": {"toolCallId": "1", "toolName": "find", "args": {"a": "zebra"}}},
+    {"type": "tool-invocation", "toolInvocation": {"toolCallId": "1", "args": {}, "result": {"animal": "zebra"}}},
+    {"type": "functionResponse", "functionResponse": {"name": "find", "response": {"animal": "zebra"}}},
     {"functionCall": {"name": "find", "args": {"animal": "zebra"}}},
     {"functionResponse": {"name": "find", "response": {"result": {"animal": "zebra"}}}},
     {"toolUse": {"toolUseId": "1", "name": "find", "input": {"animal": "zebra"}}},
