@@ -115,7 +115,7 @@ _oldest = (
     .subquery()
 )
 _names = Statement(
-    select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(1)
+    select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(50)
 )
 # Without an index to go by the sequence, which would sort the whole session.
 _newest = {
@@ -242,10 +242,10 @@ async def whole_messages_between(read: Reader, session: Record, first: int, last
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
-async def first_speaker(read: Reader, session: Record) -> str | None:
-    """The first name under which a user speaks in a session, if there is one among its oldest messages."""
+async def first_speakers(read: Reader, session: Record) -> list[str]:
+    """The names that the oldest USER messages of a session bear, in their order."""
     found = await read.fetch(_names, {"session": session["key"], "first": session["deleted_through"] + 1})
-    return found[0]["name"] if found else None
+    return [row["name"] for row in found]
 
 
 async def count_messages(read: Reader, session: Record) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from models.database import Reader
 from models.formation import is_spoken_of
 from models.keys import folded
-from models.messages import first_speaker
+from models.messages import first_speakers
 from models.scope import Scope
 from models.statements import Record
 from models.users import users_by_key
@@ -80,7 +80,8 @@ def is_nobodys(name: str | None) -> bool:
 async def speakers_of(read: Reader, scope: Scope, session: Record, owner: bytes | None) -> Speakers:
     """The speakers of a session that has this owner, or gets it.
 
-    For a user without names the first one who speaks under a name is the user.
+    For a user without names the first one who speaks under a name is the user, unless one speaks under the user's key
+    or address.
     """
     user = None if owner is None else (await users_by_key(read, scope, [owner]))[0]
     if user is None:
@@ -88,9 +89,12 @@ async def speakers_of(read: Reader, scope: Scope, session: Record, owner: bytes 
     own = own_names(user)
     if any(user[name] for name in ("name", "first_name", "last_name")):
         return Speakers(own)
-    first = await first_speaker(read, session)
+    names = await first_speakers(read, session)
+    if not names or any(folded(name) in own for name in names):
+        return Speakers(own)
+    first = names[0]
     # What was said under that name before the session had a user stays about that name, and what comes after joins it.
-    if first is None or await is_spoken_of(read, session["key"], folded(first)):
+    if await is_spoken_of(read, session["key"], folded(first)):
         return Speakers(own)
     return Speakers(own | {folded(first)})
 

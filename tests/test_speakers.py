@@ -214,6 +214,17 @@ def test_for_a_user_without_names_the_first_name_that_speaks_is_the_user(server:
     assert say(server, ("Bob", "I'm a teacher."), session="third", userId="ada") == [("I'm a teacher", None)]
 
 
+def test_where_the_users_key_or_address_speaks_another_name_is_another_person(server: Server) -> None:
+    server.accepted(USER, userId="ada", email="countess@example.com")
+    assert say(server, ("Greta", "I live in Kiel."), ("Ada", "I live in Turin."), userId="ada") == [
+        ("I live in Kiel", "Greta"),
+        ("I live in Turin", None),
+    ]
+    assert say(server, ("Greta", "I'm a nurse."), ("countess", "Hi!"), session="other", userId="ada") == [
+        ("I'm a nurse", "Greta")
+    ]
+
+
 def test_two_users_names_in_one_session_are_two_speakers(server: Server) -> None:
     server.accepted(USER, userId="ada", name="Ada")
     server.accepted(USER, userId="bob", name="Bob")
