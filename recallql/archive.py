@@ -144,7 +144,7 @@ def import_file(
     """Imports a file of `size` bytes, into one project or into those that its lines name.
 
     `ArchiveProblem` names a bad line. If the line alone is wrong, nothing was imported. If it is wrong beside what is
-    there, some of the file was, and importing the mended file adds the rest. With `bad_lines` such lines go there.
+    there, some of the file may be, and importing the mended file adds the rest. With `bad_lines` such lines go there.
     """
     path = path_of(settings.database_url)
     migrate(path)
@@ -175,10 +175,11 @@ def import_file(
                     await _index(database)
                     progress.advance(importing, taken)
         except BadLine as error:
-            raise ArchiveProblem(
-                f"line {error.number}: {error} A part of the file was imported; mend the line and import the file "
-                "again, which adds the rest."
-            ) from error
+            if importer.tally == Tally():
+                mend = "Nothing was imported; mend it and import the file again."
+            else:
+                mend = "A part of the file was imported; mend the line and import the file again, which adds the rest."
+            raise ArchiveProblem(f"line {error.number}: {error} {mend}") from error
         finally:
             await database.close()
         importer.tally.skipped = skipped.count if skipped is not None else 0

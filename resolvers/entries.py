@@ -22,7 +22,8 @@ class BadLine(Exception):
 
     @classmethod
     def of(cls, number: int, refusal: Refused) -> "BadLine":
-        return cls(number, "; ".join(_words(fault) for fault in refusal.faults))
+        # Rules for lines and those for messages may find the same.
+        return cls(number, "; ".join(dict.fromkeys(_words(fault) for fault in refusal.faults)))
 
 
 class Collision(BadLine):

@@ -121,7 +121,7 @@ def _collision(entry: Entry, session: Record, other: Any, name: str) -> Collisio
         what = f"Another message of the session has this {name}"
     session_id = json.dumps(session["session_id"], ensure_ascii=False)
     if other is None:
-        return Collision(entry.number, f"{name}: {what} {session_id}")
+        return Collision(entry.number, f"{name}: {what.replace('the session', f'the session {session_id}')}")
     text = " ".join(other["content"].split())
     quoted = json.dumps(text if len(text) <= 60 else f"{text[:60]}…", ensure_ascii=False)
     place = f"message {other['sequence']} of session {session_id}, {other['role']} {quoted}"

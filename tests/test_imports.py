@@ -162,7 +162,7 @@ COLLISIONS: list[tuple[list[Line], str]] = [
     ([message("b", sequence=1)], 'line 1: sequence: .*message 1 of session "s", USER "a"'),
     ([message("b", sequence=9, messageId="m")], 'line 1: messageId: .*message 1 of session "s", USER "a"'),
     ([message("b", sequence=5), message("c", sequence=5)], "line 2: sequence: .* from line 1"),
-    ([message("b", messageId="x"), message("c", messageId="x")], "line 2: messageId: .* from line 1"),
+    ([message("b", messageId="x"), message("c", messageId="x")], 'line 2: messageId: .* session "s" .* from line 1'),
     ([{"type": "session", "sessionId": "s", "userId": "bo"}], 'line 1: userId: .*"s" belongs to the user "ada"'),
     (
         [{"type": "memory", "userId": "ada", "memoryId": "y", "kind": "FACT", "content": "other"}],
@@ -452,6 +452,11 @@ def test_a_bad_line_among_many_costs_only_itself(path: Path, tmp_path: Path, com
     assert "imported 1 session" not in done.out
     assert "imported 300 messages; 0 were there" in done.out
     assert counts(path)["messages"] == 300
+
+
+def test_what_is_wrong_with_a_line_is_said_once(path: Path, tmp_path: Path, command: Command) -> None:
+    words = said(command("import", write(tmp_path / "1", [message("x" * 1048577)]), *url_of(path)))
+    assert words.count("at most 1048576") == 1
 
 
 def test_the_file_for_bad_lines_is_none_that_is_needed(path: Path, tmp_path: Path, command: Command) -> None:
