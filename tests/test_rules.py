@@ -384,6 +384,26 @@ RELAYED = [
     "Kannst du das beantworten?\n\nIch wohne in Kiel.",
     "Contesta este mensaje\n\nVivo en Madrid.",
     "Peux-tu corriger ?\n\nJ'habite à Lyon.",
+    "Exercise 3\nMy name is Peter. I live in Ulm.",
+    "Help me with my homework:\nI live in Ulm.",
+    "Ticket #123\nMy name is Peter. I live in Ulm.",
+    "Tell me a short story. My name is Peter.",
+    "What's wrong here? I am living in Ulm since two years.",
+    "Which language is this? Je m'appelle Marie.",
+    "Übung 3\nIch heiße Peter. Ich wohne in Ulm.",
+    "Hilfst du mir bei dieser Übung?\nIch wohne in Ulm.",
+    "Erzähl mir eine Geschichte. Ich heiße Rotkäppchen.",
+    "Was ist hier falsch? Ich wohne in Ulm seit zwei Jahre.",
+    "Ejercicio 3\nMe llamo Pedro. Vivo en Quito.",
+    "¿Me ayudas con este ejercicio?\nVivo en Madrid.",
+    "Cuéntame un cuento. Me llamo Caperucita.",
+    "¿Qué error hay aquí? Vivo en Madrid desde dos años.",
+    "¿Está bien escrito esto?\n\nMe llamo Eva y vivo en Vigo.",
+    "Exercice 2\nJe m'appelle Luc. J'habite à Lille.",
+    "Peux-tu m'aider avec cet exercice ?\nJ'habite à Lille.",
+    "Quelle langue est-ce ? Ich wohne in Köln.",
+    "I live in Ulm - no wait, that's wrong.",
+    "I'm vegan, my sister announced.",
 ]
 
 
@@ -403,6 +423,8 @@ OWN = {
     "I moved to Turin. I live in Turin now.": ["I moved to Turin", "I live in Turin"],
     "I don't live in Rome any more, I moved to Milan.": ["I moved to Milan"],
     "Thanks!\n\nI live in Kiel.": ["I live in Kiel"],
+    "I exercise a lot.\nI live in Kiel.": ["I live in Kiel"],
+    "My kids have homework today.\nI live in Kiel.": ["I live in Kiel"],
 }
 
 
