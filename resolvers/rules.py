@@ -96,6 +96,8 @@ def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
     rivals = [other for other in claims if other.subject == claim.subject and claim.subject is not None]
     if claim.denies:
         return all(other.denies for other in rivals)
+    if any(other.denies and other.object == claim.object for other in rivals):
+        return False
     return len({other.object or other.content for other in rivals if not other.denies}) <= 1
 
 

@@ -270,6 +270,19 @@ def test_what_is_unreal_reported_asked_or_no_fact_is_passed_over(text: str) -> N
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "I'm vegan. I'm not vegan any more.",
+        "I no longer live in Rome. I live in Rome.",
+        "Ich bin vegan. Ich bin nicht mehr vegan.",
+        "I live in Rome. I live in Kiel.",
+    ],
+)
+def test_what_a_message_says_and_denies_is_passed_over(text: str) -> None:
+    assert claims_in(text) == []
+
+
+@pytest.mark.parametrize(
     "pasted",
     [
         "Fix this:\n\nI live in Rome.\nMy name is Bob.",
@@ -454,6 +467,7 @@ def test_other_languages_have_no_rules(text: str) -> None:
         ("I'm married.", "I'm not married any more."),
         ("I'm not vegetarian any more.", "I'm vegetarian again."),
         ("Ich liebe Pilze.", "Ich hasse Pilze."),
+        ("Ich liebe Pilze.", "Ich mag keine Pilze mehr."),
         ("Ich bin Vegetarier.", "Ich bin kein Vegetarier mehr."),
         ("Me encanta el jazz.", "Odio el jazz."),
         ("J'adore les champignons.", "Je n'aime pas les champignons."),
