@@ -73,8 +73,8 @@ _RULES = tuple(_OURS.get(rule, rule) for rule in specified_rules)
 class Operation:
     """One operation of a document, prepared to be run with any variables."""
 
-    def __init__(self, document: "Document", definition: OperationDefinitionNode, cost: Cost) -> None:
-        self.document = document
+    def __init__(self, schema: GraphQLSchema, definition: OperationDefinitionNode, cost: Cost) -> None:
+        self._schema = schema
         self.definition = definition
         self.name = name_of(definition)
         self.is_mutation = definition.operation is OperationType.MUTATION
@@ -83,24 +83,7 @@ class Operation:
     @cached_property
     def signature(self) -> Signature:
         """The variables that it declares."""
-        return Signature(self.document.schema, self.definition)
-
-    def key(self, variables: Variables) -> PlanKey:
-        """The key of its plan: its name, and the values of the variables that @skip and @include go by."""
-        return self.name, *map(variables.flag, self.document.flags)
-
-    def compile(self, key: PlanKey) -> Selection | None:
-        """Compiles its plan; returns None when it is graphql-core's to run."""
-        document = self.document
-        flags = dict(zip(document.flags, key[1:], strict=True))
-        # A flag that this operation does not declare belongs to another one.
-        declared = {each.variable.name.value for each in self.definition.variable_definitions or ()}
-        if any(value is None and name in declared for name, value in flags.items()):
-            return None
-        given = {name: bool(value) for name, value in flags.items()}
-        compiler = Compiler(document.schema, document.node, given, document.known)
-        root: Any = document.schema.get_root_type(self.definition.operation)
-        return Selection(compiler, root, [self.definition.selection_set])
+        return Signature(self._schema, self.definition)
 
 
 class Document:
@@ -116,22 +99,22 @@ class Document:
         plan_bytes: int,
         known: Known,
     ) -> None:
-        self.schema = schema
         self.text = text
         self.node = node
-        self.known = known
+        self._schema = schema
+        self._known = known
         self.is_long = len(text) > LARGEST_AT_ONCE
         """True when its plans are compiled aside, since that would hold the event loop."""
         self.has_aliases = _alias.search(text) is not None
         self.coverage = coverage_of(schema, node)
-        self.flags = sorted(flag_names(node))
+        self._flags = sorted(flag_names(node))
         self.plans: Cache[PlanKey, Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
         self._own_weight = ENTRY_BYTES + TOKEN_BYTES * _forget_tokens(node)
         self._operations: dict[str | None, Operation] = {}
         for definition in node.definitions:
             if isinstance(definition, OperationDefinitionNode):
                 name = name_of(definition)
-                self._operations[name] = Operation(self, definition, costs[name])
+                self._operations[name] = Operation(schema, definition, costs[name])
         self._only = next(iter(self._operations.values())) if len(self._operations) == 1 else None
 
     @property
@@ -151,6 +134,23 @@ class Document:
         else:
             message = "The document holds several operations; say which one to run with `operationName`."
         raise Refused(coded("OPERATION_RESOLUTION_FAILURE", message))
+
+    def key(self, operation: Operation, variables: Variables) -> PlanKey:
+        """The key of an operation's plan: its name, and the values of the variables that @skip and @include go by."""
+        return operation.name, *map(variables.flag, self._flags)
+
+    def compile(self, operation: Operation, key: PlanKey) -> Selection | None:
+        """Compiles an operation's plan; returns None when it is graphql-core's to run."""
+        flags = dict(zip(self._flags, key[1:], strict=True))
+        definition = operation.definition
+        # A flag that this operation does not declare belongs to another one.
+        declared = {each.variable.name.value for each in definition.variable_definitions or ()}
+        if any(value is None and name in declared for name, value in flags.items()):
+            return None
+        given = {name: bool(value) for name, value in flags.items()}
+        compiler = Compiler(self._schema, self.node, given, self._known)
+        root: Any = self._schema.get_root_type(definition.operation)
+        return Selection(compiler, root, [definition.selection_set])
 
 
 class Documents:
@@ -267,7 +267,10 @@ def _forget_tokens(document: DocumentNode) -> int:
     count = 0
     token: Any = document.loc and document.loc.start_token
     while token is not None:
-        count, token = count + 1, token.next
+        count, following = count + 1, token.next
+        # What holds itself in a circle is only freed when all objects are gone through.
+        token.prev = token.next = None
+        token = following
     nodes: list[Any] = [document]
     while nodes:
         node = nodes.pop()

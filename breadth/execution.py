@@ -126,7 +126,7 @@ class Executor:
             return _refusal(refused)
         cost = operation.cost.of(variables.sizes)
         try:
-            answer = await self._run(operation, request, variables, context, cost)
+            answer = await self._run(document, operation, request, variables, context, cost)
         except Refused as refused:
             answer = _refusal(refused)
         if request.cost:
@@ -157,19 +157,25 @@ class Executor:
             raise Refused(*(formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]))
 
     async def _run(
-        self, operation: Operation, request: Request, variables: Variables, context: Context, cost: int
+        self,
+        document: Document,
+        operation: Operation,
+        request: Request,
+        variables: Variables,
+        context: Context,
+        cost: int,
     ) -> Answer:
         if cost > self._limits.cost:
             raise Refused(coded("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost))))
-        document = operation.document
         if not document.coverage.whole or self._reference:
-            return await self._run_graphql_core(operation, request, context, cost)
-        key = operation.key(variables)
+            return await self._run_graphql_core(document, operation, request, context, cost)
+        key = document.key(operation, variables)
         plan = document.plans.get(key)
         if plan is None:
-            plan = await context.aside(operation.compile, key) if document.is_long else operation.compile(key)
+            compile = partial(document.compile, operation, key)
+            plan = await context.aside(compile) if document.is_long else compile()
             if plan is None:
-                return await self._run_graphql_core(operation, request, context, cost)
+                return await self._run_graphql_core(document, operation, request, context, cost)
             document.plans.put(key, plan)
         compiler, compiled = plan.compiler, plan.compiler.fields
         run = Run(self.schema, context, variables, document.is_long, cost > LARGE, self._limits.errors)
@@ -182,8 +188,10 @@ class Executor:
                 self._documents.update(document)
         return self._answer(data, run.errors, document)
 
-    async def _run_graphql_core(self, operation: Operation, request: Request, context: Context, cost: int) -> Answer:
-        document, coverage = operation.document, operation.document.coverage
+    async def _run_graphql_core(
+        self, document: Document, operation: Operation, request: Request, context: Context, cost: int
+    ) -> Answer:
+        coverage = document.coverage
         if not coverage.whole and coverage.data and cost > WITH_SCHEMA:
             message = f"A document that asks for the schema and for data may cost at most {WITH_SCHEMA:,}"
             raise Refused(coded("QUERY_TOO_COMPLEX", f"{message}; this costs {cost:,}. Send two documents."))

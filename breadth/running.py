@@ -86,7 +86,7 @@ class Run:
             field = writer.outside[index]
             column = self._done.pop(field, None) if self._done else None
             if column is None:
-                where = path if writer.gather[index] is None else _within(path, writer, index, objects)
+                where = path if writer.gather[index] is None else _within(path, selection, index, objects)
                 column = await self._field(field, parents, where)
             columns.append(column)
         if ordinary and self._failures == before:
@@ -303,9 +303,9 @@ def _below(path: Path, key: str) -> Path:
     return lambda index: [*path(index), key]
 
 
-def _within(path: Path, writer: Writer, outside: int, objects: Sequence[Any]) -> Path:
+def _within(path: Path, selection: Selection, outside: int, objects: Sequence[Any]) -> Path:
     def of(index: int) -> list[str | int]:
-        place, below = writer.places(outside, objects)[index]
+        place, below = Writer.places(selection, outside, objects)[index]
         return [*path(place), *below]
 
     return of

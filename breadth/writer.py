@@ -89,7 +89,6 @@ class Writer:
     """Writes the objects of one selection, once the fields outside of them are resolved: `outside`, in this order."""
 
     def __init__(self, selection: "Selection") -> None:
-        self._selection = selection
         code = _Code(selection.compiler.codes)
         loops, answer = code.selection(selection, "o", ())
         self.outside = [field for field, _ in code.outside]
@@ -103,11 +102,12 @@ class Writer:
         ]
         """For each field outside what gathers its parents from the objects; None where these are its parents."""
 
-    def places(self, outside: int, objects: Objects) -> list[tuple[int, list[str | int]]]:
+    @staticmethod
+    def places(selection: "Selection", outside: int, objects: Objects) -> list[tuple[int, list[str | int]]]:
         """For a field outside the places of its parents: the index of the object, and the path within it."""
         # Made again, for errors only: kept with every plan it would take more than the rest.
         code = _Code({})
-        code.selection(self._selection, "o", ())
+        code.selection(selection, "o", ())
         _, steps = code.outside[outside]
         path = ", ".join(part for step in steps for part in step.path)
         return code.function(f"[(i, [{path}]) for i, o in enumerate(objects){_walk(steps, numbered=True)}]")(objects)
@@ -153,7 +153,8 @@ class _Code:
             code = self._codes[source] = compile(source, "<selection>", "exec")
         values = dict(self._values)
         exec(code, values)  # noqa: S102 - made of names that GraphQL's grammar allows
-        return values["made"]
+        # Not left among its own globals: such a circle is only freed when all objects are gone through.
+        return values.pop("made")
 
     def selection(self, selection: "Selection", name: str, steps: tuple[_Step, ...]) -> tuple[str, str]:
         """The answer for the object under a name; `steps` are those that led there."""

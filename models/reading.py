@@ -88,8 +88,9 @@ class ReadConnection:
             for text in statement.wide:
                 size += sum(map(len, filter(None, map(text, some))))
             try:
-                self._check()
+                # First the bytes: a read that needs a place must not be made in a thread before it has one.
                 allowance.has_bytes(size)
+                self._check()
             except (TooLarge, Heavy, TookTooLong):
                 # The error keeps this frame, and would keep the rows in memory for as long as it lives.
                 rows, some = [], []

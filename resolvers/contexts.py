@@ -120,10 +120,9 @@ async def contexts_of_sessions(
             continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
         about = About(user, row, summary or of_users.get(row["user_key"]), searches=searches)
-        with context.allowance.passing():
-            about.window = await read_window(context, row, budget, last_messages)
+        treatment = overflow or row["context_overflow"] or "ADAPTIVE"
         try:
-            found.append(await _build(context, about, budget, query, overflow or row["context_overflow"] or "ADAPTIVE"))
+            found.append(await _build(context, about, budget, query, treatment, last_messages))
         except ContextOverflow as problem:
             found.append(problem)
     return found
@@ -175,10 +174,17 @@ async def _latest_sessions(context: Context, user: Record, limit: int) -> Sequen
 
 
 async def _build(
-    context: Context, about: About, budget: int, query: str | None, overflow: str = "ADAPTIVE"
+    context: Context,
+    about: About,
+    budget: int,
+    query: str | None,
+    overflow: str = "ADAPTIVE",
+    last_messages: int | None = None,
 ) -> dict[str, Any]:
     """A context. Most of the rows that are read for it are let go again; those that it names are counted."""
     with context.allowance.passing():
+        if about.session is not None:
+            about.window = await read_window(context, about.session, budget, last_messages)
         built = await _put_together(context, about, budget, query, overflow)
     context.allowance.keep(chain(*(built[name] for name in ("messages", "memories", "documents", "recalled"))))
     return built
