@@ -172,9 +172,10 @@ def from_environment() -> Application:
     return_large_blocks()
     app = create_app(settings)
     # What is loaded by now stays; and answers are many small objects without cycles, which need no frequent search.
+    # A search through all objects stops the process for up to a second where many documents are kept.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 5, 5)
+    gc.set_threshold(50_000, 5, 40)
     # The event loop waits no longer than this for a thread that computes.
     sys.setswitchinterval(0.001)
     return app
