@@ -1,4 +1,4 @@
-"""What stands in contexts and summaries: `python -m benchmarks.contexts FOLDER…`.
+"""Measures what stands in contexts and summaries: `python -m benchmarks.contexts FOLDER…`.
 
 A folder is a data set as for `benchmarks.recall`. A turn is evidence if any question of the data set is answered by
 it, and filler if it has at most three words that are neither common nor those of greetings, thanks and praise; this

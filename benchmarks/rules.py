@@ -1,4 +1,4 @@
-"""What the rules of memory formation find in conversations, to be judged by eye, and how much of what is asked later.
+"""Lists what the rules of memory formation find in conversations, and measures how much of what is asked later it is.
 
 `python -m benchmarks.rules FOLDER` reads `conversations.ndjson` there, lines of the import format, and prints each
 statement that rules find. With `questions.ndjson` it also counts the turns on which answers rest, and how many of them

@@ -74,7 +74,7 @@ def all_cursors(ask: Callable[[dict[str, Any]], Any]) -> list[str]:
 
 
 def content(answer: Any, *, times: bool = True) -> Any:
-    """Returns what an answer says, whoever gives it: ids and cursors only have to be there, times are compared as
+    """Returns what an answer says, from any server: ids and cursors only have to be there, times are compared as
     times.
 
     Without `times` they only have to be times: an append is stamped with the clock.

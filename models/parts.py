@@ -27,7 +27,7 @@ LOW_DETAIL = 85
 
 
 class Voice(IntEnum):
-    """How a text counts; what stands within an aside is one too."""
+    """The ways in which a text counts; a text within an aside is one too."""
 
     OWN = 0
     SAID = 1
@@ -36,7 +36,7 @@ class Voice(IntEnum):
 
 @dataclass
 class Inside:
-    """What stands in parts or tool calls.
+    """The content of parts or tool calls.
 
     `own` are those of the `said` that are plain text. `calls` are the ids of calls that wait for an answer, `answers`
     those of the calls that are answered. `sent` are the calls as JSON and `media` the tokens of what is no text: what

@@ -25,7 +25,7 @@ _LIKE = """SELECT min(number) FROM lines WHERE session = :session AND project = 
 
 
 class Place(NamedTuple):
-    """Where a line stands in the order: `rank` is its kind's, `step` says which of a session's lines come first.
+    """The place of a line in the order: `rank` is its kind's, `step` says which of a session's lines come first.
 
     `own` is the client's own key of a message.
     """

@@ -266,7 +266,7 @@ class Memory(SQLModel, table=True):
 
 
 class WithheldMemory(SQLModel, table=True):
-    """What is not formed of a message again: the application corrected or deleted a memory that said so."""
+    """A memory that is not formed of a message again: the application corrected or deleted a memory that said so."""
 
     __tablename__ = "withheld_memories"
     __table_args__ = (

@@ -42,7 +42,7 @@ BY_POSITION = (
 
 
 class ArchiveProblem(DataError):
-    """What is wrong with a file or the database of an import or an export; of a line, which."""
+    """A fault of a file or the database of an import or an export; of a line, which."""
 
 
 @contextmanager
