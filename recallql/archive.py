@@ -54,7 +54,7 @@ def _progress() -> Generator[Progress]:
 
 
 class _Skipped:
-    """Where bad lines go, instead of ending the import; what is wrong with them goes to standard error."""
+    """Takes bad lines instead of ending the import; their faults go to standard error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

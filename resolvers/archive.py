@@ -44,7 +44,7 @@ _EXPORTED_RULES: dict[str, Rule] = {
 
 
 class Kind(NamedTuple):
-    """What the lines of a type have: the columns of a table but the hidden ones, and what statements join to them.
+    """The fields of a type of line: the columns of a table but the hidden ones, and what statements join to them.
 
     `rank` is the place among the kinds when a file is imported: what may be referred to comes first.
     """

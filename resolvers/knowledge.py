@@ -16,13 +16,13 @@ from resolvers.prompts import MEMORIES, SUMMARY, Piece, Prompt
 KINDS = ("FACT", "PREFERENCE", "EVENT")
 
 STANDING, MOST_STANDING = 1 / 8, 3
-"""What of the budget may go to what is known first, and how many facts that do not match may be among it."""
+"""The share of the budget for what is known first, and the number of facts in it that need not match."""
 
 MOST_KNOWN = 100
 """Memories, the best rated ones, that what is left of a budget goes to."""
 
 MOST_OF_ONE = 1 / 4
-"""What of the budget one of them may take."""
+"""The share of the budget that one of them may take."""
 
 LONGEST, ADDED = 600, 3
 """Characters of a message that may say no more than a fact does, at most; and words, without the most common ones, that
@@ -33,7 +33,7 @@ _CHARACTERS = 4
 
 
 class Knowledge:
-    """What is known of a user, or of a session without one; `name` is the user's, before what is the user's own."""
+    """The known facts of a user, or of a session without one; `name` is the user's, before what is the user's own."""
 
     def __init__(self, name: str, known: Sequence[Record], matching: Sequence[Record], now: str) -> None:
         self._name = name

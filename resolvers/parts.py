@@ -1,4 +1,4 @@
-"""What a message holds in its content, parts and tool calls: texts, the ids of calls, and tokens.
+"""Reads the content, parts and tool calls of a message: texts, the ids of calls, and tokens.
 
 A text of `parts` is the message's text if `content` is empty, and follows it otherwise. What nobody says (thoughts,
 calls of tools, what tools answered, attached texts) is kept apart: it counts tokens, and search gives it less weight.

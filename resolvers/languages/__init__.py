@@ -1,4 +1,4 @@
-"""What users say of themselves, by language: a file each, with rules and the words that stand around statements."""
+"""Rules for what users say of themselves: a file for each language, with the words that stand around statements."""
 
 from resolvers.languages.rule import Language, Rule, load
 

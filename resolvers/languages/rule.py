@@ -24,7 +24,7 @@ CAPITAL = r"[^\W\d_a-zß-öø-ÿ][\w'’&-]*"
 
 
 class Opening(NamedTuple):
-    """How a statement begins: with one of these words, and what follows it up to a rule's trigger."""
+    """The beginning of a statement: one of these words, and what follows it up to a rule's trigger."""
 
     words: tuple[str, ...]
     rest: str
