@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.process import Server
 from benchmarks.recall import CHATS, LOCOMO, Question, serving
 from models.words import words
-from resolvers.english import STOP_WORDS
-from resolvers.extracts import choose, sentences_of
+from resolvers.formation.extracts import choose, sentences_of
+from resolvers.search.english import STOP_WORDS
 
 BUDGETS = (1000, 2000)
 FIELDS = "text tokenCount memories { content } recalled { messageId content session { user { userId } } }"

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from resolvers.rules import claims_in
+from resolvers.formation.rules import claims_in
 
 
 def main() -> None:

@@ -22,10 +22,10 @@ from statistics import quantiles
 from typing import Any, NamedTuple
 
 from benchmarks.process import ROOT
-from models.database import Database, connect
 from models.keys import lane_of, session_key, user_key
-from models.migrate import migrate
 from models.search import COLLECTIONS, bring_up_to_date
+from models.sqlite.database import Database, connect
+from models.sqlite.migrate import migrate
 
 FILE = ROOT / "build" / "scoped_search.db"
 SCOPES = {"million": 1_000_000, "hundred-thousand": 100_000, "ten-thousand": 10_000}

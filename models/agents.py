@@ -2,10 +2,10 @@
 
 from sqlalchemy import ColumnElement, FromClause, bindparam, exists, or_, select, update
 
-from models.database import Reader, Transaction
 from models.keys import agent_key
 from models.keyset import Listing, fetch_by_key
 from models.scope import Scope, viewer
+from models.sqlite.database import Reader, Transaction
 from models.statements import AgentRow, ByKey, Record, Statement, in_project, parent_key
 from models.tables import agents, sessions
 

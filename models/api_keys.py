@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, func, select, update
 
-from models.database import Reader, Transaction, connect
+from models.sqlite.database import Reader, Transaction, connect
 from models.statements import Record, Row, Statement
 from models.tables import api_keys
 from models.writing import insert_row

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, null, select
 
-from models.database import connect
 from models.errors import DatabaseProblem
 from models.keys import user_key
 from models.memories import is_there
 from models.scope import Scope, viewer
+from models.sqlite.database import connect
 from models.statements import (
     AgentRow,
     DocumentRow,

@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, delete, exists, literal, select, update
 
-from models.database import Reader, Transaction
+from models.sqlite.database import Reader, Transaction
 from models.statements import Statement
 from models.tables import erasures, jobs, memories, session_deletions, sessions
 

@@ -2,9 +2,9 @@
 
 from sqlalchemy import bindparam, delete
 
-from models.database import Reader, Transaction
 from models.keyset import Listing, contains, fetch_by_key
 from models.scope import Scope, of_viewer
+from models.sqlite.database import Reader, Transaction
 from models.statements import ByKey, DocumentRow, Record, Statement, in_project, parent_key
 from models.tables import documents
 

@@ -3,10 +3,10 @@
 from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
-from models.clearing import note_removal
-from models.database import Reader, Transaction
 from models.memories import forget_sources
 from models.scope import Scope
+from models.sqlite.clearing import note_removal
+from models.sqlite.database import Reader, Transaction
 from models.statements import CrossJoin, Parents, Record, Statement, in_project, parent_key, parents
 from models.tables import (
     deleted_messages,

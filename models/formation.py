@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
-from models.database import Reader, Transaction
 from models.scope import Scope
+from models.sqlite.database import Reader, Transaction
 from models.statements import CrossJoin, MemoryRow, Record, Row, Statement, each_of, in_project
 from models.tables import memories, memory_sources, messages
 from models.writing import insert_row

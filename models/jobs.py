@@ -2,7 +2,7 @@
 
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
-from models.database import Reader, Transaction
+from models.sqlite.database import Reader, Transaction
 from models.statements import Record, Statement
 from models.tables import jobs, sessions
 

@@ -25,8 +25,8 @@ from sqlalchemy import (
     tuple_,
 )
 
-from models.database import Reader
 from models.scope import Scope
+from models.sqlite.database import Reader
 from models.statements import ByKey, CrossJoin, Key, Parents, Record, Row, Statement, each_of, parent_number, parents
 
 Condition = Callable[[FromClause], ColumnElement[bool]]

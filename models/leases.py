@@ -9,7 +9,7 @@ from models.statements import Statement
 from models.tables import leases
 
 if TYPE_CHECKING:
-    from models.database import Transaction
+    from models.sqlite.database import Transaction
 
 CLOCK_STEP = 10_000
 """Milliseconds that a lease may end after one that begins now, since the clock may have stepped back a little."""

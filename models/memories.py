@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from models.database import Reader, Transaction
 from models.keys import memory_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null
 from models.scope import Scope, of_viewer
+from models.sqlite.database import Reader, Transaction
 from models.statements import (
     ByKey,
     CrossJoin,

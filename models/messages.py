@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
-from models.database import Reader, Transaction
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Listing, between, contains, fetch_one_each, in_list
 from models.scope import Scope, of_viewer
+from models.sqlite.database import Reader, Transaction
 from models.statements import (
     CrossJoin,
     MessageRow,

@@ -1,7 +1,7 @@
 """Reads for search: the texts of a scope, all of them if they are few, else those that the full-text index names.
 
 Scope and filters are part of every statement, so that what others wrote never takes the place of what is looked for.
-All that is SQLite's own about searching is in `models/word_index.py`, `models/words.py` and the migrations.
+All that is SQLite's own about searching is in `models/sqlite/word_index.py`, `models/words.py` and the migrations.
 """
 
 from asyncio import gather
@@ -31,16 +31,14 @@ from sqlalchemy import (
     select,
 )
 
-from models.database import Database, Reader
 from models.documents import FILTERS as DOCUMENT_FILTERS
 from models.keys import lane_of
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.messages import MESSAGES_OF_SESSION
 from models.scope import Scope
-from models.statements import CrossJoin, Statement, in_project
-from models.tables import documents, memories, messages, sessions
-from models.word_index import (
+from models.sqlite.database import Database, Reader
+from models.sqlite.word_index import (
     HIGHEST,
     INDEXED,
     Bound,
@@ -52,6 +50,8 @@ from models.word_index import (
     project_in_index,
     put_some,
 )
+from models.statements import CrossJoin, Statement, in_project
+from models.tables import documents, memories, messages, sessions
 
 STEPS = 64
 """Steps of indexing, at most, that are taken together."""
@@ -199,7 +199,7 @@ def _belongs(collection: Collection, whose: tuple[str, ...]) -> ColumnElement[bo
 
 
 def _read(collection: Collection, given: tuple[str, ...]) -> Select[Any]:
-    """Selects the columns that scoring needs, the same for every kind (see `resolvers.gathering`).
+    """Selects the columns that scoring needs, the same for every kind (see `resolvers.search.gathering`).
 
     `passes` says whether a row may be a result, `aside` is what it is found by besides its text.
     """

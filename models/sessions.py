@@ -2,13 +2,13 @@
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, select, update
 
-from models.clearing import note_removal
-from models.database import Reader, Transaction
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
 from models.memories import move_shared, part_shared
 from models.scope import Scope, of_viewer
+from models.sqlite.clearing import note_removal
+from models.sqlite.database import Reader, Transaction
 from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
 from models.tables import (
     agents,

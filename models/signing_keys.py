@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, delete, select, update
 
-from models.database import Reader, Transaction
+from models.sqlite.database import Reader, Transaction
 from models.statements import Record, Row, Statement
 from models.tables import erasures, signing_keys
 from models.writing import insert_row

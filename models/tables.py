@@ -105,8 +105,8 @@ class Agent(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted.
 
-    `lane` says where the full-text index has its messages (see `models.word_index`). It changes only while there are
-    none.
+    `lane` says where the full-text index has its messages (see `models.sqlite.word_index`). It changes only while
+    there are none.
     """
 
     __tablename__ = "sessions"
@@ -419,7 +419,7 @@ class Erasure(SQLModel, table=True):
 
 
 class Removal(SQLModel, table=True):
-    """Rows were removed for good, and their bytes may still lie in the files: see `models.clearing`."""
+    """Rows were removed for good, and their bytes may still lie in the files: see `models.sqlite.clearing`."""
 
     __tablename__ = "removals"
     key: bytes = key_column(primary=True)

@@ -2,10 +2,10 @@
 
 from sqlalchemy import bindparam, select
 
-from models.database import Reader
 from models.keys import user_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.scope import Scope, of_viewer
+from models.sqlite.database import Reader
 from models.statements import ByKey, Record, Statement, UserRow, in_project, parent_key
 from models.tables import users
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, text
 
-from models.database import Reader, Transaction
 from models.search import COLLECTIONS, Collection
+from models.sqlite.database import Reader, Transaction
 from models.statements import Record, Statement
 
 LONGEST_READ = 40_000

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 
-from models.database import Transaction
+from models.sqlite.database import Transaction
 from models.statements import Record, Row, Statement
 
 SEARCHED = frozenset(("messages", "memories", "documents"))

@@ -1,5 +1,5 @@
 """`python -m recallql`: the command."""
 
-from recallql.cli import main
+from recallql.commands.cli import main
 
 main()

@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from breadth import Executor
-from models.database import Database, path_of
 from models.errors import DataError
-from models.migrate import backups_of, migrate
+from models.sqlite.database import Database, path_of
+from models.sqlite.migrate import backups_of, migrate
 from recallql import __version__
 from recallql.allocator import return_large_blocks
 from recallql.auth.credentials import Credentials
@@ -30,9 +30,9 @@ from recallql.http.playground import playground_assets
 from recallql.http.sites import SECURITY, is_preflight
 from recallql.logs import configure_logs
 from recallql.settings import Settings
-from resolvers.context import Context
+from resolvers.formation.rules import prepare
+from resolvers.operation_context import OperationContext
 from resolvers.purge import purge_deleted
-from resolvers.rules import prepare
 from resolvers.times import Clock, ago
 from schema.root import schema
 
@@ -217,7 +217,9 @@ async def _purge_on(database: Database, clock: Clock, settings: Settings) -> Non
     """Removes for good what was deleted long enough ago, and the backups that migrations left."""
     while True:
         try:
-            counted = await purge_deleted(Context(database, clock), {"deleted_before": ago(settings.purge_after)})
+            counted = await purge_deleted(
+                OperationContext(database, clock), {"deleted_before": ago(settings.purge_after)}
+            )
             if any(counted.values()):
                 log.info("purged", **counted)
             for backup in await asyncio.to_thread(backups_of, database.path):

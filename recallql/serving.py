@@ -8,8 +8,8 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from models.database import path_of
-from models.migrate import migrate
+from models.sqlite.database import path_of
+from models.sqlite.migrate import migrate
 from recallql import __version__
 from recallql.auth.credentials import has_keys, needs_credential
 from recallql.embedding.embeddings import source_of

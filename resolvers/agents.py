@@ -5,15 +5,14 @@ from typing import Any
 from uuid import uuid4
 
 from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agents_by_key, release_sessions
-from models.database import Transaction
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import forget_sources
+from models.sqlite.database import Transaction
 from models.statements import AgentRow, Record
 from models.tables import agents
 from models.writing import delete_row, insert_row
 from resolvers.connections import Columns, Page, Paging, connect_visible
-from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
 from resolvers.ids import global_id
@@ -30,6 +29,7 @@ from resolvers.inputs import (
     text,
 )
 from resolvers.json_values import json_text
+from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.updates import given_of, revise, wanted_metadata
 
@@ -43,28 +43,28 @@ RULES: dict[str, Rule] = {
 }
 
 
-async def agent(context: Context, agent_id: str) -> Record | None:
+async def agent(context: OperationContext, agent_id: str) -> Record | None:
     return await agent_by_id(context.read, context.scope, agent_id)
 
 
-async def agents_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+async def agents_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
     """The agent of each session or document."""
     return await follow(context, agents_by_key, [row["agent_key"] for row in rows])
 
 
 async def list_agents(
-    context: Context, parents: Sequence[object], paging: Paging, columns: Columns = None
+    context: OperationContext, parents: Sequence[object], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
     """All of the project; for a user those of the own sessions."""
     return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, columns=columns)
 
 
-async def instructions_of(context: Context, rows: Sequence[Record]) -> list[str | None]:
+async def instructions_of(context: OperationContext, rows: Sequence[Record]) -> list[str | None]:
     context.only_service("read an agent's instructions")
     return [row["instructions"] for row in rows]
 
 
-def agent_row(context: Context, values: Values, now: str) -> dict[str, Any]:
+def agent_row(context: OperationContext, values: Values, now: str) -> dict[str, Any]:
     """Every column of a new agent."""
     return {
         "key": agent_key(context.scope.project, values["agent_id"]),
@@ -81,7 +81,7 @@ def agent_row(context: Context, values: Values, now: str) -> dict[str, Any]:
     }
 
 
-async def find_agent(write: Transaction, context: Context, agent_id: str) -> Record:
+async def find_agent(write: Transaction, context: OperationContext, agent_id: str) -> Record:
     """The agent a mutation names, who must exist."""
     row = await agent_by_id(write, context.scope, agent_id)
     if row is None:
@@ -89,7 +89,7 @@ async def find_agent(write: Transaction, context: Context, agent_id: str) -> Rec
     return row
 
 
-async def create_agent(context: Context, given: Values) -> Record:
+async def create_agent(context: OperationContext, given: Values) -> Record:
     values = created(given)
     check(values, RULES, more=document_faults(values))
     values.setdefault("agent_id", str(uuid4()))
@@ -114,7 +114,7 @@ def _wanted(row: Record, values: Values) -> dict[str, Any]:
     return wanted | wanted_metadata(row["metadata"], values)
 
 
-async def update_agent(context: Context, values: Values) -> Record:
+async def update_agent(context: OperationContext, values: Values) -> Record:
     check(values, RULES, required=("name",))
 
     async def operation(write: Transaction) -> Record:
@@ -125,7 +125,7 @@ async def update_agent(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def upsert_agent(context: Context, values: Values) -> tuple[Record, bool]:
+async def upsert_agent(context: OperationContext, values: Values) -> tuple[Record, bool]:
     """The agent, and whether it is new."""
     check(values, RULES, required=("name",))
 
@@ -139,7 +139,7 @@ async def upsert_agent(context: Context, values: Values) -> tuple[Record, bool]:
     return await context.write(operation)
 
 
-async def delete_agent(context: Context, values: Values) -> str:
+async def delete_agent(context: OperationContext, values: Values) -> str:
     """The id of what is gone. Its documents go too; its sessions stay, without an agent."""
 
     async def operation(write: Transaction) -> str:

@@ -12,9 +12,9 @@ import orjson
 from models.keys import identity
 from models.keyset import Listing, Slice, fetch_counts, fetch_pages
 from models.statements import Parents, Record
-from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
+from resolvers.operation_context import OperationContext
 
 Columns = tuple[str, ...] | None
 """The columns that a page's rows start with; None for all."""
@@ -169,7 +169,7 @@ class Page:
 
 
 async def connect(
-    context: Context,
+    context: OperationContext,
     listing: Listing,
     paging: Paging,
     parents: Sequence[bytes] | None,
@@ -227,7 +227,7 @@ async def connect(
 
 
 async def connect_to(
-    context: Context, listing: Listing, paging: Paging, rows: Sequence[Record], **part: Any
+    context: OperationContext, listing: Listing, paging: Paging, rows: Sequence[Record], **part: Any
 ) -> list[Page | BadInput]:
     """The pages of users or sessions. A cursor is not good for a later one under the same key.
 
@@ -238,7 +238,7 @@ async def connect_to(
 
 
 async def connect_visible(
-    context: Context, of_project: Listing, of_user: Listing, paging: Paging, **part: Any
+    context: OperationContext, of_project: Listing, of_user: Listing, paging: Paging, **part: Any
 ) -> list[Page | BadInput]:
     """The page of a root list: the project's, or for a user that of the user. For `part` see `connect`."""
     viewer = context.scope.user
@@ -247,7 +247,7 @@ async def connect_visible(
     return await connect(context, of_user, paging, [viewer], **part)
 
 
-async def total_counts(context: Context, pages: Sequence[Page]) -> list[int]:
+async def total_counts(context: OperationContext, pages: Sequence[Page]) -> list[int]:
     """For each page the size of its whole list: one statement for all that were fetched together."""
     counts = {
         query: await fetch_counts(context.read, context.scope, query.listing, query.part, query.parents)

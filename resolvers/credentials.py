@@ -15,7 +15,6 @@ from jwt import PyJWS
 from models.api_keys import insert_api_key
 from models.api_keys import list_api_keys as all_api_keys
 from models.api_keys import revoke_api_key as revoke
-from models.database import Transaction
 from models.erasure import last_erasure
 from models.keys import user_key
 from models.signing_keys import (
@@ -24,11 +23,12 @@ from models.signing_keys import (
     insert_signing_key,
     retire_signing_keys,
 )
+from models.sqlite.database import Transaction
 from models.statements import Record
 from models.users import user_by_id
-from resolvers.context import Context
 from resolvers.errors import refuse
 from resolvers.inputs import Found, Rule, Values, check, integer_rule, key_rule
+from resolvers.operation_context import OperationContext
 from resolvers.times import ago, epoch_seconds, later
 
 DEFAULT_LIFE = 15 * 60
@@ -54,7 +54,7 @@ def key_hash(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-async def issue_user_token(context: Context, values: Values) -> dict[str, Any]:
+async def issue_user_token(context: OperationContext, values: Values) -> dict[str, Any]:
     """A new token of a user who is there, and when it expires."""
     check(values, TOKEN_RULES)
     life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]
@@ -80,7 +80,7 @@ async def issue_user_token(context: Context, values: Values) -> dict[str, Any]:
     return {"token": token, "expires_at": expires_at}
 
 
-async def _first_signing_key(context: Context) -> Record:
+async def _first_signing_key(context: OperationContext) -> Record:
     async def operation(write: Transaction) -> Record:
         # Another process may have made it meanwhile.
         return current_signing_key(write) or await _make_signing_key(write, context)
@@ -88,12 +88,12 @@ async def _first_signing_key(context: Context) -> Record:
     return await context.write(operation)
 
 
-async def _make_signing_key(write: Transaction, context: Context) -> Record:
+async def _make_signing_key(write: Transaction, context: OperationContext) -> Record:
     values = {"kid": secrets.token_hex(8), "secret": secrets.token_bytes(32), "created_at": context.clock.now()}
     return await insert_signing_key(write, {**values, "retired_at": None})
 
 
-async def rotate_signing_key(context: Context, *, at_once: bool) -> str:
+async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str:
     """The id of a new key, which signs from now on.
 
     Tokens signed before stay good until they expire; with `at_once` none of them is good any more.
@@ -109,7 +109,7 @@ async def rotate_signing_key(context: Context, *, at_once: bool) -> str:
     return (await context.write(operation))["kid"]
 
 
-async def create_api_key(context: Context, values: Values) -> tuple[Record, str]:
+async def create_api_key(context: OperationContext, values: Values) -> tuple[Record, str]:
     """The new key's row and the key itself, which is kept nowhere; `values` are its name and project."""
     check(values, KEY_RULES)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
@@ -121,12 +121,12 @@ async def create_api_key(context: Context, values: Values) -> tuple[Record, str]
     return await context.write(operation), key
 
 
-async def list_api_keys(context: Context) -> list[Record]:
+async def list_api_keys(context: OperationContext) -> list[Record]:
     """All keys of all projects, the oldest first."""
     return await all_api_keys(context.read)
 
 
-async def revoke_api_key(context: Context, id: str) -> Record:
+async def revoke_api_key(context: OperationContext, id: str) -> Record:
     """The key, which is good no more; revoking it again changes nothing."""
 
     async def operation(write: Transaction) -> Record:

@@ -5,16 +5,15 @@ from hashlib import blake2b
 from typing import Any
 
 from models.agents import agent_by_id
-from models.database import Transaction
 from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, documents_by_key
 from models.keys import document_key, identity
 from models.memories import forget_sources
+from models.sqlite.database import Transaction
 from models.statements import DocumentRow, Record
 from models.tables import documents
 from models.users import user_by_id, users_by_email
 from models.writing import delete_row, insert_row
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import FilterBuilder, Given
 from resolvers.ids import global_id
@@ -35,6 +34,7 @@ from resolvers.inputs import (
 )
 from resolvers.json_values import json_text
 from resolvers.nodes import find_node
+from resolvers.operation_context import OperationContext
 from resolvers.updates import given_of, revise, wanted_metadata
 
 DOCUMENT_RULES: dict[str, Rule] = {
@@ -47,14 +47,14 @@ OWNERS = ("user_id", "user_email", "agent_id")
 
 
 async def documents_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     built = FilterBuilder(filter).metadata().build()
     return await connect_to(context, DOCUMENTS_OF_USER, paging, users, filter=built, columns=columns)
 
 
 async def documents_of_agents(
-    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext, agents: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
     built = FilterBuilder(filter).metadata().build()
@@ -69,7 +69,7 @@ def document_digest(values: Values) -> bytes:
 
 
 def document_row(
-    context: Context, values: Values, now: str, *, user: Record | None = None, agent: Record | None = None
+    context: OperationContext, values: Values, now: str, *, user: Record | None = None, agent: Record | None = None
 ) -> dict[str, Any]:
     """Every column of a new document of a user or an agent."""
     document_id = values.get("document_id")
@@ -91,7 +91,12 @@ def document_row(
 
 
 async def insert_document(
-    write: Transaction, context: Context, values: Values, *, user: Record | None = None, agent: Record | None = None
+    write: Transaction,
+    context: OperationContext,
+    values: Values,
+    *,
+    user: Record | None = None,
+    agent: Record | None = None,
 ) -> Record:
     """Keeps a document, or gives back the one that a first try has kept."""
     row = document_row(context, values, context.clock.now(), user=user, agent=agent)
@@ -118,7 +123,7 @@ def document_faults(values: Values) -> list[Fault]:
     ]
 
 
-async def find_owner(write: Transaction, context: Context, values: Values) -> dict[str, Record]:
+async def find_owner(write: Transaction, context: OperationContext, values: Values) -> dict[str, Record]:
     """The one owner that a new document names."""
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
@@ -138,7 +143,7 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> di
     return {"user": bearers[0]}
 
 
-async def create_document(context: Context, given: Values) -> Record:
+async def create_document(context: OperationContext, given: Values) -> Record:
     values = created(given)
     rules = {**DOCUMENT_RULES, "user_id": key_rule, "user_email": text, "agent_id": key_rule}
     owners = [name for name in OWNERS if name in values]
@@ -151,14 +156,14 @@ async def create_document(context: Context, given: Values) -> Record:
     return await context.write(operation)
 
 
-async def _find(write: Transaction, context: Context, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
     row = await find_node(write, context.scope, id, "Document")
     if row is None:
         raise refuse("NOT_FOUND", "There is no document with this id.", "id")
     return row
 
 
-async def update_document(context: Context, values: Values) -> Record:
+async def update_document(context: OperationContext, values: Values) -> Record:
     check(values, DOCUMENT_RULES, required=("title", "content"))
 
     async def operation(write: Transaction) -> Record:
@@ -172,7 +177,7 @@ async def update_document(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def delete_document(context: Context, values: Values) -> str:
+async def delete_document(context: OperationContext, values: Values) -> str:
     """The id of what is gone."""
 
     async def operation(write: Transaction) -> str:

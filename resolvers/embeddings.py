@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    # Only where there is a model; see `resolvers.closeness`.
+    # Only where there is a model; see `resolvers.search.closeness`.
     from numpy import float32
     from numpy.typing import NDArray
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from resolvers.context import Context
 from resolvers.errors import Fault, Refused
 from resolvers.json_values import Unacceptable, checked_text, unstorable
+from resolvers.operation_context import OperationContext
 
 KEY_CHARACTERS = 512
 TEXT_BYTES = 64 * 1024
@@ -122,7 +122,7 @@ def check_version(row: Mapping[str, Any], values: Values) -> None:
         )
 
 
-def service_faults(context: Context, values: Values, *names: str, path: tuple[str, ...] = ()) -> list[Fault]:
+def service_faults(context: OperationContext, values: Values, *names: str, path: tuple[str, ...] = ()) -> list[Fault]:
     """Faults for values that only the application itself may give."""
     if context.scope.user is None:
         return []

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from models.database import Transaction
 from models.documents import documents_by_key
 from models.keys import fingerprint, folded
 from models.keyset import Listing, Slice, fetch_pages
@@ -21,11 +20,11 @@ from models.memories import (
 )
 from models.messages import messages_by_place
 from models.sessions import sessions_by_key
+from models.sqlite.database import Transaction
 from models.statements import MemoryRow, Parents, Record
 from models.tables import memories
 from models.writing import insert_row, update_row
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id, parse_id
@@ -47,6 +46,7 @@ from resolvers.inputs import (
 )
 from resolvers.memory_rows import Owner, insert_sources, memory_row, remove_memory, supersede
 from resolvers.nodes import find_node
+from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.sessions import find_session
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -65,7 +65,7 @@ LARGEST_LIST = 100
 LARGEST_DELETION = 1000
 
 
-def memory_filter(context: Context, given: Given) -> Filter:
+def memory_filter(context: OperationContext, given: Given) -> Filter:
     """Returns what is true now, unless another time is asked for or the history."""
     builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata().ranges("created_at")
     if (rating := builder.asked.get("min_rating")) is not None:
@@ -76,7 +76,12 @@ def memory_filter(context: Context, given: Given) -> Filter:
 
 
 async def memories_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    users: Sequence[Record],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = memory_filter(context, filter)
@@ -86,7 +91,12 @@ async def memories_of_users(
 
 
 async def memories_of_sessions(
-    context: Context, sessions: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    sessions: Sequence[Record],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = memory_filter(context, filter)
@@ -96,7 +106,7 @@ async def memories_of_sessions(
 
 
 async def memories_of_messages(
-    context: Context, rows: Sequence[Record], paging: Paging, columns: Columns = None
+    context: OperationContext, rows: Sequence[Record], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
     """Every memory that names the message among its sources, also what is no longer true."""
     keys = [row["session_key"] for row in rows]
@@ -105,32 +115,34 @@ async def memories_of_messages(
     )
 
 
-async def _summaries(context: Context, listing: Listing, rows: Sequence[Record], *also: str) -> list[Record | None]:
+async def _summaries(
+    context: OperationContext, listing: Listing, rows: Sequence[Record], *also: str
+) -> list[Record | None]:
     filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": '["SUMMARY"]'})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
     return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
 
 
-async def summaries_of_users(context: Context, users: Sequence[Record]) -> list[Record | None]:
+async def summaries_of_users(context: OperationContext, users: Sequence[Record]) -> list[Record | None]:
     """The newest summary that stands, of the user apart from any session."""
     return await _summaries(context, MEMORIES_OF_USER, users, "of_no_session")
 
 
-async def summaries_of_sessions(context: Context, sessions: Sequence[Record]) -> list[Record | None]:
+async def summaries_of_sessions(context: OperationContext, sessions: Sequence[Record]) -> list[Record | None]:
     return await _summaries(context, MEMORIES_OF_SESSION, sessions)
 
 
-async def newer_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+async def newer_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
     """Returns what has taken the place of each memory."""
     return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
 
 
-async def older_of(context: Context, rows: Sequence[Record]) -> list[list[Record]]:
+async def older_of(context: OperationContext, rows: Sequence[Record]) -> list[list[Record]]:
     """Whose place each memory has taken."""
     return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
 
 
-async def sources_of(context: Context, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
+async def sources_of(context: OperationContext, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
     """Messages and documents in the order in which they were named."""
     keys = [row["key"] for row in rows]
     pages = await connect(context, SOURCES_OF_MEMORY, paging, keys, order="position", descending=False)
@@ -151,7 +163,7 @@ async def sources_of(context: Context, rows: Sequence[Record], paging: Paging) -
     return pages
 
 
-async def create_memory(context: Context, given: Values) -> Record:
+async def create_memory(context: OperationContext, given: Values) -> Record:
     values = created(given)
     check(values, RULES, more=memory_faults(context, values))
 
@@ -181,7 +193,7 @@ async def create_memory(context: Context, given: Values) -> Record:
     return await context.write(operation)
 
 
-async def find_owner(write: Transaction, context: Context, values: Values) -> Owner:
+async def find_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
     """Returns whom a new memory names; a session implies its user."""
     named = values.get("user_id")
     user = None if named is None else await find_user(write, context, named)
@@ -197,7 +209,7 @@ async def find_owner(write: Transaction, context: Context, values: Values) -> Ow
     return Owner.of_session(session)
 
 
-def memory_faults(context: Context, values: Values) -> list[Fault]:
+def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
     """Returns what is wrong with a new memory as a whole. A user's own is about that user."""
     faults = _validity_faults(values) + service_faults(context, values, "created_at")
     if "user_id" not in values and "session_id" not in values and context.scope.user is None:
@@ -216,7 +228,9 @@ def _validity_faults(values: Values) -> list[Fault]:
     return []
 
 
-async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequence[str]) -> list[dict[str, Any]]:
+async def _sources(
+    write: Transaction, context: OperationContext, owner: Owner, ids: Sequence[str]
+) -> list[dict[str, Any]]:
     """The rows of the sources that a memory names: messages and documents that are there and of the same owner."""
     sources: list[dict[str, Any]] = []
     for index, id in enumerate(ids):
@@ -240,7 +254,7 @@ async def _sources(write: Transaction, context: Context, owner: Owner, ids: Sequ
     return sources
 
 
-async def find_superseded(write: Transaction, context: Context, owner: Owner, values: Values) -> list[Record]:
+async def find_superseded(write: Transaction, context: OperationContext, owner: Owner, values: Values) -> list[Record]:
     """The memories that a new one supersedes: of the same owner and about the same person."""
     about = values.get("about")
     older: list[Record] = []
@@ -255,14 +269,14 @@ async def find_superseded(write: Transaction, context: Context, owner: Owner, va
     return older
 
 
-async def _find(write: Transaction, context: Context, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
     row = await find_node(write, context.scope, id, "Memory")
     if row is None:
         raise refuse("NOT_FOUND", "There is no memory with this id.", "id")
     return row
 
 
-async def update_memory(context: Context, values: Values) -> Record:
+async def update_memory(context: OperationContext, values: Values) -> Record:
     check(values, RULES, required=("kind", "content"))
 
     async def operation(write: Transaction) -> Record:
@@ -285,7 +299,7 @@ async def update_memory(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def delete_memory(context: Context, values: Values) -> str:
+async def delete_memory(context: OperationContext, values: Values) -> str:
     """The id of what is gone. What it superseded stays superseded."""
 
     async def operation(write: Transaction) -> str:
@@ -297,7 +311,7 @@ async def delete_memory(context: Context, values: Values) -> str:
     return await context.write(operation)
 
 
-async def delete_memories(context: Context, values: Values) -> tuple[list[str], bool]:
+async def delete_memories(context: OperationContext, values: Values) -> tuple[list[str], bool]:
     """The ids of the memories of a user or session that are gone, and whether there are more.
 
     Without a filter it is all of them, past ones included.

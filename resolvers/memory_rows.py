@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from models.database import Transaction
 from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import unlink_newer
+from models.sqlite.database import Transaction
 from models.statements import Record, Row
 from models.tables import memories, memory_sources
 from models.writing import delete_row, insert_rows
-from resolvers.context import Context
 from resolvers.inputs import Values
 from resolvers.json_values import json_text
+from resolvers.operation_context import OperationContext
 from resolvers.updates import revise
 
 
@@ -45,7 +45,7 @@ def digest_of(values: Values) -> bytes:
     return blake2b(json_text(repeated).encode(), digest_size=16).digest()
 
 
-def memory_row(context: Context, values: Values, owner: Owner, now: str) -> dict[str, Any]:
+def memory_row(context: OperationContext, values: Values, owner: Owner, now: str) -> dict[str, Any]:
     """Every column of a new memory."""
     return {
         "key": memory_key(owner.identity, values.get("memory_id")),
@@ -92,7 +92,7 @@ async def insert_sources(write: Transaction, memory: Record, sources: Sequence[d
         await insert_rows(write, memory_sources, Row, rows)
 
 
-async def supersede(write: Transaction, context: Context, newer: Record, older: Sequence[Record]) -> None:
+async def supersede(write: Transaction, context: OperationContext, newer: Record, older: Sequence[Record]) -> None:
     """The older memories end where the newer one begins, if they were open."""
     start = newer["valid_from"] or newer["created_at"]
     # An event is current from its creation on.

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from models.database import Transaction
 from models.keys import identity, message_id_hash
 from models.memories import forget_sources
 from models.messages import (
@@ -20,14 +19,23 @@ from models.messages import (
     messages_by_message_id,
 )
 from models.sessions import session_by_id, sessions_by_key
+from models.sqlite.database import Transaction
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import LONG, insert_row, insert_rows, update_row
 from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect_to
-from resolvers.context import Context
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
-from resolvers.formation import forget_lines, form_by_rules, formed_of, give_session, summarise, summary_is_due
+from resolvers.formation.formation import (
+    forget_lines,
+    form_by_rules,
+    formed_of,
+    give_session,
+    summarise,
+    summary_is_due,
+)
+from resolvers.formation.jobs import put_down, put_down_edited
+from resolvers.formation.rules import claims_in
 from resolvers.ids import message_id
 from resolvers.inputs import (
     Rule,
@@ -44,11 +52,10 @@ from resolvers.inputs import (
     service_faults,
     text,
 )
-from resolvers.jobs import put_down, put_down_edited
 from resolvers.json_values import json_text, same_json
 from resolvers.nodes import find_node
+from resolvers.operation_context import OperationContext
 from resolvers.parts import Sent, counted, kept_texts, own_words, read_calls, read_parts, tokens_of
-from resolvers.rules import claims_in
 from resolvers.sessions import find_session, refuse_other_owner, session_row
 from resolvers.times import offset_of
 from resolvers.updates import given_of, revise, wanted_metadata
@@ -71,7 +78,7 @@ LARGEST_DELETION = 1000
 
 
 async def messages_of_sessions(
-    context: Context,
+    context: OperationContext,
     rows: Sequence[Record],
     paging: Paging,
     filter: Given,
@@ -132,7 +139,9 @@ def first_sent(row: Mapping[str, Any]) -> bytes:
     return digest_of({**{name: row[name] for name in ("role", "name", "content", "tool_call_id")}, **given})
 
 
-def message_row(context: Context, session: Record, values: Values, *, forms_memories: int = 1) -> dict[str, Any]:
+def message_row(
+    context: OperationContext, session: Record, values: Values, *, forms_memories: int = 1
+) -> dict[str, Any]:
     """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
     sent = _sent(values)
     tokens = values.get("token_count")
@@ -160,7 +169,7 @@ def message_row(context: Context, session: Record, values: Values, *, forms_memo
     }
 
 
-async def _work_out(context: Context, batch: Sequence[Values]) -> None:
+async def _work_out(context: OperationContext, batch: Sequence[Values]) -> None:
     """Reads parts, counts tokens and finds claims of a large batch ahead."""
     if not context.is_large:
         return
@@ -181,7 +190,7 @@ def _sent(message: Values) -> Sent:
     )
 
 
-def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> list[Fault]:
+def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
     """Returns what is wrong with one message of a batch. A user speaks as USER, and now."""
     faults = faults_of(values, RULES, path=path) + service_faults(context, values, "created_at", path=path)
     if context.scope.user is not None and values["role"] != "USER":
@@ -192,7 +201,7 @@ def message_faults(context: Context, values: Values, path: tuple[str, ...]) -> l
     return faults
 
 
-async def add_messages(context: Context, values: Values) -> Added:
+async def add_messages(context: OperationContext, values: Values) -> Added:
     """Appends a batch, all or nothing; an unknown session comes into being, a deleted one comes back."""
     batch = [created(message) for message in values["messages"]]
 
@@ -227,7 +236,7 @@ async def add_messages(context: Context, values: Values) -> Added:
     return await context.write(operation)
 
 
-async def form(write: Transaction, context: Context, added: Added) -> Added:
+async def form(write: Transaction, context: OperationContext, added: Added) -> Added:
     """Forms memories of what is new; of what had been kept before they are there already."""
     session, count = added.session, len(added.new)
     if context.asks_model and count:
@@ -244,7 +253,7 @@ async def form(write: Transaction, context: Context, added: Added) -> Added:
 
 async def append(
     write: Transaction,
-    context: Context,
+    context: OperationContext,
     session: Record,
     batch: list[dict[str, Any]],
     owner: bytes | None = None,
@@ -299,7 +308,7 @@ async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]
     return await messages_by_message_id(write, session, json.dumps(ids))
 
 
-async def _wake(write: Transaction, context: Context, session: Record, owner: bytes | None) -> Record:
+async def _wake(write: Transaction, context: OperationContext, session: Record, owner: bytes | None) -> Record:
     """Brings a deleted session back, and attaches an ownerless one to the user whom the messages name."""
     wanted: dict[str, Any] = {"deleted_at": None}
     if owner is not None:
@@ -309,14 +318,16 @@ async def _wake(write: Transaction, context: Context, session: Record, owner: by
     return await revise(write, sessions, session, wanted, context.clock.now())
 
 
-async def _find(write: Transaction, context: Context, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
     row = await find_node(write, context.scope, id, "Message")
     if row is None:
         raise refuse("NOT_FOUND", "There is no message with this id.", "id")
     return row
 
 
-async def _forget(write: Transaction, context: Context, rows: Sequence[Record], *, edited: bool = False) -> None:
+async def _forget(
+    write: Transaction, context: OperationContext, rows: Sequence[Record], *, edited: bool = False
+) -> None:
     """Returns what was derived from these messages of one session goes with them."""
     sequences = [row["sequence"] for row in rows]
     await forget_lines(write, context, rows[0]["session_key"], sequences)
@@ -324,7 +335,7 @@ async def _forget(write: Transaction, context: Context, rows: Sequence[Record], 
     await forget_sources(write, "messages", named, formed_only=edited)
 
 
-async def _work_out_edited(context: Context, values: Values) -> None:
+async def _work_out_edited(context: OperationContext, values: Values) -> None:
     """Works out ahead what a message takes after an edit: what stays of it may be long, however small the request."""
     given = given_of(values, *_SAID)
     if given and (row := await find_node(context.read, context.scope, values["id"], "Message")) is not None:
@@ -344,7 +355,7 @@ def _edited(row: Record, values: Values) -> Sent:
     return Sent(kept["content"], kept["parts"], kept["tool_calls"])
 
 
-async def update_message(context: Context, values: Values) -> Record:
+async def update_message(context: OperationContext, values: Values) -> Record:
     """Edits a message; what was derived of it as it was goes."""
     check(values, RULES, required=("content",))
     await _work_out_edited(context, values)
@@ -373,7 +384,7 @@ async def update_message(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def delete_message(context: Context, values: Values) -> str:
+async def delete_message(context: OperationContext, values: Values) -> str:
     """The id of what is gone; its sequence is not given again."""
 
     async def operation(write: Transaction) -> str:
@@ -385,7 +396,7 @@ async def delete_message(context: Context, values: Values) -> str:
     return await context.write(operation)
 
 
-async def delete_range(context: Context, values: Values) -> tuple[list[str], bool]:
+async def delete_range(context: OperationContext, values: Values) -> tuple[list[str], bool]:
     """The ids of the messages that are gone, and whether the range holds more."""
     check(values, {"session_id": key_rule, "from_sequence": integer_rule(1), "to_sequence": integer_rule(1)})
     first, last = values.get("from_sequence"), values.get("to_sequence")

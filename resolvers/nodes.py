@@ -3,17 +3,17 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from models.agents import agents_by_key
-from models.database import Reader
 from models.documents import documents_by_key
 from models.memories import memories_by_key
 from models.messages import messages_by_place
 from models.scope import Scope
 from models.sessions import sessions_by_key
+from models.sqlite.database import Reader
 from models.statements import Record
 from models.users import users_by_key
-from resolvers.context import Context
 from resolvers.errors import BadInput
 from resolvers.ids import NodeId, parse_id
+from resolvers.operation_context import OperationContext
 
 LARGEST_LIST = 100
 
@@ -26,7 +26,7 @@ BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record |
 }
 
 
-async def nodes(context: Context, ids: Sequence[str]) -> list[Record | None]:
+async def nodes(context: OperationContext, ids: Sequence[str]) -> list[Record | None]:
     """For each id its object, or None; one statement for each kind among them."""
     if len(ids) > LARGEST_LIST:
         raise BadInput(f"`ids` has {len(ids)} items; at most {LARGEST_LIST} are allowed.")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from models.parts import Inside, beside, has_calls_of, read_calls, read_parts, texts_beside
 from models.statements import Record
-from resolvers.context import Context
+from resolvers.operation_context import OperationContext
 
 TOOLS = ("TOOL", "FUNCTION")
 """Roles whose messages are answers of tools."""
@@ -28,7 +28,7 @@ def said_in(row: Record) -> str:
     return _joined(row["content"], row["parts_text"])
 
 
-def own_text(context: Context, row: Record) -> str:
+def own_text(context: OperationContext, row: Record) -> str:
     """Returns what a user says in its own words, and nothing that an application or a tool put beside it; "" of
     others."""
     if row["role"] != "USER":
@@ -36,7 +36,7 @@ def own_text(context: Context, row: Record) -> str:
     return row["content"] if row["parts"] is None else own_words(context, Sent(row["content"], row["parts"]))
 
 
-def own_words(context: Context, sent: Sent) -> str:
+def own_words(context: OperationContext, sent: Sent) -> str:
     """The content and the plain texts of the parts of a user's message."""
     if sent.parts is None:
         return sent.content
@@ -61,7 +61,7 @@ def answered_ids(row: Record) -> list[str]:
     return own + [id for inside in _inside(row) for id in inside.answers if id not in called]
 
 
-def kept_texts(context: Context, sent: Sent) -> dict[str, str | None]:
+def kept_texts(context: OperationContext, sent: Sent) -> dict[str, str | None]:
     """The columns of a message with the texts of its parts and calls."""
     if sent.parts is None and sent.calls is None:
         return {"parts_text": None, "aside": None}
@@ -71,7 +71,7 @@ def kept_texts(context: Context, sent: Sent) -> dict[str, str | None]:
     return {"parts_text": said, "aside": aside}
 
 
-def tokens_of(context: Context, sent: Sent) -> int:
+def tokens_of(context: OperationContext, sent: Sent) -> int:
     """Returns what a message takes in a prompt."""
     if sent.parts is None and sent.calls is None:
         return context.of(context.count_tokens, sent.content)
@@ -79,7 +79,7 @@ def tokens_of(context: Context, sent: Sent) -> int:
     return media + sum(context.of(context.count_tokens, text) for text in counted(context, sent))
 
 
-def counted(context: Context, sent: Sent) -> Iterator[str]:
+def counted(context: OperationContext, sent: Sent) -> Iterator[str]:
     """The texts of a message whose tokens count: calls of tools stand as they were sent."""
     yield sent.content
     if sent.calls is not None:

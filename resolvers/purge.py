@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from models.database import Transaction
 from models.erasure import purge
-from resolvers.context import Context
+from models.sqlite.database import Transaction
 from resolvers.inputs import Values
+from resolvers.operation_context import OperationContext
 
 
-async def purge_deleted(context: Context, values: Values) -> dict[str, int]:
+async def purge_deleted(context: OperationContext, values: Values) -> dict[str, int]:
     """Removes what was deleted before the given time; returns the numbers of sessions, messages and memories."""
 
     async def operation(write: Transaction) -> dict[str, int]:

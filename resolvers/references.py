@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from models.database import Reader
 from models.scope import Scope
+from models.sqlite.database import Reader
 from models.statements import Record
-from resolvers.context import Context
+from resolvers.operation_context import OperationContext
 
 ByKey = Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record | None]]]
 
 
-async def follow(context: Context, by_key: ByKey, keys: Sequence[bytes | None]) -> list[Record | None]:
+async def follow(context: OperationContext, by_key: ByKey, keys: Sequence[bytes | None]) -> list[Record | None]:
     """For each key its row; None for no key and for a row that can't be seen."""
     wanted = list(dict.fromkeys(key for key in keys if key is not None))
     if not wanted:

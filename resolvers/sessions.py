@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from models.database import Transaction
 from models.keys import lane_of, new_nonce, session_key
 from models.memories import forget_sources, move_shared
 from models.sessions import (
@@ -18,15 +17,15 @@ from models.sessions import (
     session_by_id,
     sessions_by_key,
 )
+from models.sqlite.database import Transaction
 from models.statements import Record, SessionRow
 from models.tables import sessions
 from models.writing import insert_row, update_row
 from resolvers.agents import find_agent
 from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
-from resolvers.context import Context
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
-from resolvers.formation import give_session, summarise
+from resolvers.formation.formation import give_session, summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
     Rule,
@@ -41,6 +40,7 @@ from resolvers.inputs import (
     text,
 )
 from resolvers.json_values import json_text
+from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
@@ -57,18 +57,18 @@ LARGEST_DELETION = 1000
 DEFAULT_DELETION = 100
 
 
-async def session(context: Context, session_id: str) -> Record | None:
+async def session(context: OperationContext, session_id: str) -> Record | None:
     """A session that was not deleted."""
     row = await session_by_id(context.read, context.scope, session_id)
     return row if row is not None and row["deleted_at"] is None else None
 
 
-async def sessions_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+async def sessions_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
     """The session of each message or memory."""
     return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
 
 
-def session_filter(context: Context, given: Given) -> Filter:
+def session_filter(context: OperationContext, given: Given) -> Filter:
     builder = FilterBuilder(given)
     if builder.asked.get("deleted"):
         context.only_service("list deleted sessions")
@@ -85,7 +85,12 @@ def session_filter(context: Context, given: Given) -> Filter:
 
 
 async def list_sessions(
-    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    parents: Sequence[object],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = session_filter(context, filter)
@@ -95,7 +100,12 @@ async def list_sessions(
 
 
 async def sessions_of_users(
-    context: Context, users: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    users: Sequence[Record],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = session_filter(context, filter)
@@ -105,7 +115,12 @@ async def sessions_of_users(
 
 
 async def sessions_of_agents(
-    context: Context, agents: Sequence[Record], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    agents: Sequence[Record],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     name, descending = order_of(order)
     built = session_filter(context, filter)
@@ -115,7 +130,7 @@ async def sessions_of_agents(
     )
 
 
-async def find_session(write: Transaction, context: Context, session_id: str) -> Record:
+async def find_session(write: Transaction, context: OperationContext, session_id: str) -> Record:
     """The session a mutation names, which must exist and not be deleted."""
     row = await session_by_id(write, context.scope, session_id)
     if row is None or row["deleted_at"] is not None:
@@ -124,7 +139,7 @@ async def find_session(write: Transaction, context: Context, session_id: str) ->
 
 
 def session_row(
-    context: Context, values: Values, now: str, *, user: bytes | None, agent: bytes | None
+    context: OperationContext, values: Values, now: str, *, user: bytes | None, agent: bytes | None
 ) -> dict[str, Any]:
     """Every column of a new session."""
     key = session_key(context.scope.project, values["session_id"])
@@ -151,7 +166,7 @@ def session_row(
     }
 
 
-async def references(write: Transaction, context: Context, values: Values) -> dict[str, bytes | None]:
+async def references(write: Transaction, context: OperationContext, values: Values) -> dict[str, bytes | None]:
     """The keys of the user and the agent that an input names; null names none. A user names nobody but itself."""
     keys: dict[str, bytes | None] = {}
     if context.scope.user is not None:
@@ -165,7 +180,9 @@ async def references(write: Transaction, context: Context, values: Values) -> di
     return keys
 
 
-async def begin_session(write: Transaction, context: Context, values: Values, remains: Record | None) -> Record:
+async def begin_session(
+    write: Transaction, context: OperationContext, values: Values, remains: Record | None
+) -> Record:
     """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
     keys = await references(write, context, values)
     row = session_row(context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
@@ -178,7 +195,7 @@ async def begin_session(write: Transaction, context: Context, values: Values, re
     return await update_row(write, sessions, remains, {**row, "last_sequence": last})
 
 
-async def create_session(context: Context, given: Values) -> Record:
+async def create_session(context: OperationContext, given: Values) -> Record:
     values = created(given)
     check(values, RULES, more=service_faults(context, values, "created_at", "last_activity_at"))
     values.setdefault("session_id", str(uuid4()))
@@ -199,7 +216,7 @@ def refuse_other_owner(session: Record, owner: bytes | None) -> None:
         raise refuse("CONFLICT", "The session belongs to another user; only updateSession changes that.", "userId")
 
 
-async def _change(write: Transaction, context: Context, row: Record, values: Values, *, takes: bool) -> Record:
+async def _change(write: Transaction, context: OperationContext, row: Record, values: Values, *, takes: bool) -> Record:
     wanted = given_of(values, "situation", "token_budget", "context_overflow")
     wanted |= await references(write, context, values)
     if "user_key" in wanted and not takes:
@@ -210,7 +227,7 @@ async def _change(write: Transaction, context: Context, row: Record, values: Val
     return await revise(write, sessions, row, wanted, context.clock.now())
 
 
-async def update_session(context: Context, values: Values) -> Record:
+async def update_session(context: OperationContext, values: Values) -> Record:
     check(values, RULES)
 
     async def operation(write: Transaction) -> Record:
@@ -221,7 +238,7 @@ async def update_session(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def upsert_session(context: Context, values: Values) -> tuple[Record, bool]:
+async def upsert_session(context: OperationContext, values: Values) -> tuple[Record, bool]:
     """The session, and whether it is new."""
     check(values, RULES)
 
@@ -235,7 +252,7 @@ async def upsert_session(context: Context, values: Values) -> tuple[Record, bool
     return await context.write(operation)
 
 
-async def end_session(context: Context, values: Values) -> Record:
+async def end_session(context: OperationContext, values: Values) -> Record:
     """Ending twice changes nothing."""
 
     async def operation(write: Transaction) -> Record:
@@ -250,7 +267,7 @@ async def end_session(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def reopen_session(context: Context, values: Values) -> Record:
+async def reopen_session(context: OperationContext, values: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         row = await find_session(write, context, values["session_id"])
         return await revise(write, sessions, row, {"ended_at": None}, context.clock.now())
@@ -258,7 +275,7 @@ async def reopen_session(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def delete_session(context: Context, values: Values) -> str:
+async def delete_session(context: OperationContext, values: Values) -> str:
     """The id of what is gone: softly, so that new messages bring the session back, or permanently."""
 
     async def operation(write: Transaction) -> str:
@@ -278,7 +295,7 @@ async def delete_session(context: Context, values: Values) -> str:
     return deleted
 
 
-async def delete_inactive_sessions(context: Context, values: Values) -> tuple[list[str], bool]:
+async def delete_inactive_sessions(context: OperationContext, values: Values) -> tuple[list[str], bool]:
     """The ids of the sessions that are gone, softly, and whether there are more."""
     check(values, {"limit": integer_rule(1, LARGEST_DELETION), "user_id": key_rule})
     limit = values.get("limit") or DEFAULT_DELETION

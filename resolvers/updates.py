@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from models.database import Transaction
+from models.sqlite.database import Transaction
 from models.statements import Record
 from models.writing import update_row
 from resolvers.errors import refuse

@@ -5,15 +5,14 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from models.database import Transaction
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
+from models.sqlite.database import Transaction
 from models.statements import Record, UserRow
 from models.tables import users
 from models.users import USER_ALONE, USERS, user_by_id, users_by_key
 from models.writing import insert_row
 from resolvers.connections import Columns, Page, Paging, connect_visible
-from resolvers.context import Context
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import FilterBuilder, Given, order_of
@@ -29,6 +28,7 @@ from resolvers.inputs import (
     text,
 )
 from resolvers.json_values import json_text
+from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.updates import given_of, revise, wanted_metadata
 
@@ -43,17 +43,22 @@ RULES: dict[str, Rule] = {
 }
 
 
-async def user(context: Context, user_id: str) -> Record | None:
+async def user(context: OperationContext, user_id: str) -> Record | None:
     return await user_by_id(context.read, context.scope, user_id)
 
 
-async def users_of(context: Context, rows: Sequence[Record]) -> list[Record | None]:
+async def users_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
     """The user of each session, memory or document."""
     return await follow(context, users_by_key, [row["user_key"] for row in rows])
 
 
 async def list_users(
-    context: Context, parents: Sequence[object], paging: Paging, filter: Given, order: Given, columns: Columns = None
+    context: OperationContext,
+    parents: Sequence[object],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     builder = FilterBuilder(filter).metadata().lists("user_ids").ranges("created_at", "updated_at")
     if builder.asked.get("emails") is not None:
@@ -72,7 +77,7 @@ def display_name(name: str | None, first_name: str | None, last_name: str | None
     return " ".join(part for part in (first_name, last_name) if part) or None
 
 
-def user_row(context: Context, values: Values, now: str) -> dict[str, Any]:
+def user_row(context: OperationContext, values: Values, now: str) -> dict[str, Any]:
     """Every column of a new user."""
     return {
         "key": user_key(context.scope.project, values["user_id"]),
@@ -96,7 +101,7 @@ def own_columns(values: Values) -> dict[str, str | None]:
     return {"email": email, "email_folded": None if email is None else email.casefold()}
 
 
-async def find_user(write: Transaction, context: Context, user_id: str) -> Record:
+async def find_user(write: Transaction, context: OperationContext, user_id: str) -> Record:
     """The user a mutation names, who must exist."""
     row = await user_by_id(write, context.scope, user_id)
     if row is None:
@@ -104,7 +109,7 @@ async def find_user(write: Transaction, context: Context, user_id: str) -> Recor
     return row
 
 
-async def find_viewer(write: Transaction, context: Context) -> Record:
+async def find_viewer(write: Transaction, context: OperationContext) -> Record:
     """The user whom the request speaks for."""
     row = (await users_by_key(write, context.scope, [context.scope.user or b""]))[0]
     if row is None:
@@ -112,7 +117,7 @@ async def find_viewer(write: Transaction, context: Context) -> Record:
     return row
 
 
-async def create_user(context: Context, given: Values) -> Record:
+async def create_user(context: OperationContext, given: Values) -> Record:
     values = created(given)
     check(values, RULES, more=document_faults(values))
     values.setdefault("user_id", str(uuid4()))
@@ -137,7 +142,7 @@ def _wanted(row: Record, values: Values) -> dict[str, Any]:
     return wanted | wanted_metadata(row["metadata"], values)
 
 
-async def update_user(context: Context, values: Values) -> Record:
+async def update_user(context: OperationContext, values: Values) -> Record:
     check(values, RULES)
 
     async def operation(write: Transaction) -> Record:
@@ -148,7 +153,7 @@ async def update_user(context: Context, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def upsert_user(context: Context, values: Values) -> tuple[Record, bool]:
+async def upsert_user(context: OperationContext, values: Values) -> tuple[Record, bool]:
     """The user, and whether it is new."""
     check(values, RULES)
 
@@ -162,7 +167,7 @@ async def upsert_user(context: Context, values: Values) -> tuple[Record, bool]:
     return await context.write(operation)
 
 
-async def delete_user(context: Context, values: Values) -> dict[str, Any]:
+async def delete_user(context: OperationContext, values: Values) -> dict[str, Any]:
     """Erases a user; the id that is gone and the receipt. A user who is erased already has the same receipt.
 
     It waits for the bytes to leave the files, but not for longer than half of the time that the request has left: a
@@ -190,7 +195,7 @@ async def delete_user(context: Context, values: Values) -> dict[str, Any]:
     }
 
 
-async def _as_it_is_by_now(context: Context, erasure: Record) -> Record:
+async def _as_it_is_by_now(context: OperationContext, erasure: Record) -> Record:
     """The same erasure with its `files_cleared_at`; as it was, if the key was erased once more meanwhile."""
     newer = await erasure_of(context.read, erasure["key"])
     return newer if newer is not None and newer["generation"] == erasure["generation"] else erasure

@@ -7,7 +7,7 @@ from typing import Any
 from models.keys import key_of
 from models.scope import Scope
 from models.users import users_by_key
-from resolvers.context import Context
+from resolvers.operation_context import OperationContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Viewer:
         return self.scope.user
 
 
-async def viewer(context: Context, parents: Sequence[Any]) -> list[dict[str, Any]]:
+async def viewer(context: OperationContext, parents: Sequence[Any]) -> list[dict[str, Any]]:
     """Returns what a request can be told of its viewer: role, project and, for a user token, user."""
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import strawberry
 
 from breadth import PageSize, batch_field
-from resolvers.contexts import contexts_of_sessions, contexts_of_users
-from resolvers.windows import LARGEST_WINDOW
+from resolvers.contexts.contexts import contexts_of_sessions, contexts_of_users
+from resolvers.contexts.windows import LARGEST_WINDOW
 from schema.connections import parameter
 from schema.documents import Document
 from schema.inputs import required

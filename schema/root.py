@@ -13,10 +13,10 @@ from strawberry.schema.config import StrawberryConfig
 from breadth import PageSize, batch_field, computed_field
 from resolvers.agents import agent as find_agent
 from resolvers.agents import list_agents
-from resolvers.context import Context
 from resolvers.ids import global_id
 from resolvers.nodes import LARGEST_LIST
 from resolvers.nodes import nodes as find_nodes
+from resolvers.operation_context import OperationContext
 from resolvers.purge import purge_deleted
 from resolvers.sessions import list_sessions
 from resolvers.sessions import session as find_session
@@ -55,23 +55,23 @@ class Viewer:
     user: User | None = required("The user, when it speaks for one.")
 
 
-async def _node(context: Context, parents: Sequence[Any], id: str) -> list[Any]:
+async def _node(context: OperationContext, parents: Sequence[Any], id: str) -> list[Any]:
     return await find_nodes(context, [id]) * len(parents)
 
 
-async def _nodes(context: Context, parents: Sequence[Any], ids: list[str]) -> list[Any]:
+async def _nodes(context: OperationContext, parents: Sequence[Any], ids: list[str]) -> list[Any]:
     return [await find_nodes(context, ids)] * len(parents)
 
 
-async def _user(context: Context, parents: Sequence[Any], user_id: str) -> list[Any]:
+async def _user(context: OperationContext, parents: Sequence[Any], user_id: str) -> list[Any]:
     return [await find_user(context, user_id)] * len(parents)
 
 
-async def _session(context: Context, parents: Sequence[Any], session_id: str) -> list[Any]:
+async def _session(context: OperationContext, parents: Sequence[Any], session_id: str) -> list[Any]:
     return [await find_session(context, session_id)] * len(parents)
 
 
-async def _agent(context: Context, parents: Sequence[Any], agent_id: str) -> list[Any]:
+async def _agent(context: OperationContext, parents: Sequence[Any], agent_id: str) -> list[Any]:
     return [await find_agent(context, agent_id)] * len(parents)
 
 

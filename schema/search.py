@@ -11,9 +11,9 @@ import strawberry
 
 from breadth import batch_field, computed_field
 from resolvers.connections import paging
-from resolvers.context import Context
-from resolvers.results import SearchPage, highlights
-from resolvers.search import search
+from resolvers.operation_context import OperationContext
+from resolvers.search.results import SearchPage, highlights
+from resolvers.search.search import search
 from schema.connections import PAGE_SIZE, After, First, PageInfo, parameter
 from schema.documents import Document
 from schema.inputs import DateTimeRange, optional
@@ -75,7 +75,7 @@ class SearchConnection:
     page_info: PageInfo = computed_field(lambda page: page, description="Where the page stands.")
 
 
-async def _search(context: Context, parents: Sequence[Any], **asked: Any) -> list[SearchPage]:
+async def _search(context: OperationContext, parents: Sequence[Any], **asked: Any) -> list[SearchPage]:
     return [await search(context, **asked)] * len(parents)
 
 

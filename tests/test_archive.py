@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import recallql.archive
-from recallql.cli import main
+import recallql.commands.archive
+from recallql.commands.cli import main
 from tests.conftest import REPOSITORY, Api, Server
 
 Line = dict[str, Any]
@@ -600,7 +600,7 @@ def test_what_others_refer_to_stands_before_them_in_an_export(server: Server, co
 
 PEAK = """
 import sys
-from recallql.cli import main
+from recallql.commands.cli import main
 try:
     main()
 finally:
@@ -807,7 +807,7 @@ def test_nothing_is_imported_when_a_line_at_the_end_is_malformed(tmp_path: Path)
 def test_what_was_imported_before_a_line_that_names_nothing_stays(
     path: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(recallql.archive, "BATCH", batch)
+    monkeypatch.setattr(recallql.commands.archive, "BATCH", batch)
     lines = [{"type": "session", "sessionId": f"s{n}", "userId": "ada"} for n in range(5)]
     lines.insert(3, {"type": "session", "sessionId": "s2b", "userId": "nobody"})
     user = {"type": "user", "userId": "ada"}
@@ -1121,7 +1121,7 @@ def test_messages_without_a_place_are_imported_into_a_session_that_has_ended(
 def test_a_session_line_after_its_messages_is_applied(
     path: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int, placed: bool
 ) -> None:
-    monkeypatch.setattr(recallql.archive, "BATCH", batch)
+    monkeypatch.setattr(recallql.commands.archive, "BATCH", batch)
     lines: list[Line] = [{"type": "user", "userId": "ada"}]
     for n in (1, 2):
         line = {"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"}

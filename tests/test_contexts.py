@@ -24,9 +24,9 @@ from test_search import (
 )
 
 from recallql.settings import Settings
-from resolvers.passages import passage
-from resolvers.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
-from resolvers.questions import parse_question
+from resolvers.contexts.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
+from resolvers.search.passages import passage
+from resolvers.search.questions import parse_question
 from resolvers.tokens import count_tokens
 
 CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"

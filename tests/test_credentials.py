@@ -26,16 +26,15 @@ from structlog.testing import capture_logs
 
 import recallql.auth.credentials
 import recallql.auth.user_tokens
-from models.database import Database, Transaction
 from models.erasure import erase_user
 from models.keys import user_key
 from models.scope import Scope
+from models.sqlite.database import Database, Transaction
 from models.users import user_by_id
-from recallql.archive import export_file
 from recallql.auth.credentials import EXPIRED, HEADER_BYTES, REFUSED, Credentials, Unauthenticated
+from recallql.commands.archive import export_file
 from recallql.seldom import Seldom
 from recallql.settings import Settings
-from resolvers.context import Context
 from resolvers.credentials import (
     LARGEST_LIFE,
     create_api_key,
@@ -45,6 +44,7 @@ from resolvers.credentials import (
     rotate_signing_key,
 )
 from resolvers.errors import Refused
+from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from resolvers.users import create_user, delete_user
 from resolvers.viewers import Viewer
@@ -77,8 +77,8 @@ class Desk:
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(coroutine)
 
-    def context(self, project: str = "default") -> Context:
-        return Context(self.database, self.clock, Scope(project))
+    def context(self, project: str = "default") -> OperationContext:
+        return OperationContext(self.database, self.clock, Scope(project))
 
     def viewer(self, credential: str | None, credentials: Credentials | None = None) -> Viewer:
         return self.ask(None if credential is None else f"Bearer {credential}", credentials)
@@ -692,7 +692,7 @@ def test_a_clock_that_is_set_back_revives_no_token(desk: Desk) -> None:
         def now(self) -> str:
             return (datetime.fromisoformat(super().now()) - timedelta(hours=1)).isoformat()
 
-    context = Context(desk.database, Behind())
+    context = OperationContext(desk.database, Behind())
     desk.run(delete_user(context, {"user_id": "ada"}))
     desk.run(create_user(context, {"user_id": "ada"}))
     assert desk.refused(token) == REFUSED
@@ -756,7 +756,7 @@ def test_processes_that_make_the_first_signing_key_at_once_share_one(desk: Desk)
 
     async def both() -> list[str]:
         other = await Database.open(desk.path)
-        contexts = [desk.context(), Context(other, Clock()), desk.context()]
+        contexts = [desk.context(), OperationContext(other, Clock()), desk.context()]
         issued = await asyncio.gather(*(issue_user_token(context, {"user_id": "ada"}) for context in contexts))
         await other.close()
         return [one["token"] for one in issued]

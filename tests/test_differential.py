@@ -18,10 +18,10 @@ import pytest
 
 from breadth import Executor, Request
 from breadth.running import Run
-from models.database import Database
-from models.migrate import migrate
+from models.sqlite.database import Database
+from models.sqlite.migrate import migrate
 from recallql.http.requests import write_json
-from resolvers.context import Context
+from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from schema.root import schema as real_schema
 from tests.breadth.generated import Case, Outcome, cases, compare_generated, describe, outcome
@@ -49,7 +49,7 @@ class FixedClock(Clock):
 
 
 @dataclass
-class FixedContext(Context):
+class FixedContext(OperationContext):
     """Moves the clock with each mutation, so that it tells the same times however much is read between."""
 
     async def write(self, operation: Any) -> Any:
@@ -94,7 +94,9 @@ def names() -> Iterator[Names]:
         patch.setattr(
             "resolvers.credentials.secrets", SimpleNamespace(token_hex=made.token_hex, token_bytes=made.token)
         )
-        patch.setattr("models.clearing.datetime", SimpleNamespace(now=lambda _: datetime(2030, 1, 1, tzinfo=UTC)))
+        patch.setattr(
+            "models.sqlite.clearing.datetime", SimpleNamespace(now=lambda _: datetime(2030, 1, 1, tzinfo=UTC))
+        )
         yield made
 
 
@@ -357,7 +359,7 @@ def test_ordinary_objects_are_written_in_one_loop_from_the_second_time_on(
         executor = Executor(real_schema, describe)
         for _ in range(2):
             with_care.clear()
-            answer = await executor.execute(Request(query), Context(database, Clock()))
+            answer = await executor.execute(Request(query), OperationContext(database, Clock()))
             assert "errors" not in answer.body
         await database.close()
 

@@ -26,12 +26,12 @@ import pytest
 from graphql import GraphQLObjectType, build_schema
 
 from models.parts import LOW_DETAIL, MEDIA_TOKENS
-from recallql.archive import BATCH
-from recallql.cli import SKIPPED_LINES, app
+from recallql.commands.archive import BATCH
+from recallql.commands.cli import SKIPPED_LINES, app
+from recallql.commands.lines import line_types
 from recallql.http.statuses import PARTIAL_SUCCESS, STATUSES
-from recallql.lines import line_types
 from recallql.settings import Settings
-from resolvers.archive import KINDS
+from resolvers.archive.kinds import KINDS
 from tests.conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
 
 README = REPOSITORY / "README.md"
@@ -450,25 +450,25 @@ LIMITS = {
     "A page": ["resolvers.connections.LARGEST_PAGE", "resolvers.connections.DEFAULT_PAGE"],
     "A list in a filter": ["resolvers.filters.LARGEST_LIST"],
     "`ids` of `nodes`": ["resolvers.nodes.LARGEST_LIST"],
-    "`maxTokens` of a context": ["resolvers.contexts.DEFAULT_BUDGET"],
-    "Messages of a context": ["resolvers.windows.LARGEST_WINDOW"],
+    "`maxTokens` of a context": ["resolvers.contexts.contexts.DEFAULT_BUDGET"],
+    "Messages of a context": ["resolvers.contexts.windows.LARGEST_WINDOW"],
     "Messages removed by": ["resolvers.messages.LARGEST_DELETION"],
     "Memories removed by": ["resolvers.memories.LARGEST_DELETION"],
-    "Different words of a query": ["resolvers.questions.LARGEST_QUESTION"],
+    "Different words of a query": ["resolvers.search.questions.LARGEST_QUESTION"],
     "Question whose meaning": ["recallql.embedding.embeddings.ASKED_CHARACTERS"],
     "Sessions removed by": ["resolvers.sessions.LARGEST_DELETION", "resolvers.sessions.DEFAULT_DELETION"],
     "JSON of a filter": ["resolvers.filters.LARGEST_FILTER"],
     "JSON of a request": ["recallql.http.requests.LARGEST_JSON"],
     "A request's body": ["recallql.http.requests.BODY_BYTES"],
-    "A line of an import": ["recallql.lines.LARGEST_LINE"],
+    "A line of an import": ["recallql.commands.lines.LARGEST_LINE"],
     "A request's head": ["recallql.http.framing.HEAD_BYTES"],
     "A request's URL": ["recallql.http.heads.URL_BYTES"],
     "`Authorization`": ["recallql.auth.credentials.HEADER_BYTES"],
     "life of a user token": ["resolvers.credentials.LARGEST_LIFE", "resolvers.credentials.DEFAULT_LIFE"],
     "an identity provider": ["recallql.auth.identity.JWKS_BYTES"],
     "an endpoint of a model": ["recallql.openai.ANSWER_BYTES", "recallql.background.forming.ANSWER_BYTES"],
-    "sent together": ["resolvers.jobs.MESSAGES_AT_ONCE"],
-    "Characters of a message": ["resolvers.asking.MESSAGE_CHARACTERS"],
+    "sent together": ["resolvers.formation.jobs.MESSAGES_AT_ONCE"],
+    "Characters of a message": ["resolvers.formation.asking.MESSAGE_CHARACTERS"],
 }
 
 

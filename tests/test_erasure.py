@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, Api, Process, Server, raw_bytes
 
-from models.database import Transaction
 from models.keys import user_key
-from models.migrate import MIGRATIONS, backups_of, migrate
 from models.search import MESSAGES, bring_up_to_date
+from models.sqlite.database import Transaction
+from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
 
 ERRORS = "userErrors { code message path }"
 RECEIPT = "receipt { userId erasedAt filesClearedAt sessions messages memories documents }"

@@ -352,7 +352,7 @@ def test_a_file_that_cannot_be_used_is_said_in_a_line_by_every_command(
     capfd: pytest.CaptureFixture[str],
     root_logger: None,
 ) -> None:
-    from recallql.cli import main
+    from recallql.commands.cli import main
 
     path = tmp_path / "faulty.db"
     make(path, migrated_file)

@@ -8,7 +8,7 @@ import pytest
 from conftest import Server
 
 from models.formation import SOURCES_OF_MEMORY
-from recallql.archive import export_file, import_file
+from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
 
 ERRORS = "userErrors { code message path }"

@@ -14,8 +14,8 @@ import pytest
 from conftest import Server
 
 from models.keys import message_id_hash, session_key, user_key
-from models.migrate import MIGRATIONS, migrate
-from recallql.archive import ArchiveProblem, export_file, import_file
+from models.sqlite.migrate import MIGRATIONS, migrate
+from recallql.commands.archive import ArchiveProblem, export_file, import_file
 from recallql.settings import Settings
 
 ERRORS = "userErrors { code message path }"

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import recallql.archive
-from recallql.lines import LineReader
+import recallql.commands.archive
+from recallql.commands.lines import LineReader
 from recallql.settings import Settings
 from tests.conftest import Server
 from tests.test_archive import (  # noqa: F401
@@ -261,9 +261,9 @@ def imported(migrated: Path, folder: Path, lines: list[Line], *, cut: int | None
     shutil.copyfile(migrated, database)
     options = Settings(database_url=f"sqlite:///{database}")  # pyright: ignore[reportCallIssue]
     file = write(folder / "in.ndjson", lines)
-    index = recallql.archive._index
+    index = recallql.commands.archive._index
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recallql.archive, "BATCH", 1)
+        patch.setattr(recallql.commands.archive, "BATCH", 1)
         calls = 0
 
         async def index_or_end(target: Any) -> None:
@@ -274,16 +274,16 @@ def imported(migrated: Path, folder: Path, lines: list[Line], *, cut: int | None
             await index(target)
 
         if cut is not None:
-            patch.setattr(recallql.archive, "_index", index_or_end)
+            patch.setattr(recallql.commands.archive, "_index", index_or_end)
             with contextlib.suppress(Cut), file.open("rb") as opened:
-                recallql.archive.import_file(opened, options, size=None)
-            patch.setattr(recallql.archive, "_index", index)
-            patch.setattr(recallql.archive, "BATCH", 7)
+                recallql.commands.archive.import_file(opened, options, size=None)
+            patch.setattr(recallql.commands.archive, "_index", index)
+            patch.setattr(recallql.commands.archive, "BATCH", 7)
         with file.open("rb") as opened:
-            recallql.archive.import_file(opened, options, size=None)
+            recallql.commands.archive.import_file(opened, options, size=None)
     out = folder / "out.ndjson"
     with out.open("wb") as opened:
-        recallql.archive.export_file(opened, options)
+        recallql.commands.archive.export_file(opened, options)
     return comparable([json.loads(line) for line in out.read_bytes().splitlines()])
 
 

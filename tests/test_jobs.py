@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-import resolvers.jobs
+import resolvers.formation.jobs
 from models import tables
 from models.statements import Statement
-from recallql.archive import import_file
+from recallql.commands.archive import import_file
 from recallql.settings import Settings
 from tests.model_server import Json, ModelServer, Reply
 
@@ -71,7 +71,7 @@ def settings_for(model: ModelServer, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolvers.jobs, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(resolvers.formation.jobs, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr("recallql.background.forming.LOOK_EVERY", 0.02)
 
 

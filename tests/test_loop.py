@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from models.allowance import Allowance
-from models.containment import json_contains
 from models.errors import TookTooLong, TooLarge
+from models.sqlite.containment import json_contains
 from models.statements import Statement
 from tests.conftest import Server
 

@@ -14,8 +14,8 @@ from test_search import assert_index_is_exact, index_now, through_index  # noqa:
 from test_search_scope import fill
 
 import models.parts
-from models.database import connect
-from models.migrate import MIGRATIONS, migrate
+from models.sqlite.database import connect
+from models.sqlite.migrate import MIGRATIONS, migrate
 
 ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
   messages { id sequence content parts toolCalls tokenCount } deduplicated memories { content }

@@ -21,13 +21,13 @@ import structlog
 from alembic.script import ScriptDirectory
 from pydantic import ValidationError
 
-import models.database
-import models.migrate
-from models.database import connect
+import models.sqlite.database
+import models.sqlite.migrate
 from models.errors import DatabaseProblem
-from models.migrate import MIGRATIONS, backups_of, migrate
+from models.sqlite.database import connect
+from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
 from recallql import __version__
-from recallql.cli import main
+from recallql.commands.cli import main
 from recallql.logs import configure_logs
 from recallql.settings import Settings
 from tests.conftest import REPOSITORY, Process, Server, free_port
@@ -412,7 +412,7 @@ def test_a_database_that_another_process_has_locked_is_said_in_a_line(
 ) -> None:
     path = tmp_path / "locked.db"
     shutil.copyfile(migrated_file, path)
-    monkeypatch.setattr(models.migrate, "connect", lambda path: connect(path, timeout=0.1))
+    monkeypatch.setattr(models.sqlite.migrate, "connect", lambda path: connect(path, timeout=0.1))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holding:
         holding.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseProblem, match="locked"):
@@ -468,7 +468,7 @@ def test_health_and_ready_answer(server: Server) -> None:
 def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models.database, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(models.sqlite.database, "LOCK_PATIENCE", 0.1)
     with contextlib.closing(sqlite3.connect(server.path, isolation_level=None)) as holding:
         holding.execute("BEGIN IMMEDIATE")
         ready = server.client.get(f"{server.base}/ready")

@@ -7,8 +7,8 @@ from conftest import Server
 from test_contexts import of_session, of_user, remember, session, turns, user
 from test_search import add
 
-from resolvers.asks import sentences_that_ask
-from resolvers.courtesies import is_courtesy
+from resolvers.contexts.asks import sentences_that_ask
+from resolvers.contexts.courtesies import is_courtesy
 
 LOG = [
     f"2026-03-01 12:{line:02} worker {line} request {line * 7919} path /api/v{line} status code 200"

@@ -4,9 +4,9 @@ from time import process_time
 
 import pytest
 
-from resolvers.extracts import sentences_of
-from resolvers.languages import LANGUAGES, Language, Rule
-from resolvers.rules import CLAIMS_OF_MESSAGE, LONGEST_TEXT, STARTS_OF_SENTENCE, claims_in, ends
+from resolvers.formation.extracts import sentences_of
+from resolvers.formation.languages import LANGUAGES, Language, Rule
+from resolvers.formation.rules import CLAIMS_OF_MESSAGE, LONGEST_TEXT, STARTS_OF_SENTENCE, claims_in, ends
 
 STATED = {
     "My name is Ada.": ("name", "My name is Ada"),

@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_deletion import raw_bytes
 
-from models.database import connect
 from models.search import COLLECTIONS, bring_up_to_date
+from models.sqlite.database import connect
 from models.words import words
-from resolvers.highlights import highlight
-from resolvers.questions import beginning, parse_question, term_of
-from resolvers.search import Asked
+from resolvers.search.highlights import highlight
+from resolvers.search.questions import beginning, parse_question, term_of
+from resolvers.search.search import Asked
 
 ERRORS = "userErrors { code message path }"
 ADD = f"""mutation ($input: AddMessagesInput!) {{
@@ -735,7 +735,7 @@ def test_a_number_that_is_given_again_is_indexed_again(server, through_index):
 
 
 def test_what_was_imported_is_found(server, serve, tmp_path):
-    from recallql.archive import import_file
+    from recallql.commands.archive import import_file
     from recallql.settings import Settings
 
     lines = b'{"type":"session","sessionId":"s"}\n{"type":"message","sessionId":"s","role":"USER","content":"zebra"}\n'

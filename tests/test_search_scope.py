@@ -38,15 +38,15 @@ from test_search import (
     walk,
 )
 
-from models.database import connect
 from models.keys import lane_of, session_key, user_key
-from models.migrate import MIGRATIONS, migrate
 from models.search import COLLECTIONS
-from models.word_index import HIGHEST, LOWEST
+from models.sqlite.database import connect
+from models.sqlite.migrate import MIGRATIONS, migrate
+from models.sqlite.word_index import HIGHEST, LOWEST
 from models.words import indexed
-from recallql.keys import create_key
+from recallql.commands.keys import create_key
 from recallql.settings import Settings
-from resolvers.results import Asked
+from resolvers.search.results import Asked
 
 SAY = "addMessages(input: $input) { userErrors { message } }"
 
@@ -177,7 +177,7 @@ def little(monkeypatch: pytest.MonkeyPatch, through_index: None) -> None:  # noq
     """Windows of a few candidates, and few words that are rare."""
     for each in COLLECTIONS.values():
         monkeypatch.setitem(vars(each), "chosen", 7)
-    monkeypatch.setattr("resolvers.candidates.GATHERED", 20)
+    monkeypatch.setattr("resolvers.search.candidates.GATHERED", 20)
 
 
 def mixed(server: Server) -> dict[str, set[str]]:
@@ -271,7 +271,7 @@ def test_a_session_that_is_attached_later_is_searched_with_its_user(
         return {edge["node"]["content"] for edge in found(server, "zebra", **scope)}
 
     for sought in (64, 1):
-        monkeypatch.setattr("models.word_index.SOUGHT", sought)
+        monkeypatch.setattr("models.sqlite.word_index.SOUGHT", sought)
         for _ in range(2):
             assert contents(userId="ada") == {
                 *(f"zebra {number}" for number in (1, 2, 3)),
@@ -287,8 +287,8 @@ def test_a_session_that_is_attached_later_is_searched_with_its_user(
 
 
 def test_a_cursor_cannot_have_a_large_scope_ranked_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resolvers.candidates.RECALLED", 300)
-    monkeypatch.setattr("resolvers.gathering.MOST", 1500)
+    monkeypatch.setattr("resolvers.search.candidates.RECALLED", 300)
+    monkeypatch.setattr("resolvers.search.gathering.MOST", 1500)
     fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
     index_now(server)
     asked = {"asked": "zebra", "userId": "ada", "scope": ["MESSAGES"]}
@@ -357,7 +357,7 @@ def test_writes_wake_the_background_and_ready_tells_what_waits(server: Server) -
 
 
 def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
-    from recallql.archive import import_file
+    from recallql.commands.archive import import_file
 
     lines = b"".join(
         json.dumps({"type": "message", "sessionId": f"s{n % 50}", "role": "USER", "content": f"zebra {n}"}).encode()
@@ -376,7 +376,7 @@ def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
 def test_indexing_keeps_up_with_clients_that_write_all_the_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.word_index.STEP_ROWS", 32)
+    monkeypatch.setattr("models.sqlite.word_index.STEP_ROWS", 32)
     monkeypatch.setitem(vars(COLLECTIONS["MESSAGES"]), "late", 32)
     query = f"mutation ($input: AddMessagesInput!) {{ {' '.join(f'a{n}: {SAY}' for n in range(4))} }}"
 
@@ -459,7 +459,7 @@ def test_long_texts_change_the_index_outside_the_event_loop(
         threads.append(threading.current_thread().name)
         return indexed(text)
 
-    monkeypatch.setattr("models.database.indexed", watched)
+    monkeypatch.setattr("models.sqlite.database.indexed", watched)
     path = tmp_path / "recallql.db"
     shutil.copyfile(migrated_file, path)
     server = Server(path)

@@ -22,15 +22,15 @@ from conftest import REPOSITORY, Process, Server
 from model_server import ModelServer, Reply
 from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
 
-from models.database import Database
 from models.search import COLLECTIONS
+from models.sqlite.database import Database
 from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.embedding.minilm import MiniLM
 from recallql.embedding.model_files import ModelProblem, remove_model
 from recallql.embedding.wordpiece import WordPiece, split
-from resolvers.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.embeddings import QuestionVectors
-from resolvers.ranking import Usual
+from resolvers.search.closeness import closeness, packed, pooled, unusual, usual
+from resolvers.search.ranking import Usual
 
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
@@ -711,9 +711,9 @@ def test_without_the_extra_there_is_no_numpy_and_no_model(tmp_path: Path) -> Non
     # A search by words imports nothing of it, and the command says what to install.
     script = (
         "import sys; sys.modules['numpy'] = sys.modules['platformdirs'] = None; "
-        "import recallql.app, resolvers.search; from recallql.embedding.embeddings import source_of; "
+        "import recallql.app, resolvers.search.search; from recallql.embedding.embeddings import source_of; "
         "from recallql.settings import Settings; print(source_of(Settings())); "
-        "sys.argv = ['recallql', 'model', 'install']; from recallql.cli import main; main()"
+        "sys.argv = ['recallql', 'model', 'install']; from recallql.commands.cli import main; main()"
     )
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
     done = subprocess.run(

@@ -11,8 +11,8 @@ import pytest
 from conftest import Server
 
 from models.keys import fingerprint, key_of, user_key
-from models.migrate import MIGRATIONS, migrate
-from recallql.archive import export_file, import_file
+from models.sqlite.migrate import MIGRATIONS, migrate
+from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
 
 ERRORS = "userErrors { code message path }"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from models.database import connect
 from models.keys import session_key, user_key
+from models.sqlite.database import connect
 from tests.conftest import Server
 
 NESTED = """query ($id: String!) { user(userId: $id) { name sessions(first: 5) { edges { cursor node { sessionId

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from models.allowance import Allowance
-from models.database import Database, Reader
 from models.errors import TookTooLong
-from models.reading import HEAVY
+from models.sqlite.database import Database, Reader
+from models.sqlite.reading import HEAVY
 from models.threads import Threads
 from tests.conftest import Server
 

@@ -26,10 +26,10 @@ from graphql import (
     is_required_input_field,
 )
 
-from recallql.archive import ArchiveProblem, import_file
-from recallql.lines import LineReader, line_types
+from recallql.commands.archive import ArchiveProblem, import_file
+from recallql.commands.lines import LineReader, line_types
 from recallql.settings import Settings
-from resolvers.entries import BadLine
+from resolvers.archive.entries import BadLine
 
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
 PYTHON = re.compile(

@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection is handed over by `models.migrate`."""
+"""Alembic's entry: the connection is handed over by `models.sqlite.migrate`."""
 
 from alembic import context
 

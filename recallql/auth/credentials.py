@@ -14,9 +14,9 @@ from typing import Protocol
 import structlog
 
 from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_good
-from models.database import Database, Reader, path_of
-from models.migrate import migrate
 from models.scope import Scope
+from models.sqlite.database import Database, Reader, path_of
+from models.sqlite.migrate import migrate
 from recallql.auth.claims import BadToken, read_header
 from recallql.auth.identity import IdentityProvider
 from recallql.auth.user_tokens import UserTokens

@@ -21,10 +21,10 @@ from urllib.request import (
 import jwt
 import structlog
 
-from models.database import Reader
 from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
+from models.sqlite.database import Reader
 from models.statements import Record
 from recallql.auth.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings

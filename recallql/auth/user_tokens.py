@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from models.database import Reader
 from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
 from models.signing_keys import signing_key_by_kid, token_standing
+from models.sqlite.database import Reader
 from recallql.auth.claims import BadToken, read_claims, text_claim
 from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
 from resolvers.times import ago

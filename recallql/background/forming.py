@@ -5,14 +5,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from models.database import Database
 from models.scope import Scope
+from models.sqlite.database import Database
 from models.statements import Record
 from recallql.openai import ModelEndpoint, ModelError, Rejected, TryAgain
 from recallql.settings import Settings
-from resolvers.asking import BadAnswer, question_for, read_answer
-from resolvers.context import Context
-from resolvers.jobs import claim, drop, give_back, is_due, keep_answer, put_off, reading_for
+from resolvers.formation.asking import BadAnswer, question_for, read_answer
+from resolvers.formation.jobs import claim, drop, give_back, is_due, keep_answer, put_off, reading_for
+from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 
 log = structlog.get_logger("recallql.forming")
@@ -60,7 +60,7 @@ class Forming:
             await self._endpoint.close()
 
     async def _take_due(self) -> None:
-        context = Context(self._database, self._clock)
+        context = OperationContext(self._database, self._clock)
         # A claim is good for the answer and for keeping it.
         lease = 2 * self._settings.chat_timeout
         while len(self._running) < self._settings.chat_in_flight and is_due(context):
@@ -71,7 +71,7 @@ class Forming:
                 task.add_done_callback(self._running.discard)
 
     async def _do(self, job: Record) -> None:
-        context = Context(self._database, self._clock, Scope(job["project"]))
+        context = OperationContext(self._database, self._clock, Scope(job["project"]))
         try:
             await self._read(context, job)
         except asyncio.CancelledError:
@@ -88,7 +88,7 @@ class Forming:
                 context, job, "a fault of the server; its log has it", attempts=self._settings.chat_attempts
             )
 
-    async def _read(self, context: Context, job: Record) -> None:
+    async def _read(self, context: OperationContext, job: Record) -> None:
         reading = await reading_for(context, job)
         if reading is None:
             await drop(context, job)
@@ -102,7 +102,7 @@ class Forming:
         await keep_answer(context, job, reading, answer, model)
 
     async def _put_off(
-        self, context: Context, job: Record, reason: str, *, attempts: int, after: float | None = None
+        self, context: OperationContext, job: Record, reason: str, *, attempts: int, after: float | None = None
     ) -> None:
         try:
             if await put_off(context, job, reason, attempts=attempts, after=after):

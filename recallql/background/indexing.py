@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import structlog
 
-from models.database import Database
 from models.leases import take_lease
 from models.search import COLLECTIONS, Collection, bring_up_to_date, index_progress
+from models.sqlite.database import Database
+from models.sqlite.word_index import Progress
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
-from models.word_index import Progress
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.users import display_name
 

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from models.corrections import are_times_ahead, correct_times
-from models.database import Database
+from models.sqlite.database import Database
 from resolvers.times import LEEWAY, Clock, later
 
 log = structlog.get_logger("recallql.timekeeping")

@@ -18,7 +18,7 @@ from recallql.cache import Cache
 from recallql.embedding.model_files import MODEL, ModelProblem, check_model, model_folder
 from recallql.settings import Settings
 from resolvers.embeddings import Encoder, QuestionVectors
-from resolvers.questions import LARGEST_QUESTION
+from resolvers.search.questions import LARGEST_QUESTION
 
 log = structlog.get_logger("recallql.embeddings")
 
@@ -154,7 +154,7 @@ class LocalEncoder:
         return known
 
     async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
-        from resolvers.closeness import packed, pooled
+        from resolvers.search.closeness import packed, pooled
 
         def encode() -> list[bytes]:
             return [packed(pooled(meanings.vectors, most)) for meanings in self._model.encode(texts)]

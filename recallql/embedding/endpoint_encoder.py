@@ -13,8 +13,8 @@ from recallql.cache import Cache
 from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
-from resolvers.closeness import packed
 from resolvers.embeddings import WHOLE, QuestionVectors
+from resolvers.search.closeness import packed
 
 LONGEST = 8_000
 """Characters of a text that are sent, about what most models take."""

@@ -14,7 +14,7 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from recallql.embedding.wordpiece import WordPiece, split
-from resolvers.english import STOP_WORDS
+from resolvers.search.english import STOP_WORDS
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
 

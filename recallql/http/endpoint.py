@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, MutationRefused, Request
 from models.allowance import Allowance
-from models.database import Database
+from models.sqlite.database import Database
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import Cache
 from recallql.embedding.embeddings import Embeddings
@@ -38,7 +38,7 @@ from recallql.http.requests import (
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
 from recallql.settings import Settings
-from resolvers.context import Context, threads_aside
+from resolvers.operation_context import OperationContext, threads_aside
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
@@ -239,9 +239,9 @@ class Endpoint:
             answering = self._execute(self._context(viewer, admission), request, head, admission, mutations=False)
             await send_reply(send, await self.in_time(answering, head))
 
-    def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> Context:
+    def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> OperationContext:
         """Returns what a request is given that came in so many bytes."""
-        return Context(
+        return OperationContext(
             self._database,
             self._clock,
             viewer.scope,
@@ -254,7 +254,7 @@ class Endpoint:
         )
 
     async def _execute(
-        self, context: Context, request: Request, head: Head, admission: Admission, *, mutations: bool = True
+        self, context: OperationContext, request: Request, head: Head, admission: Admission, *, mutations: bool = True
     ) -> Reply:
         """The reply to a request that could be read. No name of the schema is suggested to a user."""
         try:
@@ -286,7 +286,7 @@ class Endpoint:
             admission.answer(len(body))
         return Reply(statuses.of_answer(answer.body, head.media), headers, body, admission)
 
-    async def _compressed(self, body: bytes, context: Context) -> bytes:
+    async def _compressed(self, body: bytes, context: OperationContext) -> bytes:
         if len(body) <= PIECE:
             return compress(body, self._level)
         return await context.aside(compress, body, self._level, context.allowance.check)

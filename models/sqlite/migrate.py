@@ -1,0 +1,96 @@
+"""Brings a database file to the tables of this version, after a backup copy."""
+
+import sqlite3
+from contextlib import closing
+from glob import escape
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from models.errors import DatabaseProblem
+from models.sqlite.database import LOCK_PATIENCE, connect
+from models.sqlite.file_health import find_damage, problem_of, read_edges
+
+LOOK = 0.25
+"""Seconds for which the pages of the file are looked through."""
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
+    """Opens or makes the file and applies what is missing, in one transaction.
+
+    `DatabaseProblem` when it can't be opened or written, is damaged, is no SQLite database, is another application's,
+    or was written by a newer version.
+    """
+    try:
+        _refuse_foreign(path)
+        with closing(connect(path)) as connection:
+            _upgrade(connection, path, migrations)
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
+            read_edges(connection)
+            found = find_damage(connection, LOOK)
+    except sqlite3.Error as error:
+        raise DatabaseProblem(problem_of(error, path)) from error
+    except DBAPIError as error:
+        cause = error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error(str(error.orig))
+        raise DatabaseProblem(problem_of(cause, path)) from error
+    if found is not None:
+        raise DatabaseProblem(f"{path} is damaged ({found}); restore it from a backup.")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Before anything of the file is changed, its journal mode included."""
+    if path.is_file():
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if names and "alembic_version" not in names:
+            raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
+    # The driver would begin too late, and two processes that start together must not both migrate.
+    event.listen(engine, "begin", lambda bound: bound.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.begin() as bound:
+        current = MigrationContext.configure(bound).get_current_revision()
+        if current == scripts.get_current_head():
+            return
+        if current is not None:
+            _refuse_newer(scripts, current, path)
+            _back_up(path, current)
+        config.attributes["connection"] = bound
+        command.upgrade(config, "head")
+
+
+def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
+    try:
+        scripts.get_revision(current)
+    except (ResolutionError, CommandError) as error:
+        raise DatabaseProblem(
+            f"{path} was written by a newer version of RecallQL (schema {current}); "
+            "install that version, or restore a backup."
+        ) from error
+
+
+def backups_of(path: Path) -> list[Path]:
+    """The copies that migrations of this file have left, removed by the purge once they are old enough."""
+    return sorted(path.parent.glob(f"{escape(path.name)}.backup-*"))
+
+
+def _back_up(path: Path, revision: str) -> None:
+    target = path.with_name(f"{path.name}.backup-{revision}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)

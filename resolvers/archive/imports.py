@@ -1,0 +1,199 @@
+"""Importing lines: what is missing is added, and nothing that is there changes, so that a file can be imported twice.
+
+Lines come in an order that does not depend on the file's (see `models.sqlite.staging`): what may be referred to first,
+then each session followed by its messages, oldest first. So an interrupted import leaves the beginning of that order,
+and a second run adds the rest.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from sqlite3 import IntegrityError
+
+from models.scope import Scope
+from models.sqlite.database import Transaction
+from models.sqlite.staging import Place
+from resolvers.archive.entries import BadLine, Collision, Entry, Identities, hex_of, place_of, runs_of
+from resolvers.archive.import_messages import add_messages
+from resolvers.archive.import_objects import ADD, SOURCE_PROJECT, add_memory
+from resolvers.archive.kinds import KINDS, MOST, Line
+from resolvers.documents import OWNERS, document_faults
+from resolvers.errors import Fault, Refused, refuse
+from resolvers.inputs import camel, check
+from resolvers.memories import memory_faults
+from resolvers.messages import message_faults
+from resolvers.operation_context import OperationContext
+
+RUN = 100
+"""Messages of a session that are added together, at most."""
+
+
+@dataclass
+class Tally:
+    """The numbers of objects of each type that were added, and that were there before."""
+
+    added: Counter[str] = field(default_factory=Counter[str])
+    known: Counter[str] = field(default_factory=Counter[str])
+    skipped: int = 0
+    """Bad lines that were left out."""
+
+
+class Importer:
+    """One import, into the project that its lines name, or all into `project`.
+
+    `skip` is told of each bad line, and the others are imported; without it a bad line ends the import. `line_like`
+    gives the number of another line of the file with the same place.
+    """
+
+    def __init__(
+        self,
+        context: OperationContext,
+        *,
+        project: str | None = None,
+        skip: Callable[[BadLine], None] | None = None,
+        line_like: Callable[[Place, int], int | None] = lambda place, number: None,
+    ) -> None:
+        self.tally = Tally()
+        self.is_partial = False
+        """Tells whether lines of the file were left out."""
+        self._context = context
+        self._project = project
+        self._skip = skip
+        self._line_like = line_like
+        self._identities = Identities()
+
+    def project_of(self, line: Line) -> str:
+        """The project that a line is imported into."""
+        return self._project or line.get("project", SOURCE_PROJECT)
+
+    def place(self, number: int, line: Line) -> Place:
+        """The place of a line; `BadLine` says what is wrong with it, as far as that can be seen from the line alone."""
+        kind = line["type"]
+        try:
+            key = _KEYS.get(kind)
+            if key is not None and key not in line:
+                raise refuse("INVALID", f"`{camel(key)}` is missing.", camel(key))
+            check(line, KINDS[kind].rules, more=_faults(self._context, line))
+        except Refused as refusal:
+            raise BadLine.of(number, refusal) from refusal
+        return place_of(line, self.project_of(line))
+
+    async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
+        """Imports lines that `place` has let through, in one transaction; after a `BadLine` none of them is there."""
+        entries = [self._identities.entry(number, line, self.project_of(line)) for number, line in lines]
+
+        async def operation(write: Transaction) -> tuple[Tally, list[BadLine]]:
+            tally: Tally = Tally()
+            bad: list[BadLine] = []
+            for project, group in groupby(entries, lambda entry: self.project_of(entry.line)):
+                context = replace(self._context, scope=Scope(project))
+                for run in runs_of(list(group), RUN):
+                    bad += await self._add_run(write, context, run, tally)
+            return tally, bad
+
+        done, bad = await self._context.write(operation)
+        self.tally.added += done.added
+        self.tally.known += done.known
+        if self._skip is not None:
+            for problem in bad:
+                self._skip(problem)
+
+    async def _add_run(
+        self, write: Transaction, context: OperationContext, run: list[Entry], tally: Tally
+    ) -> list[BadLine]:
+        """Adds lines that belong together, and counts them; the bad ones among them, if these are skipped."""
+        kind = run[0].line["type"]
+        bad: list[BadLine] = []
+        while run:
+            try:
+                if self._skip is None:
+                    added = await _add(write, context, run, is_partial=False)
+                else:
+                    with write.savepoint():
+                        added = await _add(write, context, run, is_partial=self.is_partial)
+            except BadLine as problem:
+                found = self._with_other_line(problem, run)
+                if self._skip is None:
+                    raise found from problem
+                bad.append(found)
+                self.is_partial = True
+                run = [entry for entry in run if entry.number != found.number]
+                continue
+            tally.added[kind] += added
+            tally.known[kind] += len(run) - added
+            break
+        return bad
+
+    def _with_other_line(self, problem: BadLine, run: list[Entry]) -> BadLine:
+        """The problem, with the number of the line that a line collides with, if it is one of the same file."""
+        if not isinstance(problem, Collision):
+            return problem
+        line = next(entry.line for entry in run if entry.number == problem.number)
+        other = self._line_like(place_of(line, self.project_of(line)), problem.number)
+        return problem if other is None else BadLine(problem.number, f"{problem}, from line {other}.")
+
+
+async def _add(write: Transaction, context: OperationContext, run: list[Entry], *, is_partial: bool) -> int:
+    """Counts the new ones among these lines."""
+    first = run[0]
+    try:
+        if first.line["type"] == "message":
+            return await add_messages(write, context, run)
+        if first.line["type"] == "memory":
+            return int(await add_memory(write, context, first.line, is_partial=is_partial))
+        return int(await ADD[first.line["type"]](write, context, first.line))
+    except Refused as refusal:
+        raise BadLine.of(first.number, refusal) from refusal
+    except IntegrityError as error:
+        message = "It has the key of another object, perhaps one of another project; remove one of them."
+        raise BadLine(first.number, message) from error
+
+
+_KEYS = {"user": "user_id", "agent": "agent_id", "session": "session_id"}
+
+
+def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
+    """Returns what is wrong with a line as a whole."""
+    for name in ("key", "digest", "superseded_by"):
+        if name in line:
+            hex_of(line, name)
+    match line["type"]:
+        case "user" | "agent":
+            yield from document_faults(line)
+        case "session":
+            yield from _stone_faults(line)
+        case "message":
+            yield from message_faults(context, line, ())
+            for hash in line.get("withheld_memories", ()):
+                hex_of({"withheld_memories": hash}, "withheld_memories")
+        case "document":
+            if sum(name in line for name in OWNERS) != 1:
+                yield Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
+        case _:
+            # An exported memory may end before it begins: one that was to begin later has been superseded.
+            yield from memory_faults(context, {**line, "valid_until": None} if "key" in line else line)
+            yield from _source_faults(line)
+
+
+def _stone_faults(line: Line) -> Iterator[Fault]:
+    for stone in line.get("deleted_messages", ()):
+        if not 1 <= stone["sequence"] <= MOST:
+            yield Fault("INVALID", f"{stone['sequence']} is no sequence of a message.", ("deletedMessages",))
+        if stone.get("message_id_hash") is not None:
+            hex_of(stone, "message_id_hash", "deletedMessages")
+
+
+def _source_faults(line: Line) -> Iterator[Fault]:
+    """Sources whose positions are wrong, or taken by others."""
+    taken: set[int] = set()
+    for index, source in enumerate(line.get("sources", ())):
+        path = ("sources", str(index))
+        position = index if source.get("position") is None else source["position"]
+        if not 0 <= position <= MOST:
+            yield Fault("INVALID", f"{position} is no position in a list.", (*path, "position"))
+        if position in taken:
+            yield Fault("INVALID", f"Another source has the position {position}.", (*path, "position"))
+        taken.add(position)
+        if source.get("document_key") is not None:
+            hex_of(source, "document_key", *path)

@@ -1,0 +1,324 @@
+"""Contexts: what goes into a prompt, of a session or of a user.
+
+The situation, the newest message and the standing summary come first, then the few facts that always matter, then
+whatever answers the query best: memories, passages of documents and what was said before. A session's newest messages
+have a part of the budget of their own. What is left goes to what else is known, and to what was said last.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from models.messages import latest_messages, newest_messages, newest_of_role
+from models.search import Within
+from models.sessions import SESSIONS_OF_USER
+from models.statements import Record
+from resolvers.connections import Page, Paging, connect
+from resolvers.contexts.asks import sentences_that_ask
+from resolvers.contexts.intents import LOOKED_AT, asked_in
+from resolvers.contexts.knowledge import knowledge_of
+from resolvers.contexts.narrowing import narrowed
+from resolvers.contexts.prompts import DOCUMENTS, MEMORIES, NEWEST, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.contexts.recall import Recall
+from resolvers.contexts.windows import LARGEST_WINDOW, NO_WINDOW, Window, read_window
+from resolvers.errors import BadInput
+from resolvers.formation.speakers import speaker_of
+from resolvers.memories import summaries_of_sessions, summaries_of_users
+from resolvers.operation_context import OperationContext
+from resolvers.parts import said_in
+from resolvers.search.passages import cut
+from resolvers.search.questions import parse_question
+from resolvers.search.search import search
+from resolvers.sessions import session_filter
+from resolvers.users import display_name, users_of
+
+DEFAULT_BUDGET = 4000
+"""Tokens, where neither the query nor the session says how many."""
+
+MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
+"""What of the budget may go to what matches, when the messages do not fit."""
+
+MOST_MATCHES, LEAST_MATCH = 500, 10
+"""Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
+
+FIRST_READ = 4
+"""Messages of another session that are read at first: they may not fit."""
+
+MOST_OF_MATCHES = 8 * 1024 * 1024
+"""Characters of matches that are read, at most, those that match best: of a long one only a passage is taken."""
+
+LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
+"""Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
+
+_CHARACTERS = 4
+"""Of a token, about, and at most."""
+
+
+class OverBudget(BadInput):
+    """The messages take more than the budget, and none was to be left out."""
+
+    code = "CONTEXT_OVERFLOW"
+
+    def __init__(self, budget: int) -> None:
+        super().__init__(
+            f"The session's messages and its situation take more than maxTokens ({budget}), or are more than "
+            f"{LARGEST_WINDOW:,}; give more, ask for fewer messages with `lastMessages`, or let some be left out with "
+            "TRUNCATE or ADAPTIVE."
+        )
+
+
+Searches = dict[tuple[Any, ...], Sequence[Record]]
+
+
+@dataclass
+class About:
+    """Whose context it is; `summary` is the session's, else the user's."""
+
+    user: Record | None
+    session: Record | None = None
+    summary: Record | None = None
+    window: Window = NO_WINDOW
+    searches: Searches = field(default_factory=dict[Any, Any])
+    """What has been searched for already: the sessions of one user ask the same."""
+
+    @property
+    def within(self) -> Within:
+        """Tells where to search."""
+        user, session = self.user, self.session
+        own = session["key"] if session is not None and user is None else None
+        return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
+
+    @property
+    def name(self) -> str:
+        """The user's, before what is the user's own."""
+        if (user := self.user) is None:
+            return "User"
+        return display_name(user["name"], user["first_name"], user["last_name"]) or "User"
+
+
+async def contexts_of_sessions(
+    context: OperationContext,
+    rows: Sequence[Record],
+    *,
+    query: str | None = None,
+    max_tokens: int | None = None,
+    overflow: str | None = None,
+    last_messages: int | None = None,
+) -> list[dict[str, Any] | OverBudget | None]:
+    """The context of each session; None for one that is deleted."""
+    _check(query, max_tokens, last_messages)
+    users = await users_of(context, rows)
+    owners = {user["key"]: user for user in users if user is not None}
+    of_users = dict(zip(owners, await summaries_of_users(context, list(owners.values())), strict=True))
+    summaries = await summaries_of_sessions(context, rows)
+    found: list[dict[str, Any] | OverBudget | None] = []
+    searches: Searches = {}
+    for row, user, summary in zip(rows, users, summaries, strict=True):
+        if row["deleted_at"] is not None:
+            found.append(None)
+            continue
+        budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
+        about = About(user, row, summary or of_users.get(row["user_key"]), searches=searches)
+        treatment = overflow or row["context_overflow"] or "ADAPTIVE"
+        try:
+            found.append(await _build(context, about, budget, query, treatment, last_messages))
+        except OverBudget as problem:
+            found.append(problem)
+    return found
+
+
+async def contexts_of_users(
+    context: OperationContext, rows: Sequence[Record], *, query: str | None = None, max_tokens: int | None = None
+) -> list[dict[str, Any]]:
+    """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
+    _check(query, max_tokens)
+    budget = max_tokens or DEFAULT_BUDGET
+    summaries = await summaries_of_users(context, rows)
+    return [
+        await _build(context, About(row, None, summary), budget, query or await _last_asked(context, row))
+        for row, summary in zip(rows, summaries, strict=True)
+    ]
+
+
+def _check(query: str | None, max_tokens: int | None, last_messages: int | None = None) -> None:
+    if query is not None and not query.strip():
+        raise BadInput("`query` is empty; say what the context is for, or leave it out.")
+    for name, number in (("maxTokens", max_tokens), ("lastMessages", last_messages)):
+        if number is not None and number < 1:
+            raise BadInput(f"`{name}` is {number}; give at least 1, or leave it out.")
+
+
+async def _last_asked(context: OperationContext, user: Record) -> str | None:
+    """Returns what the user's latest session asks for."""
+    latest = await _latest_sessions(context, user, 1)
+    return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
+
+
+async def _asked(context: OperationContext, about: About) -> str | None:
+    """Returns what the session asks for: where tools have worked since, the user's turn may lie before what was
+    read."""
+    newest = about.window.rows[:LOOKED_AT]
+    if about.session is None or not newest:
+        return None
+    if not any(row["role"] == "USER" for row in newest):
+        newest = await newest_of_role(context.read, about.session, "USER", LOOKED_AT)
+    return asked_in(newest)
+
+
+async def _latest_sessions(context: OperationContext, user: Record, limit: int) -> Sequence[Record]:
+    """The sessions of a user in which something happened last."""
+    paging, live = Paging(limit=limit), session_filter(context, None)
+    (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
+    return page.rows if isinstance(page, Page) else []
+
+
+async def _build(
+    context: OperationContext,
+    about: About,
+    budget: int,
+    query: str | None,
+    overflow: str = "ADAPTIVE",
+    last_messages: int | None = None,
+) -> dict[str, Any]:
+    """A context. Most of the rows that are read for it are let go again; those that it names are counted."""
+    with context.allowance.passing():
+        if about.session is not None:
+            about.window = await read_window(context, about.session, budget, last_messages)
+        built = await _put_together(context, about, budget, query, overflow)
+    context.allowance.keep(chain(*(built[name] for name in ("messages", "memories", "documents", "recalled"))))
+    return built
+
+
+async def _put_together(
+    context: OperationContext, about: About, budget: int, query: str | None, overflow: str
+) -> dict[str, Any]:
+    window = about.window
+    prompt = Prompt(budget, context.count_tokens)
+    situation = None if about.session is None else about.session["situation"]
+    has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
+    if overflow == "ERROR":
+        if not (has_situation and window.is_whole and _add_newest(prompt, window)):
+            raise OverBudget(budget)
+    elif window.rows:
+        await _add_last(context, prompt, about)
+    if about.summary is not None:
+        prompt.add(Piece(SUMMARY, (), about.summary["content"], node=about.summary), prompt.left // 2)
+    query = query or await _asked(context, about)
+    if query is not None:
+        query = await narrowed(context, query, about.within)
+    found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
+    knowledge = await knowledge_of(context, about.user, about.session, about.name, found, budget)
+    knowledge.add_standing(prompt)
+    await knowledge.find_sources(context, prompt)
+    recall = Recall(context, prompt, parse_question(query or ""), knowledge, about.user, about.session, window)
+    if overflow == "ERROR" or (window.is_whole and prompt.fits(window.units)):
+        _add_newest(prompt, window)
+        matches = prompt.left
+    else:
+        matches = int(prompt.left * MATCHES[overflow])
+        if overflow == "ADAPTIVE":
+            _add_newest(prompt, window, prompt.left - matches)
+    await recall.add(found, matches)
+    before = prompt.left
+    prompt.settle()
+    await recall.add(found, prompt.left - before)
+    _add_newest(prompt, window)
+    await knowledge.find_sources(context, prompt)
+    knowledge.forget_said(prompt)
+    knowledge.add_rest(prompt)
+    # Greetings, thanks and farewells want nothing that was said before.
+    if overflow == "ADAPTIVE" and not (query is None and window.rows):
+        await _add_latest(context, recall, about)
+    if not prompt.close() and overflow == "ERROR":
+        raise OverBudget(budget)
+    messages = prompt.messages
+    return {
+        "text": prompt.text,
+        "token_count": prompt.tokens,
+        "max_tokens": budget,
+        "messages": messages,
+        "memories": prompt.nodes(MEMORIES),
+        "documents": prompt.nodes(DOCUMENTS),
+        "recalled": prompt.quoted,
+        "summary": next(iter(prompt.nodes(SUMMARY)), None),
+        "dropped_messages": window.wanted - len(messages),
+    }
+
+
+async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> None:
+    """Adds the message that was said last, with the call that it answers: whole, or else as much of it as fits into
+    half of what is left, to the text."""
+    last = about.window.rows[0]
+    unit = next((unit for unit in about.window.units if unit[-1] is last), None)
+    if unit is None or prompt.add_messages(unit):
+        return
+    limit = prompt.left // 2
+    longest = limit * _CHARACTERS
+    whole = said_in(last)
+    asked = await context.aside(sentences_that_ask, whole)
+    while longest:
+        text = await context.aside(cut, whole, asked[0] if asked else whole[:longest], longest)
+        if prompt.add(Piece(NEWEST, (), f"{speaker_of(last, about.user)}: {text}", node=last), limit):
+            return
+        longest = longest * 2 // 3
+
+
+def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> bool:
+    """Adds the newest messages while they take no more than that; false when some are missing."""
+    floor = 0 if most is None else prompt.left - most
+    for unit in window.units:
+        # Of what stands in the text there is no room for the whole.
+        if not any(map(prompt.quotes, unit)) and not prompt.add_messages(unit, prompt.left - floor):
+            return False
+    return True
+
+
+async def _add_latest(context: OperationContext, recall: Recall, about: About) -> None:
+    """Fills what is left with the newest messages of the user's other sessions."""
+    if about.user is None:
+        return
+    for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
+        if about.session is not None and session["key"] == about.session["key"]:
+            continue
+        async for message in _latest_said(context, session):
+            if said_in(message) and not await recall.add_said(message):
+                return
+
+
+async def _latest_said(context: OperationContext, session: Record) -> AsyncIterator[Record]:
+    """A session's newest messages, the newest first; few are read at first, since they may not fit."""
+    with context.allowance.passing():
+        rows = await latest_messages(context.read, session, FIRST_READ)
+    for message in reversed(rows):
+        yield message
+    if len(rows) == FIRST_READ:
+        with context.allowance.passing():
+            more = await latest_messages(context.read, session, LATEST_MESSAGES)
+        for message in reversed(more[:-FIRST_READ]):
+            yield message
+
+
+async def _search(context: OperationContext, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
+    """Returns what answers the query, best first: about as much as fits."""
+    scopes = ("MESSAGES", "MEMORIES", "DOCUMENTS") if quoting else ("MEMORIES", "DOCUMENTS")
+    session, user = about.session, about.user
+    user_id = None if user is None else user["user_id"]
+    session_id = session["session_id"] if session is not None and user is None else None
+    agent = None if session is None else session["agent_key"]
+    limit = min(MOST_MATCHES, 20 + most // LEAST_MATCH)
+    asked = (query, limit, scopes, user_id, session_id, agent)
+    if asked not in about.searches:
+        paging = Paging(limit=limit)
+        found = await search(
+            context,
+            query=query,
+            paging=paging,
+            scope=scopes,
+            user_id=user_id,
+            session_id=session_id,
+            agent=agent,
+            most_characters=MOST_OF_MATCHES,
+        )
+        about.searches[asked] = found.nodes
+    return about.searches[asked]

@@ -1,0 +1,178 @@
+"""Knowledge: what a context says is known, and what of it is said already."""
+
+from collections.abc import Iterable, Sequence
+
+from models.memories import NEUTRAL, known_memories, sources_of_memories
+from models.search import COLLECTIONS
+from models.statements import Record
+from models.words import words
+from resolvers.contexts.prompts import MEMORIES, SUMMARY, Piece, Prompt
+from resolvers.formation.dates import dated, local_day
+from resolvers.formation.extracts import sentence_in
+from resolvers.operation_context import OperationContext
+from resolvers.parts import said_in
+from resolvers.search.english import STOP_WORDS
+
+KINDS = ("FACT", "PREFERENCE", "EVENT")
+
+STANDING, MOST_STANDING = 1 / 8, 3
+"""The share of the budget for what is known first, and the number of facts in it that need not match."""
+
+MOST_KNOWN = 100
+"""Memories, the best rated ones, that what is left of a budget goes to."""
+
+MOST_OF_ONE = 1 / 4
+"""The share of the budget that one of them may take."""
+
+LONGEST, ADDED = 600, 3
+"""Characters of a message that may say no more than a fact does, at most; and words, without the most common ones, that
+are hardly more."""
+
+_CHARACTERS = 4
+"""Of a token, about."""
+
+
+class Knowledge:
+    """The known facts of a user, or of a session without one; `name` is the user's, before what is the user's own."""
+
+    def __init__(self, name: str, known: Sequence[Record], matching: Sequence[Record], now: str) -> None:
+        self._name = name
+        self._matching = matching
+        keys = {memory["key"] for memory in matching}
+        # What has happened matters where it is asked for.
+        self._rest = [
+            memory
+            for memory in known
+            if memory["key"] not in keys and (memory["kind"] != "EVENT" or (memory["valid_from"] or "") > now)
+        ]
+        self._places = {memory["key"]: place for place, memory in enumerate([*matching, *self._rest])}
+        self._all: list[str] = []
+        self._told: list[str] = []
+        self._lines: list[str] | None = None
+        self._sources: dict[tuple[bytes, int], list[Record]] = {}
+
+    def add_standing(self, prompt: Prompt) -> None:
+        """Adds the few best rated facts, and then those that match."""
+        floor = prompt.left - int(prompt.budget * STANDING)
+        for memory in (*self._rest[:MOST_STANDING], *self._matching):
+            self.add(prompt, memory, prompt.left - floor)
+
+    def add_rest(self, prompt: Prompt) -> None:
+        """Fills what is left, by rating and by how well they match."""
+        matches = {memory["key"]: 1 / (1 + place) for place, memory in enumerate(self._matching)}
+
+        def worth(memory: Record) -> float:
+            rating = NEUTRAL if memory["rating"] is None else memory["rating"]
+            return rating + matches.get(memory["key"], 0.0)
+
+        for memory in sorted((*self._matching, *self._rest), key=worth, reverse=True):
+            self.add(prompt, memory, prompt.left)
+
+    def add(self, prompt: Prompt, memory: Record, most: int) -> None:
+        """Adds a memory, unless it is there or says what another one says."""
+        if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES)}:
+            return
+        told = _plain(memory["content"])
+        if not any(told in other for other in self._all) and prompt.add(self._piece(memory), most):
+            self._all.append(told)
+            if memory["method"] != "RULE":
+                self._told.append(told)
+
+    def _piece(self, memory: Record) -> Piece:
+        """ "Audrey: Keeps bees. (2026-03-01)", with the dates of words such as "yesterday"."""
+        content, who = memory["content"], memory["about"] or self._name
+        day = local_day(memory["valid_from"] or memory["created_at"], None)
+        notes = [day.isoformat(), *(dated(content, day) if memory["kind"] != "EVENT" else ())]
+        named = "" if _plain(content).startswith(_plain(who)) else f"{who}: "
+        place = (self._places.get(memory["key"], len(self._places)),)
+        return Piece(MEMORIES, place, f"- {named}{content} ({'; '.join(notes)})", node=memory)
+
+    async def find_sources(self, context: OperationContext, prompt: Prompt) -> None:
+        """Looks up what the memories that are there were formed from."""
+        shown = {memory["key"]: memory for memory in prompt.nodes(MEMORIES)}
+        self._sources = {}
+        for row in await sources_of_memories(context.read, list(shown)):
+            self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
+
+    def tells(self, prompt: Prompt, message: Record) -> bool:
+        """Tells whether a message says no more than what a memory or the summary says that stands there."""
+        text = said_in(message)
+        if len(text) > LONGEST:
+            return False
+        # What rules took out of a message is better said by the message itself, and gives way to it.
+        sources = [
+            memory
+            for memory in self._sources.get((message["session_key"], message["sequence"]), [])
+            if memory["method"] != "RULE"
+        ]
+        lines = self._lines_of(prompt)
+        if not (sources or self._told or lines):
+            return False
+        told = [_plain(memory["content"]) for memory in sources]
+        plain = left = _plain(text)
+        for part in (*self._told, *lines, *told):
+            left = left.replace(part, " ")
+        count = sum(word not in STOP_WORDS for word in left.split())
+        # A model writes what was said in other words.
+        same = sum(word not in STOP_WORDS for part in told for word in part.split())
+        return (left != plain and count <= ADDED) or 0 < count <= same + ADDED * (same > 0)
+
+    def _lines_of(self, prompt: Prompt) -> list[str]:
+        """The sentences of the summary that stands there."""
+        if self._lines is None:
+            self._lines = _lines(prompt.nodes(SUMMARY))
+        return self._lines
+
+    def forget_said(self, prompt: Prompt) -> None:
+        """Takes out the memories, and the extractive summary, that stand in messages that are there."""
+        messages = [*prompt.messages, *prompt.quoted]
+        there = {
+            (message["session_key"], message["sequence"]) for message in messages if len(said_in(message)) <= LONGEST
+        }
+        texts = [_plain(said_in(message)[:LONGEST]) for message in messages]
+        said_of = {memory["key"] for place, own in self._sources.items() if place in there for memory in own}
+        for memory in prompt.nodes(MEMORIES):
+            if memory["key"] in said_of or any(_plain(memory["content"]) in text for text in texts):
+                prompt.remove(memory)
+        for summary in prompt.nodes(SUMMARY):
+            lines = _lines([summary]) if summary["method"] == "EXTRACTIVE" else []
+            if lines and all(any(line in text for text in texts) for line in lines):
+                prompt.remove(summary)
+
+
+def _plain(text: str) -> str:
+    """The words of a text between spaces."""
+    return f" {' '.join(words(text))} "
+
+
+def _lines(summaries: Iterable[Record]) -> list[str]:
+    """The sentences of extractive summaries, without speakers and dates."""
+    return [
+        _plain(sentence)
+        for summary in summaries
+        if summary["method"] == "EXTRACTIVE"
+        for line in summary["content"].split("\n")
+        for sentence in [sentence_in(line)]
+        if sentence
+    ]
+
+
+async def knowledge_of(
+    context: OperationContext,
+    user: Record | None,
+    session: Record | None,
+    name: str,
+    found: Sequence[Record],
+    budget: int,
+) -> Knowledge:
+    """Returns what is known that may stand in a context of so many tokens, where search has found so much."""
+    owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
+    known: list[Record] = []
+    if owner is not None:
+        longest = int(budget * MOST_OF_ONE) * _CHARACTERS
+        with context.allowance.passing():
+            known = await known_memories(
+                context.read, context.scope, owner=owner, as_of=context.clock.now(), longest=longest, limit=MOST_KNOWN
+            )
+    matching = [node for node in found if COLLECTIONS["MEMORIES"].is_of(node)]
+    return Knowledge(name, known, matching, context.clock.now())

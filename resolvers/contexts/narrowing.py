@@ -1,0 +1,111 @@
+"""Narrowing: what to look for where a text has more words than a search goes by, as after a log was pasted.
+
+That is what the sentences ask for that ask, wherever they stand, and the rarest words of the rest: those that stand in
+the fewest texts of the scope, by the index, but in some. Words that stand nowhere find nothing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from models.allowance import Allowance
+from models.search import COLLECTIONS, Collection, Within, extent, index_progress, read_tail
+from models.sqlite.word_index import count_words, part_of, project_in_index
+from models.words import words
+from resolvers.contexts.asks import sentences_that_ask
+from resolvers.operation_context import OperationContext
+from resolvers.search.english import STOP_WORDS
+from resolvers.search.questions import LARGEST_QUESTION, LONGEST_STEMMED, term_of
+
+LONGEST = 1024 * 1024
+"""Characters of a text that are looked through: its first and its last ones."""
+
+ASKED = 48
+"""Words, of those that a search goes by, that sentences that ask may take."""
+
+LOOKED_UP = 4096
+"""Look-ups in the index, at most, to see how rare words are: a word takes one for each place of a user's texts."""
+
+COUNTED = 2000
+"""Texts with a word that are counted, at most: it is not rare then."""
+
+TAIL = 4_000_000
+"""Characters of the texts that are not in the index yet which are looked through, at most."""
+
+
+async def narrowed(context: OperationContext, text: str, within: Within) -> str:
+    """The text itself where a search goes by all of its words, else what of it is to be looked for in a scope."""
+    if len(text) <= LARGEST_QUESTION:
+        return text
+    asked, rest = await context.aside(_parts, text[: LONGEST // 2] + text[LONGEST // 2 :][-LONGEST // 2 :])
+    if not rest:
+        return text if asked is None else asked
+    counts = Counter[str]()
+    within = replace(within, values={"as_of": context.clock.now()})
+    for name, collection in COLLECTIONS.items():
+        # A session has no documents of its own.
+        whose = replace(within, session=None) if name == "DOCUMENTS" else replace(within, agent=None)
+        if whose.whose:
+            counts.update(await _counts(context, collection, whose, rest))
+    rare = sorted((term for term in rest if counts[term]), key=counts.__getitem__)
+    free = LARGEST_QUESTION - len(words(asked or ""))
+    return "\n".join(filter(None, [asked, " ".join(rest[term] for term in rare[: max(free, 0)])])) or text
+
+
+def _parts(text: str) -> tuple[str | None, dict[str, str]]:
+    """Returns what a text asks, None for nothing, and its other terms with a word for each; nothing where all are
+    few."""
+    said = _terms(text)
+    if len(said) <= LARGEST_QUESTION:
+        return text, {}
+    asked: list[str] = []
+    terms: set[str] = set()
+    for sentence in sentences_that_ask(text):
+        more = terms.union(_terms(sentence))
+        if len(more) <= ASKED:
+            asked.append(sentence)
+            terms = more
+    return "\n".join(asked) or None, {term: word for term, word in said.items() if term not in terms}
+
+
+def _terms(text: str) -> dict[str, str]:
+    """The terms of a text with a word for each."""
+    wanted = (word for word in words(text) if word not in STOP_WORDS and len(word) <= LONGEST_STEMMED)
+    return {term_of(word): word for word in dict.fromkeys(wanted)}
+
+
+async def _counts(
+    context: OperationContext, collection: Collection, within: Within, terms: dict[str, str]
+) -> dict[str, int]:
+    """In about how many texts of a scope each term stands."""
+    size = await extent(context.read, context.scope, collection, within)
+    project, _ = await project_in_index(context.read, collection.name, context.scope.project)
+    through = index_progress(context.read, collection).through
+    part = part_of(project, size.lanes)
+    some = _spread(list(terms), LOOKED_UP // max(1, len(part.starts)))
+    found = await count_words(context.read, collection.name, part, [terms[term] for term in some], most=COUNTED)
+    tail = _Tail(set(terms), context.allowance)
+    await read_tail(context.read, context.scope, collection, within, through, tail.receive)
+    return tail.counts + Counter(dict(zip(some, found, strict=True)))
+
+
+def _spread(terms: Sequence[str], most: int) -> Sequence[str]:
+    """So many of the terms, from all of the text."""
+    return terms if len(terms) <= most else [terms[place * len(terms) // most] for place in range(most)]
+
+
+class _Tail:
+    """Takes texts that are not in the index yet, in the thread that reads them, and counts which hold a term."""
+
+    def __init__(self, terms: set[str], allowance: Allowance) -> None:
+        self._terms = terms
+        self._allowance = allowance
+        self._left = TAIL
+        self.counts = Counter[str]()
+
+    def receive(self, values: tuple[Any, ...]) -> None:
+        self._allowance.check()
+        text: str = values[1][: self._left]
+        self._left -= len(text)
+        self.counts.update(self._terms.intersection(map(term_of, set(words(text)))))

@@ -1,0 +1,196 @@
+"""Recall: what of the messages and documents that search has found goes into a context, and how it stands there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from models.messages import messages_by_place
+from models.search import COLLECTIONS
+from models.statements import Record
+from models.words import words
+from resolvers.contexts.courtesies import closes, is_courtesy, says_little
+from resolvers.contexts.exchanges import is_turn
+from resolvers.contexts.intents import asks_nothing
+from resolvers.contexts.knowledge import Knowledge
+from resolvers.contexts.prompts import DOCUMENTS, SAID, Piece, Prompt
+from resolvers.contexts.windows import NO_WINDOW, Window
+from resolvers.formation.dates import dated, local_day
+from resolvers.formation.speakers import speaker_of
+from resolvers.operation_context import OperationContext
+from resolvers.parts import said_in
+from resolvers.search.passages import VERY_LONG, passage
+from resolvers.search.questions import Question, term_of
+
+PASSAGE, ANSWER = 1 / 4, 1 / 16
+"""What of the budget one long text may take, and one that only comes along with a question or an answer."""
+
+MOST_PASSAGES, LEAST_OF_VERY_LONG = 20, 800
+"""Long texts that are cut, at most; and characters that a passage of a very long text may have, at least."""
+
+LEAST_QUOTE, WIDE_TOKEN = 8, 8
+"""Tokens that a quoted turn takes, at least, and characters that a token of it has, at most, mostly."""
+
+FAREWELL = 2
+"""Words that thanks or a farewell may say besides where they are left out."""
+
+ANSWERED_WITHIN = timedelta(days=1)
+"""How long after a question the next turn is taken for its answer."""
+
+LONGEST_REPLY = 60
+"""Characters of a turn that is understood only with the question before it, at most."""
+
+_CHARACTERS = 4
+"""Of a token, about, and at most."""
+
+
+@dataclass
+class Recall:
+    """Puts what was found into a prompt. `session` is the one whose messages stand in the window; `names` are those of
+    the speakers."""
+
+    context: OperationContext
+    prompt: Prompt
+    question: Question
+    knowledge: Knowledge
+    user: Record | None = None
+    session: Record | None = None
+    window: Window = NO_WINDOW
+    names: set[str] = field(default_factory=set[str])
+    _passages: int = 0
+    _texts: set[str] = field(default_factory=set[str])
+
+    async def add(self, found: Sequence[Record], most: int) -> None:
+        """Adds what answers the question, best first, in no more tokens than that."""
+        floor = self.prompt.left - most
+        if not self.names:
+            spoken = [node for node in found if COLLECTIONS["MESSAGES"].is_of(node)]
+            self.names = {speaker_of(node, self.user) for node in spoken}
+        neighbours = await self._neighbours(found[: most // LEAST_QUOTE])
+        for place, node in enumerate(found):
+            left = self.prompt.left - floor
+            if left < LEAST_QUOTE:
+                return
+            if COLLECTIONS["MEMORIES"].is_of(node):
+                self.knowledge.add(self.prompt, node, left)
+            elif COLLECTIONS["DOCUMENTS"].is_of(node):
+                await self._add_document(node, place, left)
+            elif self._may_fit(node, left) and not self._is_filler(node) and await self._add_message(node, left):
+                for other in neighbours.get(_place(node), ()):
+                    await self._add_message(other, self.prompt.left - floor, ANSWER)
+
+    def _may_fit(self, node: Record, most: int) -> bool:
+        """False for what surely is too long: to look at it takes longer than to see that."""
+        return len(node["content"]) // WIDE_TOKEN <= most or self._is_long(said_in(node))
+
+    def _is_long(self, text: str, share: float = PASSAGE) -> bool:
+        """Tells whether only a passage of a text may be quoted."""
+        return len(text) > int(self.prompt.budget * share) * _CHARACTERS
+
+    async def add_said(self, message: Record) -> bool:
+        """Adds what was said last elsewhere; false once there is no room."""
+        if asks_nothing(said_in(message), self.names) or self._is_there(message):
+            return True
+        return self._quote(message, said_in(message), self.prompt.left)
+
+    async def _add_document(self, node: Record, place: int, most: int) -> None:
+        if text := await self._passage(node["content"], most):
+            self.prompt.add(Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node), most)
+
+    async def _add_message(self, node: Record, most: int, share: float = PASSAGE) -> bool:
+        """Adds a message among the session's own, or quotes it, at most such a share of the budget; false if it does
+        not fit."""
+        if self._is_there(node) or (self._is_own(node) and self._stands(node, most)):
+            return True
+        text = await self._passage(said_in(node), most, share)
+        return bool(text) and self._quote(node, text, most)
+
+    def _is_there(self, node: Record) -> bool:
+        """Tells whether a message is quoted, or what it says stands there already."""
+        if self.prompt.quotes(node) or (self._is_own(node) and self.prompt.has(node)):
+            return True
+        return f"{node['name']}\n{said_in(node)}" in self._texts or self.knowledge.tells(self.prompt, node)
+
+    def _is_own(self, node: Record) -> bool:
+        """Tells whether a message is one of the session's that were asked for."""
+        own = self.session is not None and node["session_key"] == self.session["key"]
+        return own and self.window.has(node)
+
+    def _stands(self, message: Record, most: int) -> bool:
+        """Tells whether a message of the session is among the messages, or may stand nowhere; else it can be quoted.
+
+        Calls of tools and their answers stand among what was said around them.
+        """
+        if message["sequence"] in self.window.broken:
+            return True
+        return is_turn(message) and self.prompt.add_messages([message], most)
+
+    async def _passage(self, text: str, most: int, share: float = PASSAGE) -> str:
+        """The text, or of a long one what answers best; nothing where so little says nothing."""
+        if not self._is_long(text, share):
+            return text
+        longest = min(int(self.prompt.budget * share), most) * _CHARACTERS
+        self._passages += 1
+        if self._passages > MOST_PASSAGES or (len(text) > VERY_LONG and longest < LEAST_OF_VERY_LONG):
+            return ""
+        return await self.context.aside(passage, text, self.question, longest)
+
+    def _quote(self, message: Record, text: str, most: int) -> bool:
+        day = local_day(message["created_at"], message["utc_offset"])
+        dates = dated(text, day) if len(text) // WIDE_TOKEN <= most else []
+        place = (message["created_at"], message["session_key"], message["sequence"])
+        noted = f"{text} ({'; '.join(dates)})" if dates else text
+        line = f"{speaker_of(message, self.user)}: {noted}"
+        if not self.prompt.add(Piece(SAID, place, line, group=day.isoformat(), node=message), most):
+            return False
+        self._texts.add(f"{message['name']}\n{said_in(message)}")
+        return True
+
+    def _is_filler(self, node: Record) -> bool:
+        """Tells whether a turn says hardly anything, and none of the words that are asked for."""
+        text, names = said_in(node), self.names
+        little = is_courtesy(text, names) or says_little(text, names) or closes(text, names, besides=FAREWELL)
+        return little and self._asked_for.isdisjoint(map(term_of, words(text)))
+
+    @cached_property
+    def _asked_for(self) -> set[str]:
+        """The terms of the question but for the names of speakers, whom anybody may greet."""
+        return self.question.terms.keys() - {term_of(word) for name in self.names for word in words(name)}
+
+    async def _neighbours(self, found: Sequence[Record]) -> dict[tuple[bytes, int], list[Record]]:
+        """For a turn that asks the turn after it, and for a short reply the question before it."""
+        wanted: dict[tuple[bytes, int], tuple[bytes, int]] = {}
+        for node in found:
+            if not COLLECTIONS["MESSAGES"].is_of(node):
+                continue
+            key, sequence = _place(node)
+            if _asks(node):
+                wanted[key, sequence + 1] = (key, sequence)
+            elif len(node["content"]) <= LONGEST_REPLY:
+                wanted[key, sequence - 1] = (key, sequence)
+        with self.context.allowance.passing():
+            rows = await messages_by_place(self.context.read, self.context.scope, list(wanted)) if wanted else []
+        of = {_place(node): node for node in found if COLLECTIONS["MESSAGES"].is_of(node)}
+        pairs: dict[tuple[bytes, int], list[Record]] = {}
+        for row in rows:
+            if row is None:
+                continue
+            node = of[wanted[_place(row)]]
+            question, answer = (node, row) if row["sequence"] > node["sequence"] else (row, node)
+            if _asks(question) and _follows(question, answer) and row["role"] in ("USER", "ASSISTANT"):
+                pairs.setdefault(_place(node), []).append(row)
+        return pairs
+
+
+def _place(message: Record) -> tuple[bytes, int]:
+    return message["session_key"], message["sequence"]
+
+
+def _asks(message: Record) -> bool:
+    return said_in(message)[-200:].rstrip(" \"')]").endswith(("?", "？", "؟"))
+
+
+def _follows(question: Record, answer: Record) -> bool:
+    """Tells whether a turn came soon after another: one that was added late may be an older turn."""
+    first, second = (datetime.fromisoformat(row["created_at"]) for row in (question, answer))
+    return first <= second <= first + ANSWERED_WITHIN

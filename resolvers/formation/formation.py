@@ -1,0 +1,260 @@
+"""Memory formation without a model: what rules find in a user's messages, and summaries of sentences said.
+
+It runs in the transaction that adds the messages. A statement on a subject ends the one before it, by when they were
+said and not by when they came; a summary replaces the one before it, but never one that was declared or that a model
+wrote.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from models.formation import (
+    add_source,
+    formed_in,
+    memories_around,
+    memories_naming,
+    memory_like,
+    names_of_sources,
+    places_of,
+)
+from models.keys import fingerprint
+from models.memories import is_withheld, memories_by_key, standing_summaries
+from models.messages import latest_messages
+from models.sessions import change_owner
+from models.sqlite.database import Transaction
+from models.statements import MemoryRow, Record
+from models.tables import memories
+from models.users import users_by_key
+from models.writing import insert_row
+from resolvers.formation.dates import local_day
+from resolvers.formation.extracts import Line, choose, sentences_of
+from resolvers.formation.rules import claims_in, ends
+from resolvers.formation.speakers import Speakers, is_nobodys, speaker_among, speaker_of, speakers_of
+from resolvers.memory_rows import (
+    Owner,
+    about_columns,
+    digest_of,
+    insert_sources,
+    memory_row,
+    message_sources,
+    remove_memory,
+    supersede,
+)
+from resolvers.operation_context import OperationContext
+from resolvers.parts import own_text, said_in
+from resolvers.updates import revise
+
+SUMMARY_AFTER = 20
+"""Messages after which a session is summarised first."""
+SUMMARY_EVERY = 60
+"""Messages from one summary to the next."""
+LEAST_SUMMARISED = 4
+"""Sentences that a conversation must have to be summarised at its end."""
+_READ_AT_FIRST = 200
+_MACHINE = "Assistant: "
+_RULES = '["RULE", "EXTRACTIVE"]'
+
+
+async def form_by_rules(
+    write: Transaction, context: OperationContext, session: Record, rows: Iterable[Record]
+) -> list[Record]:
+    """Returns what the USER messages among these state, each memory once, in the order in which it was said."""
+    formed: dict[bytes, Record] = {}
+    speakers: Speakers | None = None
+    for row in rows:
+        own = own_text(context, row)
+        claims = context.of(claims_in, own) if own else []
+        if not claims or is_nobodys(row["name"]):
+            continue
+        if speakers is None:
+            speakers = await speakers_of(write, context.scope, session, session["user_key"])
+        about = speakers.about(row["name"])
+        for claim in claims:
+            values = {"method": "RULE", "kind": claim.kind, "subject": claim.subject, "content": claim.content}
+            values |= {"about": about, "valid_from": row["created_at"]}
+            memory = await keep_formed(write, context, session, values, [row["sequence"]])
+            if memory is not None:
+                formed[memory["key"]] = memory
+    if len(formed) < 2:
+        return list(formed.values())
+    # One may have ended another.
+    return [row for row in await memories_by_key(write, context.scope, list(formed)) if row is not None]
+
+
+async def keep_formed(
+    write: Transaction, context: OperationContext, session: Record, values: dict[str, Any], sequences: Sequence[int]
+) -> Record | None:
+    """A memory formed of messages of a session; what is known that says the same; None if the application says so
+    itself, or does not want it."""
+    now = context.clock.now()
+    row = memory_row(context, values, Owner.of_session(session), now)
+    if await is_withheld(write, session["key"], sequences, row["fingerprint"]):
+        return None
+    known = await memory_like(write, context.scope, row, now)
+    if known is not None:
+        if known["method"] == "DECLARED":
+            return None
+        for sequence in sequences:
+            await add_source(write, known, session["key"], sequence)
+        return known
+    ended, after = await _neighbours(write, context, row)
+    if after is not None:
+        # It was said before what is known by now: it held until then.
+        start = after["valid_from"] or after["created_at"]
+        row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
+    kept = await insert_row(write, memories, MemoryRow, row)
+    await insert_sources(write, kept, message_sources(session, sequences))
+    for older in ended:
+        await _end(write, context, older, kept)
+    return kept
+
+
+async def give_session(write: Transaction, context: OperationContext, session: Record, user: bytes | None) -> None:
+    """Gives what was formed of a session to its new owner, among what is known of them already."""
+    await change_owner(write, context.scope, session["key"], user)
+    formed = await formed_in(write, context.scope, session["key"])
+    await _tell_apart(write, context, session, user, formed)
+    for key in [row["key"] for row in formed]:
+        # Read anew: one that came before may have ended it.
+        row = (await memories_by_key(write, context.scope, [key]))[0]
+        if row is not None:
+            await _place(write, context, row)
+
+
+async def _tell_apart(
+    write: Transaction, context: OperationContext, session: Record, user: bytes | None, formed: Sequence[Record]
+) -> None:
+    """The names of the messages say again what is the owner's own; what is about another name stays so."""
+    speakers = await speakers_of(write, context.scope, session, user)
+    named = await names_of_sources(write, session["key"])
+    for row in formed:
+        told = [speakers.about(name) for name in named.get(row["key"], ())]
+        about = speaker_among(told or [speakers.about(row["about"])], row["about"])
+        await revise(write, memories, row, about_columns(about), context.clock.now())
+
+
+async def _place(write: Transaction, context: OperationContext, row: Record) -> None:
+    """A memory that got another owner is one with what says the same, or ends what it supersedes, or is ended."""
+    if row["superseded_from"] is None and row["valid_until"] is None:
+        known = await memory_like(write, context.scope, row, context.clock.now())
+        if known is not None:
+            if known["method"] != "DECLARED":
+                for place in await places_of(write, row["key"]):
+                    await add_source(write, known, place["session_key"], place["sequence"])
+            await remove_memory(write, row)
+            return
+    ended, after = await _neighbours(write, context, row)
+    if after is not None:
+        await _end(write, context, row, after)
+    for older in ended:
+        await _end(write, context, older, row)
+
+
+async def _neighbours(
+    write: Transaction, context: OperationContext, row: Mapping[str, Any]
+) -> tuple[list[Record], Record | None]:
+    """The memories on its subject that one formed by a rule ends, and the one that ends it."""
+    subject, content = row["subject"], row["content"]
+    if row["method"] != "RULE" or subject is None:
+        return [], None
+    before, after = await memories_around(write, context.scope, row)
+    ended = [older for older in before if ends(content, older["content"], subject)]
+    return ended, next((newer for newer in after if ends(newer["content"], content, subject)), None)
+
+
+async def _end(write: Transaction, context: OperationContext, older: Record, newer: Record) -> None:
+    """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
+    start = newer["valid_from"] or newer["created_at"]
+    # One that something else has ended by then has nothing to do with this.
+    if older["superseded_from"] is not None and older["superseded_from"] <= start:
+        return
+    wanted = {"superseded_by": newer["key"], "superseded_from": start}
+    # Unless the application has said itself until when it was true.
+    if older["valid_until"] in (None, older["superseded_from"]):
+        wanted["valid_until"] = start
+    await revise(write, memories, older, wanted, context.clock.now())
+
+
+async def formed_of(
+    write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]
+) -> list[Record]:
+    """Returns what was formed of messages that had been kept before, for the answer to a retry."""
+    sequences = [row["sequence"] for row in rows]
+    found = await memories_naming(write, context.scope, session["key"], sequences, _RULES)
+    return [memory for memory in found if memory["deleted_at"] is None]
+
+
+def summary_is_due(before: int, now: int) -> bool:
+    """Tells whether a session that has grown from so many messages to so many is to be summarised."""
+    first = before < SUMMARY_AFTER <= now
+    return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
+
+
+async def summarise(write: Transaction, context: OperationContext, session: Record, *, added: int = 0) -> Record | None:
+    """A new extractive summary of a session, of which so many messages are new; None where there is nothing to say."""
+    standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
+    if any(summary["method"] != "EXTRACTIVE" for summary in standing):
+        return None
+    former = [line for summary in standing for line in await _lines(write, summary)]
+    rows = await latest_messages(write, session, max(SUMMARY_EVERY, added) if former else _READ_AT_FIRST)
+    said = await _said(write, context, session, rows)
+    if len(said) < LEAST_SUMMARISED:
+        return None
+    known = {line.sequence for line in former}
+    length = session["last_sequence"] - session["deleted_through"]
+    lines = choose([*former, *(line for line in said if line.sequence not in known)], length)
+    content = "\n".join(line.text for line in lines)
+    if not content or any(summary["content"] == content for summary in standing):
+        return None
+    values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
+    owner = Owner.of_session(session)
+    kept = await insert_row(write, memories, MemoryRow, memory_row(context, values, owner, context.clock.now()))
+    await insert_sources(write, kept, message_sources(session, [line.sequence for line in lines]))
+    await supersede(write, context, kept, standing)
+    return kept
+
+
+async def _said(write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]) -> list[Line]:
+    """The sentences that people and models said, with their speakers, unless all are the user's own."""
+    spoken = [row for row in rows if row["role"] in ("USER", "ASSISTANT")]
+    user = (await users_by_key(write, context.scope, [session["user_key"]]))[0] if session["user_key"] else None
+    is_told_apart = any(row["name"] or row["role"] != "USER" for row in spoken)
+    return [
+        line._replace(
+            speaker=speaker_of(row, user) if is_told_apart else None,
+            day=local_day(row["created_at"], row["utc_offset"]),
+            is_machine=row["role"] == "ASSISTANT" and not row["name"],
+        )
+        for row in spoken
+        if row["forms_memories"]
+        for line in sentences_of(row["sequence"], said_in(row))
+    ]
+
+
+async def _lines(write: Transaction, summary: Record) -> list[Line]:
+    """The sentences of an extractive summary: a line for each source."""
+    sequences = [place["sequence"] for place in await places_of(write, summary["key"])]
+    texts = summary["content"].split("\n")
+    # The application may have changed it: then nobody knows whose its words are.
+    if len(texts) != len(sequences):
+        return []
+    return [
+        Line(sequence, text, is_machine=text.startswith(_MACHINE), former=True)
+        for sequence, text in zip(sequences, texts, strict=True)
+    ]
+
+
+async def forget_lines(write: Transaction, context: OperationContext, session: bytes, sequences: Sequence[int]) -> None:
+    """Before messages go, or change: the summaries that quote them lose these lines, and go if no line is left."""
+    gone = set(sequences)
+    for summary in await memories_naming(write, context.scope, session, list(sequences), '["EXTRACTIVE"]'):
+        lines = await _lines(write, summary)
+        content = "\n".join(line.text for line in lines if line.sequence not in gone)
+        if lines and not content:
+            await remove_memory(write, summary)
+        # Where the application has written something else, the words are its own; the sources go all the same.
+        if not content:
+            continue
+        changed = {"content": content, "fingerprint": fingerprint(content)}
+        changed["digest"] = digest_of({"kind": summary["kind"], "content": content})
+        await revise(write, memories, summary, changed, context.clock.now())

@@ -1,0 +1,341 @@
+"""Jobs: a model reads what was said, later and outside of any transaction, and what it finds becomes memories.
+
+A job is put down in the transaction that adds messages, and gone in the one that keeps what the model found. In between
+it is one process's for a time, its lease: who dies loses nothing, and who comes back too late writes nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from random import uniform
+from uuid import uuid4
+
+from models.formation import SOURCES_OF_MEMORY, places_of, standing_memories
+from models.jobs import claim_job, job_is_due, job_of_session, jobs_of_all, try_again
+from models.memories import memories_by_key, standing_summaries
+from models.messages import latest_messages, messages_by_place, whole_messages_between
+from models.sessions import sessions_by_key
+from models.sqlite.database import Transaction
+from models.statements import MemoryRow, Record, Row
+from models.tables import jobs, memories
+from models.writing import delete_row, insert_row, update_row
+from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
+from resolvers.formation.formation import keep_formed
+from resolvers.formation.speakers import is_nobodys, speaker_among, speakers_of
+from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
+from resolvers.operation_context import OperationContext
+from resolvers.parts import said_in
+from resolvers.times import later
+
+MESSAGES_AT_ONCE = 30
+"""Messages that a model is sent together, at most."""
+_SENT_TOGETHER = 24_000
+_BEFORE = 6
+_KNOWN = 40
+_EDITED, _EDITED_AT_ONCE = 100, 5
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
+"""Seconds until a failed job is tried again: doubled each time, and cut short by chance to as little as half."""
+_READ_ROLES = ("USER", "ASSISTANT")
+
+
+async def put_down(write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]) -> None:
+    """Has the new messages of a session read: by the job that there is, or by a new one."""
+    now = context.clock.now()
+    through = rows[-1]["sequence"]
+    job = await job_of_session(write, session["key"])
+    if job is not None:
+        await update_row(write, jobs, job, {"through_sequence": through, "updated_at": now, **_revived(job, now)})
+        return
+    await insert_row(
+        write, jobs, Row, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now)
+    )
+
+
+async def put_down_edited(write: Transaction, context: OperationContext, session: Record, row: Record) -> None:
+    """Has a message that was edited read again, or, by a job that had failed, at last."""
+    now = context.clock.now()
+    job = await job_of_session(write, session["key"])
+    sequence = row["sequence"]
+    if job is None:
+        last = session["last_sequence"]
+        await insert_row(write, jobs, Row, _row(session, after=last, through=last, edited=[sequence], now=now))
+        return
+    changes = _revived(job, now)
+    if sequence <= job["after_sequence"] or job["status"] == "RUNNING":
+        changes["edited"] = json.dumps(sorted({*json.loads(job["edited"]), sequence})[-_EDITED:])
+    if changes:
+        await update_row(write, jobs, job, {**changes, "updated_at": now})
+
+
+def _row(session: Record, *, after: int, through: int, edited: list[int], now: str) -> dict[str, object]:
+    return {
+        "session_key": session["key"],
+        "project": session["project"],
+        "status": "PENDING",
+        "after_sequence": after,
+        "through_sequence": through,
+        "edited": json.dumps(edited),
+        "attempts": 0,
+        "due_at": now,
+        "claim": None,
+        "last_error": None,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _revived(job: Record, now: str) -> dict[str, object]:
+    """A failed job gets another chance with what is new."""
+    return {"status": "PENDING", "attempts": 0, "due_at": now} if job["status"] == "FAILED" else {}
+
+
+def is_due(context: OperationContext) -> bool:
+    return job_is_due(context.read, context.clock.now())
+
+
+async def claim(context: OperationContext, *, lease: float, attempts: int) -> Record | None:
+    """A job that is due, for so many seconds the caller's alone; None when there is none, or it was tried too often."""
+
+    async def operation(write: Transaction) -> Record | None:
+        now = context.clock.now()
+        job = await claim_job(write, uuid4().bytes, now=now, until=later(now, timedelta(seconds=lease)))
+        # Its processes died every time: nobody was left to say why.
+        if job is not None and job["attempts"] > attempts:
+            reason = "the server stopped while the model was asked"
+            await update_row(write, jobs, job, {"status": "FAILED", "claim": None, "last_error": reason})
+            return None
+        return job
+
+    return await context.write(operation)
+
+
+async def reading_for(context: OperationContext, job: Record) -> Reading | None:
+    """Returns what the model is to be shown; None when the session is gone."""
+    session = (await sessions_by_key(context.read, context.scope, [job["session_key"]]))[0]
+    if session is None:
+        return None
+    first = max(job["after_sequence"], session["deleted_through"]) + 1
+    rows = await whole_messages_between(context.read, session, first, job["through_sequence"], MESSAGES_AT_ONCE)
+    edited = json.loads(job["edited"])[:_EDITED_AT_ONCE]
+    places = [(session["key"], sequence) for sequence in edited if sequence < first]
+    old = [row for row in await messages_by_place(context.read, context.scope, places) if row is not None]
+    sent: list[Record] = []
+    through, size = job["through_sequence"], 0
+    for row in [*old, *rows]:
+        if _is_read(row):
+            size += min(len(said_in(row)), MESSAGE_CHARACTERS)
+            if sent and size > _SENT_TOGETHER:
+                through = max(sent[-1]["sequence"], first - 1)
+                break
+            sent.append(row)
+    else:
+        if len(rows) == MESSAGES_AT_ONCE:
+            through = rows[-1]["sequence"]
+    owner = {"user_key": session["user_key"], "session_key": session["key"]}
+    summaries = await standing_summaries(context.read, context.scope, session=session["key"], user=None)
+    before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
+    again = {row["sequence"] for row in old}
+    return Reading(
+        session=session,
+        sent=sent,
+        before=[row for row in before if _is_read(row) and row["sequence"] not in again],
+        known=await standing_memories(context.read, context.scope, owner, context.clock.now(), _KNOWN),
+        summary=_newest(summaries),
+        through=through,
+        edited=edited,
+        speakers=await speakers_of(context.read, context.scope, session, session["user_key"]),
+    )
+
+
+def _is_read(row: Record) -> bool:
+    return (
+        bool(row["forms_memories"])
+        and row["role"] in _READ_ROLES
+        and bool(said_in(row).strip())
+        and not is_nobodys(row["name"])
+    )
+
+
+def _newest(summaries: Sequence[Record]) -> Record | None:
+    return max(summaries, key=lambda row: (row["created_at"], row["key"]), default=None)
+
+
+async def keep_answer(
+    context: OperationContext, job: Record, reading: Reading, answer: Answer | None, model: str
+) -> None:
+    """Keeps what the model found of what is still as it was shown, if the job is still the caller's.
+
+    None is for a reading of which there was nothing to ask.
+    """
+
+    async def operation(write: Transaction) -> None:
+        mine = await _still_claimed(write, job)
+        if mine is None:
+            return
+        session = (await sessions_by_key(write, context.scope, [job["session_key"]]))[0]
+        if session is None:
+            await delete_row(write, jobs, mine)
+            return
+        if session["user_key"] != reading.session["user_key"]:
+            # It was shown what is known of somebody else.
+            await _release(write, context, mine)
+            return
+        shown = [*reading.before, *reading.sent]
+        there = await messages_by_place(write, context.scope, [(session["key"], row["sequence"]) for row in shown])
+        same = {
+            now["sequence"]: now
+            for now, then in zip(there, shown, strict=True)
+            if now is not None and said_in(now) == said_in(then)
+        }
+        if answer is not None:
+            await _keep_memories(write, context, session, reading, answer, same, model)
+            # All that was shown may be in a summary.
+            if len(same) == len(shown) and answer.summary and answer.summary.strip():
+                await _keep_summary(write, context, session, reading, answer.summary.strip(), model)
+        await _go_on(write, context, mine, reading, same)
+
+    await context.write(operation)
+
+
+async def _keep_memories(
+    write: Transaction,
+    context: OperationContext,
+    session: Record,
+    reading: Reading,
+    answer: Answer,
+    same: dict[int, Record],
+    model: str,
+) -> None:
+    for found in answer.memories:
+        if not same.keys() >= set(found.sources):
+            continue  # What it rests on was edited or deleted meanwhile.
+        said_at = max(same[sequence]["created_at"] for sequence in found.sources)
+        # The messages themselves say whom it can be about, whatever the model says.
+        told = reading.speakers.among([same[sequence] for sequence in found.sources])
+        about = speaker_among(told or [None, *reading.speakers.among(same.values())], found.about)
+        values = {
+            "kind": found.kind,
+            "content": found.content.strip(),
+            "method": "MODEL",
+            "model": model,
+            "about": about,
+        }
+        sources = list(dict.fromkeys(found.sources))
+        kept = await keep_formed(write, context, session, {**values, "valid_from": said_at}, sources)
+        if kept is None or not found.replaces:
+            continue
+        keys = [reading.replaceable[number]["key"] for number in dict.fromkeys(found.replaces)]
+        older = [
+            row
+            for row in await memories_by_key(write, context.scope, keys)
+            if row is not None
+            and row["key"] != kept["key"]
+            and row["user_key"] == session["user_key"]
+            and row["about_folded"] == kept["about_folded"]
+            and row["superseded_from"] is None
+            and (row["valid_from"] or row["created_at"]) <= said_at
+        ]
+        await supersede(write, context, kept, older)
+
+
+async def _keep_summary(
+    write: Transaction, context: OperationContext, session: Record, reading: Reading, content: str, model: str
+) -> None:
+    """The summary takes the place of the one that it was made of, if that stands as it was, and was not declared."""
+    standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
+    newest = _newest(standing)
+    before, now = (row and (row["key"], row["content"]) for row in (reading.summary, newest))
+    if before != now or (newest is not None and (newest["method"] == "DECLARED" or newest["content"] == content)):
+        return
+    sequences = {row["sequence"] for row in reading.sent}
+    for summary in standing:
+        sequences |= {place["sequence"] for place in await places_of(write, summary["key"]) if place["sequence"]}
+    values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
+    row = memory_row(context, values, Owner.of_session(session), context.clock.now())
+    kept = await insert_row(write, memories, MemoryRow, row)
+    await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))
+    await supersede(write, context, kept, standing)
+
+
+async def _go_on(
+    write: Transaction, context: OperationContext, job: Record, reading: Reading, same: dict[int, Record]
+) -> None:
+    """The job is done, or goes on with what was left, came meanwhile, or was edited meanwhile."""
+    sent = {row["sequence"] for row in reading.sent}
+    changed = sent - same.keys()
+    edited = [
+        sequence
+        for sequence in json.loads(job["edited"])
+        if sequence in changed or (sequence not in sent and sequence not in reading.edited)
+    ]
+    if reading.through >= job["through_sequence"] and not edited:
+        await delete_row(write, jobs, job)
+        return
+    changes = {"after_sequence": max(reading.through, job["after_sequence"]), "edited": json.dumps(edited)}
+    await _release(write, context, job, **changes, attempts=0, last_error=None)
+
+
+async def _still_claimed(write: Transaction, job: Record) -> Record | None:
+    now = await job_of_session(write, job["session_key"])
+    return now if now is not None and now["claim"] == job["claim"] else None
+
+
+async def _release(write: Transaction, context: OperationContext, job: Record, **changes: object) -> None:
+    now = context.clock.now()
+    free = {"status": "PENDING", "claim": None, "due_at": now, "updated_at": now}
+    await update_row(write, jobs, job, {**free, **changes})
+
+
+async def give_back(context: OperationContext, job: Record) -> None:
+    """The caller stops before it got an answer; this attempt does not count."""
+
+    async def operation(write: Transaction) -> None:
+        mine = await _still_claimed(write, job)
+        if mine is not None:
+            await _release(write, context, mine, attempts=max(mine["attempts"] - 1, 0))
+
+    await context.write(operation)
+
+
+async def drop(context: OperationContext, job: Record) -> None:
+    """The session is gone, and nothing of it is to be read."""
+
+    async def operation(write: Transaction) -> None:
+        mine = await _still_claimed(write, job)
+        if mine is not None:
+            await delete_row(write, jobs, mine)
+
+    await context.write(operation)
+
+
+async def put_off(
+    context: OperationContext, job: Record, reason: str, *, attempts: int, after: float | None = None
+) -> bool:
+    """Notes that an attempt failed; whether it was the last one (of so many), so that the job stays FAILED."""
+
+    async def operation(write: Transaction) -> bool:
+        mine = await _still_claimed(write, job)
+        if mine is None:
+            return False
+        now = context.clock.now()
+        failed = mine["attempts"] >= attempts
+        pause = min(FIRST_PAUSE * 2 ** (mine["attempts"] - 1), LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311 (no secret)
+        changes = {"status": "FAILED" if failed else "PENDING", "last_error": reason}
+        changes["due_at"] = later(now, timedelta(seconds=max(pause, after or 0.0)))
+        await update_row(write, jobs, mine, {**changes, "claim": None, "updated_at": now})
+        return failed
+
+    return await context.write(operation)
+
+
+async def list_jobs(context: OperationContext, limit: int) -> list[Record]:
+    return await jobs_of_all(context.read, limit)
+
+
+async def retry_jobs(context: OperationContext, session: bytes | None) -> int:
+    """Has jobs that failed done again at once, that of a session or all; how many."""
+
+    async def operation(write: Transaction) -> int:
+        return await try_again(write, session, context.clock.now())
+
+    return await context.write(operation)

@@ -1,0 +1,110 @@
+"""The speakers of a session: which statements are its user's own, and whose the others are."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from models.formation import is_spoken_of
+from models.keys import folded
+from models.messages import first_speakers
+from models.scope import Scope
+from models.sqlite.database import Reader
+from models.statements import Record
+from models.users import users_by_key
+from resolvers.inputs import KEY_CHARACTERS
+from resolvers.users import display_name
+
+_WORDS = """
+    user human customer client me
+    Benutzer Benutzerin Nutzer Nutzerin Anwender Anwenderin Mensch Kunde Kundin Klient Klientin ich
+    usuario usuaria humano humana cliente clienta yo
+    utilisateur utilisatrice humain humaine cliente moi
+    utente umano umana io
+    usuário usuária utilizador utilizadora eu
+    gebruiker gebruikster mens klant cliënt ik
+    användare människa kund klient jag  bruger bruker menneske kunde jeg  käyttäjä ihminen asiakas minä
+    użytkownik użytkowniczka człowiek klient klientka  uživatel uživatelka člověk zákazník
+    felhasználó ügyfél  utilizator utilizatoare  kullanıcı müşteri  χρήστης χρήστρια άνθρωπος πελάτης πελάτισσα εγώ
+    пользователь пользовательница человек клиент клиентка покупатель я  користувач людина клієнт  потребител човек
+    用户 用戶 使用者 人类 人類 客户 客戶 顾客 顧客 我  ユーザー ユーザ 人間 お客様 私  사용자 유저 인간 고객
+    مستخدم المستخدم إنسان عميل أنا  משתמש לקוח אני  उपयोगकर्ता ग्राहक मैं  pengguna pelanggan saya  ผู้ใช้ มนุษย์ ลูกค้า ฉัน
+"""
+# Left out is what is also a name: Turkish "ben", Romanian "om", Hungarian "ember".
+ROLE_WORDS = frozenset(map(folded, [*_WORDS.split(), "người dùng", "con người", "khách hàng", "tôi"]))
+"""Names that say no more than the role: user, human, customer, client and me, in several languages."""
+
+
+def own_names(user: Record) -> frozenset[str]:
+    """The names under which a user speaks, folded."""
+    both = " ".join(filter(None, (user["first_name"], user["last_name"])))
+    email = user["email"] or ""
+    names = (user["user_id"], user["name"], user["first_name"], both, email, email.partition("@")[0])
+    return frozenset(folded(name) for name in names if name)
+
+
+LONGEST_NAME = 100
+"""Characters of a speaker's name that stand before what was said, at most."""
+
+
+def speaker_of(row: Record, user: Record | None) -> str:
+    """Returns who said a message, as texts for models name them: the name it bears, for its user the user's, else
+    the role."""
+    name = row["name"]
+    if not name and row["role"] == "USER" and user is not None:
+        name = display_name(user["name"], user["first_name"], user["last_name"])
+    # A line each.
+    return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """Who speaks in a session: `own` are the names of its user, folded."""
+
+    own: frozenset[str] = frozenset()
+
+    def about(self, name: str | None) -> str | None:
+        """The name that a statement under this one is about; None for the user's own."""
+        if name is None or not name.strip():
+            return None
+        return None if (plain := folded(name)) in ROLE_WORDS or plain in self.own else name
+
+    def among(self, rows: Iterable[Record]) -> list[str | None]:
+        """Returns whom the statements of each USER message among these are about."""
+        return [self.about(row["name"]) for row in rows if row["role"] == "USER"]
+
+
+def is_nobodys(name: str | None) -> bool:
+    """Tells whether a name is too long to be anybody's."""
+    return name is not None and len(name) > KEY_CHARACTERS
+
+
+async def speakers_of(read: Reader, scope: Scope, session: Record, owner: bytes | None) -> Speakers:
+    """The speakers of a session that has this owner, or gets it.
+
+    For a user without names the first one who speaks under a name is the user, unless one speaks under the user's key
+    or address.
+    """
+    user = None if owner is None else (await users_by_key(read, scope, [owner]))[0]
+    if user is None:
+        return Speakers()
+    own = own_names(user)
+    if any(user[name] for name in ("name", "first_name", "last_name")):
+        return Speakers(own)
+    names = await first_speakers(read, session)
+    if not names or any(folded(name) in own for name in names):
+        return Speakers(own)
+    first = names[0]
+    # What was said under that name before the session had a user stays about that name, and what comes after joins it.
+    if await is_spoken_of(read, session["key"], folded(first)):
+        return Speakers(own)
+    return Speakers(own | {folded(first)})
+
+
+def speaker_among(speakers: Sequence[str | None], named: str | None) -> str | None:
+    """Returns whom a memory is about that rests on statements of these speakers: the one it names, else the user,
+    else the
+    first."""
+    plain = None if named is None else folded(named)
+    for speaker in speakers:
+        if speaker is not None and folded(speaker) == plain:
+            return speaker
+    return None if None in speakers or not speakers else speakers[0]

@@ -1,0 +1,98 @@
+"""What every operation is given: the database, whom the request speaks for, the clock, and a model if there is one."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from models.allowance import Allowance
+from models.scope import Scope
+from models.sqlite.database import Database, Reader, Transaction
+from models.statements import Record
+from models.threads import Threads
+from resolvers.embeddings import Encoder
+from resolvers.errors import Forbidden
+from resolvers.times import Clock
+from resolvers.tokens import count_tokens
+
+T = TypeVar("T")
+
+ASIDE = 2
+"""Threads for work that would hold the event loop; they share one processor."""
+
+
+def threads_aside() -> Threads:
+    """Returns what `Context.aside` works with."""
+    return Threads("aside", ASIDE)
+
+
+@dataclass(slots=True)
+class OperationContext:
+    """Made for one operation."""
+
+    database: Database
+    clock: Clock
+    scope: Scope = field(default_factory=Scope)
+    count_tokens: Callable[[str], int] = count_tokens
+    asks_model: bool = False
+    """Tells whether a model reads what is said, later, and forms memories and summaries of it."""
+    encoder: Encoder | None = None
+    batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
+    allowance: Allowance = field(default_factory=Allowance)
+    threads: Threads = field(default_factory=threads_aside)
+    is_large: bool = False
+    """Tells whether the request is so large that working on its input would hold the event loop."""
+
+    worked_out: dict[Any, Any] | None = None
+    """What was worked out of long texts before a transaction; see `work_out`."""
+    read: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.read = Reader(self.database, self.allowance)
+
+    def only_service(self, what: str) -> None:
+        """Refuses a user what only the application itself may do."""
+        if self.scope.user is not None:
+            raise Forbidden(what)
+
+    def may_see(self, row: Record) -> bool:
+        """Tells whether a row with an owner may be known of."""
+        return self.scope.user is None or row["user_key"] == self.scope.user
+
+    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Returns what a function gives that would hold the event loop, in a thread: see `models.threads`.
+
+        One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
+        """
+        return await self.threads.run(self.allowance, function, *arguments)
+
+    async def rest(self) -> None:
+        """Lets others have the event loop if it has been held for long: long work in it calls this now and then."""
+        await self.allowance.rest()
+
+    async def work_out(self, function: Callable[[str], Any], texts: Iterable[str]) -> None:
+        """Works out ahead what a function gives for the texts of a large request, aside.
+
+        A transaction then finds it with `of`: operations run in the event loop.
+        """
+        if not self.is_large:
+            return
+
+        def work() -> dict[Any, Any]:
+            found: dict[Any, Any] = {}
+            for text in texts:
+                self.allowance.check()
+                found[function, text] = function(text)
+            return found
+
+        self.worked_out = {**(self.worked_out or {}), **await self.aside(work)}
+
+    def of(self, function: Callable[[str], T], text: str) -> T:
+        """Returns what a function gives for a text, worked out ahead or now."""
+        if self.worked_out is not None and (function, text) in self.worked_out:
+            return self.worked_out[function, text]
+        return function(text)
+
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Carries out a mutation; see `Database.write`."""
+        return await self.database.write(operation)

@@ -1,0 +1,208 @@
+"""Candidates: which texts of a scope are ranked for a question, all of them or a window at a time.
+
+Where a scope has few texts, all are ranked together. Else the index names those that hold a word of the question, and
+they are ranked in windows: first the best by the rarity of their words, then the next best, and at last those that hold
+none but very common words. A window lies between two bounds (see `models.sqlite.word_index.Bound`) that cursors keep,
+so that what is written between two pages neither hides a text nor brings it back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from models.search import (
+    Collection,
+    Extent,
+    Within,
+    around,
+    candidates,
+    extent,
+    index_progress,
+    near_better,
+    read_all,
+    read_some,
+    read_tail,
+)
+from models.sqlite.word_index import (
+    COMMON,
+    HIGHEST,
+    LOWEST,
+    RARE,
+    Bound,
+    Look,
+    Term,
+    count_words,
+    part_of,
+    project_in_index,
+)
+from models.users import users_by_key
+from resolvers.operation_context import OperationContext
+from resolvers.search.gathering import Gathering, Row, Tail, outgrown
+from resolvers.search.questions import Question
+from resolvers.users import display_name
+
+GATHERED = 10_000
+"""Texts that hold the rarest words of a question, about, of which the first windows are made."""
+
+RECALLED = 10_000
+"""Candidates of a window that a cursor names, at most; it had fewer by far before others were written."""
+
+PRECISION = 1_000_000
+"""The parts that the weight of a word is cut into: whole numbers add up to the same in any order."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which candidates are ranked together: from a bound, excluded, to another, included; or to one that reading them
+    shows. `rare` are the places in the question of the terms that rank before the others."""
+
+    rare: tuple[int, ...]
+    first: Bound = HIGHEST
+    last: Bound | None = None
+
+    @property
+    def is_common(self) -> bool:
+        """True if its candidates hold no rare term."""
+        return self.first.worth <= RARE
+
+    def following(self, terms: int) -> "Window | None":
+        """The next window for a question of so many terms; None after the last."""
+        if self.last is None or self.last == LOWEST or (self.last == COMMON and len(self.rare) == terms):
+            return None
+        return Window(self.rare, self.last)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Texts to be ranked together, in the order of their places, and where each term of the question stands in them
+    (see `resolvers.search.ranking.occurrences`)."""
+
+    rows: Sequence[Row] = ()
+    occurrences: Sequence[Mapping[int, float]] = ()
+    window: Window | None = None
+
+
+@dataclass
+class Source:
+    """One kind of object, as one request searches it; nothing can be found in one that `is_empty`.
+
+    `frequencies` says in how many of its `count` texts each term of the question stands, once it is open.
+    """
+
+    context: OperationContext
+    collection: Collection
+    question: Question
+    within: Within
+    is_empty: bool
+    frequencies: list[int] = field(init=False)
+    count: int = 0
+    _whole: Found | None = None
+    _opened: tuple[Look, Tail] | None = None
+
+    def __post_init__(self) -> None:
+        self.frequencies = [0] * len(self.question.terms)
+
+    async def open(self) -> Window | None:
+        """Finds out how much there is; the first window, or None where all texts are ranked together."""
+        if self.is_empty:
+            return None
+        size = await self._extent()
+        if size.is_small:
+            whole = await self._read_whole()
+            self.frequencies, self.count = [len(counts) for counts in whole.occurrences], len(whole.rows)
+            return None
+        look, tail = await self._open_index(size)
+        words = [term.word for term in look.terms]
+        counts = await count_words(self.context.read, self.collection.name, look.part, words)
+        self.frequencies = [count + len(numbers) for count, numbers in zip(counts, tail.found, strict=True)]
+        self.count = size.count if self.within.whose else size.count + tail.count
+        return Window(_rarest(self.frequencies))
+
+    async def read(self, window: Window | None, weights: Sequence[float], *, is_first: bool) -> Found:
+        """The texts of a window; without one all of them the first time, and then no more."""
+        if self.is_empty or (window is None and not is_first):
+            return Found(occurrences=[{} for _ in self.question.terms])
+        if window is None:
+            return await self._read_whole()
+        look, tail = self._opened or await self._open_index(await self._extent())
+        return await self._read_window(window, _weighed(look, tail, window, weights))
+
+    async def _extent(self) -> Extent:
+        return await extent(self.context.read, self.context.scope, self.collection, self.within)
+
+    async def _open_index(self, size: Extent) -> tuple[Look, Tail]:
+        context = self.context
+        project, _ = await project_in_index(context.read, self.collection.name, context.scope.project)
+        # What goes into the index from now on is read as the rest of the tail is.
+        through = index_progress(context.read, self.collection).through
+        tail = Tail(self.question, self.context.allowance)
+        await read_tail(context.read, context.scope, self.collection, self.within, through, tail.receive)
+        await self.context.aside(tail.finish)
+        terms = [Term(said[0], 0, rare=False) for said in self.question.terms.values()]
+        self._opened = Look(terms, part_of(project, size.lanes), through), tail
+        return self._opened
+
+    async def _read_window(self, window: Window, look: Look) -> Found:
+        place = self.context.read, self.context.scope
+        end = LOWEST if window.is_common else COMMON
+        limit = self.collection.chosen if window.last is None else RECALLED + 1
+        chosen = await candidates(*place, self.collection, self.within, look, window.first, window.last or end, limit)
+        if window.last is None:
+            window = replace(window, last=chosen[-1] if len(chosen) == limit else end)
+        if len(chosen) > RECALLED:
+            raise outgrown()
+        numbers, found_before = [bound.number for bound in chosen], set[int]()
+        if self.collection.has_neighbours:
+            numbers = await around(*place, self.within, numbers)
+            if window.first != HIGHEST:
+                found_before = await near_better(*place, self.within, look, window.first, numbers)
+        gathering = Gathering(self.question, self.context.allowance)
+        await read_some(*place, self.collection, self.within, numbers, gathering.receive)
+        found = await self._finish(gathering)
+        rows = [row._replace(passes=False) if row.number in found_before else row for row in found.rows]
+        return Found(rows, found.occurrences, window)
+
+    async def _read_whole(self) -> Found:
+        if self._whole is None:
+            gathering = Gathering(self.question, self.context.allowance)
+            await read_all(self.context.read, self.context.scope, self.collection, self.within, gathering.receive)
+            self._whole = await self._finish(gathering)
+        return self._whole
+
+    async def _finish(self, gathering: Gathering) -> Found:
+        owners = gathering.owners
+        users = await users_by_key(self.context.read, self.context.scope, owners) if owners else []
+        names = {
+            key: display_name(user["name"], user["first_name"], user["last_name"])
+            for key, user in zip(owners, users, strict=True)
+            if user is not None
+        }
+        if gathering.is_small:
+            return Found(*gathering.finish(names))
+        return Found(*await self.context.aside(gathering.finish, names))
+
+
+def _weighed(look: Look, tail: Tail, window: Window, weights: Sequence[float]) -> Look:
+    """The look for a window: for the rare terms alone, until all that hold one are found."""
+    terms: list[Term] = []
+    late: dict[int, tuple[int, int]] = {}
+    for place, (term, weight) in enumerate(zip(look.terms, weights, strict=True)):
+        weighed = Term(term.word, max(1, round(weight * PRECISION)), place in window.rare)
+        if not (weighed.rare or window.is_common):
+            continue
+        terms.append(weighed)
+        for number in tail.found[place]:
+            worth, base = late.get(number, (0, 0))
+            late[number] = (worth + weighed.worth, max(base, weighed.base))
+    return replace(look, terms=terms, tail=[(number, *worth) for number, worth in late.items()])
+
+
+def _rarest(frequencies: Sequence[int]) -> tuple[int, ...]:
+    """The places of the rarest terms, as many as are gathered, but at least one."""
+    rare: list[int] = []
+    gathered = 0
+    for count, place in sorted((count, place) for place, count in enumerate(frequencies)):
+        if rare and gathered + count > GATHERED:
+            break
+        rare.append(place)
+        gathered += count
+    return tuple(sorted(rare))

@@ -1,0 +1,130 @@
+"""Questions: what a person's sentence asks for, in the words that search goes by.
+
+No character of it is an operator. English words are stemmed and the most common ones passed over; words of other
+languages stand for themselves.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from threading import local
+from typing import Any
+
+import snowballstemmer
+
+from models.words import UNSPACED, words
+from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
+
+LARGEST_QUESTION = 64
+"""Different words that are looked for, at most: the first ones."""
+
+LONGEST_STEMMED = 64
+"""Characters of a word that has other forms, at most, in SQLite's full-text index too."""
+
+# Characters; nobody's question is longer, and what is pasted after it would only take time.
+_READ = 64 * 1024
+
+_single = re.compile(f"[{UNSPACED}]")
+_asks_when = re.compile(ASKS_WHEN, re.IGNORECASE)
+_stemmers = local()
+
+
+@lru_cache(maxsize=100_000)
+def term_of(word: str) -> str:
+    """Returns what a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
+    if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
+        return word
+    # A stemmer keeps the word at hand in itself, and searches run in several threads.
+    if not hasattr(_stemmers, "porter"):
+        _stemmers.porter = snowballstemmer.stemmer("porter")
+    return _stemmers.porter.stemWord(word)
+
+
+def beginning(term: str) -> str:
+    """Returns how every word with this stem begins. Stemming makes an i of a y, adds an e, and writes bl for bil."""
+    if term.endswith("bl") and len(term) > 2:
+        return term[:-2]
+    return term[:-1] if len(term) > 1 and term[-1] in "ei" and term.isascii() else term
+
+
+@dataclass(frozen=True)
+class Question:
+    """`terms` with, for each, the words that it was asked by; and what else the sentence says.
+
+    `said` are all its words. `day` is a date that it names, of which the year and the day may be missing.
+    """
+
+    terms: dict[str, list[str]]
+    said: frozenset[str]
+    asks_when: bool
+    role: str | None
+    day: tuple[int | None, int, int | None] | None
+
+
+def parse_question(text: str) -> Question:
+    """A question with no words in it has no terms."""
+    text = text[:_READ]
+    said = words(text)
+    pairs = {character for word in said if len(word) == 2 and _single.match(word) for character in word}
+    said = [word for word in said if word not in pairs]
+    # A question of nothing but stop words asks for these.
+    wanted = [word for word in said if word not in STOP_WORDS] or said
+    terms: dict[str, list[str]] = {}
+    for word in dict.fromkeys(wanted):
+        term = term_of(word)
+        if term in terms or len(terms) < LARGEST_QUESTION:
+            terms.setdefault(term, []).append(word)
+    every = frozenset(said)
+    role = None
+    if every & TO_OTHER:
+        role = "ASSISTANT"
+    elif every & OF_SELF:
+        role = "USER"
+    return Question(terms, every, _asks_when.match(text) is not None, role, _day_of(text))
+
+
+_month = f"(?P<month>{'|'.join(MONTHS)})"
+_ordinal = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b(?!\d)"
+_dates = [
+    re.compile(rf"\b{_month}\s+{_ordinal}(?:,?\s+(?P<year>\d{{4}})\b)?", re.IGNORECASE),
+    re.compile(rf"\b{_ordinal}(?:\s+of)?\s+{_month}\b(?:,?\s+(?P<year>\d{{4}})\b)?", re.IGNORECASE),
+    re.compile(r"\b(?P<year>\d{4})-(?P<number>\d\d)(?:-(?P<day>\d\d))?\b"),
+    re.compile(rf"\b{_month}\b(?:,?\s+(?:of\s+)?(?P<year>\d{{4}})\b)?", re.IGNORECASE),
+]
+_modal = re.compile(r"\bmay\b(?!\s+\d)", re.IGNORECASE)
+
+
+def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
+    # What may be is seldom a month.
+    text = _modal.sub(" ", text) if " in may" not in text.lower() else text
+    for form in _dates:
+        if found := form.search(text):
+            parts = found.groupdict()
+            name: Any = parts.get("month")
+            month = int(parts["number"]) if name is None else MONTHS.index(name.lower()) + 1
+            year, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
+            try:
+                date(year or 2000, month, day or 1)
+            except ValueError:
+                return None
+            return year, month, day
+    return None
+
+
+def nearness(day: tuple[int | None, int, int | None], said_at: str) -> float:
+    """Returns how well a time of the kept form suits a date in a question, from 0 to 1: people speak of things
+    afterwards."""
+    year, month, of_month = day
+    said = date.fromisoformat(said_at[:10])
+    if year is not None and said.year != year:
+        return 0.0
+    try:
+        passed = (said - date(said.year, month, of_month or 1)).days
+    except ValueError:
+        return 0.0
+    if of_month is None:
+        return 1.0 if said.month == month else 0.5 if 0 < passed < 45 else 0.0
+    if 0 <= passed <= 1:
+        return 1.0
+    return 0.7 if -1 <= passed <= 7 else 0.3 if -3 <= passed <= 31 else 0.0

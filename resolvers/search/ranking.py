@@ -1,0 +1,289 @@
+"""Ranking: how well texts answer a question. Knows nothing of where they are kept.
+
+BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
+every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks
+for a time. Where a model has said how near each text comes to the question (see `resolvers.search.closeness`), that
+counts too, of a turn and its neighbours. The weights are round numbers on a plateau, the same for all data
+(`benchmarks/README.md`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import log
+from typing import NamedTuple
+
+from models.words import spaced
+from resolvers.search.english import TIME_WORDS
+from resolvers.search.questions import LONGEST_STEMMED, Question, beginning, nearness, term_of
+
+SATURATION, LENGTH_SHARE = 0.9, 0.4
+"""BM25's k1 and b."""
+
+NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
+"""What a word counts that was said so many turns before or after."""
+
+ASIDE, MOST_ASIDE = 0.25, 0.5
+"""What a word counts that nobody said (of a tool call, say, or of what a tool answered), and often repeated at most;
+which is also what a turn counts that says nothing else."""
+
+SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
+NAMES_TIME, IS_QUESTION = 1.2, 0.9
+
+CLOSENESS = 0.2
+"""What a standard deviation of closeness counts."""
+
+HALF_IDEAL = 0.5
+"""The share of the ideal score by words that closeness is measured by where no text reaches it: the less the words say,
+the more it counts."""
+
+WIDER = 1.5
+"""What the rest of the sentence counts for with closeness, which takes the scores further apart."""
+
+CLOSE_NEIGHBOURS = {-2: 0.1, -1: 0.3, 1: 0.2, 2: 0.1}
+"""What the closeness counts of the text so many turns before or after."""
+
+CLOSE_ENOUGH = 1.0
+"""Standard deviations that make a text a result which shares no word with the question."""
+
+LEAST_OF_WORDS = 0.1
+"""What is left of a score by words, at least, however far the text is from the question."""
+
+
+_ENDING = 1000
+"""Characters at the end of a text in which a question mark is looked for."""
+
+
+class Turn(NamedTuple):
+    """What ranking needs of a text: its length in characters, who said it and when, and if it says when something
+    happened, asks a question, or is said by nobody.
+
+    Turns with the same `place` are neighbours by their positions, which are 0 where there are no neighbours.
+    """
+
+    place: bytes
+    position: int
+    length: int
+    speaker: str | None
+    role: str | None
+    created_at: str
+    says_when: bool = False
+    is_question: bool = False
+    is_aside: bool = False
+
+
+def turn_of(
+    text: str,
+    question: Question,
+    place: bytes,
+    position: int,
+    *,
+    speaker: str | None = None,
+    role: str | None = None,
+    created_at: str = "0001-01-01",
+) -> Turn:
+    """Returns what ranking by a question needs of a text."""
+    says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
+    is_question = text[-_ENDING:].rstrip().endswith("?")
+    return Turn(place, position, len(text), speaker, role, created_at, says_when, is_question)
+
+
+class Usual(NamedTuple):
+    """What closeness was judged by: the model; through which number each kind's texts had vectors, and which of these
+    had none; the mean and the deviation for each vector of the question; and the mean length of texts (see
+    `resolvers.search.closeness`)."""
+
+    model: str
+    through: list[int]
+    late: list[list[int]]
+    means: list[float]
+    deviations: list[float]
+    length: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a ranking goes by that is of all the texts together.
+
+    Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
+    `frequencies` says for each term of the question in how many of `count` texts it stands, `lengths` is the mean
+    length of each kind's texts in characters, `best` the highest score by words; `usual` is None without a model.
+    """
+
+    count: int
+    frequencies: Sequence[int]
+    lengths: Sequence[float]
+    best: float | None = None
+    usual: Usual | None = None
+
+    def weights(self) -> list[float]:
+        """The inverse document frequency of each term."""
+        return [log(1 + (max(self.count, n) - n + 0.5) / (n + 0.5)) for n in self.frequencies]
+
+
+def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[int, int]]:
+    """For each term how often it stands in which of the texts.
+
+    The texts are looked through as one long string for the beginnings of words, which is faster than taking all of them
+    apart; only what begins right is stemmed.
+    """
+    whole = f" {' '.join(texts)} "
+    plain = texts
+    if whole.isascii():
+        # Every character stays where it was.
+        whole = spaced(whole)
+    else:
+        plain = [spaced(text) for text in texts]
+        whole = f" {' '.join(plain)} "
+    starts = list(accumulate((len(text) + 1 for text in plain), initial=0))
+    found: list[dict[int, int]] = []
+    for term in terms:
+        counts: dict[int, int] = {}
+        needle = f" {beginning(term)}"
+        at = whole.find(needle)
+        while at >= 0:
+            end = whole.find(" ", at + len(needle))
+            word = whole[at + 1 : end]
+            if (term_of(word) if len(word) <= LONGEST_STEMMED else word) == term:
+                index = bisect_right(starts, at) - 1
+                counts[index] = counts.get(index, 0) + 1
+            at = whole.find(needle, end)
+        found.append(counts)
+    return found
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Turns of one kind in the order of place and position, and where the terms of the question stand in them (see
+    `occurrences`)."""
+
+    turns: Sequence[Turn]
+    found: Sequence[Mapping[int, float]]
+
+
+def gather(turns: Sequence[Turn], texts: Sequence[str], question: Question) -> Gathered:
+    """Turns and their texts."""
+    return Gathered(turns, occurrences(texts, question.terms))
+
+
+def statistics_of(kind: Gathered) -> Statistics:
+    """Those of all that was gathered."""
+    mean = sum(turn.length for turn in kind.turns) / max(1, len(kind.turns))
+    return Statistics(len(kind.turns), [len(counts) for counts in kind.found], [mean])
+
+
+def rank(
+    kinds: Sequence[Gathered],
+    question: Question,
+    statistics: Statistics,
+    close: Sequence[Sequence[float]] | None = None,
+) -> tuple[list[list[tuple[float, Turn]]], Statistics]:
+    """For each kind its turns that answer at all with their scores (0 to 1), and what they were scored by.
+
+    `close` says for each kind's turns how near they come to the question, in standard deviations.
+    """
+    weights = statistics.weights()
+    scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
+    best = statistics.best
+    if best is None:
+        best = max((score for own in scores for score in own.values()), default=0.0)
+    ideal = sum(weights) * (1 + SATURATION)
+    besides = best
+    if close is not None:
+        scale = max(best, HALF_IDEAL * ideal)
+        besides = WIDER * scale
+        scores = [
+            _with_closeness(kind.turns, own, _lessened(kind.turns, near), CLOSENESS * scale)
+            for kind, own, near in zip(kinds, scores, close, strict=True)
+        ]
+    ranked: list[list[tuple[float, Turn]]] = []
+    for kind, own in zip(kinds, scores, strict=True):
+        whole = [(kind.turns[index], score) for index, score in own.items()]
+        evidence = [(turn, _besides(turn, question, score, besides)) for turn, score in whole]
+        ranked.append([(round(score / (score + ideal), 6), turn) for turn, score in evidence])
+    return ranked, replace(statistics, best=best)
+
+
+def _lessened(turns: Sequence[Turn], close: Sequence[float]) -> list[float]:
+    """The closeness of turns, of which those that nobody said come less near."""
+    return [MOST_ASIDE * near if turn.is_aside else near for turn, near in zip(turns, close, strict=True)]
+
+
+def _with_closeness(
+    turns: Sequence[Turn], by_words: Mapping[int, float], close: Sequence[float], worth: float
+) -> dict[int, float]:
+    """Scores by words, and by the closeness of the turn and its neighbours."""
+    spread = list(close)
+    for index, turn in enumerate(turns):
+        for other in range(index + 1, min(index + 1 + max(CLOSE_NEIGHBOURS), len(turns))):
+            distance = turns[other].position - turn.position
+            if turns[other].place != turn.place or distance not in CLOSE_NEIGHBOURS:
+                break
+            spread[index] += CLOSE_NEIGHBOURS[distance] * close[other]
+            spread[other] += CLOSE_NEIGHBOURS[-distance] * close[index]
+    scores = {index: max(score + worth * spread[index], LEAST_OF_WORDS * score) for index, score in by_words.items()}
+    for index, near in enumerate(spread):
+        if near > 0 and max(near, close[index]) >= CLOSE_ENOUGH and index not in scores:
+            scores[index] = worth * near
+    return scores
+
+
+def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:
+    """The score of each turn that has a word of the question in it or near it."""
+    turns = kind.turns
+    near: dict[int, tuple[list[tuple[int, float]], float]] = {}
+    scores: dict[int, float] = {}
+    places: dict[bytes, float] = {}
+    if turns and turns[0].position:
+        mean *= 1 + sum(NEIGHBOURS.values())
+    for counts, weight in zip(kind.found, weights, strict=True):
+        spread: dict[int, float] = {}
+        for index, count in counts.items():
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            for other, share in near[index][0]:
+                spread[other] = spread.get(other, 0.0) + share * count
+        for index, count in spread.items():
+            if index not in near:
+                near[index] = _neighbours(turns, index)
+            normal = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * near[index][1] / (mean or 1.0))
+            scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal)
+        for place in {turns[index].place for index in counts}:
+            places[place] = places.get(place, 0.0) + weight
+    return {
+        index: (score + SESSION * places[turns[index].place]) * (MOST_ASIDE if turns[index].is_aside else 1)
+        for index, score in scores.items()
+    }
+
+
+def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, float]], float]:
+    """The turns that a word of this one counts for, and how much; and the length of what counts for this one."""
+    turn = turns[index]
+    found = [(index, 1.0)]
+    length = float(turn.length)
+    for step in (-1, 1):
+        other = index + step
+        while 0 <= other < len(turns) and turns[other].place == turn.place:
+            distance = turn.position - turns[other].position
+            if distance not in NEIGHBOURS:
+                break
+            found.append((other, NEIGHBOURS[distance]))
+            length += NEIGHBOURS[-distance] * turns[other].length
+            other += step
+    return found, length
+
+
+def _besides(turn: Turn, question: Question, score: float, best: float) -> float:
+    """A score with what the sentence says besides its words."""
+    if turn.speaker and not question.said.isdisjoint(turn.speaker.lower().split()):
+        score += SPEAKER * best
+    if question.role is not None and turn.role == question.role:
+        score += ROLE * best
+    if question.day is not None:
+        score += DATE * best * nearness(question.day, turn.created_at)
+    if turn.says_when:
+        score *= NAMES_TIME
+    if turn.is_question:
+        score *= IS_QUESTION
+    return score
