@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from conftest import Api, Server
+
+from tests.servers import Api, Server
 
 AGENT = "id agentId name about instructions model metadata createdAt updatedAt version"
 ERRORS = "userErrors { code message path }"

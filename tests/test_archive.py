@@ -20,7 +20,7 @@ import pytest
 
 import recallql.commands.archive
 from recallql.commands.cli import main
-from tests.conftest import REPOSITORY, Api, Server
+from tests.servers import REPOSITORY, Api, Server
 
 Line = dict[str, Any]
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.servers import Server
 
 CODES = {
     "BAD_USER_INPUT",

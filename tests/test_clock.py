@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_credentials import Desk, ours, signed
 
 from models.keys import session_key, user_key
 from models.leases import take_lease
@@ -17,6 +16,7 @@ from recallql.auth.credentials import EXPIRED, REFUSED
 from recallql.background.timekeeping import keep_time
 from resolvers.credentials import issue_user_token
 from resolvers.times import LEEWAY, Clock
+from tests.test_credentials import Desk, ours, signed
 
 SECOND = 1_000_000_000
 

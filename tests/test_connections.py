@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Api, Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.servers import Api, Server
 
 ROWS = 23
 PAGE_INFO = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"

@@ -7,11 +7,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from test_search import (
+
+from recallql.settings import Settings
+from resolvers.contexts.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
+from resolvers.search.passages import passage
+from resolvers.search.questions import parse_question
+from resolvers.tokens import count_tokens
+from tests.servers import Server
+from tests.test_search import (
     ADD,
     CREATE_DOCUMENT,
     CREATE_MEMORY,
@@ -22,12 +28,6 @@ from test_search import (
     ERRORS,
     add,
 )
-
-from recallql.settings import Settings
-from resolvers.contexts.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
-from resolvers.search.passages import passage
-from resolvers.search.questions import parse_question
-from resolvers.tokens import count_tokens
 
 CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
 ISSUE_TOKEN = f"mutation ($input: IssueUserTokenInput!) {{ issueUserToken(input: $input) {{ token {ERRORS} }} }}"

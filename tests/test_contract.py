@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from graphql import (
     GraphQLArgument,
     GraphQLEnumType,
@@ -32,6 +31,8 @@ from graphql import (
     lexicographic_sort_schema,
     print_schema,
 )
+
+from tests.servers import Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONTRACT = build_schema(Path(__file__).with_name("contract.graphql").read_text())

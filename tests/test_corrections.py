@@ -14,7 +14,7 @@ from models.keys import fingerprint, session_key, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
-from tests.conftest import Api, Server
+from tests.servers import Api, Server
 from tests.test_memories import CREATE, CREATE_USER, DELETE, DELETE_MESSAGE, UPDATE, UPDATE_MESSAGE
 
 ERRORS = "userErrors { code message path }"

@@ -19,7 +19,6 @@ from typing import Any
 
 import jwt
 import pytest
-from conftest import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -48,6 +47,7 @@ from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from resolvers.users import create_user, delete_user
 from resolvers.viewers import Viewer
+from tests.servers import Server
 
 ISSUE = """mutation ($input: IssueUserTokenInput!) { issueUserToken(input: $input) {
     token expiresAt userErrors { code message path } } }"""

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import raw_bytes
+
+from tests.servers import raw_bytes
 
 SESSION = """id sessionId user { userId } agent { agentId } situation metadata tokenBudget contextOverflow
   createdAt updatedAt endedAt deletedAt lastActivityAt version"""

@@ -32,7 +32,7 @@ from recallql.commands.lines import line_types
 from recallql.http.statuses import PARTIAL_SUCCESS, STATUSES
 from recallql.settings import Settings
 from resolvers.archive.kinds import KINDS
-from tests.conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
+from tests.servers import REPOSITORY, START_SECONDS, Process, Server, free_port
 
 README = REPOSITORY / "README.md"
 PLAYGROUND = REPOSITORY / "playground.md"

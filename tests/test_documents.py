@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from conftest import Api, Server
+
+from tests.servers import Api, Server
 
 DOCUMENT = """id documentId title content metadata user { userId } agent { agentId } createdAt updatedAt version"""
 ERRORS = "userErrors { code message path }"

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server
-from wire import Answer, Connection, graphql, request
+
+from tests.servers import Server
+from tests.wire import Answer, Connection, graphql, request
 
 MEBIBYTE = 1024 * 1024
 VIEWER = "{ viewer { role } }"

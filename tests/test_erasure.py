@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Api, Process, Server, raw_bytes
 
 from models.keys import user_key
 from models.search import MESSAGES, bring_up_to_date
 from models.sqlite.database import Transaction
 from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
+from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes
 
 ERRORS = "userErrors { code message path }"
 RECEIPT = "receipt { userId erasedAt filesClearedAt sessions messages memories documents }"
@@ -269,7 +269,7 @@ def test_several_erasures_in_one_request_come_in_time_while_the_log_is_held(hast
     assert [answered[user]["receipt"]["messages"] for user in users] == [2] * 5
 
 
-def test_what_a_killed_server_left_is_cleared_after_the_restart(serve: Callable[..., Process]) -> None:
+def test_what_a_killed_server_left_is_cleared_after_the_restart(serve: Serve) -> None:
     running = serve(env={"RECALLQL_REQUEST_TIMEOUT": "2"})
     word = rare()
     create(running, "ada", word)
@@ -289,7 +289,7 @@ def test_what_a_killed_server_left_is_cleared_after_the_restart(serve: Callable[
     assert again["filesClearedAt"] > receipt["erasedAt"]
 
 
-def test_readers_that_never_pause_hold_up_no_erasure(serve: Callable[..., Process]) -> None:
+def test_readers_that_never_pause_hold_up_no_erasure(serve: Serve) -> None:
     running = serve()
     word = rare()
     create(running, "ada", word)

@@ -4,9 +4,10 @@ from itertools import product
 from typing import Any
 
 import pytest
-from conftest import Server
-from test_contexts import FRAMED, of_session, sequences
-from test_search import DELETE_MESSAGE, add
+
+from tests.servers import Server
+from tests.test_contexts import FRAMED, of_session, sequences
+from tests.test_search import DELETE_MESSAGE, add
 
 ASKED = {"content": "How is the weather?", "tokenCount": 10 - FRAMED}
 SAID = {"role": "ASSISTANT", "content": "It is sunny.", "tokenCount": 10 - FRAMED}

@@ -13,16 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Api, Process, Server
 
 from models.errors import Unavailable
+from tests.servers import REPOSITORY, Api, Serve, Server
 
 ERRORS = "userErrors { code message path }"
 CREATE = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ userId }} {ERRORS} }} }}"
 ADD = f"mutation ($input: AddMessagesInput!) {{ addMessages(input: $input) {{ session {{ id }} {ERRORS} }} }}"
 COUNT = "{ users { totalCount } }"
-
-Serve = Callable[..., Process]
 
 
 def not_ready(api: Api) -> str:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Api, Server
+
+from tests.servers import Api, Server
 
 ERRORS = "userErrors { code message path }"
 ADD = f"""mutation ($input: AddMessagesInput!) {{

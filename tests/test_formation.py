@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 
 from models.formation import SOURCES_OF_MEMORY
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
+from tests.servers import Server
 
 ERRORS = "userErrors { code message path }"
 FORMED = """id kind method content validFrom validUntil model supersededBy { content } supersedes { content }

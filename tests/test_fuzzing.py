@@ -7,15 +7,15 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import schemathesis
-from conftest import Process, faults
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
-from wire import KINDS, Answer, Connection, ask, chunked, found, graphql, request
+
+from tests.servers import Process, Serve, faults
+from tests.wire import KINDS, Answer, Connection, ask, chunked, found, graphql, request
 
 CASES = 2000
 KEY = re.compile(r'(?<=[a-z]Id: )"(?:[^"\\]|\\.)*"')
@@ -37,7 +37,7 @@ ROUNDS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 # Queries and mutations over the whole schema
 
 
-def test_two_thousand_generated_operations_meet_no_fault_of_the_server(serve: Callable[..., Process]) -> None:
+def test_two_thousand_generated_operations_meet_no_fault_of_the_server(serve: Serve) -> None:
     server = serve()
     schema = schemathesis.graphql.from_url(server.url)
     operations = [found.ok() for found in schema.get_all_operations()]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 
 from models.keys import message_id_hash, session_key, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import ArchiveProblem, export_file, import_file
 from recallql.settings import Settings
+from tests.servers import Server
 
 ERRORS = "userErrors { code message path }"
 NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Process, free_port
+
+from tests.servers import Process, free_port
 
 SETTINGS = {
     "RECALLQL_INTROSPECTION": "false",

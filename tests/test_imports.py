@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import recallql.commands.archive
 from recallql.commands.lines import LineReader
 from recallql.settings import Settings
-from tests.conftest import Server
+from tests.servers import Server
 from tests.test_archive import (  # noqa: F401
     ADD,
     Command,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Process, Server
 from pydantic import ValidationError
 from sqlalchemy import update
 from structlog.testing import capture_logs
@@ -23,6 +22,7 @@ from models.statements import Statement
 from recallql.commands.archive import import_file
 from recallql.settings import Settings
 from tests.model_server import Json, ModelServer, Reply
+from tests.servers import REPOSITORY, Process, Serve, Server
 
 ERRORS = "userErrors { code message path }"
 ADD = f"""mutation ($input: AddMessagesInput!) {{
@@ -564,7 +564,7 @@ def in_process(model: ModelServer) -> dict[str, str]:
     return {f"RECALLQL_{name.upper()}": str(value) for name, value in settings_for(model, chat_timeout=1.0).items()}
 
 
-def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, serve: Callable[..., Process]) -> None:
+def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, serve: Serve) -> None:
     server = serve(env=in_process(model))
     server.accepted(USER, userId="ada")
     model.hold.clear()
@@ -580,7 +580,7 @@ def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, se
     assert KEY not in server.output() + again.output()
 
 
-def test_two_workers_share_the_jobs(model: ModelServer, serve: Callable[..., Process]) -> None:
+def test_two_workers_share_the_jobs(model: ModelServer, serve: Serve) -> None:
     server = serve("--workers", "2", env=in_process(model))
     server.accepted(USER, userId="ada")
     for n in range(12):

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Server
 
 from recallql.auth.credentials import REFUSED
+from tests.servers import Server
 from tests.test_credentials import Desk
 from tests.test_process import ready_status, refusal, start, started  # noqa: F401 (a fixture)
 

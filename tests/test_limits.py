@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from graphql import (
     DocumentNode,
     FieldNode,
@@ -39,6 +38,7 @@ from schema.connections import PAGE_SIZE
 from schema.contexts import CONTEXT_SIZE
 from schema.root import schema as published
 from schema.search import SEARCH_SIZE
+from tests.servers import Server
 
 SCHEMA = published._schema
 GRAPHQL = "application/graphql-response+json"

@@ -16,7 +16,7 @@ from models.allowance import Allowance
 from models.errors import TookTooLong, TooLarge
 from models.sqlite.containment import json_contains
 from models.statements import Statement
-from tests.conftest import Server
+from tests.servers import Server
 
 ADD = """mutation ($input: AddMessagesInput!) {
     addMessages(input: $input) { deduplicated userErrors { code message } } }"""

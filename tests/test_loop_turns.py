@@ -5,13 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from wire import Connection, request
-
 from models.allowance import Allowance
 from models.loop_turns import SHARE, LoopTurns
 from recallql.http.requests import BODY_BYTES
-from tests.conftest import Process, Server
+from tests.servers import Serve, Server
 from tests.test_loop import ADD, watched
+from tests.wire import Connection, request
 
 
 def run(scene: Callable[[LoopTurns], Awaitable[None]]) -> None:
@@ -110,7 +109,7 @@ def test_many_large_answers_leave_the_loop_to_others(server: Server) -> None:
     assert watch.held < 0.15
 
 
-def test_the_rest_of_a_refused_body_is_read_and_the_connection_goes_on(serve: Callable[..., Process]) -> None:
+def test_the_rest_of_a_refused_body_is_read_and_the_connection_goes_on(serve: Serve) -> None:
     guarded = serve(env={"RECALLQL_API_KEY": "k" * 20})
     body = b" " * (BODY_BYTES // 2)
     wrong = request(body, {"Authorization": "Bearer wrong"})

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Api, Server
+
+from tests.servers import Api, Server
 
 MEMORY = """id memoryId kind content method model rating validFrom validUntil expiresAt metadata createdAt updatedAt
   version user { userId } session { sessionId } supersededBy { id } supersedes { id }"""

@@ -15,15 +15,15 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from conftest import Api, Process, Server, free_port
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
 from recallql.http.budgets import Budget, Busy
 from recallql.http.connections import RESERVED, Connections
 from recallql.http.throttle import TooMany
 from recallql.settings import Settings
+from tests.servers import Api, Process, Serve, Server, free_port
+from tests.wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
 MEBIBYTE = 1024 * 1024
 KEY = "0123456789abcdef-a-key-of-the-test"
@@ -279,7 +279,7 @@ def test_unfinished_heads_of_many_connections_are_bounded_together(guarded: Proc
 
 
 def test_a_process_has_as_many_files_open_as_connections_need(
-    migrated_file: Path, tmp_path: Path, serve: Callable[..., Process]
+    migrated_file: Path, tmp_path: Path, serve: Serve
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))

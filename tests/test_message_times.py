@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
-from test_archive import Command, command, url_of  # noqa: F401 - a fixture
+
+from tests.servers import Server
+from tests.test_archive import Command, command, url_of  # noqa: F401 - a fixture
 
 ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
   messages { id createdAt utcOffset } userErrors { code message path } } }"""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
-from test_search import assert_index_is_exact, index_now, through_index  # noqa: F401 - a fixture
-from test_search_scope import fill
 
 import models.parts
 from models.sqlite.database import connect
 from models.sqlite.migrate import MIGRATIONS, migrate
+from tests.servers import Server
+from tests.test_search import assert_index_is_exact, index_now, through_index  # noqa: F401 - a fixture
+from tests.test_search_scope import fill
 
 ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
   messages { id sequence content parts toolCalls tokenCount } deduplicated memories { content }

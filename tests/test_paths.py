@@ -10,25 +10,24 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import httpx
 import pytest
-from conftest import REPOSITORY, START_SECONDS, Process, Server, free_port
 from pydantic import ValidationError
-from wire import Connection, body, found, request
 
 from recallql.app import path_below
 from recallql.settings import Settings
+from tests.servers import REPOSITORY, START_SECONDS, Process, Serve, Server, free_port
+from tests.wire import Connection, body, found, request
 
 KEY = "a-key-of-this-test-only"
 BEARER = {"authorization": f"Bearer {KEY}"}
 VIEWER = {"query": "{ viewer { role } }"}
 ANSWER = {"data": {"viewer": {"role": "SERVICE"}}}
 HTML = {"accept": "text/html,*/*;q=0.8"}
-Serve = Callable[..., Process]
 
 
 # Without a proxy

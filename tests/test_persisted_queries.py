@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from conftest import Server
+from tests.servers import Server
 
 QUERY = "query ($id: String!) { user(userId: $id) { userId } }"
 

@@ -30,9 +30,8 @@ from recallql import __version__
 from recallql.commands.cli import main
 from recallql.logs import configure_logs
 from recallql.settings import Settings
-from tests.conftest import REPOSITORY, Process, Server, free_port
+from tests.servers import REPOSITORY, Serve, Server, free_port
 
-Serve = Callable[..., Process]
 ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
     messages { sequence } userErrors { code message path } } }"""
 

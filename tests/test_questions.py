@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from conftest import Server
-from test_contexts import of_session, of_user, remember, session, turns, user
-from test_search import add
 
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.courtesies import is_courtesy
+from tests.servers import Server
+from tests.test_contexts import of_session, of_user, remember, session, turns, user
+from tests.test_search import add
 
 LOG = [
     f"2026-03-01 12:{line:02} worker {line} request {line * 7919} path /api/v{line} status code 200"

@@ -1,8 +1,8 @@
 """What stands in the text of a context: facts, quoted turns, speakers and dates; and that nothing is said twice."""
 
-from conftest import Server
-from test_contexts import of_session, of_user, remember, session, turns, user
-from test_search import ADD, add
+from tests.servers import Server
+from tests.test_contexts import of_session, of_user, remember, session, turns, user
+from tests.test_search import ADD, add
 
 
 def tell(server: Server, id: str, *messages: dict[str, str]) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server
-from wire import Connection, graphql, request
 
 import recallql.http.endpoint
 from recallql.http.requests import write_json
+from tests.servers import Server
+from tests.wire import Connection, graphql, request
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"

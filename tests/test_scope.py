@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Api, Server
 from graphql import (
     GraphQLEnumType,
     GraphQLField,
@@ -22,6 +21,7 @@ from graphql import (
 )
 
 from schema.root import schema as strawberry_schema
+from tests.servers import Api, Server
 
 SCHEMA: GraphQLSchema = strawberry_schema._schema  # pyright: ignore[reportPrivateUsage]
 ERRORS = "userErrors { code message path }"

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_deletion import raw_bytes
 
 from models.search import COLLECTIONS, bring_up_to_date
 from models.sqlite.database import connect
@@ -25,6 +23,8 @@ from models.words import words
 from resolvers.search.highlights import highlight
 from resolvers.search.questions import beginning, parse_question, term_of
 from resolvers.search.search import Asked
+from tests.servers import Server
+from tests.test_deletion import raw_bytes
 
 ERRORS = "userErrors { code message path }"
 ADD = f"""mutation ($input: AddMessagesInput!) {{

@@ -17,8 +17,18 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Server
-from test_search import (
+
+from models.keys import lane_of, session_key, user_key
+from models.search import COLLECTIONS
+from models.sqlite.database import connect
+from models.sqlite.migrate import MIGRATIONS, migrate
+from models.sqlite.word_index import HIGHEST, LOWEST
+from models.words import indexed
+from recallql.commands.keys import create_key
+from recallql.settings import Settings
+from resolvers.search.results import Asked
+from tests.servers import Server
+from tests.test_search import (
     ADD,
     CREATE_DOCUMENT,
     CREATE_MEMORY,
@@ -37,16 +47,6 @@ from test_search import (
     through_index,  # noqa: F401
     walk,
 )
-
-from models.keys import lane_of, session_key, user_key
-from models.search import COLLECTIONS
-from models.sqlite.database import connect
-from models.sqlite.migrate import MIGRATIONS, migrate
-from models.sqlite.word_index import HIGHEST, LOWEST
-from models.words import indexed
-from recallql.commands.keys import create_key
-from recallql.settings import Settings
-from resolvers.search.results import Asked
 
 SAY = "addMessages(input: $input) { userErrors { message } }"
 

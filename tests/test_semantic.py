@@ -18,9 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Process, Server
-from model_server import ModelServer, Reply
-from test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
 
 from models.search import COLLECTIONS
 from models.sqlite.database import Database
@@ -31,6 +28,9 @@ from recallql.embedding.wordpiece import WordPiece, split
 from resolvers.embeddings import QuestionVectors
 from resolvers.search.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.search.ranking import Usual
+from tests.model_server import ModelServer, Reply
+from tests.servers import REPOSITORY, Serve, Server
+from tests.test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
 
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
@@ -429,7 +429,7 @@ def test_pages_stay_as_they_were_while_an_edited_text_waits(
     assert scored(server, asked, first=100, after=cursor) == whole[2:]
 
 
-def test_what_is_killed_while_it_encodes_is_completed_by_the_next(serve: Callable[..., Process], models: Path) -> None:
+def test_what_is_killed_while_it_encodes_is_completed_by_the_next(serve: Serve, models: Path) -> None:
     variables = {"RECALLQL_EMBEDDINGS": "local", "RECALLQL_MODEL_DIR": str(models)}
     first = serve(env=variables)
     texts = [f"{text} Number {number}." for number in range(40) for text in TALK]
@@ -677,7 +677,7 @@ def test_another_model_replaces_the_vectors_and_none_leaves_them(
     assert [len(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [2] * 6
 
 
-def test_two_processes_share_the_work(serve: Callable[..., Process], endpoint: ModelServer) -> None:
+def test_two_processes_share_the_work(serve: Serve, endpoint: ModelServer) -> None:
     variables = {"RECALLQL_EMBEDDINGS_BASE_URL": endpoint.url, "RECALLQL_EMBEDDINGS_MODEL": "tiny"}
     variables["RECALLQL_EMBEDDINGS"] = "endpoint"
     both = serve("--workers", "2", env=variables)

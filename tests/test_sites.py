@@ -1,18 +1,18 @@
 """Pages of other origins: what a browser lets those of a named origin do, and what the others are told."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Process, Server
 from pydantic import ValidationError
-from wire import Connection, graphql, request
 
 from recallql.seldom import MOST, Seldom
 from recallql.settings import Settings
+from tests.servers import Serve, Server
+from tests.wire import Connection, graphql, request
 
 VIEWER = "{ viewer { role } }"
 KEY = "a-key-of-this-test-only"
@@ -27,7 +27,6 @@ NAMED = [
     "moz-extension://5b2a1c9e-0d3f-4f6b-9a51-3c8f2e7d6b10",
     "https://[::1]:8443",
 ]
-Serve = Callable[..., Process]
 
 
 @pytest.fixture(scope="module")

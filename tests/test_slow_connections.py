@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Api, Process, Server, free_port
-from wire import HEAD, Connection, ask, body, chunked, found, graphql, mutation, request
+
+from tests.servers import Api, Process, Serve, Server, free_port
+from tests.wire import HEAD, Connection, ask, body, chunked, found, graphql, mutation, request
 
 KEY = "0123456789abcdef-a-key-of-the-test"
 CHUNKED = request(headers={"Transfer-Encoding": "chunked"})
@@ -273,7 +274,7 @@ def stopped(process: Process) -> float:
     return time.monotonic() - started
 
 
-def test_half_sent_requests_do_not_delay_the_end(serve: Callable[..., Process]) -> None:
+def test_half_sent_requests_do_not_delay_the_end(serve: Serve) -> None:
     process = serve()
     with ExitStack() as opened:
         for half in HALVES.values():
@@ -286,16 +287,14 @@ def test_half_sent_requests_do_not_delay_the_end(serve: Callable[..., Process]) 
         assert stopped(process) < 5
 
 
-def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(
-    serve: Callable[..., Process], filled: Path
-) -> None:
+def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(serve: Serve, filled: Path) -> None:
     process = serve(path=filled, env={"RECALLQL_ANSWER_TIMEOUT": "1"})
     with unread(process, request(graphql(READ))):
         time.sleep(0.5)
         assert stopped(process) < 8
 
 
-def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Callable[..., Process], filled: Path) -> None:
+def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Serve, filled: Path) -> None:
     process = serve(path=filled)
     received: list[Any] = []
     with unread(process, request(graphql(READ))) as connection:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 
 from models.keys import fingerprint, key_of, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
+from tests.servers import Server
 
 ERRORS = "userErrors { code message path }"
 MEMORY = "id kind content about method validUntil supersededBy { content } user { userId }"

@@ -12,7 +12,7 @@ import pytest
 
 from models.keys import session_key, user_key
 from models.sqlite.database import connect
-from tests.conftest import Server
+from tests.servers import Server
 
 NESTED = """query ($id: String!) { user(userId: $id) { name sessions(first: 5) { edges { cursor node { sessionId
     messages(first: 20) { edges { cursor node { role name content createdAt } } pageInfo { hasNextPage endCursor } }

@@ -14,7 +14,7 @@ from models.errors import TookTooLong
 from models.sqlite.database import Database, Reader
 from models.sqlite.reading import HEAVY
 from models.threads import Threads
-from tests.conftest import Server
+from tests.servers import Server
 
 
 def run(scene: Callable[[Threads], Any], count: int = 2) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Api, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recallql.http.throttle import Throttle, TooMany
+from tests.servers import Api, Server
 
 Start = Callable[..., Server]
 TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'

@@ -1,9 +1,10 @@
 """Which messages of a session a context takes: by when they were said; and what becomes of one that is too large."""
 
 import pytest
-from conftest import Server
-from test_contexts import FRAMED, of_session, sequences, session, turns
-from test_search import add
+
+from tests.servers import Server
+from tests.test_contexts import FRAMED, of_session, sequences, session, turns
+from tests.test_search import add
 
 
 def test_a_message_that_comes_late_stands_where_it_was_said(server: Server):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Server
 from graphql import (
     GraphQLField,
     GraphQLInputObjectType,
@@ -30,6 +29,7 @@ from recallql.commands.archive import ArchiveProblem, import_file
 from recallql.commands.lines import LineReader, line_types
 from recallql.settings import Settings
 from resolvers.archive.entries import BadLine
+from tests.servers import REPOSITORY, Server
 
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
 PYTHON = re.compile(
