@@ -8,7 +8,7 @@ page inside it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -197,13 +197,23 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
     return Statement(select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count")))
 
 
+class Fetched(NamedTuple):
+    """Rows up to a limit, and whether there are more of them."""
+
+    rows: list[Record]
+    has_more: bool
+
+
+def cut(rows: list[Record], limit: int) -> Fetched:
+    """The rows of a statement that was given the limit and one more, so that the extra row says whether more follow."""
+    return Fetched(rows[:limit], len(rows) > limit)
+
+
 async def fetch_pages(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
-) -> list[list[Record]]:
-    """For each parent (for a list without parents, once) its rows in the list's order.
-
-    There is one row more than the limit if there are more; going backwards that one is the first.
-    """
+) -> list[Fetched]:
+    """For each parent (for a list without parents, once) its page in the list's order, and whether more rows follow,
+    or going backwards come before."""
     statement = _page(
         listing,
         part.order,
@@ -221,23 +231,27 @@ async def fetch_pages(
     # A filter may pass over many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:
-        rows = await read.fetch(statement, bound, slowly=slowly)
-        return [rows[::-1] if part.backwards else rows]
+        page = cut(await read.fetch(statement, bound, slowly=slowly), part.limit)
+        return [Fetched(page.rows[::-1], page.has_more) if part.backwards else page]
     rows = await read.fetch(statement, {**bound, **of.values}, slowly=slowly)
-    return _by_parent(rows, of.count, part.limit + 1)
+    return _by_parent(rows, of.count, part)
 
 
-def _by_parent(rows: list[Record], parents: int, most: int) -> list[list[Record]]:
-    """The rows of each parent, at most so many; they are sorted by its position, their last column."""
-    found: list[list[Record]] = []
+def _by_parent(rows: list[Record], parents: int, part: Slice) -> list[Fetched]:
+    """The page of each parent, without the extra row; rows are sorted by its position, their last column."""
+    found: list[Fetched] = []
     start = 0
     for parent in range(parents):
-        end = start + most
-        if end > len(rows) or rows[end - 1][PARENT] != parent:
+        end = start + part.limit + 1
+        has_more = end <= len(rows) and rows[end - 1][PARENT] == parent
+        if not has_more:
             end = start
             while end < len(rows) and rows[end][PARENT] == parent:
                 end += 1
-        found.append(rows[start:end])
+        own = rows[start:end]
+        if has_more:
+            own = own[1:] if part.backwards else own[:-1]
+        found.append(Fetched(own, has_more))
         start = end
     return found
 

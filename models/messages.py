@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
 from models.keys import NONCE_BITS, message_id_hash
-from models.keyset import Listing, between, contains, fetch_one_each, in_list
+from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
 from models.scope import Scope, of_viewer
 from models.sqlite.database import Reader, Transaction
 from models.statements import (
@@ -204,9 +204,11 @@ async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 
-async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
+async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched:
+    """The keys of the first so many messages of a range."""
     first = max(first, session["deleted_through"] + 1)
-    return await read.fetch(_range, {"session": session["key"], "first": first, "last": last, "limit": limit})
+    values = {"session": session["key"], "first": first, "last": last, "limit": limit + 1}
+    return cut(await read.fetch(_range, values), limit)
 
 
 async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[Record]:

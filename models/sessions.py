@@ -4,7 +4,7 @@ from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, sele
 
 from models.jobs import drop_job
 from models.keys import session_key
-from models.keyset import Listing, between, contains, fetch_by_key, in_list, is_null, is_set
+from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
 from models.memories import move_shared, part_shared
 from models.scope import Scope, of_viewer
 from models.sqlite.clearing import note_removal
@@ -140,10 +140,10 @@ async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record |
 
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
-) -> list[Record]:
+) -> Fetched:
     """Sessions without activity since then, the longest inactive first."""
-    values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit}
-    return await read.fetch(_inactive[user is not None], values, slowly=True)
+    values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit + 1}
+    return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
 
 
 async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:

@@ -1,17 +1,13 @@
-"""Connections: Relay's pages and cursors over any listing."""
+"""Connections: Relay's pages over any listing."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error, crc32
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any
 
-import orjson
-
 from models.keys import identity
-from models.keyset import Listing, Slice, fetch_counts, fetch_pages
+from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
 from models.statements import Parents, Record
+from resolvers.cursors import Cursors
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 from resolvers.operation_context import OperationContext
@@ -44,79 +40,6 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
     return Paging(DEFAULT_PAGE if size is None else size, last is not None, after, before)
 
 
-# A list that goes by one number has many cursors, so they are made by one multiplication and one addition; what is not
-# such a multiple was never a cursor of this list. A change of one digit never gives another multiple of a prime.
-_PRIME = 1_073_741_789
-_LARGEST = 2**31
-
-
-class Cursors:
-    """The cursors of one list, in one order, with one filter.
-
-    A cursor holds a position and a checksum of it that is seeded with the list's identity, so that one of another list
-    and one that was altered are found out. It is no secret: what may be seen is decided elsewhere.
-    """
-
-    def __init__(self, listing: Listing, order: str, *, descending: bool, filter: Filter, parent: bytes | None) -> None:
-        self._columns = listing.orders[order]
-        self._types = [listing.table.c[name].type.python_type for name in self._columns]
-        self._nullable = [name in listing.ends for name in self._columns]
-        identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
-        self._numbers = self._types == [int]
-        size = 7 if self._numbers else 4
-        self._seed = int.from_bytes(blake2b(identity + (parent or b""), digest_size=size).digest(), "big")
-        self.of: Callable[[Record], str] = self._of_numbers() if self._numbers else self._of_values
-        """The cursor of a row."""
-
-    def _of_numbers(self) -> Callable[[Record], str]:
-        (column,), seed = self._columns, self._seed
-        return lambda row: f"{row[column] * _PRIME + seed:x}"
-
-    def _of_values(self, row: Record) -> str:
-        return self._encode(orjson.dumps([row[name] for name in self._columns], default=bytes.hex))
-
-    def _encode(self, position: bytes) -> str:
-        check = crc32(position, self._seed).to_bytes(4, "big")
-        return urlsafe_b64encode(check + position).rstrip(b"=").decode()
-
-    def _typed(self, position: Any) -> tuple[Any, ...]:
-        values = [
-            bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)
-        ]
-        for value, kind, nullable in zip(values, self._types, self._nullable, strict=True):
-            if type(value) is not kind and not (value is None and nullable):
-                raise ValueError
-        return tuple(values)
-
-    def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
-        """Returns where a cursor points; `BadInput` when it is not one of this list's."""
-        if self._numbers:
-            return (self._number(cursor, argument),)
-        try:
-            raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-            if self._encode(raw[4:]) == cursor:
-                return self._typed(orjson.loads(raw[4:]))
-        except (UnicodeEncodeError, Error, ValueError, TypeError):
-            pass
-        raise _foreign(argument)
-
-    def _number(self, cursor: str, argument: str) -> int:
-        try:
-            number, rest = divmod(int(cursor, 16) - self._seed, _PRIME)
-        except ValueError:
-            raise _foreign(argument) from None
-        if rest or not 0 <= number <= _LARGEST or f"{number * _PRIME + self._seed:x}" != cursor:
-            raise _foreign(argument)
-        return number
-
-
-def _foreign(argument: str) -> BadInput:
-    return BadInput(
-        f"The cursor in `{argument}` does not belong to this list with this filter and order; "
-        f"start again without `{argument}`."
-    )
-
-
 Edge = tuple[Callable[[Record], str], Record, Any]
 """What makes the cursor, when it is asked for; the row that stands in the list; its node."""
 
@@ -135,16 +58,13 @@ class Query:
 class Page:
     """One page of a connection: its rows in order, and the nodes that they stand for (themselves, mostly)."""
 
-    def __init__(
-        self, rows: list[Record], cursors: Cursors, paging: Paging, query: Query, index: int, *, more: bool
-    ) -> None:
-        self.nodes: Sequence[Any] = rows
-        self.rows = rows
+    def __init__(self, fetched: Fetched, cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
+        self.rows, self._has_more = fetched
+        self.nodes: Sequence[Any] = self.rows
         self.query = query
         self.index = index
         self._cursors = cursors
         self._paging = paging
-        self._more = more
 
     @property
     def edges(self) -> list[Edge]:
@@ -153,11 +73,11 @@ class Page:
 
     @property
     def has_next_page(self) -> bool:
-        return self._paging.before is not None if self._paging.backwards else self._more
+        return self._paging.before is not None if self._paging.backwards else self._has_more
 
     @property
     def has_previous_page(self) -> bool:
-        return self._more if self._paging.backwards else self._paging.after is not None
+        return self._has_more if self._paging.backwards else self._paging.after is not None
 
     @property
     def start_cursor(self) -> str | None:
@@ -217,12 +137,9 @@ async def connect(
             else Parents([parents[i] for i in good], None if numbers is None else [numbers[i] for i in good])
         )
         query = Query(listing, part, of)
-        for position, rows in enumerate(await fetch_pages(context.read, context.scope, listing, part, of)):
-            more = len(rows) > paging.limit
-            if more:
-                rows = rows[1:] if paging.backwards else rows[:-1]
-            index = good[position]
-            pages[index] = Page(rows, all_cursors[index], paging, query, position, more=more)
+        fetched = await fetch_pages(context.read, context.scope, listing, part, of)
+        for number, (index, one) in enumerate(zip(good, fetched, strict=True)):
+            pages[index] = Page(one, all_cursors[index], paging, query, number)
     return [page for page in pages if page is not None]
 
 

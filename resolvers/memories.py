@@ -333,11 +333,11 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
         else:
             listing, owner = MEMORIES_OF_SESSION, await find_session(write, context, values["session_id"])
         part = Slice("created_at", given=filter.given, values=filter.values, columns=("key",), limit=limit)
-        (rows,) = await fetch_pages(write, context.scope, listing, part, Parents([owner["key"]]))
-        keys = [row["key"] for row in rows[:limit]]
+        (page,) = await fetch_pages(write, context.scope, listing, part, Parents([owner["key"]]))
+        keys = [row["key"] for row in page.rows]
         if keys:
             await withhold(write, keys)
             await remove_memories(write, keys)
-        return [global_id("Memory", key) for key in keys], len(rows) > limit
+        return [global_id("Memory", key) for key in keys], page.has_more
 
     return await context.write(operation)

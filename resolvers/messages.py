@@ -23,7 +23,8 @@ from models.sqlite.database import Transaction
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import LONG, insert_row, insert_rows, update_row
-from resolvers.connections import Columns, Cursors, Edge, Page, Paging, connect_to
+from resolvers.connections import Columns, Edge, Page, Paging, connect_to
+from resolvers.cursors import Cursors
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.formation.formation import (
@@ -406,13 +407,10 @@ async def delete_range(context: OperationContext, values: Values) -> tuple[list[
     async def operation(write: Transaction) -> tuple[list[str], bool]:
         session = await find_session(write, context, values["session_id"])
         to = session["last_sequence"] if last is None else last
-        rows = await messages_between(write, session, first or 1, to, LARGEST_DELETION + 1)
-        gone = rows[:LARGEST_DELETION]
+        gone, has_more = await messages_between(write, session, first or 1, to, LARGEST_DELETION)
         if gone:
             await _forget(write, context, gone)
             await delete_messages(write, session["key"], gone)
-        return [message_id(row["session_key"], row["generation"], row["sequence"]) for row in gone], len(
-            rows
-        ) > LARGEST_DELETION
+        return [message_id(row["session_key"], row["generation"], row["sequence"]) for row in gone], has_more
 
     return await context.write(operation)

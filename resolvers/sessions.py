@@ -303,11 +303,11 @@ async def delete_inactive_sessions(context: OperationContext, values: Values) ->
     async def operation(write: Transaction) -> tuple[list[str], bool]:
         named = values.get("user_id")
         owner = None if named is None else (await find_user(write, context, named))["key"]
-        rows = await inactive_sessions(
-            write, context.scope, inactive_since=values["inactive_since"], user=owner, limit=limit + 1
+        found = await inactive_sessions(
+            write, context.scope, inactive_since=values["inactive_since"], user=owner, limit=limit
         )
-        for row in rows[:limit]:
+        for row in found.rows:
             await delete_softly(write, context.scope, row, context.clock.now())
-        return [global_id("Session", row["key"], row["nonce"]) for row in rows[:limit]], len(rows) > limit
+        return [global_id("Session", row["key"], row["nonce"]) for row in found.rows], found.has_more
 
     return await context.write(operation)

@@ -1,21 +1,17 @@
 """Results of a search: their places, pages and cursors."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error, crc32
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple
 
-import orjson
-
 from models.search import COLLECTIONS
 from models.sqlite.word_index import Bound
 from models.statements import Record
+from resolvers.cursors import decode, encode, seed_of
 from resolvers.errors import BadInput
 from resolvers.filters import Given
 from resolvers.operation_context import OperationContext
@@ -49,8 +45,7 @@ class Asked:
     def seed(self) -> int:
         """A number that the cursors of this search are checked with."""
         asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
-        identity = json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")
-        return int.from_bytes(blake2b(identity, digest_size=4).digest(), "big")
+        return seed_of(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass"))
 
 
 class Place(NamedTuple):
@@ -98,11 +93,7 @@ class Edge(NamedTuple):
         scored_by: list[Any] = [by.count, by.frequencies, by.lengths, by.best]
         if by.usual is not None:
             scored_by += by.usual
-        position = orjson.dumps(
-            [*place[:2], place.key.hex(), place.position, self.position.ceiling, windows, *scored_by]
-        )
-        check = crc32(position, self.asked.seed).to_bytes(4, "big")
-        return urlsafe_b64encode(check + position).rstrip(b"=").decode()
+        return encode([*place, self.position.ceiling, windows, *scored_by], self.asked.seed)
 
     @property
     def score(self) -> float:
@@ -173,16 +164,12 @@ def read_cursor(asked: Asked, cursor: str) -> tuple[Place, Position, Statistics]
     """Returns where a cursor points, and what its page was scored by; `BadInput` when it is not one of this
     search's."""
     try:
-        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        whole = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor
-        if whole and int.from_bytes(raw[:4], "big") == crc32(raw[4:], asked.seed):
-            return _read_position(asked, orjson.loads(raw[4:]))
-    except (UnicodeEncodeError, Error, ValueError, TypeError):
-        pass
-    raise BadInput(
-        "The cursor in `after` does not belong to this search with this query, scope and filter; "
-        "start again without `after`."
-    )
+        return _read_position(asked, decode(cursor, asked.seed))
+    except (ValueError, TypeError):
+        raise BadInput(
+            "The cursor in `after` does not belong to this search with this query, scope and filter; "
+            "start again without `after`."
+        ) from None
 
 
 def _read_position(asked: Asked, position: list[Any]) -> tuple[Place, Position, Statistics]:
