@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench recall scale crowd schema format playground lock clean
+.PHONY: setup serve test check bench recall scale crowd schema reference format playground lock clean
 
 setup: $(INSTALLED)
 
@@ -50,6 +50,10 @@ crowd: setup
 
 schema: setup
 	$(BIN)/recallql schema > schema.graphql.new && mv schema.graphql.new schema.graphql
+
+# The tables of docs/ that come from the code: settings, limits, commands.
+reference: setup
+	$(BIN)/python -m docs.reference
 
 format: setup
 	$(BIN)/ruff format .

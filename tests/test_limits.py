@@ -29,9 +29,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breadth import Executor, Limits, PlainContext, Request
-from breadth.execution import WITH_SCHEMA
 from breadth.limits import TooComplex
-from breadth.measures import LIST, Measurer
+from breadth.measures import Measurer
 from recallql.errors import describe
 from recallql.settings import Settings
 from schema.connections import PAGE_SIZE
@@ -668,19 +667,9 @@ def test_at_most_twenty_errors_of_execution_are_named_and_the_data_stays(server:
     assert [answer["data"][f"u{i}"] for i in range(count)] == [None] * count
 
 
-def test_the_numbers_of_the_code_stand_in_the_readme() -> None:
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+def test_the_naive_count_below_has_the_numbers_of_the_code() -> None:
     assert (PAGE_SIZE.lookup, SEARCH_SIZE.lookup) == (LOOKUP, SEARCH_LOOKUP)
     assert (CONTEXT_SIZE.lookup, CONTEXT_SIZE.default) == (CONTEXT_LOOKUP, CONTEXT_LIST)
-    for said in (
-        f"at most {DEFAULT.errors} errors",
-        f"and {LOOKUP} for each page",
-        f"A search costs {SEARCH_LOOKUP:,} instead of {LOOKUP}.",
-        f"{CONTEXT_LOOKUP:,} more, and its lists count as `lastMessages`, or {CONTEXT_LIST}.",
-        f"any other list counts as {LIST}.",
-        f"and for data as well may cost {WITH_SCHEMA:,} at most",
-    ):
-        assert said in text, said
 
 
 # Beside a naive count
