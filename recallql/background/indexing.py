@@ -16,8 +16,10 @@ from models.leases import take_lease
 from models.search import COLLECTIONS, Collection, bring_up_to_date, index_progress
 from models.sqlite.database import Database
 from models.sqlite.word_index import Progress
+from models.statements import Record
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
+from resolvers.speakers import speaker_name
 from resolvers.users import display_name
 
 log = structlog.get_logger("recallql.indexing")
@@ -133,7 +135,7 @@ async def _encode_some(
     if not rows:
         return False
     # What is deleted is nobody's to find or to send.
-    texts = {row["number"]: spoken(_speaker(row), row["text"]) for row in rows if row["text"] is not None}
+    texts = {row["number"]: _spoken(row) for row in rows if row["text"] is not None}
     encoded = await encoder.encode_texts(list(texts.values()), collection.vectors) if texts else []
     vectors = dict(zip(texts, encoded, strict=True))
     made = [vectors.get(row["number"], b"") for row in rows]
@@ -143,16 +145,16 @@ async def _encode_some(
     return await database.write(put)
 
 
+def _spoken(row: Record) -> str:
+    """A text with the name of who said it."""
+    own = display_name(row["user_name"], row["first_name"], row["last_name"])
+    return spoken(speaker_name(row, own), row["text"])
+
+
 def _together(rows: Sequence[Any]) -> Sequence[Any]:
     """The first of these texts, as many as are encoded at once: a server that stops waits for that."""
     sizes = accumulate(len(row["text"] or "") for row in rows)
     return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
-
-
-def _speaker(row: Any) -> str | None:
-    if row["role"] == "USER" and row["name"] is None:
-        return display_name(row["user_name"], row["first_name"], row["last_name"])
-    return row["name"]
 
 
 async def encoding_status(database: Database, embeddings: Embeddings) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from resolvers.contexts.prompts import DOCUMENTS, MEMORIES, NEWEST, SITUATION, S
 from resolvers.contexts.recall import Recall
 from resolvers.contexts.windows import LARGEST_WINDOW, NO_WINDOW, Window, read_window
 from resolvers.errors import BadInput
-from resolvers.formation.speakers import speaker_of
 from resolvers.memories import summaries_of_sessions, summaries_of_users
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
@@ -31,7 +30,8 @@ from resolvers.search.passages import cut
 from resolvers.search.questions import parse_question
 from resolvers.search.search import search
 from resolvers.sessions import session_filter
-from resolvers.users import display_name, users_of
+from resolvers.speakers import speaker_of, user_name
+from resolvers.users import users_of
 
 DEFAULT_BUDGET = 4000
 """Tokens, where neither the query nor the session says how many."""
@@ -92,9 +92,7 @@ class About:
     @property
     def name(self) -> str:
         """The user's, before what is the user's own."""
-        if (user := self.user) is None:
-            return "User"
-        return display_name(user["name"], user["first_name"], user["last_name"]) or "User"
+        return (self.user is not None and user_name(self.user)) or "User"
 
 
 async def contexts_of_sessions(

@@ -16,11 +16,11 @@ from resolvers.contexts.knowledge import Knowledge
 from resolvers.contexts.prompts import DOCUMENTS, SAID, Piece, Prompt
 from resolvers.contexts.windows import NO_WINDOW, Window
 from resolvers.formation.dates import dated, local_day
-from resolvers.formation.speakers import speaker_of
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
 from resolvers.search.passages import VERY_LONG, passage
 from resolvers.search.questions import Question, term_of
+from resolvers.speakers import speaker_of
 
 PASSAGE, ANSWER = 1 / 4, 1 / 16
 """What of the budget one long text may take, and one that only comes along with a question or an answer."""

@@ -2,6 +2,6 @@
 
 formation.py                   memories by rules, and extractive summaries
 rules.py, languages/           the rules: an engine, and a file of data for each language
-speakers.py, dates.py, extracts.py   who said it, which day is meant, which sentences sum up
+dates.py, extracts.py          which day is meant, which sentences sum up
 jobs.py, asking.py             what a chat model reads later, and what of its answer is taken
 """

@@ -11,9 +11,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.statements import Record
-from resolvers.formation.speakers import Speakers
 from resolvers.json_values import unstorable
 from resolvers.parts import said_in
+from resolvers.speakers import Speakers
 
 MESSAGE_CHARACTERS = 4000
 """What is sent of a message, at most."""

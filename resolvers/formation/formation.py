@@ -29,7 +29,6 @@ from models.writing import insert_row
 from resolvers.formation.dates import local_day
 from resolvers.formation.extracts import Line, choose, sentences_of
 from resolvers.formation.rules import claims_in, ends
-from resolvers.formation.speakers import Speakers, is_nobodys, speaker_among, speaker_of, speakers_of
 from resolvers.memory_rows import (
     Owner,
     about_columns,
@@ -42,6 +41,7 @@ from resolvers.memory_rows import (
 )
 from resolvers.operation_context import OperationContext
 from resolvers.parts import own_text, said_in
+from resolvers.speakers import Speakers, is_nobodys, speaker_among, speaker_of, speakers_of
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20

@@ -21,10 +21,10 @@ from models.tables import jobs, memories
 from models.writing import delete_row, insert_row, update_row
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.formation.formation import keep_formed
-from resolvers.formation.speakers import is_nobodys, speaker_among, speakers_of
 from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
+from resolvers.speakers import is_nobodys, speaker_among, speakers_of
 from resolvers.times import later
 
 MESSAGES_AT_ONCE = 30

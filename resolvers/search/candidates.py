@@ -38,7 +38,7 @@ from models.users import users_by_key
 from resolvers.operation_context import OperationContext
 from resolvers.search.gathering import Gathering, Row, Tail, outgrown
 from resolvers.search.questions import Question
-from resolvers.users import display_name
+from resolvers.speakers import user_name
 
 GATHERED = 10_000
 """Texts that hold the rarest words of a question, about, of which the first windows are made."""
@@ -171,11 +171,7 @@ class Source:
     async def _finish(self, gathering: Gathering) -> Found:
         owners = gathering.owners
         users = await users_by_key(self.context.read, self.context.scope, owners) if owners else []
-        names = {
-            key: display_name(user["name"], user["first_name"], user["last_name"])
-            for key, user in zip(owners, users, strict=True)
-            if user is not None
-        }
+        names = {key: user_name(user) for key, user in zip(owners, users, strict=True) if user is not None}
         if gathering.is_small:
             return Found(*gathering.finish(names))
         return Found(*await self.context.aside(gathering.finish, names))

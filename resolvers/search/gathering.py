@@ -8,6 +8,7 @@ from resolvers.errors import BadInput
 from resolvers.parts import TOOLS
 from resolvers.search.questions import Question
 from resolvers.search.ranking import ASIDE, MOST_ASIDE, Turn, occurrences, turn_of
+from resolvers.speakers import is_users_own
 
 INLINE, INLINE_LENGTH = 200, 50_000
 """Texts that are handled at once, and their characters; more in a thread, so that others are answered meanwhile."""
@@ -26,8 +27,8 @@ def outgrown() -> BadInput:
 
 
 class Row(NamedTuple):
-    """A text that was read: its number in its table, the owner of its session, whether it may be a result, and how it
-    is ranked."""
+    """A text that was read: its number in its table, the owner whose name its speaker bears (None where it bears
+    another), whether it may be a result, and how it is ranked."""
 
     number: int
     owner: bytes | None
@@ -59,8 +60,7 @@ class Gathering:
             turn = turn._replace(length=len(text) + len(aside), is_aside=not text)
             self._asides.append((len(self._rows), aside))
             self._size += len(aside)
-        # A user's message without a name is the user's own.
-        owner = owner if role == "USER" and not name else None
+        owner = owner if is_users_own(role, name) else None
         self._rows.append(Row(number, owner, bool(passes), turn))
         self._texts.append(text)
         self._size += len(text)

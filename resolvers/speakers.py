@@ -1,4 +1,4 @@
-"""The speakers of a session: which statements are its user's own, and whose the others are."""
+"""Speakers: who said a message, and whom its statements are about: the session's user or somebody else."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,13 +45,24 @@ LONGEST_NAME = 100
 """Characters of a speaker's name that stand before what was said, at most."""
 
 
+def is_users_own(role: str | None, name: str | None) -> bool:
+    """True for a message of the session's user: one of role USER that bears no name."""
+    return role == "USER" and not name
+
+
+def user_name(user: Record) -> str | None:
+    """The name that a user goes by."""
+    return display_name(user["name"], user["first_name"], user["last_name"])
+
+
+def speaker_name(row: Record, own: str | None) -> str | None:
+    """The name of who said a message: the one that it bears, for a message of the session's user `own`."""
+    return own if is_users_own(row["role"], row["name"]) else row["name"]
+
+
 def speaker_of(row: Record, user: Record | None) -> str:
-    """Returns who said a message, as texts for models name them: the name it bears, for its user the user's, else
-    the role."""
-    name = row["name"]
-    if not name and row["role"] == "USER" and user is not None:
-        name = display_name(user["name"], user["first_name"], user["last_name"])
-    # A line each.
+    """The speaker of a message as texts for models name them, in one line; the role where there is no name."""
+    name = speaker_name(row, None if user is None else user_name(user))
     return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
 
 
