@@ -65,9 +65,10 @@ class Made(Process):
 class Reader:
     """With `make`, `make serve` is run; else it starts the application in this process, which is quicker."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, make: bool) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path, *, make: bool) -> None:
         self.folder = folder
         self.make = make
+        self.migrated = migrated
         self.database = folder / "recallql.db"
         self.served: Process | Server | None = None
         self.port = free_port()
@@ -148,6 +149,8 @@ class Reader:
     def serve(self, settings: dict[str, str]) -> None:
         self.stop()
         if not self.make:
+            if not self.database.exists():
+                shutil.copyfile(self.migrated, self.database)
             options = {name.removeprefix("RECALLQL_").lower(): value for name, value in settings.items()}
             self.served = Server(self.database, **options)
             self.port = self.served.port

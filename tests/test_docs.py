@@ -40,12 +40,12 @@ def test_every_block_of_the_playground_tour_answers_as_shown(server: Server) -> 
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Reader]]:
+def reader(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Reader]]:
     """A reader of the README, who runs `make serve` (`make=True`), or of a page."""
     readers: list[Reader] = []
 
     def start(*, make: bool) -> Reader:
-        readers.append(Reader(tmp_path, monkeypatch, make=make))
+        readers.append(Reader(tmp_path, monkeypatch, migrated_file, make=make))
         return readers[-1]
 
     yield start
