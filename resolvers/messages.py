@@ -1,12 +1,9 @@
 """Messages: the turns of a session, in the order in which they were kept."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import Any
-
-import orjson
+from typing import Any, NamedTuple
 
 from models.keys import identity, message_id_hash
 from models.memories import forget_sources
@@ -14,7 +11,6 @@ from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
     deleted_ids,
-    generation_of,
     messages_between,
     messages_by_message_id,
 )
@@ -25,9 +21,11 @@ from models.tables import messages, sessions
 from models.writing import LONG, insert_row, insert_rows, update_row
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
 from resolvers.cursors import Cursors
+from resolvers.drafts import Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.formation.formation import (
+    Claims,
     forget_lines,
     form_by_rules,
     formed_of,
@@ -36,7 +34,7 @@ from resolvers.formation.formation import (
     summary_is_due,
 )
 from resolvers.formation.jobs import put_down, put_down_edited
-from resolvers.formation.rules import claims_in
+from resolvers.formation.rules import Claim
 from resolvers.ids import message_id
 from resolvers.inputs import (
     Rule,
@@ -56,9 +54,8 @@ from resolvers.inputs import (
 from resolvers.json_values import json_text, same_json
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
-from resolvers.parts import Sent, counted, kept_texts, own_words, read_calls, read_parts, tokens_of
+from resolvers.parts import texts_of
 from resolvers.sessions import find_session, refuse_other_owner, session_row
-from resolvers.times import offset_of
 from resolvers.updates import given_of, revise, wanted_metadata
 from resolvers.users import find_user, find_viewer
 
@@ -103,11 +100,13 @@ async def messages_of_sessions(
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a batch: its messages in the order of the input, those that are new, and what was formed."""
+    """What became of a batch: its messages in the order of the input, those that are new with their claims, and what
+    was formed."""
 
     session: Record
     messages: list[Record]
     new: list[Record]
+    claims: Claims
     memories: Sequence[Record] = ()
 
     @property
@@ -120,75 +119,6 @@ class Added:
         parent = identity(self.session["key"], self.session["nonce"])
         cursors = Cursors(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=parent)
         return [(cursors.of, row, row) for row in self.messages]
-
-
-def digest_of(values: Values) -> bytes:
-    """Of what a retry must repeat: role, name, content, parts and tool calls as first sent."""
-    sent = [values.get(name) for name in ("role", "name", "content", "parts", "tool_calls", "tool_call_id")]
-    try:
-        written = orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer of more than 64 bits
-        written = json.dumps(sent, sort_keys=True, separators=(",", ":")).encode()
-    return blake2b(written, digest_size=16).digest()
-
-
-def first_sent(row: Mapping[str, Any]) -> bytes:
-    """The digest of what was first sent of a message; it is only kept of one that was edited since."""
-    if row["digest"] is not None:
-        return row["digest"]
-    given = {name: json.loads(row[name]) for name in ("parts", "tool_calls") if row[name] is not None}
-    return digest_of({**{name: row[name] for name in ("role", "name", "content", "tool_call_id")}, **given})
-
-
-def message_row(
-    context: OperationContext, session: Record, values: Values, *, forms_memories: int = 1
-) -> dict[str, Any]:
-    """Every column of a new message, in the table's order, its sequence 0; `values` has no nulls."""
-    sent = _sent(values)
-    tokens = values.get("token_count")
-    now = context.clock.now()
-    return {
-        "session_key": session["key"],
-        "sequence": 0,
-        "generation": generation_of(session),
-        "message_id": values.get("message_id"),
-        "role": values["role"],
-        "name": values.get("name"),
-        "content": sent.content,
-        "parts": sent.parts,
-        "tool_calls": sent.calls,
-        "tool_call_id": values.get("tool_call_id"),
-        **kept_texts(context, sent),
-        "metadata": json_text(values.get("metadata", {})),
-        "token_count": tokens_of(context, sent) if tokens is None else tokens,
-        "forms_memories": forms_memories,
-        "digest": None,
-        "created_at": values.get("created_at", now),
-        "utc_offset": offset_of(values.get("created_at")),
-        "updated_at": now,
-        "version": 1,
-    }
-
-
-async def _work_out(context: OperationContext, batch: Sequence[Values]) -> None:
-    """Reads parts, counts tokens and finds claims of a large batch ahead."""
-    if not context.is_large:
-        return
-    given = [(message, _sent(message)) for message in batch]
-    await context.work_out(read_parts, [sent.parts for _, sent in given if sent.parts is not None])
-    await context.work_out(read_calls, [sent.calls for _, sent in given if sent.calls is not None])
-    texts = [text for m, sent in given if m.get("token_count") is None for text in counted(context, sent)]
-    await context.work_out(context.count_tokens, texts)
-    await context.work_out(claims_in, [own_words(context, sent) for m, sent in given if m.get("role") == "USER"])
-
-
-def _sent(message: Values) -> Sent:
-    """Returns what a new message holds."""
-    return Sent(
-        message.get("content", ""),
-        json_text(message["parts"]) if "parts" in message else None,
-        json_text(message["tool_calls"]) if "tool_calls" in message else None,
-    )
 
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
@@ -210,13 +140,13 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
         faulty = (message_faults(context, message, ("messages", str(i))) for i, message in enumerate(batch))
         return [fault for faults in faulty for fault in faults]
 
-    faults = await context.aside(look) if context.is_large else look()
+    faults = await context.prepare(look)
     if not 1 <= len(batch) <= LARGEST_BATCH:
         code = "TOO_LARGE" if batch else "INVALID"
         faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
     check(values, {"session_id": key_rule, "user_id": key_rule}, more=faults)
     forms = values.get("form_memories") is not False
-    await _work_out(context, batch)
+    drafts = await drafts_of(context, batch, forms_memories=forms)
 
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
@@ -231,7 +161,7 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
                 context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None
             )
             session = await insert_row(write, sessions, SessionRow, row)
-        added = await append(write, context, session, batch, owner, forms_memories=forms)
+        added = await append(write, context, session, drafts, owner)
         return await form(write, context, added) if forms else added
 
     return await context.write(operation)
@@ -242,7 +172,7 @@ async def form(write: Transaction, context: OperationContext, added: Added) -> A
     session, count = added.session, len(added.new)
     if context.asks_model and count:
         await put_down(write, context, session, added.new)
-    formed = await form_by_rules(write, context, session, added.new)
+    formed = await form_by_rules(write, context, session, added.new, added.claims)
     if count < len(added.messages):
         formed += await formed_of(write, context, session, added.messages)
     # Sentences said stand in for a summary that nobody writes.
@@ -256,16 +186,15 @@ async def append(
     write: Transaction,
     context: OperationContext,
     session: Record,
-    batch: list[dict[str, Any]],
+    batch: Sequence[Draft],
     owner: bytes | None = None,
     *,
     even_ended: bool = False,
-    forms_memories: bool = True,
 ) -> Added:
-    """Appends messages without nulls to a session, within a transaction; `even_ended` to one that has ended."""
+    """Appends messages to a session, within a transaction; `even_ended` to one that has ended."""
     known = await _known(write, session, batch)
-    fresh = any(message.get("message_id") not in known for message in batch)
-    if session["ended_at"] is not None and not even_ended and (fresh or session["deleted_at"] is not None):
+    is_over = session["ended_at"] is not None and not even_ended
+    if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
     if owner is not None:
         refuse_other_owner(session, owner)
@@ -274,36 +203,41 @@ async def append(
     rows: list[Record] = []
     inserted: list[Record] = []
     new: list[dict[str, Any]] = []
-    for index, message in enumerate(batch):
-        row = message_row(context, session, message, forms_memories=int(forms_memories))
-        stored = known.get(row["message_id"]) if row["message_id"] is not None else None
+    claims: dict[int, Sequence[Claim]] = {}
+    for index, draft in enumerate(batch):
+        own = draft.message_id
+        stored = None if own is None else known.get(own)
         if stored is None:
-            new.append(row)
-            row["sequence"] = session["last_sequence"] + len(new)
-            if row["message_id"] is not None:
-                known[row["message_id"]] = row
-            stored = row
-        elif first_sent(stored) != first_sent(row):
+            stored = draft.row(session, session["last_sequence"] + len(new) + 1, context.clock.now())
+            new.append(stored)
+            if draft.claims:
+                claims[stored["sequence"]] = draft.claims
+            if own is not None:
+                known[own] = stored
+        elif not draft.repeats(stored):
             message = "Another message of this session bears this messageId; nothing of the batch was kept."
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
     if new:
         inserted = await insert_rows(write, messages, MessageRow, new)
-        kept = {row["sequence"]: row for row in inserted}
-        rows = [kept.get(row["sequence"], row) for row in rows]
+        if len(new) == len(rows):
+            rows = inserted
+        else:
+            kept = {row["sequence"]: row for row in inserted}
+            rows = [kept.get(row["sequence"], row) for row in rows]
         counted = {"last_sequence": new[-1]["sequence"], "last_activity_at": context.clock.now()}
         session = await update_row(write, sessions, session, counted)
-    return Added(session, rows, inserted)
+    return Added(session, rows, inserted, claims)
 
 
-async def _known(write: Transaction, session: Record, batch: list[dict[str, Any]]) -> dict[str, Record]:
+async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) -> dict[str, Record]:
     """The messages of the batch that are there already, by their own key; CONFLICT for one deleted since."""
-    ids = [message["message_id"] for message in batch if "message_id" in message]
+    ids = [draft.message_id for draft in batch if draft.message_id is not None]
     if not ids:
         return {}
     gone = await deleted_ids(write, session, [message_id_hash(id) for id in ids])
-    for index, message in enumerate(batch):
-        if gone and "message_id" in message and message_id_hash(message["message_id"]) in gone:
+    for index, draft in enumerate(batch):
+        if gone and draft.message_id is not None and message_id_hash(draft.message_id) in gone:
             text = "The message with this messageId was deleted; nothing of the batch was kept."
             raise refuse("CONFLICT", text, "messages", str(index), "messageId")
     return await messages_by_message_id(write, session, json.dumps(ids))
@@ -336,48 +270,69 @@ async def _forget(
     await forget_sources(write, "messages", named, formed_only=edited)
 
 
-async def _work_out_edited(context: OperationContext, values: Values) -> None:
-    """Works out ahead what a message takes after an edit: what stays of it may be long, however small the request."""
-    given = given_of(values, *_SAID)
-    if given and (row := await find_node(context.read, context.scope, values["id"], "Message")) is not None:
-        kept = {name: row[name] and json.loads(row[name]) for name in ("parts", "tool_calls")}
-        context.is_large = context.is_large or len(row["content"]) > LONG
-        await _work_out(context, [created({"role": row["role"], "content": row["content"], **kept, **given})])
+class _Edit(NamedTuple):
+    """What an update makes of a message as it was at a version: all that takes its texts."""
+
+    version: int
+    changes: dict[str, Any]
+    claims: Sequence[Claim]
 
 
-def _edited(row: Record, values: Values) -> Sent:
-    """Returns what a message holds after an update."""
+def _edit_of(context: OperationContext, row: Record, values: Values) -> _Edit:
     kept = {name: row[name] for name in _SAID} | given_of(values, "content")
     for name in ("parts", "tool_calls"):
         if name in values:
             text = None if values[name] is None else json_text(values[name])
             if text is None or row[name] is None or not same_json(text, row[name]):
                 kept[name] = text
-    return Sent(kept["content"], kept["parts"], kept["tool_calls"])
+    is_edited = any(kept[name] != row[name] for name in _SAID)
+    texts = texts_of(kept["content"], kept["parts"], kept["tool_calls"])
+    changes: dict[str, Any] = {}
+    if is_edited:
+        changes = {**kept, "parts_text": texts.said, "aside": texts.aside, "digest": first_sent(row)}
+    if values.get("token_count") is None and (is_edited or "token_count" in values):
+        changes["token_count"] = texts.tokens(context.count_tokens)
+    forms = is_edited and row["forms_memories"]
+    return _Edit(row["version"], changes, claims_of(row["role"], row["name"], texts.own) if forms else ())
+
+
+async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
+    """Works an edit out before the transaction; what stays of the message may be long, however small the request."""
+    row = await find_node(context.read, context.scope, values["id"], "Message")
+    if row is None:
+        return _Edit(0, {}, ())
+    if len(row["content"]) > LONG:
+        return await context.aside(_edit_of, context, row, values)
+    return await context.prepare(_edit_of, context, row, values)
 
 
 async def update_message(context: OperationContext, values: Values) -> Record:
     """Edits a message; what was derived of it as it was goes."""
     check(values, RULES, required=("content",))
-    await _work_out_edited(context, values)
+    takes_texts = bool(given_of(values, *_SAID)) or values.get("token_count", 0) is None
+    row = None
+    while row is None:
+        row = await _update(context, values, await _prepared_edit(context, values) if takes_texts else None)
+    return row
 
-    async def operation(write: Transaction) -> Record:
+
+async def _update(context: OperationContext, values: Values, edit: _Edit | None) -> Record | None:
+    """Keeps an update; None if somebody else has changed the message since the edit was worked out."""
+
+    async def operation(write: Transaction) -> Record | None:
         row = await _find(write, context, values["id"])
         check_version(row, values)
+        if edit is not None and edit.version != row["version"]:
+            return None
         wanted = given_of(values, "token_count") | wanted_metadata(row["metadata"], values)
-        sent = _edited(row, values)
-        is_edited = sent != Sent(row["content"], row["parts"], row["tool_calls"])
-        if wanted.get("token_count") is None and (is_edited or "token_count" in wanted):
-            wanted["token_count"] = tokens_of(context, sent)
-        if not is_edited:
+        wanted |= edit.changes if edit is not None else {}
+        if edit is None or "content" not in edit.changes:
             return await revise(write, messages, row, wanted, context.clock.now())
         await _forget(write, context, [row], edited=True)
-        wanted |= {"content": sent.content, "parts": sent.parts, "tool_calls": sent.calls}
-        wanted |= {**kept_texts(context, sent), "digest": first_sent(row)}
         row = await revise(write, messages, row, wanted, context.clock.now())
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:
-            await form_by_rules(write, context, session, [row])
+            await form_by_rules(write, context, session, [row], {row["sequence"]: edit.claims})
             if context.asks_model:
                 await put_down_edited(write, context, session, row)
         return row

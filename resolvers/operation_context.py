@@ -1,6 +1,6 @@
 """What every operation is given: the database, whom the request speaks for, the clock, and a model if there is one."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -42,9 +42,6 @@ class OperationContext:
     threads: Threads = field(default_factory=threads_aside)
     is_large: bool = False
     """Tells whether the request is so large that working on its input would hold the event loop."""
-
-    worked_out: dict[Any, Any] | None = None
-    """What was worked out of long texts before a transaction; see `work_out`."""
     read: Reader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,28 +67,9 @@ class OperationContext:
         """Lets others have the event loop if it has been held for long: long work in it calls this now and then."""
         await self.allowance.rest()
 
-    async def work_out(self, function: Callable[[str], Any], texts: Iterable[str]) -> None:
-        """Works out ahead what a function gives for the texts of a large request, aside.
-
-        A transaction then finds it with `of`: operations run in the event loop.
-        """
-        if not self.is_large:
-            return
-
-        def work() -> dict[Any, Any]:
-            found: dict[Any, Any] = {}
-            for text in texts:
-                self.allowance.check()
-                found[function, text] = function(text)
-            return found
-
-        self.worked_out = {**(self.worked_out or {}), **await self.aside(work)}
-
-    def of(self, function: Callable[[str], T], text: str) -> T:
-        """Returns what a function gives for a text, worked out ahead or now."""
-        if self.worked_out is not None and (function, text) in self.worked_out:
-            return self.worked_out[function, text]
-        return function(text)
+    async def prepare(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Returns what a function makes of the request's input, before a transaction: aside if the request is large."""
+        return await self.aside(function, *arguments) if self.is_large else function(*arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Carries out a mutation; see `Database.write`."""

@@ -1,16 +1,16 @@
 """A line of an import with its number, and what identifies a message that has no id of its own."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import KEY_SIZE, key_of
 from models.sqlite.staging import Place
-from resolvers.archive.kinds import KINDS, Line
+from resolvers.archive.kinds import KINDS, Line, as_exported
+from resolvers.drafts import Draft, digest_of, draft_of
 from resolvers.errors import Fault, Refused, refuse
 from resolvers.inputs import camel
-from resolvers.messages import digest_of
 
 
 class BadLine(Exception):
@@ -36,14 +36,21 @@ def _words(fault: Fault) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line to add.
+    """A line to add."""
+
+    number: int
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEntry(Entry):
+    """The line of a message, and the message made ready.
 
     `alike` counts the equal messages of a session up to this one, where they are identified by what they say and when.
     `activity` is what the session's own line gives as `lastActivityAt`.
     """
 
-    number: int
-    line: Line
+    draft: Draft
     alike: int = 0
     activity: str | None = None
 
@@ -65,8 +72,17 @@ def place_of(line: Line, project: str) -> Place:
     return Place(project, KINDS[kind].rank, session, step, sequence, moment, own)
 
 
+def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:
+    """Makes a message ready as a line has it; an export also gives its place and the digest of what was first sent."""
+    draft = draft_of(count_tokens, line, forms_memories=line.get("form_memories", True))
+    columns = draft.columns
+    if "sequence" in line:
+        columns = {**columns, **as_exported(line), "digest": hex_of(line, "digest") if "digest" in line else None}
+    return draft._replace(columns=columns, digest=sent_digest(line))
+
+
 def sent_digest(line: Line) -> bytes:
-    """The digest of a message as a line sends it, for comparisons with `resolvers.messages.first_sent`."""
+    """The digest of a message as a line sends it, for comparisons with `resolvers.drafts.first_sent`."""
     if "digest" in line:
         return hex_of(line, "digest")
     return digest_of({**line, "content": line.get("content", "")})
@@ -91,6 +107,7 @@ class Identities:
     It remembers one session at a time: lines come session by session.
     """
 
+    count_tokens: Callable[[str], int]
     _session: tuple[str, str] = ("", "")
     _activity: str | None = None
     _position: int = 0
@@ -105,19 +122,23 @@ class Identities:
         if line["type"] == "session":
             self._activity = self._activity or line.get("last_activity_at")
             return Entry(number, line)
+        line, alike = self._identified(line)
+        return MessageEntry(number, line, draft_of_line(self.count_tokens, line), alike, self._activity)
+
+    def _identified(self, line: Line) -> tuple[Line, int]:
+        """The line of a message with an id, and how many equal ones there are up to it where it had to be given one."""
         if "message_id" in line or "sequence" in line:
-            return Entry(number, line, activity=self._activity)
+            return line, 0
         if "created_at" not in line:
             self._position += 1
-            return Entry(number, {**line, "message_id": f"sequence-{self._position}"}, activity=self._activity)
+            return {**line, "message_id": f"sequence-{self._position}"}, 0
         if self._moment != line["created_at"]:
             self._moment = line["created_at"]
             self._alike.clear()
         id = f"said-{key_of('said', line['created_at'], sent_digest(line)).hex()}"
         self._alike[id] += 1
         count = self._alike[id]
-        own = id if count == 1 else f"{id}-{count}"
-        return Entry(number, {**line, "message_id": own}, count, self._activity)
+        return {**line, "message_id": id if count == 1 else f"{id}-{count}"}, count
 
 
 def is_by_position(line: Line) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from models.keys import message_id_hash
@@ -12,15 +13,14 @@ from models.sqlite.database import Transaction
 from models.statements import MessageRow, Record, SessionRow
 from models.tables import messages, sessions
 from models.writing import insert_row, insert_rows, update_row
-from resolvers.archive.entries import Collision, Entry, hex_of, sent_digest
-from resolvers.archive.import_objects import as_exported
-from resolvers.archive.kinds import Line
-from resolvers.messages import Added, append, first_sent, form, message_row
+from resolvers.archive.entries import Collision, MessageEntry, hex_of
+from resolvers.drafts import Draft, first_sent
+from resolvers.messages import append, form
 from resolvers.operation_context import OperationContext
 from resolvers.sessions import session_row
 
 
-async def add_messages(write: Transaction, context: OperationContext, entries: list[Entry]) -> int:
+async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:
     """Adds the messages of one session that are not there, and were not deleted since; how many these are."""
     line = entries[0].line
     session = await session_by_id(write, context.scope, line["session_id"])
@@ -35,7 +35,9 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
     return count
 
 
-async def _add_placed(write: Transaction, context: OperationContext, session: Record, entries: list[Entry]) -> int:
+async def _add_placed(
+    write: Transaction, context: OperationContext, session: Record, entries: list[MessageEntry]
+) -> int:
     """Adds messages whose sequence an export gives; nothing is formed of them, since the export has that too."""
     if session["deleted_at"] is not None:
         return 0
@@ -51,14 +53,12 @@ async def _add_placed(write: Transaction, context: OperationContext, session: Re
         if sequence in gone or sequence <= session["deleted_through"]:
             continue
         if (other := stored.get(sequence)) is not None:
-            if first_sent(other) == sent_digest(line):
+            if entry.draft.repeats(other):
                 continue
             raise _collision(entry, session, other, "sequence")
         if own is not None and own in known:
             raise _collision(entry, session, known[own], "messageId")
-        row = message_row(context, session, line, forms_memories=int(line.get("form_memories", True)))
-        row |= as_exported(line)
-        row["digest"] = hex_of(line, "digest") if "digest" in line else None
+        row = entry.draft.row(session, sequence, context.clock.now())
         stored[sequence] = row
         if own is not None:
             known[own] = row
@@ -75,32 +75,37 @@ async def _add_placed(write: Transaction, context: OperationContext, session: Re
     return len(rows)
 
 
-async def _append(write: Transaction, context: OperationContext, session: Record, entries: list[Entry]) -> int:
+async def _append(write: Transaction, context: OperationContext, session: Record, entries: list[MessageEntry]) -> int:
     """Appends messages without a sequence, and forms memories of them one by one, as if they had just been said."""
     gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
     known = await messages_by_message_id(write, session, _ids(entries))
-    sent = {own: first_sent(row) for own, row in known.items()}
     said = await _said_already(write, session, [entry for entry in entries if entry.line["message_id"] not in known])
-    fresh: list[Line] = []
+    fresh: dict[str, Draft] = {}
     for entry in entries:
-        own, digest = entry.line["message_id"], sent_digest(entry.line)
-        if own in sent:
-            if sent[own] != digest:
-                raise _collision(entry, session, known.get(own), "messageId")
-        elif message_id_hash(own) not in gone and not 0 < entry.alike <= said[entry.line.get("created_at"), digest]:
-            sent[own] = digest
-            fresh.append(entry.line)
+        own, draft = entry.line["message_id"], entry.draft
+        if own in known:
+            if not draft.repeats(known[own]):
+                raise _collision(entry, session, known[own], "messageId")
+        elif own in fresh:
+            if draft.digest != fresh[own].digest:
+                raise _collision(entry, session, None, "messageId")
+        elif (
+            message_id_hash(own) not in gone and not 0 < entry.alike <= said[entry.line.get("created_at"), draft.digest]
+        ):
+            fresh[own] = draft
     if not fresh:
         return 0
-    forms = fresh[0].get("form_memories", True)
-    added = await append(write, context, session, fresh, even_ended=True, forms_memories=forms)
-    for row in added.new if forms else ():
+    added = await append(write, context, session, list(fresh.values()), even_ended=True)
+    for row in added.new if entries[0].line.get("form_memories", True) else ():
         # The session as it was when only this had been said: what is formed does not depend on how lines are batched.
-        await form(write, context, Added({**added.session, "last_sequence": row["sequence"]}, [row], [row]))
+        said_by_then = {**added.session, "last_sequence": row["sequence"]}
+        await form(write, context, replace(added, session=said_by_then, messages=[row], new=[row]))
     return len(fresh)
 
 
-async def _said_already(write: Transaction, session: Record, entries: list[Entry]) -> Counter[tuple[Any, bytes]]:
+async def _said_already(
+    write: Transaction, session: Record, entries: list[MessageEntry]
+) -> Counter[tuple[Any, bytes | None]]:
     """Returns how often the session holds what these lines say, at the same time."""
     moments = list({entry.line["created_at"] for entry in entries if entry.alike})
     if not moments or session["last_sequence"] == session["deleted_through"]:
@@ -108,11 +113,11 @@ async def _said_already(write: Transaction, session: Record, entries: list[Entry
     return Counter((row["created_at"], first_sent(row)) for row in await messages_at(write, session, moments))
 
 
-def _ids(entries: list[Entry]) -> str:
+def _ids(entries: list[MessageEntry]) -> str:
     return json.dumps([entry.line["message_id"] for entry in entries if "message_id" in entry.line])
 
 
-def _collision(entry: Entry, session: Record, other: Any, name: str) -> Collision:
+def _collision(entry: MessageEntry, session: Record, other: Any, name: str) -> Collision:
     """Says what a line collides with: a message that is there, or another line of the run."""
     own = entry.line.get("message_id", "")
     if name == "messageId" and not entry.line.get("sequence") and own == f"sequence-{own[9:]}":

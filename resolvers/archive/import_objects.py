@@ -16,7 +16,7 @@ from models.users import user_by_id, users_by_key
 from models.writing import insert_row, update_row
 from resolvers.agents import agent_row
 from resolvers.archive.entries import hex_of
-from resolvers.archive.kinds import KINDS, Line
+from resolvers.archive.kinds import Line, as_exported
 from resolvers.documents import document_row, insert_document
 from resolvers.documents import find_owner as find_document_owner
 from resolvers.errors import refuse
@@ -32,11 +32,6 @@ from resolvers.users import user_row
 
 SOURCE_PROJECT = "default"
 """The project of lines that name none."""
-
-
-def as_exported(line: Line) -> Line:
-    """The columns that a line gives as they are kept, also those that a creation can't give."""
-    return {name: line[name] for name in KINDS[line["type"]].plain if name in line}
 
 
 def _with_nonce(line: Line, noun: str, key: bytes) -> Line:

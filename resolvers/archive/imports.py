@@ -14,7 +14,7 @@ from sqlite3 import IntegrityError
 from models.scope import Scope
 from models.sqlite.database import Transaction
 from models.sqlite.staging import Place
-from resolvers.archive.entries import BadLine, Collision, Entry, Identities, hex_of, place_of, runs_of
+from resolvers.archive.entries import BadLine, Collision, Entry, Identities, MessageEntry, hex_of, place_of, runs_of
 from resolvers.archive.import_messages import add_messages
 from resolvers.archive.import_objects import ADD, SOURCE_PROJECT, add_memory
 from resolvers.archive.kinds import KINDS, MOST, Line
@@ -61,7 +61,7 @@ class Importer:
         self._project = project
         self._skip = skip
         self._line_like = line_like
-        self._identities = Identities()
+        self._identities = Identities(context.count_tokens)
 
     def project_of(self, line: Line) -> str:
         """The project that a line is imported into."""
@@ -138,8 +138,8 @@ async def _add(write: Transaction, context: OperationContext, run: list[Entry], 
     """Counts the new ones among these lines."""
     first = run[0]
     try:
-        if first.line["type"] == "message":
-            return await add_messages(write, context, run)
+        if said := [entry for entry in run if isinstance(entry, MessageEntry)]:
+            return await add_messages(write, context, said)
         if first.line["type"] == "memory":
             return int(await add_memory(write, context, first.line, is_partial=is_partial))
         return int(await ADD[first.line["type"]](write, context, first.line))

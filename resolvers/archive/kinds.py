@@ -107,6 +107,12 @@ KINDS = {
     ),
 }
 
+
+def as_exported(line: Line) -> Line:
+    """The columns that a line gives as they are kept, also those that a creation can't give."""
+    return {name: line[name] for name in KINDS[line["type"]].plain if name in line}
+
+
 _FIRST = ("project", "id", "key", "session_id", "user_id", "agent_id")
 
 

@@ -28,7 +28,7 @@ from models.users import users_by_key
 from models.writing import insert_row
 from resolvers.formation.dates import local_day
 from resolvers.formation.extracts import Line, choose, sentences_of
-from resolvers.formation.rules import claims_in, ends
+from resolvers.formation.rules import Claim, ends
 from resolvers.memory_rows import (
     Owner,
     about_columns,
@@ -40,8 +40,8 @@ from resolvers.memory_rows import (
     supersede,
 )
 from resolvers.operation_context import OperationContext
-from resolvers.parts import own_text, said_in
-from resolvers.speakers import Speakers, is_nobodys, speaker_among, speaker_of, speakers_of
+from resolvers.parts import said_in
+from resolvers.speakers import Speakers, speaker_among, speaker_of, speakers_of
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20
@@ -55,21 +55,24 @@ _MACHINE = "Assistant: "
 _RULES = '["RULE", "EXTRACTIVE"]'
 
 
+Claims = Mapping[int, Sequence[Claim]]
+"""What rules found in messages before the transaction, by sequence; nothing of most messages."""
+
+
 async def form_by_rules(
-    write: Transaction, context: OperationContext, session: Record, rows: Iterable[Record]
+    write: Transaction, context: OperationContext, session: Record, rows: Iterable[Record], claims: Claims
 ) -> list[Record]:
-    """Returns what the USER messages among these state, each memory once, in the order in which it was said."""
+    """Returns what these messages state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
     speakers: Speakers | None = None
-    for row in rows:
-        own = own_text(context, row)
-        claims = context.of(claims_in, own) if own else []
-        if not claims or is_nobodys(row["name"]):
+    for row in rows if claims else ():
+        found = claims.get(row["sequence"])
+        if not found:
             continue
         if speakers is None:
             speakers = await speakers_of(write, context.scope, session, session["user_key"])
         about = speakers.about(row["name"])
-        for claim in claims:
+        for claim in found:
             values = {"method": "RULE", "kind": claim.kind, "subject": claim.subject, "content": claim.content}
             values |= {"about": about, "valid_from": row["created_at"]}
             memory = await keep_formed(write, context, session, values, [row["sequence"]])

@@ -104,7 +104,7 @@ def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
 def ends(newer: str, older: str, subject: str) -> bool:
     """Tells whether a memory with this content takes the place of an older one on the same subject."""
     claim = _claim_on(subject, newer)
-    return claim is None or claim.ends(_claim_on(subject, older))
+    return claim is None or not claim.denies or claim.ends(_claim_on(subject, older))
 
 
 def _claim_on(subject: str, content: str) -> Claim | None:
