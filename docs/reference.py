@@ -175,12 +175,8 @@ def rewritten(text: str) -> str:
 
 def named_settings(text: str) -> list[str]:
     """The settings whose rows a page has, in its order."""
-    return [
-        name
-        for _, kind, names in MARKED.findall(text)
-        if kind == "settings"
-        for name in names.replace(",", " ").split()
-    ]
+    rows = [names for _, kind, names in MARKED.findall(text) if kind == "settings"]
+    return re.findall(r"\w+", " ".join(rows))
 
 
 def main() -> None:

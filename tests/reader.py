@@ -63,12 +63,12 @@ class Made(Process):
 
 
 class Reader:
-    """With `make`, `make serve` is run; else it starts the application in this process, which is quicker."""
+    """One who starts the application in this process for `make serve`, which is quicker, unless `runs_make` is set."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path, *, make: bool) -> None:
+    def __init__(self, folder: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.make = make
         self.migrated = migrated
+        self.runs_make = False
         self.database = folder / "recallql.db"
         self.served: Process | Server | None = None
         self.port = free_port()
@@ -148,7 +148,7 @@ class Reader:
 
     def serve(self, settings: dict[str, str]) -> None:
         self.stop()
-        if not self.make:
+        if not self.runs_make:
             if not self.database.exists():
                 shutil.copyfile(self.migrated, self.database)
             options = {name.removeprefix("RECALLQL_").lower(): value for name, value in settings.items()}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +40,24 @@ def test_every_block_of_the_playground_tour_answers_as_shown(server: Server) -> 
 
 
 @pytest.fixture
-def reader(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Reader]]:
-    """A reader of the README, who runs `make serve` (`make=True`), or of a page."""
-    readers: list[Reader] = []
-
-    def start(*, make: bool) -> Reader:
-        readers.append(Reader(tmp_path, monkeypatch, migrated_file, make=make))
-        return readers[-1]
-
-    yield start
-    for each in readers:
-        each.close()
+def reader(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    following = Reader(tmp_path, migrated_file, monkeypatch)
+    yield following
+    following.close()
 
 
-def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Callable[..., Reader]) -> None:
+def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader) -> None:
     blocks = blocks_of(README)
     assert [block.text for block in blocks[:2]] == ["make serve", "make test"]
-    reader(make=True).follow(blocks)
+    reader.runs_make = True
+    reader.follow(blocks)
 
 
 @pytest.mark.parametrize("page", [name for name, page in PAGES.items() if blocks_of(page)])
-def test_every_block_of_a_page_runs_and_prints_what_is_shown(page: str, reader: Callable[..., Reader]) -> None:
+def test_every_block_of_a_page_runs_and_prints_what_is_shown(page: str, reader: Reader) -> None:
     """A page takes it that a server runs, which has no data yet."""
-    following = reader(make=False)
-    following.serve({})
-    following.follow(blocks_of(PAGES[page]))
+    reader.serve({})
+    reader.follow(blocks_of(PAGES[page]))
 
 
 def test_the_readme_is_short_and_leads_to_every_page() -> None:

