@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.process import ROOT
 from models.keys import lane_of, session_key, user_key
-from models.search import COLLECTIONS, bring_up_to_date
+from models.search import bring_up_to_date
+from models.search_kinds import MESSAGES
 from models.sqlite.database import Database, connect
 from models.sqlite.migrate import migrate
 
@@ -88,7 +89,7 @@ def index(path: Path) -> None:
 
     async def run() -> None:
         database = await Database.open(path, synchronous="normal")
-        await bring_up_to_date(database, COLLECTIONS["MESSAGES"], late=0)
+        await bring_up_to_date(database, MESSAGES, late=0)
         await database.close()
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ page inside it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -197,21 +197,24 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
     return Statement(select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count")))
 
 
-class Fetched(NamedTuple):
+T = TypeVar("T")
+
+
+class Fetched(NamedTuple, Generic[T]):
     """Rows up to a limit, and whether there are more of them."""
 
-    rows: list[Record]
+    rows: list[T]
     has_more: bool
 
 
-def cut(rows: list[Record], limit: int) -> Fetched:
-    """The rows of a statement that was given the limit and one more, so that the extra row says whether more follow."""
+def cut(rows: list[T], limit: int) -> Fetched[T]:
+    """The rows of a statement that reads one more than the limit, without that extra row."""
     return Fetched(rows[:limit], len(rows) > limit)
 
 
 async def fetch_pages(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
-) -> list[Fetched]:
+) -> list[Fetched[Record]]:
     """For each parent (for a list without parents, once) its page in the list's order, and whether more rows follow,
     or going backwards come before."""
     statement = _page(
@@ -237,9 +240,9 @@ async def fetch_pages(
     return _by_parent(rows, of.count, part)
 
 
-def _by_parent(rows: list[Record], parents: int, part: Slice) -> list[Fetched]:
+def _by_parent(rows: list[Record], parents: int, part: Slice) -> list[Fetched[Record]]:
     """The page of each parent, without the extra row; rows are sorted by its position, their last column."""
-    found: list[Fetched] = []
+    found: list[Fetched[Record]] = []
     start = 0
     for parent in range(parents):
         end = start + part.limit + 1

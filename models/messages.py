@@ -204,7 +204,7 @@ async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 
-async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched:
+async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched[Record]:
     """The keys of the first so many messages of a range."""
     first = max(first, session["deleted_through"] + 1)
     values = {"session": session["key"], "first": first, "last": last, "limit": limit + 1}

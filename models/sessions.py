@@ -140,7 +140,7 @@ async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record |
 
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
-) -> Fetched:
+) -> Fetched[Record]:
     """Sessions without activity since then, the longest inactive first."""
     values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit + 1}
     return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)

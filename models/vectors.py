@@ -6,58 +6,40 @@ for a crash to lose nothing. All vectors of a table are of one model.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, text
+from sqlalchemy import and_, null, text, true
 
-from models.search import COLLECTIONS, Collection
+from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.sqlite.database import Reader, Transaction
+from models.sqlite.word_index import sql_of
 from models.statements import Record, Statement
 
 LONGEST_READ = 40_000
 """Characters of a text that are read for its vectors; no model takes more."""
 
-_COLUMNS = {"messages": "session_key, sequence", "memories": "key", "documents": "key"}
-_TABLES = {"messages": "message_vectors", "memories": "memory_vectors", "documents": "document_vectors"}
-_DELETED = {
-    "messages": "messages.sequence <= sessions.deleted_through",
-    "memories": "memories.deleted_at IS NOT NULL",
-    "documents": "FALSE",
-}
 
-
-def _sql(column: ColumnElement[Any]) -> str:
-    return str(column.compile(compile_kwargs={"literal_binds": True}))
-
-
-def _texts(sql: str) -> dict[str, Statement]:
-    """A statement for each collection."""
+def _names_of(kind: SearchKind) -> dict[str, str]:
+    """The SQL of a kind, by the names that statements here give it in braces."""
+    turn, aside = kind.turn, null() if kind.aside is None else kind.aside
+    owned = "".join(f"JOIN {kind.owned.name} ON {sql_of(condition)} " for condition in kind.joined)
     return {
-        of.name: Statement(
-            text(
-                sql.format(
-                    table=of.name,
-                    vectors=_TABLES[of.name],
-                    columns=_COLUMNS[of.name],
-                    deleted=_DELETED[of.name],
-                    # The longest texts are a MiB, and many are read together.
-                    words=f"substr(coalesce(nullif({_sql(of.said)}, ''), {_sql(of.aside)}, ''), 1, {LONGEST_READ})",
-                    **_SPEAKERS if of.noun == "Message" else _NO_SPEAKERS,
-                )
-            )
-        )
-        for of in COLLECTIONS.values()
+        "table": kind.table.name,
+        "vectors": kind.vectors.name,
+        "columns": ", ".join(column.name for column in kind.vectors.primary_key),
+        "exists": sql_of(and_(true(), *kind.exists)),
+        # The longest texts are a MiB, and many are read together.
+        "text": f"substr(coalesce(nullif({sql_of(kind.said)}, ''), {sql_of(aside)}, ''), 1, {LONGEST_READ})",
+        "speaker": f"{sql_of(turn['role'])} AS role, {sql_of(turn['name'])} AS name, "
+        "users.name AS user_name, users.first_name, users.last_name",
+        "join": f"{owned}LEFT JOIN users ON users.key = {sql_of(turn['user'])}",
     }
 
 
-_NO_SPEAKERS = {
-    "who": "NULL AS role, NULL AS name, NULL AS user_name, NULL AS first_name, NULL AS last_name",
-    "join": "",
-}
-_SPEAKERS = {
-    "who": "messages.role, messages.name, users.name AS user_name, users.first_name, users.last_name",
-    "join": "JOIN sessions ON sessions.key = messages.session_key LEFT JOIN users ON users.key = sessions.user_key",
-}
+def _texts(sql: str) -> dict[str, Statement]:
+    """A statement for each kind."""
+    return {kind.name: Statement(text(sql.format(**_names_of(kind)))) for kind in SEARCH_KINDS.values()}
+
 
 _progress = _texts(
     "SELECT (SELECT coalesce(max(number), 0) FROM {table}) AS newest, "
@@ -67,7 +49,7 @@ _progress = _texts(
 )
 _waiting = _texts(
     "SELECT {table}.number, {table}.updated_at, {table}.version, "
-    "CASE WHEN {deleted} THEN NULL ELSE {words} END AS text, {who} FROM "
+    "CASE WHEN {exists} THEN {text} END AS text, {speaker} FROM "
     "(SELECT number FROM (SELECT number FROM {vectors} WHERE vectors IS NULL ORDER BY number LIMIT :limit) UNION ALL "
     "SELECT number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)) AS waiting "
     "CROSS JOIN {table} ON {table}.number = waiting.number {join} ORDER BY {table}.number"
@@ -88,7 +70,7 @@ _mark = _texts(
 )
 _drop = _texts("DELETE FROM {vectors}")
 _read = _texts(
-    "SELECT wanted.key AS place, {vectors}.vectors FROM json_each(:numbers) AS wanted "
+    "SELECT wanted.key AS position, {vectors}.vectors FROM json_each(:numbers) AS wanted "
     "CROSS JOIN {vectors} ON {vectors}.number = wanted.value "
     "WHERE {vectors}.number <= :through AND {vectors}.vectors IS NOT NULL "
     "AND EXISTS (SELECT 1 FROM vector_models WHERE name = '{vectors}' AND model = :model)"
@@ -112,32 +94,32 @@ class Progress(NamedTuple):
         return self.newest - self.through + self.edited
 
 
-async def vector_progress(read: Reader, collection: Collection) -> Progress:
-    row = (await read.fetch(_progress[collection.name], {}))[0]
+async def vector_progress(read: Reader, kind: SearchKind) -> Progress:
+    row = (await read.fetch(_progress[kind.name], {}))[0]
     return Progress(row["newest"], row["through"], row["edited"], row["model"])
 
 
-async def texts_without_vectors(read: Reader, collection: Collection, through: int, limit: int) -> list[Record]:
+async def texts_without_vectors(read: Reader, kind: SearchKind, through: int, limit: int) -> list[Record]:
     """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones, each up
     to its first `LONGEST_READ`. What is deleted and not purged yet has None for a text."""
-    return await read.fetch(_waiting[collection.name], {"through": through, "limit": limit}, slowly=True)
+    return await read.fetch(_waiting[kind.name], {"through": through, "limit": limit}, slowly=True)
 
 
-async def claim_vectors(write: Transaction, collection: Collection, model: str) -> None:
+async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> None:
     """Makes the vectors of a kind those of a model; those of another are removed."""
-    if (await vector_progress(write, collection)).model != model:
-        await write.execute(_drop[collection.name], {}, slowly=True)
-        await write.execute(_mark[collection.name], {"model": model})
+    if (await vector_progress(write, kind)).model != model:
+        await write.execute(_drop[kind.name], {}, slowly=True)
+        await write.execute(_mark[kind.name], {"model": model})
 
 
 async def put_vectors(
-    write: Transaction, collection: Collection, model: str, through: int, rows: Sequence[Record], made: Sequence[bytes]
+    write: Transaction, kind: SearchKind, model: str, through: int, rows: Sequence[Record], made: Sequence[bytes]
 ) -> bool:
     """Keeps the vectors made of rows (see `texts_without_vectors`); a text that has changed since waits once more.
 
     False, and nothing is kept, when the vectors have become those of another model.
     """
-    if (await vector_progress(write, collection)).model != model:
+    if (await vector_progress(write, kind)).model != model:
         return False
     for row, vectors in zip(rows, made, strict=True):
         given = {
@@ -146,18 +128,18 @@ async def put_vectors(
             "version": row["version"],
             "vectors": vectors,
         }
-        await write.execute(_put[collection.name], given)
-    await write.execute(_fill[collection.name], {"through": through, "end": rows[-1]["number"]})
+        await write.execute(_put[kind.name], given)
+    await write.execute(_fill[kind.name], {"through": through, "end": rows[-1]["number"]})
     return True
 
 
 async def read_vectors(
-    read: Reader, collection: Collection, model: str, numbers: Sequence[int], through: int
+    read: Reader, kind: SearchKind, model: str, numbers: Sequence[int], through: int
 ) -> list[bytes | None]:
     """Returns what is kept for the texts with these numbers, if it is of this model and up to a number; None for the
     others."""
     bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
     found: list[bytes | None] = [None] * len(numbers)
-    for row in await read.fetch(_read[collection.name], bound, slowly=True):
-        found[row["place"]] = row["vectors"]
+    for row in await read.fetch(_read[kind.name], bound, slowly=True):
+        found[row["position"]] = row["vectors"]
     return found

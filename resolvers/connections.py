@@ -58,7 +58,7 @@ class Query:
 class Page:
     """One page of a connection: its rows in order, and the nodes that they stand for (themselves, mostly)."""
 
-    def __init__(self, fetched: Fetched, cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
+    def __init__(self, fetched: Fetched[Record], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
         self.rows, self._has_more = fetched
         self.nodes: Sequence[Any] = self.rows
         self.query = query

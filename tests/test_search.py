@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from models.search import COLLECTIONS, bring_up_to_date
+from models.search import bring_up_to_date
+from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import connect
 from models.words import words
 from resolvers.search.highlights import highlight
-from resolvers.search.questions import beginning, parse_question, term_of
-from resolvers.search.search import Asked
+from resolvers.search.questions import Asked, beginning, parse_question, term_of
 from tests.servers import Server
 from tests.test_deletion import raw_bytes
 
@@ -97,14 +97,14 @@ def texts(server, query: str, **arguments: Any) -> list[str]:
 
 def index_now(server) -> None:
     """Puts into the index whatever waits."""
-    for collection in COLLECTIONS.values():
-        server.host.wait_for(bring_up_to_date(server.app.state.database, collection, late=0))
+    for kind in SEARCH_KINDS.values():
+        server.host.wait_for(bring_up_to_date(server.app.state.database, kind, late=0))
 
 
 @pytest.fixture
 def through_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """No scope is small enough to be read whole: everything is found through the index."""
-    for each in COLLECTIONS.values():
+    for each in SEARCH_KINDS.values():
         monkeypatch.setitem(vars(each), "scanned", 0)
         monkeypatch.setitem(vars(each), "scanned_of_one", 0)
 
@@ -699,7 +699,7 @@ def test_what_waits_is_put_into_the_index_in_the_background(migrated_file, tmp_p
     path = tmp_path / "background.db"
     path.write_bytes(migrated_file.read_bytes())
     monkeypatch.setattr("recallql.background.indexing.INDEX_EVERY", 0.02)
-    for each in COLLECTIONS.values():
+    for each in SEARCH_KINDS.values():
         monkeypatch.setitem(vars(each), "late", 2)
     server = Server(path)
     try:

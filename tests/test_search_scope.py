@@ -19,14 +19,14 @@ import orjson
 import pytest
 
 from models.keys import lane_of, session_key, user_key
-from models.search import COLLECTIONS
+from models.search import HIGHEST, LOWEST
+from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import connect
 from models.sqlite.migrate import MIGRATIONS, migrate
-from models.sqlite.word_index import HIGHEST, LOWEST
 from models.words import indexed
 from recallql.commands.keys import create_key
 from recallql.settings import Settings
-from resolvers.search.results import Asked
+from resolvers.search.questions import Asked
 from tests.servers import Server
 from tests.test_search import (
     ADD,
@@ -175,7 +175,7 @@ def test_a_small_project_is_read_whole_whatever_else_is_there(server: Server) ->
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch, through_index: None) -> None:  # noqa: F811
     """Windows of a few candidates, and few words that are rare."""
-    for each in COLLECTIONS.values():
+    for each in SEARCH_KINDS.values():
         monkeypatch.setitem(vars(each), "chosen", 7)
     monkeypatch.setattr("resolvers.search.candidates.GATHERED", 20)
 
@@ -271,7 +271,7 @@ def test_a_session_that_is_attached_later_is_searched_with_its_user(
         return {edge["node"]["content"] for edge in found(server, "zebra", **scope)}
 
     for sought in (64, 1):
-        monkeypatch.setattr("models.sqlite.word_index.SOUGHT", sought)
+        monkeypatch.setattr("models.sqlite.word_search.SOUGHT", sought)
         for _ in range(2):
             assert contents(userId="ada") == {
                 *(f"zebra {number}" for number in (1, 2, 3)),
@@ -350,9 +350,9 @@ def test_writes_wake_the_background_and_ready_tells_what_waits(server: Server) -
     assert waiting(server) >= 5000
     add(server, "s", "a write that wakes it")
     deadline = time.monotonic() + 20
-    while waiting(server) > COLLECTIONS["MESSAGES"].late and time.monotonic() < deadline:
+    while waiting(server) > SEARCH_KINDS["MESSAGES"].late and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert waiting(server) <= COLLECTIONS["MESSAGES"].late
+    assert waiting(server) <= SEARCH_KINDS["MESSAGES"].late
     assert_index_is_exact(server.path)
 
 
@@ -368,7 +368,7 @@ def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
     file.write_bytes(lines)
     with file.open("rb") as opened:
         import_file(opened, Settings(database_url=f"sqlite:///{server.path}"), size=len(lines))
-    assert waiting(server) <= sum(each.late for each in COLLECTIONS.values())
+    assert waiting(server) <= sum(each.late for each in SEARCH_KINDS.values())
     assert_index_is_exact(server.path)
     assert len(found(server, "zebra")) == 100
 
@@ -377,7 +377,7 @@ def test_indexing_keeps_up_with_clients_that_write_all_the_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.sqlite.word_index.STEP_ROWS", 32)
-    monkeypatch.setitem(vars(COLLECTIONS["MESSAGES"]), "late", 32)
+    monkeypatch.setitem(vars(SEARCH_KINDS["MESSAGES"]), "late", 32)
     query = f"mutation ($input: AddMessagesInput!) {{ {' '.join(f'a{n}: {SAY}' for n in range(4))} }}"
 
     def write(client: int) -> None:
@@ -484,9 +484,9 @@ def test_after_a_kill_the_background_catches_up(server: Server, serve: Any) -> N
     # What an import that was killed has left waiting is found at once, and indexed soon.
     assert len(found(running, "zebra")) == 100
     deadline = time.monotonic() + 30
-    while waiting(running) > COLLECTIONS["MESSAGES"].late and time.monotonic() < deadline:
+    while waiting(running) > SEARCH_KINDS["MESSAGES"].late and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert waiting(running) <= COLLECTIONS["MESSAGES"].late
+    assert waiting(running) <= SEARCH_KINDS["MESSAGES"].late
     assert len(found(running, "zebra")) == 100
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.search import COLLECTIONS
+from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import Database
 from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.embedding.minilm import MiniLM
@@ -594,7 +594,7 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server])
     async def read() -> list[str]:
         database = await Database.open(server.path)
         try:
-            rows = await texts_without_vectors(database.reader, COLLECTIONS["MESSAGES"], 0, 10)
+            rows = await texts_without_vectors(database.reader, SEARCH_KINDS["MESSAGES"], 0, 10)
         finally:
             await database.close()
         return [row["text"] for row in rows]

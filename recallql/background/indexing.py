@@ -13,9 +13,9 @@ from uuid import uuid4
 import structlog
 
 from models.leases import take_lease
-from models.search import COLLECTIONS, Collection, bring_up_to_date, index_progress
+from models.search import Progress, bring_up_to_date, index_progress
+from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.sqlite.database import Database
-from models.sqlite.word_index import Progress
 from models.statements import Record
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
@@ -66,8 +66,8 @@ async def keep_indexed(database: Database) -> None:
                 continue
             looked, written = now, written if newest == before else now
             late = 0 if now - written > QUIET else None
-            for collection in COLLECTIONS.values():
-                await bring_up_to_date(database, collection, late=late)
+            for kind in SEARCH_KINDS.values():
+                await bring_up_to_date(database, kind, late=late)
         except Exception:
             log.exception("the index could not be brought up to date; it will be tried again")
             await asyncio.sleep(INDEX_EVERY)
@@ -75,12 +75,12 @@ async def keep_indexed(database: Database) -> None:
 
 def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
     """Tells whether more was written of a kind than may wait."""
-    late = [collection.late for collection in COLLECTIONS.values()]
+    late = [kind.late for kind in SEARCH_KINDS.values()]
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
 
 
 def _progress(database: Database) -> list[Progress]:
-    return [index_progress(database.reader, collection) for collection in COLLECTIONS.values()]
+    return [index_progress(database.reader, kind) for kind in SEARCH_KINDS.values()]
 
 
 def index_status(database: Database) -> dict[str, Any]:
@@ -97,8 +97,8 @@ async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
         if encoder is None:
             continue
         try:
-            for collection in COLLECTIONS.values():
-                while await _encode_some(database, collection, encoder, ours, holder):
+            for kind in SEARCH_KINDS.values():
+                while await _encode_some(database, kind, encoder, ours, holder):
                     embeddings.report(None)
                     pause = ENCODE_EVERY
         except Unencoded as error:
@@ -112,36 +112,34 @@ async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
 
 
 async def _encode_some(
-    database: Database, collection: Collection, encoder: BackgroundEncoder, ours: set[str], holder: bytes
+    database: Database, kind: SearchKind, encoder: BackgroundEncoder, ours: set[str], holder: bytes
 ) -> bool:
     """Encodes the next texts of a kind; whether there were any that no other process is at. `ours` has the kinds that
     this process, `holder`, has claimed."""
-    progress = await vector_progress(database.reader, collection)
+    progress = await vector_progress(database.reader, kind)
     if not (progress.waiting if progress.model == encoder.name else progress.newest):
         return False
     take = partial(take_lease, name="vectors", holder=holder, now=time.time_ns() // 1_000_000, length=LEASE)
     if not await database.write(take):
         return False
     if progress.model != encoder.name:
-        if collection.name in ours:
+        if kind.name in ours:
             raise Unencoded("Another process makes vectors by another model; give all of them the same settings.")
         # Only once there are vectors to put in their place.
-        await encoder.encode_texts(["a text"], collection.vectors)
-        await database.write(partial(claim_vectors, collection=collection, model=encoder.name))
-        progress = await vector_progress(database.reader, collection)
-    ours.add(collection.name)
-    rows = await texts_without_vectors(database.reader, collection, progress.through, ENCODED_TOGETHER)
+        await encoder.encode_texts(["a text"], kind.vectors_of_one)
+        await database.write(partial(claim_vectors, kind=kind, model=encoder.name))
+        progress = await vector_progress(database.reader, kind)
+    ours.add(kind.name)
+    rows = await texts_without_vectors(database.reader, kind, progress.through, ENCODED_TOGETHER)
     rows = _together(rows)
     if not rows:
         return False
     # What is deleted is nobody's to find or to send.
     texts = {row["number"]: _spoken(row) for row in rows if row["text"] is not None}
-    encoded = await encoder.encode_texts(list(texts.values()), collection.vectors) if texts else []
+    encoded = await encoder.encode_texts(list(texts.values()), kind.vectors_of_one) if texts else []
     vectors = dict(zip(texts, encoded, strict=True))
     made = [vectors.get(row["number"], b"") for row in rows]
-    put = partial(
-        put_vectors, collection=collection, model=encoder.name, through=progress.through, rows=rows, made=made
-    )
+    put = partial(put_vectors, kind=kind, model=encoder.name, through=progress.through, rows=rows, made=made)
     return await database.write(put)
 
 
@@ -162,8 +160,8 @@ async def encoding_status(database: Database, embeddings: Embeddings) -> dict[st
     status = embeddings.status()
     if embeddings.encoder is not None:
         waiting = 0
-        for collection in COLLECTIONS.values():
-            progress = await vector_progress(database.reader, collection)
+        for kind in SEARCH_KINDS.values():
+            progress = await vector_progress(database.reader, kind)
             waiting += progress.waiting if progress.model == embeddings.encoder.name else progress.newest
         status["waiting"] = waiting
     return status

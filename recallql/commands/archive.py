@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from models.archive import snapshot
 from models.errors import DataError
-from models.search import COLLECTIONS, bring_up_to_date
+from models.search import bring_up_to_date
+from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import Database, path_of
 from models.sqlite.migrate import migrate
 from models.sqlite.staging import Place, Staging
@@ -210,8 +211,8 @@ def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
 
 async def _index(database: Database) -> None:
     """Has the index keep pace with an import, so that no search has to."""
-    for collection in COLLECTIONS.values():
-        await bring_up_to_date(database, collection)
+    for kind in SEARCH_KINDS.values():
+        await bring_up_to_date(database, kind)
 
 
 def export_file(

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from models.messages import latest_messages, newest_messages, newest_of_role
-from models.search import Within
+from models.search_kinds import Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
 from resolvers.connections import Page, Paging, connect

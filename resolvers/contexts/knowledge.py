@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from models.memories import NEUTRAL, known_memories, sources_of_memories
-from models.search import COLLECTIONS
+from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 from models.words import words
 from resolvers.contexts.prompts import MEMORIES, SUMMARY, Piece, Prompt
@@ -174,5 +174,5 @@ async def knowledge_of(
             known = await known_memories(
                 context.read, context.scope, owner=owner, as_of=context.clock.now(), longest=longest, limit=MOST_KNOWN
             )
-    matching = [node for node in found if COLLECTIONS["MEMORIES"].is_of(node)]
+    matching = [node for node in found if SEARCH_KINDS["MEMORIES"].is_of(node)]
     return Knowledge(name, known, matching, context.clock.now())

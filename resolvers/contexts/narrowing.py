@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from models.allowance import Allowance
-from models.search import COLLECTIONS, Collection, Within, extent, index_progress, read_tail
-from models.sqlite.word_index import count_words, part_of, project_in_index
+from models.search import count_words, extent, part_to_read, read_tail
+from models.search_kinds import SEARCH_KINDS, SearchKind, Within
 from models.words import words
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.operation_context import OperationContext
@@ -25,7 +25,7 @@ ASKED = 48
 """Words, of those that a search goes by, that sentences that ask may take."""
 
 LOOKED_UP = 4096
-"""Look-ups in the index, at most, to see how rare words are: a word takes one for each place of a user's texts."""
+"""Look-ups in the index, at most, to see how rare words are: a word takes `Part.look_ups`."""
 
 COUNTED = 2000
 """Texts with a word that are counted, at most: it is not rare then."""
@@ -43,11 +43,10 @@ async def narrowed(context: OperationContext, text: str, within: Within) -> str:
         return text if asked is None else asked
     counts = Counter[str]()
     within = replace(within, values={"as_of": context.clock.now()})
-    for name, collection in COLLECTIONS.items():
-        # A session has no documents of its own.
-        whose = replace(within, session=None) if name == "DOCUMENTS" else replace(within, agent=None)
-        if whose.whose:
-            counts.update(await _counts(context, collection, whose, rest))
+    for kind in SEARCH_KINDS.values():
+        own = kind.narrowed(within)
+        if own is not None and own.whose:
+            counts.update(await _counts(context, kind, own, rest))
     rare = sorted((term for term in rest if counts[term]), key=counts.__getitem__)
     free = LARGEST_QUESTION - len(words(asked or ""))
     return "\n".join(filter(None, [asked, " ".join(rest[term] for term in rare[: max(free, 0)])])) or text
@@ -75,24 +74,20 @@ def _terms(text: str) -> dict[str, str]:
     return {term_of(word): word for word in dict.fromkeys(wanted)}
 
 
-async def _counts(
-    context: OperationContext, collection: Collection, within: Within, terms: dict[str, str]
-) -> dict[str, int]:
+async def _counts(context: OperationContext, kind: SearchKind, within: Within, terms: dict[str, str]) -> dict[str, int]:
     """In about how many texts of a scope each term stands."""
-    size = await extent(context.read, context.scope, collection, within)
-    project, _ = await project_in_index(context.read, collection.name, context.scope.project)
-    through = index_progress(context.read, collection).through
-    part = part_of(project, size.lanes)
-    some = _spread(list(terms), LOOKED_UP // max(1, len(part.starts)))
-    found = await count_words(context.read, collection.name, part, [terms[term] for term in some], most=COUNTED)
+    size = await extent(context.read, context.scope, kind, within)
+    part = await part_to_read(context.read, context.scope, kind, size.lanes)
+    some = _spread(list(terms), LOOKED_UP // part.look_ups)
+    found = await count_words(context.read, kind, part, [terms[term] for term in some], most=COUNTED)
     tail = _Tail(set(terms), context.allowance)
-    await read_tail(context.read, context.scope, collection, within, through, tail.receive)
+    await read_tail(context.read, context.scope, kind, within, part, tail.receive)
     return tail.counts + Counter(dict(zip(some, found, strict=True)))
 
 
 def _spread(terms: Sequence[str], most: int) -> Sequence[str]:
     """So many of the terms, from all of the text."""
-    return terms if len(terms) <= most else [terms[place * len(terms) // most] for place in range(most)]
+    return terms if len(terms) <= most else [terms[index * len(terms) // most] for index in range(most)]
 
 
 class _Tail:

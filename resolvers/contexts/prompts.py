@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.search import COLLECTIONS
+from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 
 SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID, NEWEST = range(6)
@@ -146,7 +146,7 @@ class Prompt:
 
     def quotes(self, node: Record) -> bool:
         """Tells whether the text quotes a message."""
-        return COLLECTIONS["MESSAGES"].is_of(node) and (node["session_key"], node["sequence"]) in self._quoted
+        return SEARCH_KINDS["MESSAGES"].is_of(node) and (node["session_key"], node["sequence"]) in self._quoted
 
     @property
     def tokens(self) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from models.messages import messages_by_place
-from models.search import COLLECTIONS
+from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 from models.words import words
 from resolvers.contexts.courtesies import closes, is_courtesy, says_little
@@ -64,16 +64,16 @@ class Recall:
         """Adds what answers the question, best first, in no more tokens than that."""
         floor = self.prompt.left - most
         if not self.names:
-            spoken = [node for node in found if COLLECTIONS["MESSAGES"].is_of(node)]
+            spoken = [node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)]
             self.names = {speaker_of(node, self.user) for node in spoken}
         neighbours = await self._neighbours(found[: most // LEAST_QUOTE])
         for place, node in enumerate(found):
             left = self.prompt.left - floor
             if left < LEAST_QUOTE:
                 return
-            if COLLECTIONS["MEMORIES"].is_of(node):
+            if SEARCH_KINDS["MEMORIES"].is_of(node):
                 self.knowledge.add(self.prompt, node, left)
-            elif COLLECTIONS["DOCUMENTS"].is_of(node):
+            elif SEARCH_KINDS["DOCUMENTS"].is_of(node):
                 await self._add_document(node, place, left)
             elif self._may_fit(node, left) and not self._is_filler(node) and await self._add_message(node, left):
                 for other in neighbours.get(_place(node), ()):
@@ -161,7 +161,7 @@ class Recall:
         """For a turn that asks the turn after it, and for a short reply the question before it."""
         wanted: dict[tuple[bytes, int], tuple[bytes, int]] = {}
         for node in found:
-            if not COLLECTIONS["MESSAGES"].is_of(node):
+            if not SEARCH_KINDS["MESSAGES"].is_of(node):
                 continue
             key, sequence = _place(node)
             if _asks(node):
@@ -170,7 +170,7 @@ class Recall:
                 wanted[key, sequence - 1] = (key, sequence)
         with self.context.allowance.passing():
             rows = await messages_by_place(self.context.read, self.context.scope, list(wanted)) if wanted else []
-        of = {_place(node): node for node in found if COLLECTIONS["MESSAGES"].is_of(node)}
+        of = {_place(node): node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)}
         pairs: dict[tuple[bytes, int], list[Record]] = {}
         for row in rows:
             if row is None:

@@ -2,7 +2,7 @@
 
 Where a scope has few texts, all are ranked together. Else the index names those that hold a word of the question, and
 they are ranked in windows: first the best by the rarity of their words, then the next best, and at last those that hold
-none but very common words. A window lies between two bounds (see `models.sqlite.word_index.Bound`) that cursors keep,
+none but very common words. A window lies between two bounds (see `models.search.Bound`) that cursors keep,
 so that what is written between two pages neither hides a text nor brings it back.
 """
 
@@ -10,30 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.search import (
-    Collection,
-    Extent,
-    Within,
-    around,
-    candidates,
-    extent,
-    index_progress,
-    near_better,
-    read_all,
-    read_some,
-    read_tail,
-)
-from models.sqlite.word_index import (
     COMMON,
     HIGHEST,
     LOWEST,
     RARE,
     Bound,
+    Extent,
     Look,
     Term,
+    around,
+    candidates,
     count_words,
-    part_of,
-    project_in_index,
+    extent,
+    near_better,
+    part_to_read,
+    read_all,
+    read_some,
+    read_tail,
 )
+from models.search_kinds import SearchKind, Within
 from models.users import users_by_key
 from resolvers.operation_context import OperationContext
 from resolvers.search.gathering import Gathering, Row, Tail, outgrown
@@ -53,7 +48,7 @@ PRECISION = 1_000_000
 @dataclass(frozen=True)
 class Window:
     """Which candidates are ranked together: from a bound, excluded, to another, included; or to one that reading them
-    shows. `rare` are the places in the question of the terms that rank before the others."""
+    shows. `rare` are the indices of the question's terms that rank before the others."""
 
     rare: tuple[int, ...]
     first: Bound = HIGHEST
@@ -73,7 +68,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Found:
-    """Texts to be ranked together, in the order of their places, and where each term of the question stands in them
+    """Texts to be ranked together, in the order of threads and positions, and where each term of the question stands in
+    them
     (see `resolvers.search.ranking.occurrences`)."""
 
     rows: Sequence[Row] = ()
@@ -89,7 +85,7 @@ class Source:
     """
 
     context: OperationContext
-    collection: Collection
+    kind: SearchKind
     question: Question
     within: Within
     is_empty: bool
@@ -112,7 +108,7 @@ class Source:
             return None
         look, tail = await self._open_index(size)
         words = [term.word for term in look.terms]
-        counts = await count_words(self.context.read, self.collection.name, look.part, words)
+        counts = await count_words(self.context.read, self.kind, look.part, words)
         self.frequencies = [count + len(numbers) for count, numbers in zip(counts, tail.found, strict=True)]
         self.count = size.count if self.within.whose else size.count + tail.count
         return Window(_rarest(self.frequencies))
@@ -127,36 +123,34 @@ class Source:
         return await self._read_window(window, _weighed(look, tail, window, weights))
 
     async def _extent(self) -> Extent:
-        return await extent(self.context.read, self.context.scope, self.collection, self.within)
+        return await extent(self.context.read, self.context.scope, self.kind, self.within)
 
     async def _open_index(self, size: Extent) -> tuple[Look, Tail]:
         context = self.context
-        project, _ = await project_in_index(context.read, self.collection.name, context.scope.project)
         # What goes into the index from now on is read as the rest of the tail is.
-        through = index_progress(context.read, self.collection).through
+        part = await part_to_read(context.read, context.scope, self.kind, size.lanes)
         tail = Tail(self.question, self.context.allowance)
-        await read_tail(context.read, context.scope, self.collection, self.within, through, tail.receive)
+        await read_tail(context.read, context.scope, self.kind, self.within, part, tail.receive)
         await self.context.aside(tail.finish)
         terms = [Term(said[0], 0, rare=False) for said in self.question.terms.values()]
-        self._opened = Look(terms, part_of(project, size.lanes), through), tail
+        self._opened = Look(terms, part), tail
         return self._opened
 
     async def _read_window(self, window: Window, look: Look) -> Found:
-        place = self.context.read, self.context.scope
+        read, scope, kind = self.context.read, self.context.scope, self.kind
         end = LOWEST if window.is_common else COMMON
-        limit = self.collection.chosen if window.last is None else RECALLED + 1
-        chosen = await candidates(*place, self.collection, self.within, look, window.first, window.last or end, limit)
+        limit = kind.chosen if window.last is None else RECALLED + 1
+        chosen = await candidates(read, scope, kind, self.within, look, window.first, window.last or end, limit)
         if window.last is None:
             window = replace(window, last=chosen[-1] if len(chosen) == limit else end)
         if len(chosen) > RECALLED:
             raise outgrown()
-        numbers, found_before = [bound.number for bound in chosen], set[int]()
-        if self.collection.has_neighbours:
-            numbers = await around(*place, self.within, numbers)
-            if window.first != HIGHEST:
-                found_before = await near_better(*place, self.within, look, window.first, numbers)
+        numbers = await around(read, scope, kind, self.within, [bound.number for bound in chosen])
+        found_before = set[int]()
+        if window.first != HIGHEST:
+            found_before = await near_better(read, scope, kind, self.within, look, window.first, numbers)
         gathering = Gathering(self.question, self.context.allowance)
-        await read_some(*place, self.collection, self.within, numbers, gathering.receive)
+        await read_some(read, scope, kind, self.within, numbers, gathering.receive)
         found = await self._finish(gathering)
         rows = [row._replace(passes=False) if row.number in found_before else row for row in found.rows]
         return Found(rows, found.occurrences, window)
@@ -164,14 +158,14 @@ class Source:
     async def _read_whole(self) -> Found:
         if self._whole is None:
             gathering = Gathering(self.question, self.context.allowance)
-            await read_all(self.context.read, self.context.scope, self.collection, self.within, gathering.receive)
+            await read_all(self.context.read, self.context.scope, self.kind, self.within, gathering.receive)
             self._whole = await self._finish(gathering)
         return self._whole
 
     async def _finish(self, gathering: Gathering) -> Found:
-        owners = gathering.owners
-        users = await users_by_key(self.context.read, self.context.scope, owners) if owners else []
-        names = {key: user_name(user) for key, user in zip(owners, users, strict=True) if user is not None}
+        keys = gathering.users
+        users = await users_by_key(self.context.read, self.context.scope, keys) if keys else []
+        names = {key: user_name(user) for key, user in zip(keys, users, strict=True) if user is not None}
         if gathering.is_small:
             return Found(*gathering.finish(names))
         return Found(*await self.context.aside(gathering.finish, names))
@@ -181,24 +175,24 @@ def _weighed(look: Look, tail: Tail, window: Window, weights: Sequence[float]) -
     """The look for a window: for the rare terms alone, until all that hold one are found."""
     terms: list[Term] = []
     late: dict[int, tuple[int, int]] = {}
-    for place, (term, weight) in enumerate(zip(look.terms, weights, strict=True)):
-        weighed = Term(term.word, max(1, round(weight * PRECISION)), place in window.rare)
+    for index, (term, weight) in enumerate(zip(look.terms, weights, strict=True)):
+        weighed = Term(term.word, max(1, round(weight * PRECISION)), index in window.rare)
         if not (weighed.rare or window.is_common):
             continue
         terms.append(weighed)
-        for number in tail.found[place]:
+        for number in tail.found[index]:
             worth, base = late.get(number, (0, 0))
             late[number] = (worth + weighed.worth, max(base, weighed.base))
     return replace(look, terms=terms, tail=[(number, *worth) for number, worth in late.items()])
 
 
 def _rarest(frequencies: Sequence[int]) -> tuple[int, ...]:
-    """The places of the rarest terms, as many as are gathered, but at least one."""
+    """The indices of the rarest terms, as many as are gathered, but at least one."""
     rare: list[int] = []
     gathered = 0
-    for count, place in sorted((count, place) for place, count in enumerate(frequencies)):
+    for count, index in sorted((count, index) for index, count in enumerate(frequencies)):
         if rare and gathered + count > GATHERED:
             break
-        rare.append(place)
+        rare.append(index)
         gathered += count
     return tuple(sorted(rare))

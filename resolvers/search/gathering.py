@@ -27,11 +27,11 @@ def outgrown() -> BadInput:
 
 
 class Row(NamedTuple):
-    """A text that was read: its number in its table, the owner whose name its speaker bears (None where it bears
-    another), whether it may be a result, and how it is ranked."""
+    """A text that was read: its number in its table, the user whose name its speaker bears (None for a speaker with
+    another name), whether it may be a result, and how it is ranked."""
 
     number: int
-    owner: bytes | None
+    user: bytes | None
     passes: bool
     turn: Turn
 
@@ -52,16 +52,16 @@ class Gathering:
         self._allowance.check()
         if len(self._rows) == MOST:
             raise outgrown()
-        number, place, position, role, name, owner, text, aside, created_at, passes = values
-        turn = turn_of(text, self._question, place, position, speaker=name or None, role=role, created_at=created_at)
+        number, thread, position, role, name, user, text, aside, created_at, passes = values
+        turn = turn_of(text, self._question, thread, position, speaker=name or None, role=role, created_at=created_at)
         if role in TOOLS:
             text, aside = "", f"{text}\n{aside}" if aside else text
         if aside:
             turn = turn._replace(length=len(text) + len(aside), is_aside=not text)
             self._asides.append((len(self._rows), aside))
             self._size += len(aside)
-        owner = owner if is_users_own(role, name) else None
-        self._rows.append(Row(number, owner, bool(passes), turn))
+        user = user if is_users_own(role, name) else None
+        self._rows.append(Row(number, user, bool(passes), turn))
         self._texts.append(text)
         self._size += len(text)
         if self._size >= TOGETHER:
@@ -85,14 +85,14 @@ class Gathering:
         return len(self._rows) <= INLINE and self._size <= INLINE_LENGTH
 
     @property
-    def owners(self) -> list[bytes]:
+    def users(self) -> list[bytes]:
         """Those whose names are to be known."""
-        return list({row.owner for row in self._rows if row.owner is not None})
+        return list({row.user for row in self._rows if row.user is not None})
 
     def finish(self, names: Mapping[bytes, str | None]) -> tuple[list[Row], list[dict[int, float]]]:
-        """The rows in the order of their places, and where each term stands in them (see `occurrences`)."""
+        """The rows in the order of threads and positions, and where each term stands in them (see `occurrences`)."""
         self._look_through()
-        order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].turn[:2])
+        order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].turn.location)
         ranks = {index: rank for rank, index in enumerate(order)}
         rows = [_spoken(self._rows[index], names) for index in order]
         # Sorted, so that sums over them are the same to the last digit on every page.
@@ -101,7 +101,7 @@ class Gathering:
 
 
 def _spoken(row: Row, names: Mapping[bytes, str | None]) -> Row:
-    if row.owner is None or (name := names.get(row.owner)) is None:
+    if row.user is None or (name := names.get(row.user)) is None:
         return row
     return row._replace(turn=row.turn._replace(speaker=name))
 

@@ -4,16 +4,19 @@ No character of it is an operator. English words are stemmed and the most common
 languages stand for themselves.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import local
 from typing import Any
 
 import snowballstemmer
 
 from models.words import UNSPACED, words
+from resolvers.cursors import seed_of
+from resolvers.filters import Given
 from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
 
 LARGEST_QUESTION = 64
@@ -82,6 +85,29 @@ def parse_question(text: str) -> Question:
     elif every & OF_SELF:
         role = "USER"
     return Question(terms, every, _asks_when.match(text) is not None, role, _day_of(text))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search as it was asked; `scopes` are names of kinds in the order of the contract, without repetition."""
+
+    query: str
+    scopes: tuple[str, ...]
+    user_id: str | None
+    session_id: str | None
+    filter: Given
+    agent: bytes | None = None
+    """An agent by key, whose documents are searched along with the user's."""
+
+    @cached_property
+    def question(self) -> Question:
+        return parse_question(self.query)
+
+    @cached_property
+    def seed(self) -> int:
+        """A number that the cursors of this search are checked with."""
+        asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
+        return seed_of(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass"))
 
 
 _month = f"(?P<month>{'|'.join(MONTHS)})"

@@ -59,10 +59,10 @@ class Turn(NamedTuple):
     """What ranking needs of a text: its length in characters, who said it and when, and if it says when something
     happened, asks a question, or is said by nobody.
 
-    Turns with the same `place` are neighbours by their positions, which are 0 where there are no neighbours.
+    Turns of the same `thread` are neighbours by their positions, which are 0 where there are no neighbours.
     """
 
-    place: bytes
+    thread: bytes
     position: int
     length: int
     speaker: str | None
@@ -72,11 +72,16 @@ class Turn(NamedTuple):
     is_question: bool = False
     is_aside: bool = False
 
+    @property
+    def location(self) -> tuple[bytes, int]:
+        """Its thread and position: where its object is read."""
+        return self[:2]
+
 
 def turn_of(
     text: str,
     question: Question,
-    place: bytes,
+    thread: bytes,
     position: int,
     *,
     speaker: str | None = None,
@@ -86,7 +91,7 @@ def turn_of(
     """Returns what ranking by a question needs of a text."""
     says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
     is_question = text[-_ENDING:].rstrip().endswith("?")
-    return Turn(place, position, len(text), speaker, role, created_at, says_when, is_question)
+    return Turn(thread, position, len(text), speaker, role, created_at, says_when, is_question)
 
 
 class Usual(NamedTuple):
@@ -155,7 +160,7 @@ def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[
 
 @dataclass(frozen=True)
 class Gathered:
-    """Turns of one kind in the order of place and position, and where the terms of the question stand in them (see
+    """Turns of one kind in the order of thread and position, and where the terms of the question stand in them (see
     `occurrences`)."""
 
     turns: Sequence[Turn]
@@ -218,7 +223,7 @@ def _with_closeness(
     for index, turn in enumerate(turns):
         for other in range(index + 1, min(index + 1 + max(CLOSE_NEIGHBOURS), len(turns))):
             distance = turns[other].position - turn.position
-            if turns[other].place != turn.place or distance not in CLOSE_NEIGHBOURS:
+            if turns[other].thread != turn.thread or distance not in CLOSE_NEIGHBOURS:
                 break
             spread[index] += CLOSE_NEIGHBOURS[distance] * close[other]
             spread[other] += CLOSE_NEIGHBOURS[-distance] * close[index]
@@ -234,7 +239,7 @@ def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int
     turns = kind.turns
     near: dict[int, tuple[list[tuple[int, float]], float]] = {}
     scores: dict[int, float] = {}
-    places: dict[bytes, float] = {}
+    threads: dict[bytes, float] = {}
     if turns and turns[0].position:
         mean *= 1 + sum(NEIGHBOURS.values())
     for counts, weight in zip(kind.found, weights, strict=True):
@@ -249,10 +254,10 @@ def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int
                 near[index] = _neighbours(turns, index)
             normal = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * near[index][1] / (mean or 1.0))
             scores[index] = scores.get(index, 0.0) + weight * count * (1 + SATURATION) / (count + normal)
-        for place in {turns[index].place for index in counts}:
-            places[place] = places.get(place, 0.0) + weight
+        for thread in {turns[index].thread for index in counts}:
+            threads[thread] = threads.get(thread, 0.0) + weight
     return {
-        index: (score + SESSION * places[turns[index].place]) * (MOST_ASIDE if turns[index].is_aside else 1)
+        index: (score + SESSION * threads[turns[index].thread]) * (MOST_ASIDE if turns[index].is_aside else 1)
         for index, score in scores.items()
     }
 
@@ -264,7 +269,7 @@ def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, floa
     length = float(turn.length)
     for step in (-1, 1):
         other = index + step
-        while 0 <= other < len(turns) and turns[other].place == turn.place:
+        while 0 <= other < len(turns) and turns[other].thread == turn.thread:
             distance = turn.position - turns[other].position
             if distance not in NEIGHBOURS:
                 break

@@ -1,190 +1,181 @@
-"""Results of a search: their places, pages and cursors."""
+"""Results: all that answers a question, best first, a page at a time.
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from math import isfinite
-from typing import Any, NamedTuple
+A page goes through the windows of candidates, best first, until it has enough results.
+"""
 
-from models.search import COLLECTIONS
-from models.sqlite.word_index import Bound
-from models.statements import Record
-from resolvers.cursors import decode, encode, seed_of
-from resolvers.errors import BadInput
-from resolvers.filters import Given
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from models.errors import Unavailable
+from models.keyset import Fetched, cut
+from models.vectors import read_vectors, vector_progress
+from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.operation_context import OperationContext
-from resolvers.parts import searched_text
-from resolvers.search.candidates import Window
-from resolvers.search.highlights import highlight
-from resolvers.search.questions import Question, parse_question
-from resolvers.search.ranking import Statistics, Usual
+from resolvers.search.candidates import Found, Source
+from resolvers.search.gathering import INLINE
+from resolvers.search.positions import Position, Result, Stage, read_cursor
+from resolvers.search.questions import Asked, term_of
+from resolvers.search.ranking import Gathered, Statistics, Turn, Usual, rank
 
-INLINE_HIGHLIGHTS = 32 * 1024
-"""Characters of texts that are highlighted in the event loop, at most."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A search as it was asked; `scopes` in the order of the contract, without repetition."""
-
-    query: str
-    scopes: tuple[str, ...]
-    user_id: str | None
-    session_id: str | None
-    filter: Given
-    agent: bytes | None = None
-    """An agent by key, whose documents are searched along with the user's."""
-
-    @cached_property
-    def question(self) -> Question:
-        return parse_question(self.query)
-
-    @cached_property
-    def seed(self) -> int:
-        """A number that the cursors of this search are checked with."""
-        asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
-        return seed_of(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass"))
+LATE = 100
+"""Texts of a kind, at most, that a cursor names because they waited for new vectors when its page was scored."""
 
 
-class Place(NamedTuple):
-    """Where a result stands among those that it was ranked with: the better score first, then kind, key and
-    sequence."""
+class Results:
+    """The results of a search from the windows of a stage on, after a position in them, or from the first."""
 
-    worse: float
-    scope: int
-    key: bytes
-    position: int
+    def __init__(
+        self,
+        context: OperationContext,
+        asked: Asked,
+        sources: Sequence[Source],
+        stage: Stage,
+        statistics: Statistics,
+        vectors: QuestionVectors | None,
+        after: Position | None,
+    ) -> None:
+        self._context = context
+        self._asked = asked
+        self._sources = sources
+        self._stage = stage
+        self._statistics = statistics
+        self._vectors = vectors
+        self._after = after
+        self._is_new = after is None
+        self._least = (asked.filter or {}).get("min_score") or 0.0
+
+    @classmethod
+    async def first(cls, context: OperationContext, asked: Asked, sources: Sequence[Source]) -> "Results":
+        """All results."""
+        vectors = await _question_vectors(context.encoder, asked, None)
+        stage = Stage(tuple([await source.open() for source in sources]))
+        frequencies = [sum(each) for each in zip(*(source.frequencies for source in sources), strict=True)]
+        statistics = Statistics(sum(source.count for source in sources), frequencies, ())
+        return cls(context, asked, sources, stage, statistics, vectors, None)
+
+    @classmethod
+    async def after(cls, context: OperationContext, asked: Asked, sources: Sequence[Source], cursor: str) -> "Results":
+        """The results after a cursor, ranked as those before were."""
+        last = read_cursor(asked, cursor)
+        vectors = await _question_vectors(context.encoder, asked, last.statistics)
+        return cls(context, asked, sources, last.stage, last.statistics, vectors, last.position)
+
+    async def page(self, limit: int) -> Fetched[Result]:
+        """The next results, at most so many, and whether there are more."""
+        results: list[Result] = []
+        while len(results) <= limit:
+            ranked = await self._ranked()
+            stage, statistics = self._stage, self._statistics
+            rest = [position for position in ranked if self._after is None or position > self._after]
+            passing = [position for position in rest if stage.score(position) >= self._least]
+            results += [Result(statistics, stage, position) for position in passing[: limit + 1 - len(results)]]
+            ceiling = min([1.0 if stage.ceiling is None else stage.ceiling, *(-position.worse for position in ranked)])
+            following = stage.following(len(self._asked.question.terms), ceiling)
+            if following is None or ceiling < self._least:
+                break
+            self._stage, self._is_new, self._after = following, True, None
+        return cut(results, limit)
+
+    async def _ranked(self) -> list[Position]:
+        """Ranks the windows where the search stands, best first; afterwards their bounds are known."""
+        stage = self._stage
+        weights = self._statistics.weights()
+        found = [
+            await source.read(window, weights, is_first=stage.ceiling is None)
+            for source, window in zip(self._sources, stage.windows, strict=True)
+        ]
+        self._stage = Stage(tuple(one.window for one in found), stage.ceiling)
+        if not self._statistics.lengths:
+            self._statistics = replace(self._statistics, lengths=[_mean_length(one) for one in found])
+        ranked = await self._rank(found)
+        positions = [
+            Position(-score, number, *turn.location)
+            for number, (one, scores) in enumerate(zip(found, ranked, strict=True))
+            for score, turn in _passing(one, scores)
+        ]
+        return sorted(positions)
+
+    async def _rank(self, found: Sequence[Found]) -> list[list[tuple[float, Turn]]]:
+        question, close = self._asked.question, None
+        kinds = [Gathered([row.turn for row in one.rows], one.occurrences) for one in found]
+        if (encoder := self._context.encoder) is not None and self._vectors is not None:
+            self._statistics, close = await self._closeness(encoder.name, found, self._vectors)
+        if close is None and sum(len(one.rows) for one in found) <= INLINE:
+            ranked, self._statistics = rank(kinds, question, self._statistics)
+        else:
+            ranked, self._statistics = await self._context.aside(rank, kinds, question, self._statistics, close)
+        return ranked
+
+    async def _closeness(
+        self, model: str, found: Sequence[Found], vectors: QuestionVectors
+    ) -> tuple[Statistics, list[list[float]] | None]:
+        """Measures how near each turn comes to the question, against the usual: of these turns, or of the first page.
+
+        None when no turn has vectors yet.
+        """
+        # Not imported without a model: numpy may not be there.
+        from resolvers.search.closeness import closeness, unusual, usual
+
+        statistics, read = self._statistics, self._context.read
+        before = statistics.usual
+        searched = [source.kind for source in self._sources]
+        # What gets its vectors between two pages keeps the score that it had without.
+        through = before.through if before else [(await vector_progress(read, of)).through for of in searched]
+        numbers = [[row.number for row in one.rows] for one in found]
+        kept = [
+            await read_vectors(read, of, model, own, last)
+            for of, own, last in zip(searched, numbers, through, strict=True)
+        ]
+        if before is None and not any(any(one) for one in kept):
+            return statistics, None
+        if before is None or self._is_new:
+            # Edited ones, mostly.
+            late = [
+                [number for number, one in zip(own, vectors, strict=True) if one is None and number <= last]
+                for own, vectors, last in zip(numbers, kept, through, strict=True)
+            ]
+        else:
+            late = before.late
+            kept = [
+                [None if number in missing else one for number, one in zip(own, vectors, strict=True)]
+                for own, vectors, missing in zip(numbers, kept, map(set, late), strict=True)
+            ]
+        weights = dict(zip(self._asked.question.terms, statistics.weights(), strict=True))
+        words = [weights.get(term_of(word), 0.0) for word in vectors.words]
+        shown = [some[:LATE] for some in late]
+
+        def judge() -> tuple[Usual, list[list[float]]]:
+            near = [closeness(vectors, one) for one in kept]
+            by = before._replace(late=shown) if before else Usual(model, through, shown, *usual(near))
+            return by, [unusual(one, words, by) for one in near]
+
+        by, close = await self._context.aside(judge)
+        return replace(statistics, usual=by), close
 
 
-class Position(NamedTuple):
-    """The windows that a result was ranked in, one for each kind (None where it is read whole, or is done with), and
-    the score that none of them can have more than, because of the windows before; None in the first ones."""
-
-    windows: tuple[Window | None, ...]
-    ceiling: float | None = None
-
-    def following(self, terms: int, ceiling: float) -> "Position | None":
-        """The next windows, for a question of so many terms; None when there are no more."""
-        windows = tuple(None if window is None else window.following(terms) for window in self.windows)
-        return Position(windows, ceiling) if any(windows) else None
-
-    def score(self, place: Place) -> float:
-        return -place.worse if self.ceiling is None else min(-place.worse, self.ceiling)
+def _mean_length(found: Found) -> float:
+    return sum(row.turn.length for row in found.rows) / max(1, len(found.rows))
 
 
-class Edge(NamedTuple):
-    """A result on a page."""
-
-    asked: Asked
-    statistics: Statistics
-    position: Position
-    place: Place
-    node: Record
-    """Empty where nobody asks for the object itself, and it was too long to be held."""
-    shown: str | None = None
-    """The highlight of such a one."""
-
-    @property
-    def cursor(self) -> str:
-        place, by = self.place, self.statistics
-        windows = [None if window is None else _written(window) for window in self.position.windows]
-        scored_by: list[Any] = [by.count, by.frequencies, by.lengths, by.best]
-        if by.usual is not None:
-            scored_by += by.usual
-        return encode([*place, self.position.ceiling, windows, *scored_by], self.asked.seed)
-
-    @property
-    def score(self) -> float:
-        return self.position.score(self.place)
-
-    @property
-    def text(self) -> str:
-        """Tells what it was found by."""
-        node = self.node
-        if COLLECTIONS["MESSAGES"].is_of(node):
-            return searched_text(node)
-        return f"{node['title']}\n{node['content']}" if COLLECTIONS["DOCUMENTS"].is_of(node) else node["content"]
+def _passing(found: Found, scores: Sequence[tuple[float, Turn]]) -> Iterator[tuple[float, Turn]]:
+    """The turns that may be results."""
+    passing = {row.turn.location for row in found.rows if row.passes}
+    return (scored for scored in scores if scored[1].location in passing)
 
 
-async def highlights(context: OperationContext, edges: Sequence[Edge]) -> list[str | None]:
-    """The part of each result's text that answers best."""
-
-    def work() -> list[str | None]:
-        check = context.allowance.check
-        return [highlight(edge.text, edge.asked.question, check) if edge.node else edge.shown for edge in edges]
-
-    if sum(len(edge.text) for edge in edges if edge.node) <= INLINE_HIGHLIGHTS:
-        return work()
-    return await context.aside(work)
-
-
-@dataclass(frozen=True)
-class SearchPage:
-    """One page of results."""
-
-    edges: list[Edge]
-    has_next_page: bool
-    has_previous_page: bool
-
-    @property
-    def nodes(self) -> list[Record]:
-        return [edge.node for edge in self.edges]
-
-    @property
-    def start_cursor(self) -> str | None:
-        return self.edges[0].cursor if self.edges else None
-
-    @property
-    def end_cursor(self) -> str | None:
-        return self.edges[-1].cursor if self.edges else None
-
-
-def _written(window: Window) -> list[Any]:
-    """A window, whose bounds are known once a result in it is."""
-    return [window.rare, *window.first, *(window.last or window.first)]
-
-
-def _window(written: Sequence[Any] | None, terms: int) -> Window | None:
-    """A window that was in a cursor; `ValueError` when it can't have been."""
-    if written is None:
+async def _question_vectors(
+    encoder: Encoder | None, asked: Asked, statistics: Statistics | None
+) -> QuestionVectors | None:
+    """The vectors of a question, if there is a model; a later page is scored with it if the first was."""
+    before = statistics.usual if statistics is not None else None
+    if (statistics is not None and before is None) or not asked.question.terms:
         return None
-    rare, *bounds = written
-    places = [int(place) for place in rare]
-    if not places or places != sorted(set(places)) or not 0 <= places[0] <= places[-1] < terms:
-        raise ValueError("no terms of this question")
-    if not all(isinstance(bound, int) and 0 <= bound < 2**53 for bound in bounds):
-        raise ValueError("no bounds of a window")
-    worth, number, last_worth, last_number = bounds
-    return Window(tuple(places), Bound(worth, number), Bound(last_worth, last_number))
-
-
-def read_cursor(asked: Asked, cursor: str) -> tuple[Place, Position, Statistics]:
-    """Returns where a cursor points, and what its page was scored by; `BadInput` when it is not one of this
-    search's."""
-    try:
-        return _read_position(asked, decode(cursor, asked.seed))
-    except (ValueError, TypeError):
-        raise BadInput(
-            "The cursor in `after` does not belong to this search with this query, scope and filter; "
-            "start again without `after`."
-        ) from None
-
-
-def _read_position(asked: Asked, position: list[Any]) -> tuple[Place, Position, Statistics]:
-    worse, scope, key, sequence, ceiling, windows, count, frequencies, lengths, best, *by = position
-    terms, scopes = len(asked.question.terms), len(asked.scopes)
-    usual = Usual(*by) if by else None
-    numbers = [count, best, *frequencies, *lengths, 0 if ceiling is None else ceiling]
-    fits = len(frequencies) == terms and len(lengths) == len(windows) == scopes
-    if usual is not None:
-        numbers += chain(usual.through, *usual.late)
-        fits = fits and len(usual.through) == len(usual.late) == scopes
-        fits = fits and len(usual.means) == len(usual.deviations)
-        fits = fits and all(isfinite(number) for number in (*usual.means, *usual.deviations, usual.length))
-    if not fits or not all(isfinite(number) and 0 <= number < 2**53 for number in numbers):
-        raise ValueError("no position in this search")
-    place = Place(float(worse), int(scope), bytes.fromhex(key), int(sequence))
-    at = Position(tuple(_window(window, terms) for window in windows), ceiling)
-    return place, at, Statistics(count, frequencies, lengths, best, usual)
+    vectors = None
+    if encoder is not None and (before is None or before.model == encoder.name):
+        vectors = await encoder.encode_question(asked.query)
+    if before is not None and (vectors is None or len(vectors.words) != len(before.means)):
+        raise Unavailable(
+            "The model that the pages before were scored with can't be had now; try again, "
+            "or start again without `after`."
+        )
+    return vectors

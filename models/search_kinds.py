@@ -1,0 +1,254 @@
+"""The kinds of objects that search finds, one description for each.
+
+Statements, vectors and the full-text index go by these descriptions and never ask which kind they are for. CONTRIBUTING
+lists what a new kind takes.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Table,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    null,
+    or_,
+)
+
+from models.documents import FILTERS as DOCUMENT_FILTERS
+from models.documents import documents_by_key
+from models.keyset import Condition, between
+from models.memories import FILTERS as MEMORY_FILTERS
+from models.memories import memories_by_key
+from models.messages import MESSAGES_OF_SESSION, messages_by_place
+from models.scope import Scope
+from models.sqlite.database import Reader
+from models.statements import Record, in_project
+from models.tables import (
+    document_vectors,
+    documents,
+    memories,
+    memory_vectors,
+    message_vectors,
+    messages,
+    sessions,
+)
+
+Columns = Mapping[str, ColumnElement[Any]]
+Position = tuple[bytes, int]
+"""The key of an object, or of the conversation that it is a turn of, and its position there; 0 for no turn."""
+
+
+Receive = Callable[[tuple[Any, ...]], None]
+"""A function that takes each row in turn, in the thread that reads: the texts are never in memory together."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """Where to search: a user's objects, a session's, or with neither the whole project's.
+
+    An agent's documents may be searched along with the user's. `given` names the filters that a result must pass, and
+    `values` holds theirs.
+    """
+
+    user: bytes | None = None
+    session: bytes | None = None
+    agent: bytes | None = None
+    given: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def keys(self) -> dict[str, bytes]:
+        keys = {"user": self.user, "session": self.session, "agent": self.agent}
+        return {name: key for name, key in keys.items() if key is not None}
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """The names of the keys that narrow the search; none for the whole project."""
+        return tuple(self.keys)
+
+    @property
+    def bound(self) -> dict[str, Any]:
+        return {**self.values, **self.keys}
+
+
+@dataclass(frozen=True, eq=False)
+class Conversation:
+    """The conversations that the texts of a kind are turns of; turns near a match are found along with it.
+
+    `table` has a row for each conversation, with the project and the owner of its turns; `size` is about how many turns
+    it has, and those up to position `floor` are deleted. The other columns are a turn's.
+    """
+
+    table: Table
+    key: ColumnElement[bytes]
+    position: ColumnElement[int]
+    role: ColumnElement[str]
+    name: ColumnElement[str | None]
+    user: ColumnElement[bytes | None]
+    floor: ColumnElement[int]
+    size: ColumnElement[int]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchKind:
+    """A kind of object that search finds. `name` is its name among the scopes of a search, `noun` that of its rows.
+
+    `said` is its text, `aside` what counts less besides. `exists` are the conditions of objects that are not deleted,
+    `holds` those of what is true now.
+
+    `owners` are the columns with the keys that a search is narrowed by, the narrowest last; with `any_owner` the object
+    of any of them is found. `fetch` reads objects by their positions.
+
+    Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are read one by
+    one; where there are more, the index names those to read, `chosen` at a time, best first. `late` is how many may
+    wait to be put into it while others are written. Of one text at most `vectors_of_one` vectors are kept.
+    """
+
+    name: str
+    noun: str
+    table: Table
+    vectors: Table
+    said: ColumnElement[str]
+    filters: Mapping[str, Condition]
+    owners: Columns
+    fetch: Callable[[Reader, Scope, list[Position]], Awaitable[list[Record | None]]]
+    scanned: int
+    scanned_of_one: int
+    chosen: int
+    late: int
+    vectors_of_one: int
+    aside: ColumnElement[str | None] | None = None
+    exists: Sequence[ColumnElement[bool]] = ()
+    holds: Sequence[ColumnElement[bool]] = ()
+    any_owner: bool = False
+    conversation: Conversation | None = None
+
+    @property
+    def words(self) -> ColumnElement[str]:
+        """All that an object is found by."""
+        if self.aside is None:
+            return self.said
+        return case((self.aside.is_(None), self.said), else_=self.said + "\n" + self.aside)
+
+    @property
+    def owned(self) -> Table:
+        """The table with the project and the owners of the objects."""
+        return self.table if self.conversation is None else self.conversation.table
+
+    @property
+    def turn(self) -> Columns:
+        """What ranking needs of a text besides its words; texts with the same `thread` may be neighbours."""
+        of = self.conversation
+        if of is None:
+            return {
+                "thread": self.table.c.key,
+                "position": literal_column("0", Integer),
+                "role": null(),
+                "name": null(),
+                "user": null(),
+            }
+        return {"thread": of.key, "position": of.position, "role": of.role, "name": of.name, "user": of.user}
+
+    @property
+    def joined(self) -> list[ColumnElement[bool]]:
+        """The condition that ties an object to its row in `owned`, if that is another table."""
+        of = self.conversation
+        return [] if of is None else [of.table.c.key == of.key]
+
+    def belongs(self, whose: Sequence[str]) -> ColumnElement[bool]:
+        """The condition that an object is of these owners."""
+        both = or_ if self.any_owner else and_
+        return both(*(self.owners[name] == bindparam(name, type_=LargeBinary) for name in whose))
+
+    def visible(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
+        """The conditions that an object may be found at all, of rows of `table` and `owned`."""
+        owner = [self.belongs(whose)] if whose else []
+        return [*self.joined, in_project(self.owned), *self.exists, *self.holds, *owner]
+
+    def narrowed(self, within: Within) -> Within | None:
+        """The part of `within` that is about this kind; None for a session that can have none of it.
+
+        A session has no documents of its own, but its agent's.
+        """
+        if within.session is not None and "session" not in self.owners and within.agent is None:
+            return None
+        others: dict[str, Any] = {name: None for name in within.keys if name not in self.owners}
+        return replace(within, **others)
+
+    def is_of(self, row: Record) -> bool:
+        return getattr(type(row), "noun", None) == self.noun
+
+
+MESSAGES = SearchKind(
+    name="MESSAGES",
+    noun="Message",
+    table=messages,
+    vectors=message_vectors,
+    said=case(
+        (messages.c.parts_text.is_(None), messages.c.content),
+        else_=messages.c.content + "\n" + messages.c.parts_text,
+    ),
+    aside=messages.c.aside,
+    filters=MESSAGES_OF_SESSION.filters,
+    owners={"user": sessions.c.user_key, "session": sessions.c.key},
+    exists=(sessions.c.deleted_at.is_(None), messages.c.sequence > sessions.c.deleted_through),
+    fetch=messages_by_place,
+    conversation=Conversation(
+        table=sessions,
+        key=messages.c.session_key,
+        position=messages.c.sequence,
+        role=messages.c.role,
+        name=messages.c.name,
+        user=sessions.c.user_key,
+        floor=sessions.c.deleted_through,
+        size=sessions.c.last_sequence - sessions.c.deleted_through,
+    ),
+    scanned=3000,
+    scanned_of_one=20_000,
+    chosen=200,
+    late=2048,
+    vectors_of_one=20,
+)
+MEMORIES = SearchKind(
+    name="MEMORIES",
+    noun="Memory",
+    table=memories,
+    vectors=memory_vectors,
+    said=memories.c.content,
+    filters={**MEMORY_FILTERS, **between("created_at")},
+    owners={"user": memories.c.user_key, "session": memories.c.session_key},
+    exists=(memories.c.deleted_at.is_(None),),
+    holds=(MEMORY_FILTERS["as_of"](memories),),
+    fetch=lambda read, scope, positions: memories_by_key(read, scope, [key for key, _ in positions]),
+    scanned=3000,
+    scanned_of_one=20_000,
+    chosen=200,
+    late=1024,
+    vectors_of_one=20,
+)
+DOCUMENTS = SearchKind(
+    name="DOCUMENTS",
+    noun="Document",
+    table=documents,
+    vectors=document_vectors,
+    said=documents.c.title + "\n" + documents.c.content,
+    filters={**DOCUMENT_FILTERS, **between("created_at")},
+    owners={"user": documents.c.user_key, "agent": documents.c.agent_key},
+    any_owner=True,
+    fetch=lambda read, scope, positions: documents_by_key(read, scope, [key for key, _ in positions]),
+    # One may be as long as a thousand messages.
+    scanned=100,
+    scanned_of_one=100,
+    chosen=50,
+    late=64,
+    # A hundred times as long, it may take more room.
+    vectors_of_one=512,
+)
+SEARCH_KINDS = {kind.name: kind for kind in (MESSAGES, MEMORIES, DOCUMENTS)}
