@@ -2,12 +2,17 @@
 
 from sqlalchemy import ColumnElement, FromClause, bindparam, exists, or_, select, update
 
+from models.expressions import in_project, parent_key
 from models.keys import agent_key
 from models.keyset import Listing, fetch_by_key
+from models.rows import AgentRow
 from models.scope import Scope, viewer
-from models.sqlite.database import Reader, Transaction
-from models.statements import AgentRow, ByKey, Record, Statement, in_project, parent_key
+from models.statements import ByKey, Statement
+from models.store import Reader, Transaction
 from models.tables import agents, sessions
+from models.writing import TypedTable
+
+agent_table = TypedTable(agents, AgentRow)
 
 AGENTS = Listing(
     name="agents",
@@ -44,11 +49,11 @@ _release = Statement(
 )
 
 
-async def agents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+async def agents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[AgentRow | None]:
     return await fetch_by_key(read, scope, _by_key, keys)
 
 
-async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> Record | None:
+async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> AgentRow | None:
     return (await agents_by_key(read, scope, [agent_key(scope.project, agent_id)]))[0]
 
 

@@ -1,31 +1,18 @@
 """Reading everything of some projects, or of one user, for an export: one snapshot, row by row."""
 
-import sqlite3
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, null, select
 
-from models.errors import DatabaseProblem
+from models.expressions import in_project
 from models.keys import user_key
 from models.memories import is_there
+from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.scope import Scope, viewer
-from models.sqlite.database import connect
-from models.statements import (
-    AgentRow,
-    DocumentRow,
-    MemoryRow,
-    MessageRow,
-    Record,
-    Row,
-    SessionRow,
-    Statement,
-    UserRow,
-    in_project,
-)
+from models.statements import Record, Statement
+from models.store import Snapshot
 from models.tables import (
     agents,
     deleted_messages,
@@ -82,7 +69,7 @@ _withheld = (
 )
 
 
-def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Row]]]:
+def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
     """Statements for everything of a project, or of one user of it, who is the scope's viewer.
 
     What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted. Of an
@@ -160,7 +147,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Row]]]:
 
 
 @lru_cache(maxsize=2)
-def _statements(*, of_user: bool) -> list[tuple[Statement, Statement]]:
+def _statements(*, of_user: bool) -> list[tuple[Statement[Any], Statement[Any]]]:
     """For each kind the statement that reads its rows, and the one that counts them."""
     return [
         (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery())))
@@ -171,7 +158,7 @@ def _statements(*, of_user: bool) -> list[tuple[Statement, Statement]]:
 _PROJECTS = (users, agents, sessions, documents, memories)
 
 
-def _next_project(table: FromClause) -> Statement:
+def _next_project(table: FromClause) -> Statement[Record]:
     # From one to the next by an index: a list of distinct ones would be gathered from all rows.
     return Statement(select(func.min(table.c.project).label("project")).where(table.c.project > bindparam("after")))
 
@@ -180,16 +167,11 @@ _next_projects = [_next_project(table) for table in _PROJECTS]
 _user = Statement(select(users.c.key).where(users.c.key == bindparam("key")))
 
 
-class Snapshot:
-    """The database as it was at one moment."""
+class Archive:
+    """Everything that a snapshot holds, for an export."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._sqlite = connection
-
-    def _rows(self, statement: Statement, values: Record) -> Iterator[Record]:
-        cursor = self._sqlite.cursor()
-        cursor.row_factory = statement.row
-        return cursor.execute(statement.text, {**statement.defaults, **values})
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._rows = snapshot.rows
 
     def projects(self) -> list[str]:
         """The projects that have any data, in order."""
@@ -224,14 +206,3 @@ class Snapshot:
             for scope in scopes
             for _, counting in _statements(of_user=scope.user is not None)
         )
-
-
-@contextmanager
-def snapshot(path: Path) -> Generator[Snapshot]:
-    """The database as it is now; says in words when it can't be read."""
-    try:
-        with closing(connect(path)) as connection:
-            connection.execute("BEGIN")
-            yield Snapshot(connection)
-    except sqlite3.Error as error:
-        raise DatabaseProblem(f"{path} can't be read to its end: {error}. Restore it from a backup.") from error

@@ -2,8 +2,8 @@
 
 from sqlalchemy import bindparam, delete, exists, literal, select, update
 
-from models.sqlite.database import Reader, Transaction
 from models.statements import Statement
+from models.store import Reader, Transaction
 from models.tables import erasures, jobs, memories, session_deletions, sessions
 
 _soon, _now = bindparam("soon"), bindparam("now")

@@ -2,11 +2,16 @@
 
 from sqlalchemy import bindparam, delete
 
+from models.expressions import in_project, parent_key
 from models.keyset import Listing, contains, fetch_by_key
+from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
-from models.sqlite.database import Reader, Transaction
-from models.statements import ByKey, DocumentRow, Record, Statement, in_project, parent_key
+from models.statements import ByKey, Statement
+from models.store import Reader, Transaction
 from models.tables import documents
+from models.writing import TypedTable
+
+document_table = TypedTable(documents, DocumentRow)
 
 ORDERS = {"created_at": ("created_at", "key")}
 FILTERS = {"metadata": contains()}
@@ -34,7 +39,7 @@ _delete_of_agent = Statement(
 )
 
 
-async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[DocumentRow | None]:
     return await fetch_by_key(read, scope, _by_key, keys)
 
 

@@ -1,13 +1,13 @@
 """Erasing a user and purging what was deleted: statements that remove for good, and count."""
 
 from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
-from sqlalchemy.dialects.sqlite import insert
 
+from models.expressions import CrossJoin, Parents, in_project, parent_key, parents, upsert
 from models.memories import forget_sources
+from models.removals import note_removal
 from models.scope import Scope
-from models.sqlite.clearing import note_removal
-from models.sqlite.database import Reader, Transaction
-from models.statements import CrossJoin, Parents, Record, Statement, in_project, parent_key, parents
+from models.statements import Record, Statement
+from models.store import Reader, Transaction
 from models.tables import (
     deleted_messages,
     document_vectors,
@@ -24,7 +24,7 @@ from models.tables import (
     users,
     withheld_memories,
 )
-from models.writing import delete_row
+from models.users import user_table
 
 PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
 """Deletions that one transaction of the purge carries out, and messages and memories that it removes: others get their
@@ -54,7 +54,7 @@ _erase = [
 ]
 _given = {column.name: bindparam(column.name, type_=column.type) for column in erasures.columns}
 _keep = Statement(
-    insert(erasures)
+    upsert(erasures)
     .values({**_given, "generation": 1})
     .on_conflict_do_update(index_elements=["key"], set_={**_given, "generation": erasures.c.generation + 1})
     .returning(*erasures.c)
@@ -85,9 +85,9 @@ _left_of_rows = [
 _erasure = Statement(select(erasures).where(erasures.c.key == _user))
 
 
-def last_erasure(read: Reader, user: bytes) -> Record | None:
+async def last_erasure(read: Reader, user: bytes) -> Record | None:
     """The last erasure of the user under this key: when (`erased_at`), and which one it was (`generation`)."""
-    return read.look_up(_erasure, {"user": user})
+    return await read.look_up(_erasure, {"user": user})
 
 
 async def erasure_of(read: Reader, user: bytes) -> Record | None:
@@ -113,14 +113,14 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     await forget_sources(write, "user", values)
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
-    await delete_row(write, users, user)
+    await user_table.delete(write, user)
     receipt = {"key": user["key"], "erased_at": now, "nonce": user["nonce"], **counted, "files_cleared_at": None}
     erasure = (await write.fetch(_keep, {**receipt, "removal": await note_removal(write, now)}))[0]
     looked_up = [(statement, values) for statement in _left_of_user] + own_rows
     looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]
     for statement, bound in looked_up:
         if (await write.fetch(statement, bound, slowly=True))[0]["count"]:
-            raise RuntimeError(f"the erasure left rows behind: {statement.text}")
+            raise RuntimeError(f"the erasure left rows behind: {statement.clause}")
     return erasure
 
 

@@ -4,16 +4,27 @@ What is known of a user, or, of a session that has none, of the session: `owner`
 another one, or on its subject, is also about the same speaker.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
+from models.expressions import CrossJoin, each_of, in_project
+from models.memories import source_table
+from models.rows import MemoryRow
 from models.scope import Scope
-from models.sqlite.database import Reader, Transaction
-from models.statements import CrossJoin, MemoryRow, Record, Row, Statement, each_of, in_project
+from models.statements import Record, Statement
+from models.store import Reader, Transaction
 from models.tables import memories, memory_sources, messages
-from models.writing import insert_row
+
+
+class SourcePlace(TypedDict):
+    """Where a source stands: at a position, and if it is a message, in a session at a sequence."""
+
+    position: int
+    session_key: bytes | None
+    sequence: int | None
+
 
 SOURCES_OF_MEMORY = 100
 """What a formed memory rests on, at most: said more often than that, it is known no better."""
@@ -93,7 +104,7 @@ _naming = Statement(
         memories.c.key.in_(
             select(memory_sources.c.memory_key).where(
                 memory_sources.c.session_key == bindparam("session"),
-                memory_sources.c.sequence.in_(each_of("sequences")),
+                memory_sources.c.sequence.in_(each_of("sequences", Integer())),
             )
         ),
         memories.c.method.in_(each_of("methods")),
@@ -133,7 +144,8 @@ _spoken_of = Statement(
 _places = Statement(
     select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
     .where(memory_sources.c.memory_key == bindparam("key"))
-    .order_by(memory_sources.c.position)
+    .order_by(memory_sources.c.position),
+    SourcePlace,
 )
 _room = Statement(
     select(
@@ -155,14 +167,16 @@ def _speaker(scope: Scope, memory: Mapping[str, Any]) -> dict[str, Any]:
     return {**scope.values, **own}
 
 
-async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now: str) -> Record | None:
+async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now: str) -> MemoryRow | None:
     """Returns what else is known that says the same in the same words, apart from summaries, and holds."""
     values = {**_speaker(scope, memory), "fingerprint": memory["fingerprint"], "now": now, "but": memory["key"]}
     found = await read.fetch(_alike[memory["user_key"] is not None], values)
     return found[0] if found else None
 
 
-async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any]) -> tuple[list[Record], list[Record]]:
+async def memories_around(
+    read: Reader, scope: Scope, memory: Mapping[str, Any]
+) -> tuple[list[MemoryRow], list[MemoryRow]]:
     """Returns what else rules formed on a memory's subject: the last ones until it begins, and the first ones after
     that."""
     moment = memory["valid_from"] or memory["created_at"]
@@ -172,21 +186,21 @@ async def memories_around(read: Reader, scope: Scope, memory: Mapping[str, Any])
     return before, after
 
 
-async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[Record]:
+async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[MemoryRow]:
     """Returns what is known and holds, apart from summaries, newest first."""
     values = {"user": owner["user_key"], "session": owner["session_key"], "now": now, "limit": limit}
     return await read.fetch(_standing[owner["user_key"] is not None], {**scope.values, **values})
 
 
 async def memories_naming(
-    read: Reader, scope: Scope, session: bytes, sequences: list[int], methods: str
-) -> list[Record]:
-    """Memories of some methods (a JSON list) that rest on messages of a session, also those deleted with it."""
-    named = f"[{','.join(map(str, sequences))}]"
-    return await read.fetch(_naming, {**scope.values, "session": session, "sequences": named, "methods": methods})
+    read: Reader, scope: Scope, session: bytes, sequences: Sequence[int], methods: Sequence[str]
+) -> list[MemoryRow]:
+    """Memories of some methods that rest on messages of a session, also those deleted with it."""
+    values = {**scope.values, "session": session, "sequences": sequences, "methods": methods}
+    return await read.fetch(_naming, values)
 
 
-async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[Record]:
+async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[MemoryRow]:
     """Returns what was formed of a session, apart from summaries, in the order in which it begins to hold."""
     return await read.fetch(_formed_in, {**scope.values, "session": session})
 
@@ -204,8 +218,8 @@ async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
     return bool(await read.fetch(_spoken_of, {"session": session, "about": about}))
 
 
-async def places_of(read: Reader, memory: bytes) -> list[Record]:
-    """Returns what a memory rests on, in order; `session_key` and `sequence` of messages."""
+async def places_of(read: Reader, memory: bytes) -> list[SourcePlace]:
+    """Returns what a memory rests on, in order."""
     return await read.fetch(_places, {"key": memory})
 
 
@@ -215,4 +229,4 @@ async def add_source(write: Transaction, memory: Record, session: bytes, sequenc
     if room["there"] or room["sources"] >= SOURCES_OF_MEMORY:
         return
     place = {"session_key": session, "sequence": sequence, "document_key": None}
-    await insert_row(write, memory_sources, Row, {"memory_key": memory["key"], "position": room["position"], **place})
+    await source_table.insert(write, {"memory_key": memory["key"], "position": room["position"], **place})

@@ -2,11 +2,22 @@
 
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
-from models.sqlite.database import Reader, Transaction
-from models.statements import Record, Statement
+from models.rows import JobRow
+from models.statements import Statement
+from models.store import Reader, Transaction
 from models.tables import jobs, sessions
+from models.writing import TypedTable
 
-_by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")))
+job_table = TypedTable(jobs, JobRow)
+
+
+class ListedJob(JobRow):
+    """A job with the id of its session."""
+
+    session_id: str
+
+
+_by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")), JobRow)
 # Written into the statement, for only then the index is taken, which has the others.
 _due = (jobs.c.status != literal_column("'FAILED'")) & (jobs.c.due_at <= bindparam("now"))
 _first_due = select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1)
@@ -21,13 +32,15 @@ _claim = Statement(
         attempts=jobs.c.attempts + 1,
         updated_at=bindparam("now"),
     )
-    .returning(*jobs.columns)
+    .returning(*jobs.columns),
+    JobRow,
 )
 _all = Statement(
     select(jobs, sessions.c.session_id)
     .join(sessions, sessions.c.key == jobs.c.session_key)
     .order_by(jobs.c.status, jobs.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(bindparam("limit", type_=Integer)),
+    ListedJob,
 )
 _again = {
     every: Statement(
@@ -43,17 +56,17 @@ _again = {
 _drop = Statement(delete(jobs).where(jobs.c.session_key == bindparam("session")))
 
 
-async def job_of_session(read: Reader, session: bytes) -> Record | None:
+async def job_of_session(read: Reader, session: bytes) -> JobRow | None:
     found = await read.fetch(_by_session, {"session": session})
     return found[0] if found else None
 
 
-def job_is_due(read: Reader, now: str) -> bool:
+async def job_is_due(read: Reader, now: str) -> bool:
     """Tells whether there is one to be done, or one whose process has let its lease run out."""
-    return read.look_up(_is_due, {"now": now}) is not None
+    return await read.look_up(_is_due, {"now": now}) is not None
 
 
-async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -> Record | None:
+async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -> JobRow | None:
     """The job that has been due the longest, from now until a time this claim's alone; None when none is due."""
     found = await write.fetch(_claim, {"new_claim": claim, "now": now, "until": until})
     return found[0] if found else None
@@ -64,7 +77,7 @@ async def drop_job(write: Transaction, session: bytes) -> None:
     await write.execute(_drop, {"session": session})
 
 
-async def jobs_of_all(read: Reader, limit: int) -> list[Record]:
+async def jobs_of_all(read: Reader, limit: int) -> list[ListedJob]:
     """The jobs of all projects with their `session_id`: failed, pending and running ones."""
     return await read.fetch(_all, {"limit": limit})
 

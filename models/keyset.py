@@ -8,7 +8,7 @@ page inside it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,9 +25,10 @@ from sqlalchemy import (
     tuple_,
 )
 
+from models.expressions import CrossJoin, Key, Parents, each_of, greatest, json_contains, parent_number, parents
 from models.scope import Scope
-from models.sqlite.database import Reader
-from models.statements import ByKey, CrossJoin, Key, Parents, Record, Row, Statement, each_of, parent_number, parents
+from models.statements import ByKey, Statement
+from models.store import R, Reader
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
 
@@ -51,7 +52,7 @@ class Listing:
 
     name: str
     table: Table
-    row: type[Row]
+    row: type[Any]
     always: Condition
     orders: Mapping[str, tuple[str, ...]]
     filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
@@ -98,7 +99,7 @@ def _page(
     backwards: bool,
     after: bool,
     before: bool,
-) -> Statement:
+) -> Statement[Any]:
     goes_by_floor = listing.orders[order][0] == listing.floor
     if goes_by_floor and not given and not descending:
         return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
@@ -110,7 +111,7 @@ def _page(
         # One lower bound: of two, SQLite takes the first for the index and walks from there to the other.
         name = "before" if descending else "after"
         is_given, _ = bounds.pop(name)
-        lower = func.max(parent_number, bindparam(f"{name}_0", type_=Integer)) if is_given else parent_number
+        lower = greatest(parent_number, bindparam(f"{name}_0", type_=Integer)) if is_given else parent_number
         conditions.append(columns[0] > lower)
     elif listing.floor:
         conditions.append(rows.c[listing.floor] > parent_number)
@@ -146,7 +147,7 @@ def _page(
 
 def _range(
     listing: Listing, order: str, columns_read: tuple[str, ...] | None, *, backwards: bool, after: bool, before: bool
-) -> Statement:
+) -> Statement[Any]:
     """A page of a list with a floor and without filters: what lies between two numbers, of which one is looked up.
 
     Each parent's rows are met once and in their order, without a sort: the parents come one by one, since the join is
@@ -154,7 +155,7 @@ def _range(
     """
     table, rows = listing.table, listing.table.alias("x")
     number, place = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
-    lower = func.max(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
+    lower = greatest(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
     upper = bindparam("before_0", type_=Integer) if before else literal_column(str(2**63 - 1))
     end = (
         select(place)
@@ -186,7 +187,7 @@ def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> li
 
 
 @lru_cache(maxsize=256)
-def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
+def _count(listing: Listing, given: tuple[str, ...]) -> Statement[Any]:
     rows = listing.table.alias("x") if listing.nested else listing.table
     conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
     if listing.floor:
@@ -197,24 +198,21 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement:
     return Statement(select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count")))
 
 
-T = TypeVar("T")
-
-
-class Fetched(NamedTuple, Generic[T]):
+class Fetched(NamedTuple, Generic[R]):
     """Rows up to a limit, and whether there are more of them."""
 
-    rows: list[T]
+    rows: list[R]
     has_more: bool
 
 
-def cut(rows: list[T], limit: int) -> Fetched[T]:
+def cut(rows: list[R], limit: int) -> Fetched[R]:
     """The rows of a statement that reads one more than the limit, without that extra row."""
     return Fetched(rows[:limit], len(rows) > limit)
 
 
 async def fetch_pages(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
-) -> list[Fetched[Record]]:
+) -> list[Fetched[Any]]:
     """For each parent (for a list without parents, once) its page in the list's order, and whether more rows follow,
     or going backwards come before."""
     statement = _page(
@@ -240,9 +238,9 @@ async def fetch_pages(
     return _by_parent(rows, of.count, part)
 
 
-def _by_parent(rows: list[Record], parents: int, part: Slice) -> list[Fetched[Record]]:
+def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]:
     """The page of each parent, without the extra row; rows are sorted by its position, their last column."""
-    found: list[Fetched[Record]] = []
+    found: list[Fetched[Any]] = []
     start = 0
     for parent in range(parents):
         end = start + part.limit + 1
@@ -267,18 +265,23 @@ async def fetch_counts(
     return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
 
 
-async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey, keys: list[Key]) -> list[Record | None]:
+async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey[R], keys: list[Key]) -> list[R | None]:
     """For each key its row, or None."""
     if len(keys) == 1:
         return list(await read.fetch(by_key.one, {**scope.values, "key": keys[0]})) or [None]
     return await fetch_one_each(read, scope, by_key.many, Parents(keys))
 
 
-async def fetch_one_each(read: Reader, scope: Scope, statement: Statement, of: Parents) -> list[Record | None]:
+def parent_of(row: Any) -> int:
+    """The position of the parent that a row was read for."""
+    return row["parent"]
+
+
+async def fetch_one_each(read: Reader, scope: Scope, statement: Statement[R], of: Parents) -> list[R | None]:
     """For each parent the one row that the statement finds for it, or None."""
-    found: list[Record | None] = [None] * of.count
+    found: list[R | None] = [None] * of.count
     for row in await read.fetch(statement, {**scope.values, **of.values}):
-        found[row["parent"]] = row
+        found[parent_of(row)] = row
     return found
 
 
@@ -287,7 +290,7 @@ def in_list(column: str, name: str) -> Condition:
 
 
 def contains(name: str = "metadata") -> Condition:
-    return lambda rows: func.json_contains(rows.c.metadata, bindparam(name)) == 1
+    return lambda rows: json_contains(rows.c.metadata, bindparam(name))
 
 
 def since(column: str, name: str) -> Condition:

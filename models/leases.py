@@ -1,22 +1,18 @@
 """Leases: of several processes on one database, one does a work of the background at a time."""
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import bindparam, or_
-from sqlalchemy.dialects.sqlite import insert
 
+from models.expressions import upsert
 from models.statements import Statement
+from models.store import Transaction
 from models.tables import leases
-
-if TYPE_CHECKING:
-    from models.sqlite.database import Transaction
 
 CLOCK_STEP = 10_000
 """Milliseconds that a lease may end after one that begins now, since the clock may have stepped back a little."""
 
 _given = {column.name: bindparam(column.name, type_=column.type) for column in leases.columns}
 _take = Statement(
-    insert(leases)
+    upsert(leases)
     .values(_given)
     .on_conflict_do_update(
         index_elements=["name"],
@@ -32,7 +28,7 @@ _take = Statement(
 )
 
 
-async def take_lease(write: "Transaction", *, name: str, holder: bytes, now: int, length: int) -> bool:
+async def take_lease(write: Transaction, *, name: str, holder: bytes, now: int, length: int) -> bool:
     """Takes or renews a lease for so many milliseconds from `now` (Unix time); False while another holds it."""
     values = {"name": name, "holder": holder, "now": now, "until": now + length}
     return await write.execute(_take, values) == 1

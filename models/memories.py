@@ -2,31 +2,31 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
 
+from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents, upsert
 from models.keys import memory_key
-from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null
+from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
+from models.rows import MemoryRow, MemorySourceRow, WithheldMemoryRow
 from models.scope import Scope, of_viewer
-from models.sqlite.database import Reader, Transaction
-from models.statements import (
-    ByKey,
-    CrossJoin,
-    MemoryRow,
-    Parents,
-    Record,
-    Row,
-    Statement,
-    each_of,
-    in_project,
-    parent_key,
-    parent_number,
-    parents,
-)
+from models.statements import ByKey, Statement
+from models.store import Reader, Transaction
 from models.tables import documents, memories, memory_sources, messages, sessions, withheld_memories
-from models.writing import insert_row
+from models.writing import TypedTable
+
+memory_table = TypedTable(memories, MemoryRow)
+source_table = TypedTable(memory_sources, MemorySourceRow)
+withheld_table = TypedTable(withheld_memories, WithheldMemoryRow)
+
+
+class SourceMessage(TypedDict):
+    """A message that a memory rests on."""
+
+    memory_key: bytes
+    session_key: bytes
+    sequence: int
 
 
 def _as_of(rows: FromClause) -> ColumnElement[bool]:
@@ -112,7 +112,7 @@ def is_there(rows: FromClause) -> ColumnElement[bool]:
 SOURCES_OF_MEMORY = Listing(
     name="sources of a memory",
     table=memory_sources,
-    row=Row,
+    row=MemorySourceRow,
     always=lambda rows: (rows.c.memory_key == parent_key) & is_there(rows),
     orders={"position": ("position",)},
 )
@@ -173,7 +173,8 @@ _standing = {
 _messages_of = Statement(
     select(memory_sources.c.memory_key, memory_sources.c.session_key, memory_sources.c.sequence)
     .select_from(CrossJoin(parents, memory_sources))
-    .where(memory_sources.c.memory_key == parent_key, memory_sources.c.session_key.is_not(None))
+    .where(memory_sources.c.memory_key == parent_key, memory_sources.c.session_key.is_not(None)),
+    SourceMessage,
 )
 
 _unlink = Statement(
@@ -181,7 +182,9 @@ _unlink = Statement(
 )
 
 WHICH: dict[str, Condition] = {
-    "messages": lambda rows: (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences")),
+    "messages": lambda rows: (
+        (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences", Integer()))
+    ),
     "session": lambda rows: (rows.c.session_key == bindparam("session")) & (rows.c.sequence <= bindparam("through")),
     "document": lambda rows: rows.c.document_key == bindparam("document"),
     "documents of agent": lambda rows: rows.c.document_key.in_(
@@ -195,7 +198,7 @@ WHICH: dict[str, Condition] = {
 
 
 @lru_cache(maxsize=32)
-def _forgetting(which: str, formed_only: bool) -> tuple[Statement, Statement]:
+def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statement[Any]]:
     gone, other = memory_sources, memory_sources.alias("other")
     named = WHICH[which](gone)
     formed = memories.c.method != "DECLARED"
@@ -306,7 +309,7 @@ async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: b
     for row in await write.fetch(_shared, values):
         own = {"key": memory_key(session, None), "memory_id": None, "session_key": session, "user_key": owner}
         # What has taken its place may not be the new owner's.
-        copy = await insert_row(write, memories, MemoryRow, {**row, **own, "superseded_by": None, "version": 1})
+        copy = await memory_table.insert(write, {**row, **own, "superseded_by": None, "version": 1})
         await write.execute(_take_sources, {"session": session, "memory": row["key"], "copy": copy["key"]})
     for statement in _part:
         await write.execute(statement, values)
@@ -314,7 +317,7 @@ async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: b
 
 _named = memories.c.key.in_(select(parent_key).select_from(parents))
 _withhold = Statement(
-    insert(withheld_memories)
+    upsert(withheld_memories)
     .from_select(
         ["session_key", "sequence", "fingerprint"],
         select(
@@ -344,7 +347,7 @@ _remove = [
 _withheld = Statement(
     select(func.count().label("count")).where(
         withheld_memories.c.session_key == bindparam("session"),
-        withheld_memories.c.sequence.in_(each_of("sequences")),
+        withheld_memories.c.sequence.in_(each_of("sequences", Integer())),
         withheld_memories.c.fingerprint == bindparam("fingerprint"),
     )
 )
@@ -359,13 +362,12 @@ async def withhold_of_message(write: Transaction, session: bytes, sequence: int,
     """Has what has these fingerprints not be formed of a message."""
     for fingerprint in set(said):
         row = {"session_key": session, "sequence": sequence, "fingerprint": fingerprint}
-        await insert_row(write, withheld_memories, Row, row)
+        await withheld_table.insert(write, row)
 
 
 async def is_withheld(read: Reader, session: bytes, sequences: Sequence[int], fingerprint: bytes) -> bool:
     """Tells whether the application does not want to have this formed of one of these messages again."""
-    named = f"[{','.join(map(str, sequences))}]"
-    values = {"session": session, "sequences": named, "fingerprint": fingerprint}
+    values = {"session": session, "sequences": sequences, "fingerprint": fingerprint}
     return (await read.fetch(_withheld, values))[0]["count"] > 0
 
 
@@ -382,23 +384,23 @@ async def unlink_newer(write: Transaction, memory: bytes) -> None:
 
 async def memories_by_key(
     read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False
-) -> list[Record | None]:
+) -> list[MemoryRow | None]:
     """Memories by key; with `deleted` also those that went with their session."""
     return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, keys)
 
 
-async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[Record]]:
+async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[MemoryRow]]:
     """For each memory those whose place it has taken, newest first."""
     of = Parents(keys)
-    found: list[list[Record]] = [[] for _ in keys]
+    found: list[list[MemoryRow]] = [[] for _ in keys]
     for row in await read.fetch(_superseded, {**scope.values, **of.values}):
-        found[row["parent"]].append(row)
+        found[parent_of(row)].append(row)
     return found
 
 
 async def known_memories(
     read: Reader, scope: Scope, *, owner: tuple[str, bytes], as_of: str, longest: int, limit: int
-) -> list[Record]:
+) -> list[MemoryRow]:
     """Facts, preferences and events of a ("user", key) or ("session", key) that hold, with texts of at most so many
     characters: the best rated first, of equals the newest."""
     of, key = owner
@@ -406,14 +408,14 @@ async def known_memories(
     return await read.fetch(_known[of], {**scope.values, **values})
 
 
-async def sources_of_memories(read: Reader, keys: list[bytes]) -> list[Record]:
-    """The messages that memories rest on: `memory_key`, `session_key` and `sequence`."""
+async def sources_of_memories(read: Reader, keys: list[bytes]) -> list[SourceMessage]:
+    """The messages that memories rest on."""
     return await read.fetch(_messages_of, Parents(keys).values) if keys else []
 
 
 async def standing_summaries(
     read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None, about: str | None = None
-) -> list[Record]:
+) -> list[MemoryRow]:
     """The summaries of a session, or of a user apart from any session, that nothing has superseded."""
     values = {**scope.values, "owner": session or user, "about": about}
     return await read.fetch(_standing[session is not None], values)

@@ -1,28 +1,23 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
+from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
+from models.rows import DeletedMessageRow, MessageRow
 from models.scope import Scope, of_viewer
-from models.sqlite.database import Reader, Transaction
-from models.statements import (
-    CrossJoin,
-    MessageRow,
-    Parents,
-    Record,
-    Statement,
-    each_of,
-    in_project,
-    parent_key,
-    parent_number,
-    parents,
-)
+from models.statements import Record, Statement
+from models.store import Reader, Transaction
 from models.tables import deleted_messages, messages, sessions
-from models.writing import insert_row
+from models.writing import TypedTable
+
+message_table = TypedTable(messages, MessageRow)
+deleted_message_table = TypedTable(deleted_messages, DeletedMessageRow)
+
 
 MESSAGES_OF_SESSION = Listing(
     name="messages of a session",
@@ -69,7 +64,8 @@ _tombstones = Statement(
 )
 _stones = Statement(
     select(deleted_messages.c.sequence).where(
-        deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence.in_(each_of("sequences"))
+        deleted_messages.c.session_key == bindparam("session"),
+        deleted_messages.c.sequence.in_(each_of("sequences", Integer())),
     )
 )
 _at = Statement(
@@ -166,7 +162,7 @@ _deleted = Statement(
 )
 _delete = Statement(
     delete(messages).where(
-        messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences"))
+        messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences", Integer()))
     )
 )
 
@@ -186,14 +182,16 @@ def nonce_of(generation: int) -> int:
     return generation >> NONCE_BITS
 
 
-async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[Record | None]:
+async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[MessageRow | None]:
     """Messages by session key and sequence; None for one that is deleted or not there."""
     of = Parents([session for session, _ in places], [sequence for _, sequence in places])
     return await fetch_one_each(read, scope, _by_place, of)
 
 
-async def messages_by_message_id(read: Reader, session: Record, message_ids: str) -> dict[str, Record]:
-    """The session's messages that bear one of the client's own keys (a JSON list), by that key."""
+async def messages_by_message_id(
+    read: Reader, session: Record, message_ids: Sequence[str]
+) -> dict[str | None, MessageRow]:
+    """The session's messages that bear one of the client's own keys , by that key."""
     values = {"session": session["key"], "generation": generation_of(session), "message_ids": message_ids}
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
 
@@ -204,21 +202,23 @@ async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 
-async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched[Record]:
+async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched[MessageRow]:
     """The keys of the first so many messages of a range."""
     first = max(first, session["deleted_through"] + 1)
     values = {"session": session["key"], "first": first, "last": last, "limit": limit + 1}
     return cut(await read.fetch(_range, values), limit)
 
 
-async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[Record]:
+async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[MessageRow]:
     """The session's newest messages (up to a sequence) in their order."""
     last = session["last_sequence"] if through is None else through
     values = {"session": session["key"], "first": session["deleted_through"] + 1, "last": last, "limit": limit}
     return (await read.fetch(_whole[True], values, slowly=limit > 100))[::-1]
 
 
-async def newest_messages(read: Reader, session: Record, limit: int, *, before: Place | None = None) -> list[Record]:
+async def newest_messages(
+    read: Reader, session: Record, limit: int, *, before: Place | None = None
+) -> list[MessageRow]:
     """The session's messages that were said last (before a time and sequence), the newest first."""
     values: dict[str, Any] = {"session": session["key"], "floor": session["deleted_through"], "limit": limit}
     if before is not None:
@@ -226,7 +226,7 @@ async def newest_messages(read: Reader, session: Record, limit: int, *, before: 
     return await read.fetch(_newest[before is not None], values, slowly=limit > 100)
 
 
-async def newest_of_role(read: Reader, session: Record, role: str, limit: int) -> list[Record]:
+async def newest_of_role(read: Reader, session: Record, role: str, limit: int) -> list[MessageRow]:
     """The session's messages of a role that were said last, the newest first."""
     values = {"session": session["key"], "floor": session["deleted_through"], "role": role, "limit": limit}
     return await read.fetch(_newest_of_role, values)
@@ -239,7 +239,7 @@ async def place_of_newest(read: Reader, session: Record, number: int) -> Place |
     return (rows[0]["created_at"], rows[0]["sequence"]) if rows else None
 
 
-async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[Record]:
+async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[MessageRow]:
     """The first so many messages of a range, with all their columns."""
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
@@ -257,9 +257,9 @@ async def count_messages(read: Reader, session: Record) -> int:
     return session["last_sequence"] - session["deleted_through"] - deleted
 
 
-async def delete_messages(write: Transaction, session: bytes, rows: list[Record]) -> None:
+async def delete_messages(write: Transaction, session: bytes, rows: Sequence[Record]) -> None:
     """Deletes messages for good; their sequences stay, and the hashes of their own keys."""
-    sequences = f"[{','.join(str(row['sequence']) for row in rows)}]"
+    sequences = [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
         own = row["message_id"]
@@ -269,18 +269,18 @@ async def delete_messages(write: Transaction, session: bytes, rows: list[Record]
 async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
     """Notes that a message was deleted."""
     stone = {"session_key": session, "sequence": sequence, "message_id_hash": hash}
-    await insert_row(write, deleted_messages, MessageRow, stone)
+    await deleted_message_table.insert(write, stone)
 
 
 async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) -> set[int]:
     """Which of these places had messages that were deleted."""
-    values = {"session": session, "sequences": f"[{','.join(map(str, sequences))}]"}
+    values = {"session": session, "sequences": sequences}
     return {row["sequence"] for row in await read.fetch(_stones, values)}
 
 
-async def messages_at(read: Reader, session: Record, moments: list[str]) -> list[Record]:
+async def messages_at(read: Reader, session: Record, moments: list[str]) -> list[MessageRow]:
     """The session's messages that were created at one of these times."""
-    values = {"session": session["key"], "floor": session["deleted_through"], "moments": json.dumps(moments)}
+    values = {"session": session["key"], "floor": session["deleted_through"], "moments": moments}
     return await read.fetch(_at, values)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, and_, bindparam, func, literal, literal_column, null, select
 
+from models.expressions import CrossJoin, in_project
 from models.keys import lane_of
 from models.scope import Scope
 from models.search_kinds import Conversation, Receive, SearchKind, Within
-from models.sqlite.database import Reader
 from models.sqlite.word_index import Progress, bring_up_to_date, index_progress, number_of, project_in_index
 from models.sqlite.word_search import (
     COMMON,
@@ -29,13 +29,13 @@ from models.sqlite.word_search import (
     candidates,
     count_words,
     joined,
-    list_of,
     near_better,
     numbers,
     part_to_read,
     read_tail,
 )
-from models.statements import CrossJoin, Statement, in_project
+from models.statements import Statement
+from models.store import Reader
 
 __all__ = [
     "COMMON",
@@ -78,7 +78,7 @@ _limit = bindparam("limit", type_=Integer)
 
 
 @lru_cache(maxsize=16)
-def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement:
+def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
     """About how many turns the conversations of an owner, or one of them, have in each lane."""
     lane = kind.owned.c.lane
     conditions = (in_project(kind.owned), kind.belongs(whose))
@@ -86,7 +86,7 @@ def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Stat
 
 
 @lru_cache(maxsize=8)
-def _project_size(kind: SearchKind, talk: Conversation) -> Statement:
+def _project_size(kind: SearchKind, talk: Conversation) -> Statement[Any]:
     """Counts the conversations of a project, up to a limit, and the turns in these."""
     some = select(talk.size.label("size")).where(in_project(kind.owned)).limit(_limit).subquery()
     turns = func.coalesce(func.sum(literal_column("size")), 0)
@@ -94,7 +94,7 @@ def _project_size(kind: SearchKind, talk: Conversation) -> Statement:
 
 
 @lru_cache(maxsize=16)
-def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement:
+def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
     """Counts the rows, up to a limit, deleted ones included."""
     # Of a user's memories those of one session are found by the session.
     narrowest = whose if kind.any_owner else whose[-1:]
@@ -104,7 +104,7 @@ def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement:
 
 
 @lru_cache(maxsize=8)
-def _users_of_session(kind: SearchKind) -> Statement:
+def _users_of_session(kind: SearchKind) -> Statement[Any]:
     conditions = (kind.owners["session"] == bindparam("session"), in_project(kind.table))
     return Statement(select(kind.owners["user"].label("user_key")).distinct().where(*conditions))
 
@@ -155,19 +155,18 @@ def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[Any]:
 
 
 @lru_cache(maxsize=256)
-def _all_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
+def _all_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
     tables = kind.table if kind.owned is kind.table else CrossJoin(kind.owned, kind.table)
     return Statement(_read(kind, given).select_from(tables).where(*kind.visible(whose)))
 
 
 async def read_all(read: Reader, scope: Scope, kind: SearchKind, within: Within, receive: Receive) -> None:
     """All rows of a scope, in no order."""
-    statement = _all_of(kind, within.whose, within.given).into(receive)
-    await read.fetch(statement, {**scope.values, **within.bound}, slowly=True)
+    await read.stream(_all_of(kind, within.whose, within.given), {**scope.values, **within.bound}, receive)
 
 
 @lru_cache(maxsize=256)
-def _some_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
+def _some_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
     conditions = [number_of(kind.table) == numbers.c.value, *kind.visible(whose)]
     return Statement(_read(kind, given).select_from(joined(kind, numbers)).where(*conditions))
 
@@ -176,5 +175,5 @@ async def read_some(
     read: Reader, scope: Scope, kind: SearchKind, within: Within, found: Sequence[int], receive: Receive
 ) -> None:
     """The rows of a scope with these numbers, in no order."""
-    statement = _some_of(kind, within.whose, within.given).into(receive)
-    await read.fetch(statement, {**scope.values, **within.bound, "numbers": list_of(found)}, slowly=True)
+    values = {**scope.values, **within.bound, "numbers": list(found)}
+    await read.stream(_some_of(kind, within.whose, within.given), values, receive)

@@ -23,13 +23,14 @@ from sqlalchemy import (
 
 from models.documents import FILTERS as DOCUMENT_FILTERS
 from models.documents import documents_by_key
+from models.expressions import in_project
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.memories import memories_by_key
 from models.messages import MESSAGES_OF_SESSION, messages_by_place
 from models.scope import Scope
-from models.sqlite.database import Reader
-from models.statements import Record, in_project
+from models.statements import Record
+from models.store import Reader
 from models.tables import (
     document_vectors,
     documents,
@@ -118,7 +119,7 @@ class SearchKind:
     said: ColumnElement[str]
     filters: Mapping[str, Condition]
     owners: Columns
-    fetch: Callable[[Reader, Scope, list[Position]], Awaitable[list[Record | None]]]
+    fetch: Callable[[Reader, Scope, list[Position]], Awaitable[Sequence[Record | None]]]
     scanned: int
     scanned_of_one: int
     chosen: int

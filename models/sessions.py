@@ -2,14 +2,16 @@
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, select, update
 
+from models.expressions import each_of, in_project, parent_key
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
 from models.memories import move_shared, part_shared
+from models.removals import note_removal
+from models.rows import SessionDeletionRow, SessionRow
 from models.scope import Scope, of_viewer
-from models.sqlite.clearing import note_removal
-from models.sqlite.database import Reader, Transaction
-from models.statements import ByKey, Record, SessionRow, Statement, each_of, in_project, parent_key
+from models.statements import ByKey, Record, Statement
+from models.store import Reader, Transaction
 from models.tables import (
     agents,
     deleted_messages,
@@ -20,7 +22,11 @@ from models.tables import (
     sessions,
     users,
 )
-from models.writing import insert_row, update_row
+from models.writing import TypedTable
+
+session_table = TypedTable(sessions, SessionRow)
+session_deletion_table = TypedTable(session_deletions, SessionDeletionRow)
+
 
 ORDERS = {
     "created_at": ("created_at", "session_id"),
@@ -127,12 +133,12 @@ _clear = [
 _delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), in_project(sessions)))
 
 
-async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[SessionRow | None]:
     """Sessions that were not deleted."""
     return await fetch_by_key(read, scope, _by_key, keys)
 
 
-async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record | None:
+async def session_by_id(read: Reader, scope: Scope, session_id: str) -> SessionRow | None:
     """The session under this key, also a deleted one."""
     key = session_key(scope.project, session_id)
     return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
@@ -140,7 +146,7 @@ async def session_by_id(read: Reader, scope: Scope, session_id: str) -> Record |
 
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
-) -> Fetched[Record]:
+) -> Fetched[SessionRow]:
     """Sessions without activity since then, the longest inactive first."""
     values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit + 1}
     return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
@@ -153,15 +159,15 @@ async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: 
     await write.execute(_unlink_owners, {**scope.values, "session": session, "none": None})
 
 
-async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> Record:
+async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> SessionRow:
     """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
     await move_shared(write, scope, row["key"])
     await drop_job(write, row["key"])
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
     deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
-    await insert_row(write, session_deletions, SessionRow, deletion)
+    await session_deletion_table.insert(write, deletion)
     changes = {"deleted_at": now, "deleted_through": row["last_sequence"]}
-    return await update_row(write, sessions, row, {**changes, "updated_at": now, "version": row["version"] + 1})
+    return await session_table.update(write, row, {**changes, "updated_at": now, "version": row["version"] + 1})
 
 
 async def clear(write: Transaction, session: bytes, now: str) -> None:

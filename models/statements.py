@@ -1,140 +1,87 @@
-"""Statements: built with SQLAlchemy Core, compiled once to the text that the driver gets."""
+"""Statements: built with SQLAlchemy Core, compiled for a database when they first run there."""
 
-import sqlite3
-from collections.abc import Callable, Mapping
-from operator import itemgetter
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, overload
 
-from sqlalchemy import ColumnElement, FromClause, Integer, LargeBinary, Select, Table, bindparam, func, select
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement, Join
+from sqlalchemy.sql.expression import ClauseElement
 
-_dialect = sqlite.dialect(paramstyle="named")
+from models.expressions import CrossJoin, in_project, parent_key, parents
+from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 
-Key = bytes
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+Parameters = Mapping[str, Any]
+"""The values of a statement's parameters. A list is bound as it is."""
+
 Record = Mapping[str, Any]
-"""A row as the driver gives it: its columns by name."""
+"""A row of which nothing more is known than that it has its columns by name."""
+
+NOUNS: dict[type[Any], str] = {
+    UserRow: "User",
+    SessionRow: "Session",
+    MessageRow: "Message",
+    MemoryRow: "Memory",
+    DocumentRow: "Document",
+    AgentRow: "Agent",
+}
+"""The nouns whose rows know what they are rows of, for interfaces and unions (see `noun_of`)."""
 
 
-class Row(sqlite3.Row):
-    """A row that knows what it is a row of, for interfaces and unions."""
-
-    noun: ClassVar[str] = ""
-
-
-def row_of(noun: str) -> type[Row]:
-    return type(f"{noun}Row", (Row,), {"noun": noun})
+def noun_of(row: Any) -> str:
+    """Returns which noun a row is of, "" for a row of no noun."""
+    return getattr(type(row), "noun", "")
 
 
-UserRow, SessionRow, MessageRow = row_of("User"), row_of("Session"), row_of("Message")
-MemoryRow, DocumentRow, AgentRow = row_of("Memory"), row_of("Document"), row_of("Agent")
+class Statement(Generic[R_co]):
+    """A statement and the type of its rows.
 
-
-LONG_TEXTS = frozenset(
-    (
-        *("about", "aside", "content", "instructions", "metadata", "parts", "parts_text", "situation", "subject"),
-        *("title", "tool_calls"),
-    )
-)
-"""Columns whose values may be long: those of an object's rows are counted while they are read."""
-
-
-class Statement:
-    """The text of a statement, what its rows are, and the values that were written into it.
-
-    `wide` take the columns with long texts out of rows that objects of an answer are made of. `single` says that
-    there is one row at most. `upkeep` says that it belongs to no request. `spills` says that it may sort millions of
-    numbers, which it does in temporary files beyond 16 MB; nothing else of it may get there.
+    `single` says that there is one row at most. `upkeep` says that it belongs to no request. `spills` says that it may
+    sort millions of numbers, for which SQLite may use a temporary file; nothing else of it may get there. `forms` has
+    what each database has made of it.
     """
 
-    __slots__ = ("defaults", "row", "single", "spills", "text", "upkeep", "wide")
+    __slots__ = ("clause", "forms", "noun", "single", "spills", "upkeep")
+
+    @overload
+    def __init__(self: "Statement[Record]", clause: ClauseElement | Executable, *, upkeep: bool = False) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        clause: ClauseElement | Executable,
+        row: type[R_co],
+        *,
+        single: bool = False,
+        upkeep: bool = False,
+        spills: bool = False,
+    ) -> None: ...
 
     def __init__(
         self,
         clause: ClauseElement | Executable,
-        row: type[Row] = Row,
+        row: type[Any] = dict,
         *,
         single: bool = False,
         upkeep: bool = False,
         spills: bool = False,
     ) -> None:
-        compiled = clause.compile(dialect=_dialect)  # pyright: ignore[reportAttributeAccessIssue]
-        self.text = str(compiled)
-        self.defaults: dict[str, Any] = {
-            name: value for name, value in (compiled.params or {}).items() if value is not None
-        }
-        self.row: Any = row
+        self.clause: Any = clause
+        self.noun = NOUNS.get(row, "")
         self.single = single
         self.upkeep = upkeep
         self.spills = spills
-        columns = getattr(clause, "selected_columns", ()) if row.noun else ()
-        self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
-
-    def into(self, receive: Callable[[tuple[Any, ...]], None]) -> "Statement":
-        """The same statement, whose rows are given to a function one by one as they are read, and then forgotten.
-
-        For slow reads, which are never made twice.
-        """
-        copy: Statement = object.__new__(Statement)
-        copy.text, copy.defaults, copy.upkeep = self.text, self.defaults, self.upkeep
-        copy.single, copy.spills, copy.wide = False, self.spills, []
-        copy.row = lambda _, values: receive(values)
-        return copy
+        self.forms: dict[str, Any] = {}
 
 
-class CrossJoin(Join):
-    """SQLite's CROSS JOIN, which fixes the order: a plain join was seen to scan the whole table first."""
-
-    inherit_cache = True
-
-    def __init__(self, left: FromClause, right: FromClause) -> None:
-        super().__init__(left, right, onclause=bindparam("true", 1, type_=Integer) == 1)
-
-
-@compiles(CrossJoin)
-def _cross_join(element: CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
-    left = compiler.process(element.left, **options)
-    return f"{left} CROSS JOIN {compiler.process(element.right, **options)}"
-
-
-class Parents:
-    """Many parents as two values: their keys side by side, and a JSON list with a number for each.
-
-    A list of keys cannot be bound as it is, and JSON holds no bytes; a position in one string of them does the same.
-    """
-
-    def __init__(self, keys: list[Key], numbers: list[int] | None = None) -> None:
-        self.count = len(keys)
-        numbers = [0] * len(keys) if numbers is None else numbers
-        self.values = {"parent_keys": b"".join(keys), "parents": f"[{','.join(map(str, numbers))}]"}
-
-
-parents = func.json_each(bindparam("parents")).table_valued("key", "value", name="parents")
-parent_number: ColumnElement[int] = parents.c.value
-parent_key: ColumnElement[bytes] = func.substr(
-    bindparam("parent_keys", type_=LargeBinary), parents.c.key * 16 + 1, 16, type_=LargeBinary
-)
-
-
-def in_project(rows: FromClause) -> ColumnElement[bool]:
-    return rows.c.project == bindparam("project")
-
-
-def each_of(name: str) -> Select[Any]:
-    """The values of a bound JSON list, for `IN`."""
-    values = func.json_each(bindparam(name)).table_valued("value", name=f"each_{name}")
-    return select(values.c.value)
-
-
-class ByKey:
+class ByKey(Generic[R]):
     """Rows of a table by their keys: one, or each with its parent's position as `parent` (see `Parents`)."""
 
     __slots__ = ("many", "one")
 
-    def __init__(self, table: Table, row: type[Row], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
+    def __init__(self, table: Table, row: type[R], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
         conditions = (in_project(table), *where)
         self.one = Statement(select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True)
         self.many = Statement(

@@ -2,12 +2,17 @@
 
 from sqlalchemy import bindparam, select
 
+from models.expressions import in_project, parent_key
 from models.keys import user_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.rows import UserRow
 from models.scope import Scope, of_viewer
-from models.sqlite.database import Reader
-from models.statements import ByKey, Record, Statement, UserRow, in_project, parent_key
+from models.statements import ByKey, Statement
+from models.store import Reader
 from models.tables import users
+from models.writing import TypedTable
+
+user_table = TypedTable(users, UserRow)
 
 ORDERS = {
     "created_at": ("created_at", "user_id"),
@@ -39,14 +44,14 @@ _by_email = Statement(
 )
 
 
-async def users_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[Record | None]:
+async def users_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[UserRow | None]:
     return await fetch_by_key(read, scope, _by_key, keys)
 
 
-async def user_by_id(read: Reader, scope: Scope, user_id: str) -> Record | None:
+async def user_by_id(read: Reader, scope: Scope, user_id: str) -> UserRow | None:
     return (await users_by_key(read, scope, [user_key(scope.project, user_id)]))[0]
 
 
-async def users_by_email(read: Reader, scope: Scope, email: str) -> list[Record]:
+async def users_by_email(read: Reader, scope: Scope, email: str) -> list[UserRow]:
     """The first two users who bear this address, so that the caller can tell one from several."""
     return await read.fetch(_by_email, {**scope.values, "email": email.casefold()})

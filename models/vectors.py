@@ -6,14 +6,14 @@ for a crash to lose nothing. All vectors of a table are of one model.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, null, text, true
 
 from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.sqlite.database import Reader, Transaction
 from models.sqlite.word_index import sql_of
 from models.statements import Record, Statement
+from models.store import Reader, Transaction
 
 LONGEST_READ = 40_000
 """Characters of a text that are read for its vectors; no model takes more."""
@@ -36,7 +36,7 @@ def _names_of(kind: SearchKind) -> dict[str, str]:
     }
 
 
-def _texts(sql: str) -> dict[str, Statement]:
+def _texts(sql: str) -> dict[str, Statement[Any]]:
     """A statement for each kind."""
     return {kind.name: Statement(text(sql.format(**_names_of(kind)))) for kind in SEARCH_KINDS.values()}
 

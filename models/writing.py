@@ -1,12 +1,15 @@
-"""The three statements every table needs: insert a row, update its changed columns, delete it."""
+"""A table whose rows are written one by one: inserted, updated in their changed columns, deleted."""
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 
-from models.sqlite.database import Transaction
-from models.statements import Record, Row, Statement
+from models.statements import Record, Statement
+from models.store import Transaction
+
+R = TypeVar("R")
 
 SEARCHED = frozenset(("messages", "memories", "documents"))
 """Tables whose texts have a full-text index, which an edit or a deletion changes at once."""
@@ -17,62 +20,76 @@ LONG = 20_000
 """Characters of a text that is edited or deleted in a thread."""
 
 
-@lru_cache(maxsize=64)
-def insertion(table: Table, row: type[Row] = Row) -> Statement:
-    """Inserts a row with every column given and returns it."""
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
-    return Statement(insert(table).values(values).returning(*table.columns), row)
+class TypedTable(Generic[R]):
+    """A table and the type of its rows. Each change is told to those who listen to commits."""
 
+    def __init__(self, table: Table, row: type[R]) -> None:
+        self._table = table
+        self._row = row
+        self._update = lru_cache(maxsize=64)(self._updating)
 
-@lru_cache(maxsize=64)
-def _insertion(table: Table, row: type[Row]) -> tuple[Statement, Statement]:
-    """Inserts a row with every column given; and a selection of none, which is the shape of such rows."""
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
-    return Statement(insert(table).values(values), row), Statement(select(*table.columns).where(false()), row)
-
-
-@lru_cache(maxsize=512)
-def _update(table: Table, row: type[Row], columns: tuple[str, ...]) -> Statement:
-    keys = [column == bindparam(f"the_{column.name}") for column in table.primary_key]
-    return Statement(
-        update(table).where(*keys).values({name: bindparam(name) for name in columns}).returning(*table.columns), row
-    )
-
-
-@lru_cache(maxsize=64)
-def _delete(table: Table) -> Statement:
-    return Statement(delete(table).where(*(column == bindparam(column.name) for column in table.primary_key)))
-
-
-async def insert_row(write: Transaction, table: Table, row: type[Row], values: Record) -> Record:
-    return (await write.fetch(insertion(table, row), values))[0]
-
-
-async def insert_rows(write: Transaction, table: Table, row: type[Row], rows: list[dict[str, Any]]) -> list[Record]:
-    """Inserts many rows, each with every column in the order of the table; given back as they are kept."""
-    insertion, shape = _insertion(table, row)
-    return await write.insert(insertion, shape, rows)
-
-
-async def update_row(write: Transaction, table: Table, row: Record, changes: dict[str, Any]) -> Record:
-    """The row with these columns changed; the row as it is if there are none."""
-    if not changes:
+    async def insert(self, write: Transaction, values: Record) -> R:
+        """Inserts a row with every column; returns it as it is kept."""
+        row = (await write.fetch(self._insert, values))[0]
+        write.changed("insert", self._table.name, row)
         return row
-    kind = type(row) if isinstance(row, Row) else Row
-    keys = {f"the_{column.name}": row[column.name] for column in table.primary_key}
-    slowly = _is_long(table, row) or _is_long(table, changes)
-    statement = _update(table, kind, tuple(sorted(changes)))
-    return (await write.fetch(statement, {**changes, **keys}, slowly=slowly))[0]
 
+    async def insert_many(self, write: Transaction, rows: Sequence[Record]) -> list[R]:
+        """Inserts rows, each with every column in the order of the table; returns them as they are kept."""
+        kept = await write.insert(self._insert_many, self._shape, cast(Sequence[dict[str, Any]], rows))
+        for row in kept:
+            write.changed("insert", self._table.name, row)
+        return kept
 
-async def delete_row(write: Transaction, table: Table, row: Record) -> None:
-    keys = {column.name: row[column.name] for column in table.primary_key}
-    await write.execute(_delete(table), keys, slowly=_is_long(table, row))
+    async def update(self, write: Transaction, row: Record, changes: Mapping[str, Any]) -> R:
+        """Returns the row with these columns changed; the row as it is if there are none."""
+        if not changes:
+            return cast(R, row)
+        keys = {f"the_{name}": row[name] for name in self._keys}
+        slowly = self._is_long(row) or self._is_long(changes)
+        statement = self._update(tuple(sorted(changes)))
+        changed = (await write.fetch(statement, {**changes, **keys}, slowly=slowly))[0]
+        write.changed("update", self._table.name, changed)
+        return changed
 
+    async def delete(self, write: Transaction, row: Record) -> None:
+        keys = {name: row[name] for name in self._keys}
+        await write.execute(self._delete, keys, slowly=self._is_long(row))
+        write.changed("delete", self._table.name, row)
 
-def _is_long(table: Table, row: Record) -> bool:
-    """Tells whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
-    if table.name not in SEARCHED:
-        return False
-    names = [name for name in row.keys() if name in _TEXTS]  # noqa: SIM118
-    return sum(len(row[name] or "") for name in names) > LONG
+    @cached_property
+    def _keys(self) -> list[str]:
+        return [column.name for column in self._table.primary_key]
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        return {column.name: bindparam(column.name, type_=column.type) for column in self._table.columns}
+
+    @cached_property
+    def _insert(self) -> Statement[R]:
+        return Statement(insert(self._table).values(self._parameters).returning(*self._table.columns), self._row)
+
+    @cached_property
+    def _insert_many(self) -> Statement[R]:
+        return Statement(insert(self._table).values(self._parameters), self._row)
+
+    @cached_property
+    def _shape(self) -> Statement[R]:
+        """A selection of no rows, which has the columns that inserted ones have."""
+        return Statement(select(*self._table.columns).where(false()), self._row)
+
+    def _updating(self, columns: tuple[str, ...]) -> Statement[R]:
+        keys = [column == bindparam(f"the_{column.name}") for column in self._table.primary_key]
+        values = {name: bindparam(name) for name in columns}
+        return Statement(update(self._table).where(*keys).values(values).returning(*self._table.columns), self._row)
+
+    @cached_property
+    def _delete(self) -> Statement[Any]:
+        return Statement(delete(self._table).where(*(key == bindparam(key.name) for key in self._table.primary_key)))
+
+    def _is_long(self, row: Mapping[str, Any]) -> bool:
+        """Tells whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
+        if self._table.name not in SEARCHED:
+            return False
+        names = [name for name in row.keys() if name in _TEXTS]  # noqa: SIM118 - a driver's row has no `in`
+        return sum(len(row[name] or "") for name in names) > LONG

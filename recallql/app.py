@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import sys
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 
@@ -16,8 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from breadth import Executor
 from models.errors import DataError
-from models.sqlite.database import Database, path_of
-from models.sqlite.migrate import backups_of, migrate
+from models.store import Store, database_at
 from recallql import __version__
 from recallql.allocator import return_large_blocks
 from recallql.auth.credentials import Credentials
@@ -115,10 +113,10 @@ def create_app(settings: Settings) -> Application:
 
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncGenerator[None]:
-        path = path_of(settings.database_url)
         try:
-            await asyncio.to_thread(migrate, path)
-            database = await Database.open(path, synchronous=settings.synchronous, slow_readers=settings.slow_readers)
+            named = database_at(settings.database_url)
+            await asyncio.to_thread(named.migrate)
+            database = await named.open(durable=settings.synchronous == "full", slow_readers=settings.slow_readers)
         except DataError as error:
             app.problem = str(error)
             raise
@@ -138,7 +136,7 @@ def create_app(settings: Settings) -> Application:
         purging = asyncio.create_task(_purge_on(database, clock, settings))
         indexing = asyncio.create_task(keep_indexed(database))
         encoding = asyncio.create_task(keep_encoded(database, embeddings))
-        background = [purging, indexing, encoding, asyncio.create_task(database.health.keep_checked())]
+        background = [purging, indexing, encoding, asyncio.create_task(database.keep_checked())]
         background.append(asyncio.create_task(keep_time(database, clock)))
         background.append(asyncio.create_task(asyncio.to_thread(prepare)))
         app.state.forming = None
@@ -202,9 +200,9 @@ async def _ready(request: Request) -> Response:
     state = request.app.state
     try:
         await state.database.check()
-        index = index_status(state.database)
+        index = await index_status(state.database)
         models = {"embeddings": await encoding_status(state.database, state.embeddings)}
-        erasures = state.database.clearing.status()
+        erasures = await state.database.clearing.status()
     except DataError as error:
         return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
     if state.forming is not None:
@@ -213,7 +211,7 @@ async def _ready(request: Request) -> Response:
     return JSONResponse(ready)
 
 
-async def _purge_on(database: Database, clock: Clock, settings: Settings) -> None:
+async def _purge_on(database: Store, clock: Clock, settings: Settings) -> None:
     """Removes for good what was deleted long enough ago, and the backups that migrations left."""
     while True:
         try:
@@ -222,10 +220,8 @@ async def _purge_on(database: Database, clock: Clock, settings: Settings) -> Non
             )
             if any(counted.values()):
                 log.info("purged", **counted)
-            for backup in await asyncio.to_thread(backups_of, database.path):
-                if backup.stat().st_mtime < time.time() - settings.purge_after.total_seconds():
-                    backup.unlink(missing_ok=True)
-                    log.info("removed a migration's backup", file=backup.name)
+            for name in await database.remove_backups(older_than=settings.purge_after.total_seconds()):
+                log.info("removed a migration's backup", file=name)
         except Exception:
             log.exception("the purge failed; it will be tried again")
         await asyncio.sleep(PURGE_EVERY)

@@ -8,8 +8,7 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from models.sqlite.database import path_of
-from models.sqlite.migrate import migrate
+from models.store import database_at
 from recallql import __version__
 from recallql.auth.credentials import has_keys, needs_credential
 from recallql.embedding.embeddings import source_of
@@ -53,7 +52,7 @@ def serve(settings: Settings) -> None:
     listening = bind(settings)
     ask_for_descriptors(settings.max_connections + RESERVED)
     # Before any worker, so that they do not all find the same work; and errors are said in words here.
-    migrate(path_of(settings.database_url))
+    database_at(settings.database_url).migrate()
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
     config = uvicorn.Config(

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agents_by_key, release_sessions
+from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agent_table, agents_by_key, release_sessions
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import forget_sources
-from models.sqlite.database import Transaction
-from models.statements import AgentRow, Record
-from models.tables import agents
-from models.writing import delete_row, insert_row
+from models.rows import AgentRow
+from models.statements import Record
+from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -47,7 +46,7 @@ async def agent(context: OperationContext, agent_id: str) -> Record | None:
     return await agent_by_id(context.read, context.scope, agent_id)
 
 
-async def agents_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
+async def agents_of(context: OperationContext, rows: Sequence[Record]) -> list[AgentRow | None]:
     """The agent of each session or document."""
     return await follow(context, agents_by_key, [row["agent_key"] for row in rows])
 
@@ -99,7 +98,7 @@ async def create_agent(context: OperationContext, given: Values) -> Record:
             raise refuse(
                 "ALREADY_EXISTS", "An agent with this agentId exists; use updateAgent or upsertAgent.", "agentId"
             )
-        row = await insert_row(write, agents, AgentRow, agent_row(context, values, context.clock.now()))
+        row = await agent_table.insert(write, agent_row(context, values, context.clock.now()))
         for document in values.get("documents", ()):
             await insert_document(write, context, created(document), agent=row)
         return row
@@ -120,7 +119,7 @@ async def update_agent(context: OperationContext, values: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         row = await find_agent(write, context, values["agent_id"])
         check_version(row, values)
-        return await revise(write, agents, row, _wanted(row, values), context.clock.now())
+        return await revise(write, agent_table, row, _wanted(row, values), context.clock.now())
 
     return await context.write(operation)
 
@@ -132,8 +131,8 @@ async def upsert_agent(context: OperationContext, values: Values) -> tuple[Recor
     async def operation(write: Transaction) -> tuple[Record, bool]:
         row = await agent_by_id(write, context.scope, values["agent_id"])
         if row is not None:
-            return await revise(write, agents, row, _wanted(row, values), context.clock.now()), False
-        return await insert_row(write, agents, AgentRow, new), True
+            return await revise(write, agent_table, row, _wanted(row, values), context.clock.now()), False
+        return await agent_table.insert(write, new), True
 
     new = agent_row(context, {**created(values), "metadata": {}}, context.clock.now()) | wanted_metadata(None, values)
     return await context.write(operation)
@@ -147,7 +146,7 @@ async def delete_agent(context: OperationContext, values: Values) -> str:
         await forget_sources(write, "documents of agent", {"agent": row["key"]})
         await delete_documents_of_agent(write, context.scope, row["key"])
         await release_sessions(write, context.scope, row["key"], context.clock.now())
-        await delete_row(write, agents, row)
+        await agent_table.delete(write, row)
         return global_id("Agent", row["key"])
 
     return await context.write(operation)

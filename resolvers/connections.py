@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.expressions import Parents
 from models.keys import identity
 from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
-from models.statements import Parents, Record
+from models.statements import Record
 from resolvers.cursors import Cursors
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
@@ -58,7 +59,7 @@ class Query:
 class Page:
     """One page of a connection: its rows in order, and the nodes that they stand for (themselves, mostly)."""
 
-    def __init__(self, fetched: Fetched[Record], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
+    def __init__(self, fetched: Fetched[Any], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
         self.rows, self._has_more = fetched
         self.nodes: Sequence[Any] = self.rows
         self.query = query

@@ -5,6 +5,7 @@ a user had been erased under this key when it was issued. It is good while that 
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -23,8 +24,8 @@ from models.signing_keys import (
     insert_signing_key,
     retire_signing_keys,
 )
-from models.sqlite.database import Transaction
 from models.statements import Record
+from models.store import Transaction
 from models.users import user_by_id
 from resolvers.errors import refuse
 from resolvers.inputs import Found, Rule, Values, check, integer_rule, key_rule
@@ -59,9 +60,9 @@ async def issue_user_token(context: OperationContext, values: Values) -> dict[st
     check(values, TOKEN_RULES)
     life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]
     user_id, project = values["user_id"], context.scope.project
-    signing = current_signing_key(context.read) or await _first_signing_key(context)
+    signing = await current_signing_key(context.read) or await _first_signing_key(context)
     # Before the user is looked for: an erasure in between leaves a token that is good for nothing.
-    erasure = last_erasure(context.read, user_key(project, user_id))
+    erasure = await last_erasure(context.read, user_key(project, user_id))
     if await user_by_id(context.read, context.scope, user_id) is None:
         raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
     now = context.clock.now()
@@ -83,7 +84,7 @@ async def issue_user_token(context: OperationContext, values: Values) -> dict[st
 async def _first_signing_key(context: OperationContext) -> Record:
     async def operation(write: Transaction) -> Record:
         # Another process may have made it meanwhile.
-        return current_signing_key(write) or await _make_signing_key(write, context)
+        return await current_signing_key(write) or await _make_signing_key(write, context)
 
     return await context.write(operation)
 
@@ -121,7 +122,7 @@ async def create_api_key(context: OperationContext, values: Values) -> tuple[Rec
     return await context.write(operation), key
 
 
-async def list_api_keys(context: OperationContext) -> list[Record]:
+async def list_api_keys(context: OperationContext) -> Sequence[Record]:
     """All keys of all projects, the oldest first."""
     return await all_api_keys(context.read)
 

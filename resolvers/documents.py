@@ -5,14 +5,12 @@ from hashlib import blake2b
 from typing import Any
 
 from models.agents import agent_by_id
-from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, documents_by_key
+from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, document_table, documents_by_key
 from models.keys import document_key, identity
 from models.memories import forget_sources
-from models.sqlite.database import Transaction
-from models.statements import DocumentRow, Record
-from models.tables import documents
+from models.statements import Record
+from models.store import Transaction
 from models.users import user_by_id, users_by_email
-from models.writing import delete_row, insert_row
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import FilterBuilder, Given
@@ -102,7 +100,7 @@ async def insert_document(
     row = document_row(context, values, context.clock.now(), user=user, agent=agent)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is None:
-        return await insert_row(write, documents, DocumentRow, row)
+        return await document_table.insert(write, row)
     if stored["digest"] != row["digest"]:
         raise refuse(
             "CONFLICT", "Another document bears this documentId; use updateDocument, or another id.", "documentId"
@@ -172,7 +170,7 @@ async def update_document(context: OperationContext, values: Values) -> Record:
         wanted = given_of(values, "title", "content") | wanted_metadata(row["metadata"], values)
         if wanted.get("content", row["content"]) != row["content"]:
             await forget_sources(write, "document", {"document": row["key"]}, formed_only=True)
-        return await revise(write, documents, row, wanted, context.clock.now())
+        return await revise(write, document_table, row, wanted, context.clock.now())
 
     return await context.write(operation)
 
@@ -183,7 +181,7 @@ async def delete_document(context: OperationContext, values: Values) -> str:
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
         await forget_sources(write, "document", {"document": row["key"]})
-        await delete_row(write, documents, row)
+        await document_table.delete(write, row)
         return global_id("Document", row["key"])
 
     return await context.write(operation)

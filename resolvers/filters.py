@@ -63,7 +63,7 @@ class FilterBuilder:
                         f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed."
                     )
                 # What could not be kept is not there, and SQLite would cut it short to something that may be.
-                self.add(name, json.dumps([item for item in value if not unstorable(item)]))
+                self.add(name, [item for item in value if not unstorable(item)])
         return self
 
     def names(self, *names: str) -> "FilterBuilder":

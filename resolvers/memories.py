@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.documents import documents_by_key
+from models.expressions import Parents
 from models.keys import fingerprint, folded
 from models.keyset import Listing, Slice, fetch_pages
 from models.memories import (
@@ -12,6 +13,7 @@ from models.memories import (
     MEMORIES_OF_USER,
     SOURCES_OF_MEMORY,
     memories_by_key,
+    memory_table,
     remove_memories,
     standing_summaries,
     superseded_by,
@@ -19,11 +21,10 @@ from models.memories import (
     withhold,
 )
 from models.messages import messages_by_place
+from models.rows import MemoryRow
 from models.sessions import sessions_by_key
-from models.sqlite.database import Transaction
-from models.statements import MemoryRow, Parents, Record
-from models.tables import memories
-from models.writing import insert_row, update_row
+from models.statements import Record
+from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
@@ -118,7 +119,7 @@ async def memories_of_messages(
 async def _summaries(
     context: OperationContext, listing: Listing, rows: Sequence[Record], *also: str
 ) -> list[Record | None]:
-    filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": '["SUMMARY"]'})
+    filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": ["SUMMARY"]})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
     return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
 
@@ -132,12 +133,12 @@ async def summaries_of_sessions(context: OperationContext, sessions: Sequence[Re
     return await _summaries(context, MEMORIES_OF_SESSION, sessions)
 
 
-async def newer_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
+async def newer_of(context: OperationContext, rows: Sequence[Record]) -> list[MemoryRow | None]:
     """Returns what has taken the place of each memory."""
     return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
 
 
-async def older_of(context: OperationContext, rows: Sequence[Record]) -> list[list[Record]]:
+async def older_of(context: OperationContext, rows: Sequence[Record]) -> list[list[MemoryRow]]:
     """Whose place each memory has taken."""
     return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
 
@@ -185,7 +186,7 @@ async def create_memory(context: OperationContext, given: Values) -> Record:
         if row["memory_id"] is not None:
             # A memory that bore this id before may be named still; this is another one.
             await unlink_newer(write, row["key"])
-        kept = await insert_row(write, memories, MemoryRow, row)
+        kept = await memory_table.insert(write, row)
         await insert_sources(write, kept, sources)
         await supersede(write, context, kept, older)
         return kept
@@ -289,12 +290,12 @@ async def update_memory(context: OperationContext, values: Values) -> Record:
             wanted["fingerprint"] = fingerprint(wanted["content"])
         wanted |= wanted_metadata(row["metadata"], values)
         now = context.clock.now()
-        revised = await revise(write, memories, row, wanted, now)
+        revised = await revise(write, memory_table, row, wanted, now)
         if row["method"] == "DECLARED" or revised is row:
             return revised
         # What it said before is not formed again, and it stays as it is now.
         await withhold(write, [row["key"]], row["fingerprint"])
-        return await update_row(write, memories, revised, {"corrected_at": now})
+        return await memory_table.update(write, revised, {"corrected_at": now})
 
     return await context.write(operation)
 

@@ -6,11 +6,9 @@ from hashlib import blake2b
 from typing import Any
 
 from models.keys import fingerprint, folded, identity, memory_key
-from models.memories import unlink_newer
-from models.sqlite.database import Transaction
-from models.statements import Record, Row
-from models.tables import memories, memory_sources
-from models.writing import delete_row, insert_rows
+from models.memories import memory_table, source_table, unlink_newer
+from models.statements import Record
+from models.store import Transaction
 from resolvers.inputs import Values
 from resolvers.json_values import json_text
 from resolvers.operation_context import OperationContext
@@ -89,7 +87,7 @@ def message_sources(session: Record, sequences: Sequence[int]) -> list[dict[str,
 async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
     rows = [{"memory_key": memory["key"], "position": position, **source} for position, source in enumerate(sources)]
     if rows:
-        await insert_rows(write, memory_sources, Row, rows)
+        await source_table.insert_many(write, rows)
 
 
 async def supersede(write: Transaction, context: OperationContext, newer: Record, older: Sequence[Record]) -> None:
@@ -103,9 +101,9 @@ async def supersede(write: Transaction, context: OperationContext, newer: Record
             "superseded_from": row["superseded_from"] or current,
             "valid_until": row["valid_until"] or start,
         }
-        await revise(write, memories, row, wanted, context.clock.now())
+        await revise(write, memory_table, row, wanted, context.clock.now())
 
 
 async def remove_memory(write: Transaction, row: Record) -> None:
     await unlink_newer(write, row["key"])
-    await delete_row(write, memories, row)
+    await memory_table.delete(write, row)

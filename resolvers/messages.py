@@ -1,6 +1,5 @@
 """Messages: the turns of a session, in the order in which they were kept."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -11,14 +10,15 @@ from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
     deleted_ids,
+    message_table,
     messages_between,
     messages_by_message_id,
 )
-from models.sessions import session_by_id, sessions_by_key
-from models.sqlite.database import Transaction
-from models.statements import MessageRow, Record, SessionRow
-from models.tables import messages, sessions
-from models.writing import LONG, insert_row, insert_rows, update_row
+from models.rows import MessageRow
+from models.sessions import session_by_id, session_table, sessions_by_key
+from models.statements import Record
+from models.store import Transaction
+from models.writing import LONG
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
 from resolvers.cursors import Cursors
 from resolvers.drafts import Draft, claims_of, drafts_of, first_sent
@@ -105,7 +105,7 @@ class Added:
 
     session: Record
     messages: list[Record]
-    new: list[Record]
+    new: Sequence[Record]
     claims: Claims
     memories: Sequence[Record] = ()
 
@@ -160,7 +160,7 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
             row = session_row(
                 context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None
             )
-            session = await insert_row(write, sessions, SessionRow, row)
+            session = await session_table.insert(write, row)
         added = await append(write, context, session, drafts, owner)
         return await form(write, context, added) if forms else added
 
@@ -192,7 +192,7 @@ async def append(
     even_ended: bool = False,
 ) -> Added:
     """Appends messages to a session, within a transaction; `even_ended` to one that has ended."""
-    known = await _known(write, session, batch)
+    known: dict[str | None, Any] = {**await _known(write, session, batch)}
     is_over = session["ended_at"] is not None and not even_ended
     if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
@@ -200,8 +200,8 @@ async def append(
         refuse_other_owner(session, owner)
     session = await _wake(write, context, session, owner)
 
-    rows: list[Record] = []
-    inserted: list[Record] = []
+    rows: list[Any] = []
+    inserted: list[MessageRow] = []
     new: list[dict[str, Any]] = []
     claims: dict[int, Sequence[Claim]] = {}
     for index, draft in enumerate(batch):
@@ -219,18 +219,18 @@ async def append(
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
     if new:
-        inserted = await insert_rows(write, messages, MessageRow, new)
+        inserted = await message_table.insert_many(write, new)
         if len(new) == len(rows):
             rows = inserted
         else:
             kept = {row["sequence"]: row for row in inserted}
             rows = [kept.get(row["sequence"], row) for row in rows]
         counted = {"last_sequence": new[-1]["sequence"], "last_activity_at": context.clock.now()}
-        session = await update_row(write, sessions, session, counted)
+        session = await session_table.update(write, session, counted)
     return Added(session, rows, inserted, claims)
 
 
-async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) -> dict[str, Record]:
+async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) -> dict[str | None, MessageRow]:
     """The messages of the batch that are there already, by their own key; CONFLICT for one deleted since."""
     ids = [draft.message_id for draft in batch if draft.message_id is not None]
     if not ids:
@@ -240,7 +240,7 @@ async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) ->
         if gone and draft.message_id is not None and message_id_hash(draft.message_id) in gone:
             text = "The message with this messageId was deleted; nothing of the batch was kept."
             raise refuse("CONFLICT", text, "messages", str(index), "messageId")
-    return await messages_by_message_id(write, session, json.dumps(ids))
+    return await messages_by_message_id(write, session, ids)
 
 
 async def _wake(write: Transaction, context: OperationContext, session: Record, owner: bytes | None) -> Record:
@@ -250,7 +250,7 @@ async def _wake(write: Transaction, context: OperationContext, session: Record, 
         wanted["user_key"] = owner
         if session["user_key"] is None:
             await give_session(write, context, session, owner)
-    return await revise(write, sessions, session, wanted, context.clock.now())
+    return await revise(write, session_table, session, wanted, context.clock.now())
 
 
 async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
@@ -266,7 +266,7 @@ async def _forget(
     """Returns what was derived from these messages of one session goes with them."""
     sequences = [row["sequence"] for row in rows]
     await forget_lines(write, context, rows[0]["session_key"], sequences)
-    named = {"session": rows[0]["session_key"], "sequences": f"[{','.join(map(str, sequences))}]"}
+    named = {"session": rows[0]["session_key"], "sequences": sequences}
     await forget_sources(write, "messages", named, formed_only=edited)
 
 
@@ -327,9 +327,9 @@ async def _update(context: OperationContext, values: Values, edit: _Edit | None)
         wanted = given_of(values, "token_count") | wanted_metadata(row["metadata"], values)
         wanted |= edit.changes if edit is not None else {}
         if edit is None or "content" not in edit.changes:
-            return await revise(write, messages, row, wanted, context.clock.now())
+            return await revise(write, message_table, row, wanted, context.clock.now())
         await _forget(write, context, [row], edited=True)
-        row = await revise(write, messages, row, wanted, context.clock.now())
+        row = await revise(write, message_table, row, wanted, context.clock.now())
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:
             await form_by_rules(write, context, session, [row], {row["sequence"]: edit.claims})

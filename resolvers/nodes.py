@@ -8,8 +8,8 @@ from models.memories import memories_by_key
 from models.messages import messages_by_place
 from models.scope import Scope
 from models.sessions import sessions_by_key
-from models.sqlite.database import Reader
 from models.statements import Record
+from models.store import Reader
 from models.users import users_by_key
 from resolvers.errors import BadInput
 from resolvers.ids import NodeId, parse_id
@@ -17,7 +17,7 @@ from resolvers.operation_context import OperationContext
 
 LARGEST_LIST = 100
 
-BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record | None]]]] = {
+BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[Sequence[Record | None]]]] = {
     "User": users_by_key,
     "Session": sessions_by_key,
     "Memory": memories_by_key,

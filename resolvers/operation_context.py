@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from models.allowance import Allowance
 from models.scope import Scope
-from models.sqlite.database import Database, Reader, Transaction
 from models.statements import Record
+from models.store import Reader, Store, Transaction
 from models.threads import Threads
 from resolvers.embeddings import Encoder
 from resolvers.errors import Forbidden
@@ -29,7 +29,7 @@ def threads_aside() -> Threads:
 class OperationContext:
     """Made for one operation."""
 
-    database: Database
+    database: Store
     clock: Clock
     scope: Scope = field(default_factory=Scope)
     count_tokens: Callable[[str], int] = count_tokens
@@ -45,7 +45,7 @@ class OperationContext:
     read: Reader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.read = Reader(self.database, self.allowance)
+        self.read = self.database.read_within(self.allowance)
 
     def only_service(self, what: str) -> None:
         """Refuses a user what only the application itself may do."""
@@ -72,5 +72,5 @@ class OperationContext:
         return await self.aside(function, *arguments) if self.is_large else function(*arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Carries out a mutation; see `Database.write`."""
+        """Carries out a mutation; see `Store.write`."""
         return await self.database.write(operation)

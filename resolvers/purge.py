@@ -3,7 +3,7 @@
 from collections import Counter
 
 from models.erasure import purge
-from models.sqlite.database import Transaction
+from models.store import Transaction
 from resolvers.inputs import Values
 from resolvers.operation_context import OperationContext
 

@@ -1,16 +1,18 @@
 """Following references: the rows that many others name, each fetched once."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from models.scope import Scope
-from models.sqlite.database import Reader
-from models.statements import Record
+from models.store import Reader
 from resolvers.operation_context import OperationContext
 
-ByKey = Callable[[Reader, Scope, list[bytes]], Awaitable[list[Record | None]]]
+R = TypeVar("R")
+
+ByKey = Callable[[Reader, Scope, list[bytes]], Awaitable[list[R | None]]]
 
 
-async def follow(context: OperationContext, by_key: ByKey, keys: Sequence[bytes | None]) -> list[Record | None]:
+async def follow(context: OperationContext, by_key: ByKey[R], keys: Sequence[bytes | None]) -> list[R | None]:
     """For each key its row; None for no key and for a row that can't be seen."""
     wanted = list(dict.fromkeys(key for key in keys if key is not None))
     if not wanted:

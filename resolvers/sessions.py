@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from models.keys import lane_of, new_nonce, session_key
 from models.memories import forget_sources, move_shared
+from models.rows import SessionRow
 from models.sessions import (
     SESSIONS,
     SESSIONS_OF_AGENT,
@@ -15,12 +16,11 @@ from models.sessions import (
     delete_softly,
     inactive_sessions,
     session_by_id,
+    session_table,
     sessions_by_key,
 )
-from models.sqlite.database import Transaction
-from models.statements import Record, SessionRow
-from models.tables import sessions
-from models.writing import insert_row, update_row
+from models.statements import Record
+from models.store import Transaction
 from resolvers.agents import find_agent
 from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
 from resolvers.errors import BadInput, refuse
@@ -63,7 +63,7 @@ async def session(context: OperationContext, session_id: str) -> Record | None:
     return row if row is not None and row["deleted_at"] is None else None
 
 
-async def sessions_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
+async def sessions_of(context: OperationContext, rows: Sequence[Record]) -> list[SessionRow | None]:
     """The session of each message or memory."""
     return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
 
@@ -187,12 +187,12 @@ async def begin_session(
     keys = await references(write, context, values)
     row = session_row(context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
     if remains is None:
-        return await insert_row(write, sessions, SessionRow, row)
+        return await session_table.insert(write, row)
     last = remains["last_sequence"]
     await forget_sources(write, "session", {"session": remains["key"], "through": last})
     await clear(write, remains["key"], row["updated_at"])
     del row["key"]
-    return await update_row(write, sessions, remains, {**row, "last_sequence": last})
+    return await session_table.update(write, remains, {**row, "last_sequence": last})
 
 
 async def create_session(context: OperationContext, given: Values) -> Record:
@@ -224,7 +224,7 @@ async def _change(write: Transaction, context: OperationContext, row: Record, va
     if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
         await give_session(write, context, row, wanted["user_key"])
     wanted |= wanted_metadata(row["metadata"], values)
-    return await revise(write, sessions, row, wanted, context.clock.now())
+    return await revise(write, session_table, row, wanted, context.clock.now())
 
 
 async def update_session(context: OperationContext, values: Values) -> Record:
@@ -247,7 +247,7 @@ async def upsert_session(context: OperationContext, values: Values) -> tuple[Rec
         if row is not None and row["deleted_at"] is None:
             return await _change(write, context, row, values, takes=False), False
         begun = await begin_session(write, context, {**created(values), "metadata": {}}, row)
-        return await update_row(write, sessions, begun, wanted_metadata(None, values)), True
+        return await session_table.update(write, begun, wanted_metadata(None, values)), True
 
     return await context.write(operation)
 
@@ -262,7 +262,7 @@ async def end_session(context: OperationContext, values: Values) -> Record:
         if not context.asks_model:
             await summarise(write, context, row)
         now = context.clock.now()
-        return await revise(write, sessions, row, {"ended_at": now}, now)
+        return await revise(write, session_table, row, {"ended_at": now}, now)
 
     return await context.write(operation)
 
@@ -270,7 +270,7 @@ async def end_session(context: OperationContext, values: Values) -> Record:
 async def reopen_session(context: OperationContext, values: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         row = await find_session(write, context, values["session_id"])
-        return await revise(write, sessions, row, {"ended_at": None}, context.clock.now())
+        return await revise(write, session_table, row, {"ended_at": None}, context.clock.now())
 
     return await context.write(operation)
 

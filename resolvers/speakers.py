@@ -7,8 +7,8 @@ from models.formation import is_spoken_of
 from models.keys import folded
 from models.messages import first_speakers
 from models.scope import Scope
-from models.sqlite.database import Reader
 from models.statements import Record
+from models.store import Reader
 from models.users import users_by_key
 from resolvers.inputs import KEY_CHARACTERS
 from resolvers.users import display_name

@@ -1,27 +1,24 @@
 """Updates: only what changes is written, and only then does the version move."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Table
-
-from models.sqlite.database import Transaction
 from models.statements import Record
-from models.writing import update_row
+from models.store import Transaction
+from models.writing import R, TypedTable
 from resolvers.errors import refuse
 from resolvers.inputs import Values
 from resolvers.json_values import Unacceptable, metadata_text, same_json
 
 
-async def revise(write: Transaction, table: Table, row: Record, wanted: dict[str, Any], now: str) -> Record:
+async def revise(write: Transaction, table: TypedTable[R], row: Record, wanted: Mapping[str, Any], now: str) -> R:
     """The row with the wanted values, version and `updated_at` moved on; the row itself if it has them already."""
     changes = {
         name: value
         for name, value in wanted.items()
         if row[name] != value and not (name == "metadata" and same_json(row[name], value))
     }
-    return await update_row(
-        write, table, row, changes and {**changes, "updated_at": now, "version": row["version"] + 1}
-    )
+    return await table.update(write, row, changes and {**changes, "updated_at": now, "version": row["version"] + 1})
 
 
 def wanted_metadata(kept: str | None, values: Values) -> dict[str, str]:

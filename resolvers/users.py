@@ -7,11 +7,10 @@ from uuid import uuid4
 
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
-from models.sqlite.database import Transaction
-from models.statements import Record, UserRow
-from models.tables import users
-from models.users import USER_ALONE, USERS, user_by_id, users_by_key
-from models.writing import insert_row
+from models.rows import UserRow
+from models.statements import Record
+from models.store import Transaction
+from models.users import USER_ALONE, USERS, user_by_id, user_table, users_by_key
 from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.documents import document_faults, insert_document
 from resolvers.errors import BadInput, refuse
@@ -47,7 +46,7 @@ async def user(context: OperationContext, user_id: str) -> Record | None:
     return await user_by_id(context.read, context.scope, user_id)
 
 
-async def users_of(context: OperationContext, rows: Sequence[Record]) -> list[Record | None]:
+async def users_of(context: OperationContext, rows: Sequence[Record]) -> list[UserRow | None]:
     """The user of each session, memory or document."""
     return await follow(context, users_by_key, [row["user_key"] for row in rows])
 
@@ -125,7 +124,7 @@ async def create_user(context: OperationContext, given: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         if await user_by_id(write, context.scope, values["user_id"]):
             raise refuse("ALREADY_EXISTS", "A user with this userId exists; use updateUser or upsertUser.", "userId")
-        row = await insert_row(write, users, UserRow, user_row(context, values, context.clock.now()))
+        row = await user_table.insert(write, user_row(context, values, context.clock.now()))
         for document in values.get("documents", ()):
             await insert_document(write, context, created(document), user=row)
         return row
@@ -148,7 +147,7 @@ async def update_user(context: OperationContext, values: Values) -> Record:
     async def operation(write: Transaction) -> Record:
         row = await find_user(write, context, values["user_id"])
         check_version(row, values)
-        return await revise(write, users, row, _wanted(row, values), context.clock.now())
+        return await revise(write, user_table, row, _wanted(row, values), context.clock.now())
 
     return await context.write(operation)
 
@@ -160,8 +159,8 @@ async def upsert_user(context: OperationContext, values: Values) -> tuple[Record
     async def operation(write: Transaction) -> tuple[Record, bool]:
         row = await user_by_id(write, context.scope, values["user_id"])
         if row is not None:
-            return await revise(write, users, row, _wanted(row, values), context.clock.now()), False
-        return await insert_row(write, users, UserRow, new), True
+            return await revise(write, user_table, row, _wanted(row, values), context.clock.now()), False
+        return await user_table.insert(write, new), True
 
     new = user_row(context, {**created(values), "metadata": {}}, context.clock.now()) | wanted_metadata(None, values)
     return await context.write(operation)

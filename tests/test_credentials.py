@@ -28,7 +28,8 @@ import recallql.auth.user_tokens
 from models.erasure import erase_user
 from models.keys import user_key
 from models.scope import Scope
-from models.sqlite.database import Database, Transaction
+from models.sqlite.database import SqliteStore
+from models.store import Transaction
 from models.users import user_by_id
 from recallql.auth.credentials import EXPIRED, HEADER_BYTES, REFUSED, Credentials, Unauthenticated
 from recallql.commands.archive import export_file
@@ -65,7 +66,7 @@ class Desk:
         self.path = path
         self.now: float | None = None
         self.runner = asyncio.Runner()
-        self.database = self.run(Database.open(path))
+        self.database = self.run(SqliteStore.open(path))
         self.clock = Clock()
         self.credentials = self.another(**given)
 
@@ -87,8 +88,7 @@ class Desk:
         """Whom this header's value speaks for, as the endpoint finds out."""
 
         async def ask() -> Viewer:
-            viewer = (credentials or self.credentials).viewer(authorization)
-            return viewer if isinstance(viewer, Viewer) else await viewer
+            return await (credentials or self.credentials).viewer(authorization)
 
         return self.run(ask())
 
@@ -245,7 +245,7 @@ def test_the_one_key_of_the_settings_is_taken_and_nothing_near_it(desk: Desk) ->
 
 
 def test_without_any_key_no_credential_is_the_application(desk: Desk) -> None:
-    assert desk.credentials.needed is False
+    assert desk.run(desk.credentials.are_needed()) is False
     for header in (None, "", "  ", "Basic dXNlcjpwYXNz", "Token x"):
         assert (desk.ask(header).role, desk.ask(header).project) == ("SERVICE", "default")
 
@@ -299,7 +299,7 @@ def test_a_credential_is_needed_on_other_addresses_and_where_the_settings_name_o
     desk: Desk, given: dict[str, str]
 ) -> None:
     credentials = desk.another(**given)
-    assert credentials.needed is True
+    assert desk.run(credentials.are_needed()) is True
     assert desk.refused(None, credentials)
 
 
@@ -755,7 +755,7 @@ def test_processes_that_make_the_first_signing_key_at_once_share_one(desk: Desk)
     desk.user()
 
     async def both() -> list[str]:
-        other = await Database.open(desk.path)
+        other = await SqliteStore.open(desk.path)
         contexts = [desk.context(), OperationContext(other, Clock()), desk.context()]
         issued = await asyncio.gather(*(issue_user_token(context, {"user_id": "ada"}) for context in contexts))
         await other.close()

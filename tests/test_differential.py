@@ -18,7 +18,7 @@ import pytest
 
 from breadth import Executor, Request
 from breadth.running import Run
-from models.sqlite.database import Database
+from models.sqlite.database import SqliteStore
 from models.sqlite.migrate import migrate
 from recallql.http.requests import write_json
 from resolvers.operation_context import OperationContext
@@ -166,7 +166,7 @@ class Filled:
 
 
 async def fill(path: Path) -> dict[str, Sequence[Any]]:
-    database = await Database.open(path)
+    database = await SqliteStore.open(path)
     executor = Executor(real_schema, describe, reference=True)
     clock = FixedClock()
 
@@ -280,7 +280,7 @@ class Side:
         self._names = names
         self._run = runner.run
         self._executor = Executor(real_schema, describe, reference=reference)
-        self._database = runner.run(Database.open(self.path))
+        self._database = runner.run(SqliteStore.open(self.path))
         self._filled = sqlite3.connect(filled.path)
         self._own = sqlite3.connect(self.path)
         self._own.execute("PRAGMA synchronous = OFF")
@@ -355,7 +355,7 @@ def test_ordinary_objects_are_written_in_one_loop_from_the_second_time_on(
         id role createdAt memories { nodes { id sources { nodes { __typename } } } } } } } } } } } } }"""
 
     async def run() -> None:
-        database = await Database.open(filled.path)
+        database = await SqliteStore.open(filled.path)
         executor = Executor(real_schema, describe)
         for _ in range(2):
             with_care.clear()

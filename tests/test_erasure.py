@@ -19,8 +19,8 @@ import pytest
 from models.keys import user_key
 from models.search import bring_up_to_date
 from models.search_kinds import MESSAGES
-from models.sqlite.database import Transaction
 from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
+from models.store import Transaction
 from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes
 
 ERRORS = "userErrors { code message path }"

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from models.allowance import Allowance
 from models.errors import TookTooLong, TooLarge
 from models.sqlite.containment import json_contains
+from models.sqlite.forms import form_of
 from models.statements import Statement
 from tests.servers import Server
 
@@ -235,7 +236,7 @@ def test_a_read_in_a_thread_ends_at_the_deadline(start: Callable[..., Server]) -
         database = server.app.state.database
         began = time.perf_counter()
         with pytest.raises(TookTooLong):
-            await database.slow_reads.fetch(endless, {}, slow)
+            await database.slow_reads.fetch(form_of(endless), {}, slow)
         return time.perf_counter() - began
 
     assert server.host.wait_for(read()) < 5

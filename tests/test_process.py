@@ -24,8 +24,9 @@ from pydantic import ValidationError
 import models.sqlite.database
 import models.sqlite.migrate
 from models.errors import DatabaseProblem
+from models.sqlite.backups import backups_of
 from models.sqlite.database import connect
-from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
+from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql import __version__
 from recallql.commands.cli import main
 from recallql.logs import configure_logs

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from models.search_kinds import SEARCH_KINDS
-from models.sqlite.database import Database
+from models.sqlite.database import SqliteStore
 from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.embedding.minilm import MiniLM
 from recallql.embedding.model_files import ModelProblem, remove_model
@@ -592,7 +592,7 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server])
     add(server, "talk", "short", "é" * (LONGEST_READ + 1))
 
     async def read() -> list[str]:
-        database = await Database.open(server.path)
+        database = await SqliteStore.open(server.path)
         try:
             rows = await texts_without_vectors(database.reader, SEARCH_KINDS["MESSAGES"], 0, 10)
         finally:

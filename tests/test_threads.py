@@ -3,16 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable
-from operator import itemgetter
 from threading import Event
 from typing import Any
 
 import pytest
+from sqlalchemy import literal_column, select, text
 
 from models.allowance import Allowance
 from models.errors import TookTooLong
-from models.sqlite.database import Database, Reader
-from models.sqlite.reading import HEAVY
+from models.rows import UserRow
+from models.sqlite.reading import HEAVY, SqliteReader
+from models.statements import Statement
+from models.store import Store
 from models.threads import Threads
 from tests.servers import Server
 
@@ -102,19 +104,19 @@ def test_a_function_that_nobody_waits_for_any_more_ends_and_gives_its_thread_bac
     run(scene, count=1)
 
 
-class Long:
-    """A statement that gives more bytes than any number of requests may hold at the same time."""
+LONG = Statement(
+    select(literal_column("printf('%.*c', 3000000, 'x')").label("content")).select_from(text("(VALUES (1), (2))")),
+    UserRow,
+)
+"""A statement that gives more bytes than any number of requests may hold at the same time."""
 
-    text, row, defaults = "SELECT printf('%.*c', 3000000, 'x') AS a FROM (VALUES (1), (2))", None, dict[str, Any]()
-    wide, single, spills = (itemgetter(0),), False, False
 
-
-async def take_all(database: Database) -> None:
+async def take_all(database: Store) -> None:
     for credential in range(HEAVY):
         await asyncio.wait_for(database.heavy.take(credential), 5)
 
 
-def give_all_back(database: Database) -> None:
+def give_all_back(database: Store) -> None:
     for credential in range(HEAVY):
         database.heavy.give_back(credential)
 
@@ -123,8 +125,8 @@ def test_reads_side_by_side_take_one_place_for_their_request(server: Server) -> 
     async def read() -> None:
         database = server.app.state.database
         allowance = Allowance(30, 10**9, "one")
-        reader = Reader(database, allowance)
-        await asyncio.gather(*(reader.fetch(Long, {}, slowly=True) for _ in range(2)))
+        reader = SqliteReader(database, allowance)
+        await asyncio.gather(*(reader.fetch(LONG, {}, slowly=True) for _ in range(2)))
         allowance.close()
         await take_all(database)
         give_all_back(database)
@@ -136,7 +138,7 @@ def test_a_read_whose_request_has_ended_keeps_no_place(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database
         await take_all(database)
-        reading = asyncio.create_task(Reader(database, Allowance(0.5, 10**9, "one")).fetch(Long, {}, slowly=True))
+        reading = asyncio.create_task(SqliteReader(database, Allowance(0.5, 10**9, "one")).fetch(LONG, {}, slowly=True))
         await asyncio.sleep(0.7)
         give_all_back(database)
         with pytest.raises(TookTooLong):
@@ -152,7 +154,7 @@ def test_what_has_no_limit_of_bytes_takes_no_place_of_a_request(server: Server) 
         database = server.app.state.database
         await take_all(database)
         for _ in range(3):
-            rows = await asyncio.wait_for(Reader(database, Allowance()).fetch(Long, {}, slowly=True), 10)
+            rows = await asyncio.wait_for(SqliteReader(database, Allowance()).fetch(LONG, {}, slowly=True), 10)
             assert len(rows) == 2
         give_all_back(database)
 

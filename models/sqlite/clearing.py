@@ -22,13 +22,15 @@ import structlog
 from sqlalchemy import bindparam, case, column, delete, func, insert, null, select, table, text, update
 
 from models.errors import DataError, Unavailable
+from models.expressions import Parents, parent_key, parents
 from models.keys import KEY_SIZE
 from models.leases import take_lease
-from models.statements import Parents, Record, Statement, parent_key, parents
+from models.statements import Record, Statement
+from models.store import Clearing, Transaction
 from models.tables import erasures, removals
 
 if TYPE_CHECKING:
-    from models.sqlite.database import Database, Transaction
+    from models.sqlite.database import SqliteStore
 
 log = structlog.get_logger("recallql.clearing")
 
@@ -62,7 +64,6 @@ LEASE = 2_000
 TOLD_AFTER, TOLD_EVERY = 1.0, 60.0
 """Seconds after which the log says that a reader holds up the clearing, and between two such lines."""
 
-_note = Statement(insert(removals).values(key=bindparam("key"), removed_at=bindparam("now")))
 # In one row, so that a look takes one short read.
 _noted = Statement(
     select(
@@ -94,24 +95,17 @@ _changes = Statement(text("SELECT total_changes() AS changes"), upkeep=True)
 
 
 @lru_cache(maxsize=16)
-def _merge(index: str) -> Statement:
+def _merge(index: str) -> Statement[Any]:
     """A command to FTS5 has the form of an insertion."""
     commands = table(index, column(index), column("rank"))
     return Statement(insert(commands).values({index: "merge", "rank": bindparam("pages")}), upkeep=True)
 
 
-async def note_removal(write: "Transaction", now: str) -> bytes:
-    """Notes that this transaction removes rows for good; the key of the note."""
-    key = uuid4().bytes
-    await write.execute(_note, {"key": key, "now": now})
-    return key
-
-
-class Clearing:
+class SqliteClearing(Clearing):
     """The task of one process that clears the files. It runs from `start` to `stop`."""
 
-    def __init__(self, database: "Database") -> None:
-        self._database = database
+    def __init__(self, store: "SqliteStore") -> None:
+        self._store = store
         self._holder = uuid4().bytes
         self._woken = asyncio.Event()
         self._waiters: dict[bytes, asyncio.Future[None]] = {}
@@ -130,9 +124,9 @@ class Clearing:
                 await self._task
         self._thread.shutdown()
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """The number of removals whose bytes still have to leave the files, since when, and the reason of a delay."""
-        noted = self._noted()
+        noted = await self._noted()
         status: dict[str, Any] = {"waiting": noted["waiting"], "since": noted["since"] and f"{noted['since']}Z"}
         if noted["waiting"] and self._is_held:
             status["reason"] = "A reader of the database, such as an export, holds the write-ahead log."
@@ -145,7 +139,7 @@ class Clearing:
     async def wait_briefly(self) -> None:
         """Waits for all removals so far, but only as long as that takes when no reader holds the log."""
         with suppress(DataError):
-            await self._wait(_keys_of(self._noted()), BRIEFLY)
+            await self._wait(_keys_of(await self._noted()), BRIEFLY)
 
     async def _wait(self, removals: list[bytes], seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -154,15 +148,15 @@ class Clearing:
         if waiters:
             await asyncio.wait(waiters, timeout=seconds)
 
-    def _noted(self) -> Record:
-        return self._database.reader.look_up(_noted, {}) or {"waiting": 0, "since": None, "keys": ""}
+    async def _noted(self) -> Record:
+        return await self._store.reader.look_up(_noted, {}) or {"waiting": 0, "since": None, "keys": ""}
 
     async def _run(self) -> None:
         while True:
             self._woken.clear()
             pause = LOOK_EVERY
             try:
-                noted = self._noted()
+                noted = await self._noted()
                 self._tell(set(_keys_of(noted)))
                 if noted["waiting"]:
                     # Unless another process is at it; then this one looks whether it is done.
@@ -184,20 +178,20 @@ class Clearing:
     async def _clear(self) -> bool:
         """Clears the files of all that is noted now; False when another process is doing so."""
 
-        async def begin(write: "Transaction") -> list[bytes] | None:
+        async def begin(write: Transaction) -> list[bytes] | None:
             if not await self._renew(write):
                 return None
             return _keys_of((await write.fetch(_noted, {}))[0])
 
-        keys = await self._database.write(begin)
+        keys = await self._store.write(begin)
         if keys is None:
             return False
         await self._merge_indexes()
         await self._empty_log()
-        await self._database.write(partial(_settle, keys=keys))
+        await self._store.write(partial(_settle, keys=keys))
         return True
 
-    async def _renew(self, write: "Transaction") -> bool:
+    async def _renew(self, write: Transaction) -> bool:
         now = time_ns() // 1_000_000
         return await take_lease(write, name="clearing", holder=self._holder, now=now, length=LEASE)
 
@@ -206,10 +200,10 @@ class Clearing:
 
         Each step is a short transaction. A negative number of pages begins with all blocks there are.
         """
-        for index in [row["name"] for row in await self._database.reader.fetch(_indexes, {})]:
+        for index in [row["name"] for row in await self._store.reader.fetch(_indexes, {})]:
             pages, first = MERGED_AT_FIRST, True
             while True:
-                changes, seconds = await self._database.write(
+                changes, seconds = await self._store.write(
                     partial(self._step, index=index, pages=-pages if first else pages)
                 )
                 # FTS5 counts the command itself as a change.
@@ -218,7 +212,7 @@ class Clearing:
                 pages = min(MERGED_AT_MOST, max(1, round(pages * min(2.0, STEP / seconds))))
                 first = False
 
-    async def _step(self, write: "Transaction", *, index: str, pages: int) -> tuple[int, float]:
+    async def _step(self, write: Transaction, *, index: str, pages: int) -> tuple[int, float]:
         await self._renew(write)
         before, started = (await write.fetch(_changes, {}))[0]["changes"], monotonic()
         await write.execute(_merge(index), {"pages": pages}, slowly=True)
@@ -231,12 +225,12 @@ class Clearing:
         told, pause = started + TOLD_AFTER, SHORTEST_PAUSE
         while True:
             # First what needs no lock, so that writes wait for the rest only.
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.move_log)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.move_log)
             now = monotonic()
             patience = READER_PATIENCE if now - waited > WAIT_EVERY else 0.0
-            if await self._database.empty_log(patience):
+            if await self._store.empty_log(patience):
                 break
-            self._database.health.let_go()
+            self._store.health.let_go()
             waited = monotonic() if patience else waited
             self._is_held = now - started > WAIT_EVERY
             if now > told:
@@ -246,7 +240,7 @@ class Clearing:
                 )
                 told = now + TOLD_EVERY
             if now - renewed > LEASE / 3000:
-                await self._database.write(self._renew)
+                await self._store.write(self._renew)
                 renewed = now
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -260,7 +254,7 @@ def _keys_of(noted: Record) -> list[bytes]:
     return [keys[start : start + KEY_SIZE] for start in range(0, len(keys), KEY_SIZE)]
 
 
-async def _settle(write: "Transaction", *, keys: list[bytes]) -> None:
+async def _settle(write: Transaction, *, keys: list[bytes]) -> None:
     values = Parents(keys).values
     await write.execute(_cleared, {**values, "now": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")})
     await write.execute(_forget, values)

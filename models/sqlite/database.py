@@ -7,27 +7,31 @@ carried out together, each in a savepoint of its own, and answered after the one
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import structlog
 from sqlalchemy import text
 
 from models.allowance import Allowance
-from models.errors import DatabaseProblem, Unavailable
+from models.errors import ConstraintViolated, DatabaseProblem, Unavailable
 from models.keys import lane_of
 from models.loop_turns import LoopTurns
-from models.sqlite.clearing import Clearing
+from models.sqlite.backups import remove_backups
+from models.sqlite.clearing import SqliteClearing
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import BUSY, FileHealth, problem_of
-from models.sqlite.reading import HEAVY, ReadConnection, Reader, SlowReads
-from models.statements import Record, Statement
+from models.sqlite.forms import Form, form_of
+from models.sqlite.reading import HEAVY, ReadConnection, SlowReads, SqliteReader
+from models.statements import Parameters, Statement
+from models.store import SLOW_READERS, Change, Listener, R, Reader, Store, T, Transaction
 from models.threads import Turns
 from models.words import indexed
 
-T = TypeVar("T")
+log = structlog.get_logger("recallql.database")
 
 BATCH = 256
 """Operations that share a commit, at most: what waits longer than this many is answered by the next one."""
@@ -46,25 +50,7 @@ CHECK_PATIENCE = 2.0
 """Seconds after which a check of readiness stops waiting."""
 
 # These say that a statement is wrong.
-_FAULTS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
-
-SLOW_READERS = 4
-"""Connections for reads that may take long."""
-
-
-def path_of(url: str) -> Path:
-    """The file of a `sqlite:///file` URL (`sqlite:////absolute/file` for an absolute one)."""
-    scheme, separator, path = url.partition(":///")
-    if not separator or scheme not in ("sqlite", "sqlite+aiosqlite"):
-        raise DatabaseProblem(
-            f"The database URL {url.split('@')[-1]!r} is not one of this version's: give sqlite:///file "
-            "(sqlite:////folder/file for an absolute path)."
-        )
-    if path in ("", ":memory:") or "?" in path:
-        raise DatabaseProblem(
-            f"The database URL {url!r} names no file: RecallQL keeps its data in one, as in sqlite:///recallql.db."
-        )
-    return Path(path)
+_FAULTS = (sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 
 
 def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection:
@@ -80,82 +66,90 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     return connection
 
 
-class Transaction(Reader):
-    """Reads and writes that become durable together, or not at all."""
+class SqliteTransaction(SqliteReader, Transaction):
+    """The operation that the writer carries out now."""
 
-    def __init__(self, connection: sqlite3.Connection, database: "Database") -> None:
-        super().__init__(database, Allowance())
+    def __init__(self, connection: sqlite3.Connection, store: "SqliteStore") -> None:
+        super().__init__(store, Allowance())
         self._connection = connection
-        self._shapes: dict[Statement, sqlite3.Cursor] = {}
+        self._shapes: dict[str, sqlite3.Cursor] = {}
+        self.changes: list[Change] = []
+        """The rows that were changed since the beginning; noted only while somebody listens."""
 
-    async def execute(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> int:
-        """Carries out a statement; the number of rows it changed."""
-        self._database.observe(statement)
-        values = {**statement.defaults, **parameters} if statement.defaults else parameters
+    async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
+        form = form_of(statement)
+        self._store.observe(form)
+        values = form.bound(parameters)
         if slowly:
-            return (await self._database.in_writer_thread(self._connection.execute, statement.text, values)).rowcount
-        return self._connection.execute(statement.text, values).rowcount
+            return (await self._store.in_writer_thread(self._connection.execute, form.text, values)).rowcount
+        return self._connection.execute(form.text, values).rowcount
 
-    @contextmanager
-    def savepoint(self) -> Generator[None]:
-        """Undoes what is done within it, and nothing else of the transaction, when it raises."""
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        noted = len(self.changes)
         self._connection.execute("SAVEPOINT part")
         try:
             yield
-        except Exception:
+        except Exception as error:
             # A full disk may have ended the whole transaction.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO part")
+            del self.changes[noted:]
+            if isinstance(error, sqlite3.IntegrityError):
+                raise ConstraintViolated(str(error)) from error
             raise
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE part")
 
-    async def insert(self, statement: Statement, shape: Statement, rows: Sequence[dict[str, Any]]) -> list[Record]:
-        """Inserts rows, whose values stand in the order of the columns of `shape`; given back as records of it."""
-        self._database.observe(statement)
-        self._connection.executemany(statement.text, rows)
-        cursor = self._shapes.get(shape)
+    async def insert(self, statement: Statement[R], shape: Statement[R], rows: Sequence[dict[str, Any]]) -> list[R]:
+        form, row_form = form_of(statement), form_of(shape)
+        self._store.observe(form)
+        self._connection.executemany(form.text, rows)
+        cursor = self._shapes.get(row_form.text)
         if cursor is None:
-            cursor = self._shapes[shape] = self._connection.execute(shape.text, shape.defaults)
-        kept: list[Any] = [statement.row(cursor, tuple(row.values())) for row in rows]
-        return kept
+            cursor = self._shapes[row_form.text] = self._connection.execute(row_form.text, row_form.defaults)
+        return [form.row(cursor, tuple(row.values())) for row in rows]
 
     # The writer's own connection, whatever the statement: only there what was just written can be seen.
 
-    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
-        rows = self._rows(statement, {**statement.defaults, **parameters})
+    async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
+        form = form_of(statement)
+        rows = self._rows(form, form.bound(parameters))
         return rows[0] if rows else None
 
-    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
-        self._database.observe(statement)
-        values = {**statement.defaults, **parameters} if statement.defaults else parameters
+    async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
+        form = form_of(statement)
+        self._store.observe(form)
+        values = form.bound(parameters)
         if slowly:
-            return await self._database.in_writer_thread(self._rows, statement, values)
-        return self._rows(statement, values)
+            return await self._store.in_writer_thread(self._rows, form, values)
+        return self._rows(form, values)
 
-    def _rows(self, statement: Statement, values: Record) -> list[Record]:
+    def _rows(self, form: Form, values: Parameters) -> list[Any]:
         cursor = self._connection.cursor()
-        cursor.row_factory = statement.row
-        return cursor.execute(statement.text, values).fetchall()
+        cursor.row_factory = form.row
+        return cursor.execute(form.text, values).fetchall()
+
+    def changed(self, action: str, table: str, row: Any) -> None:
+        if self._store.listeners:
+            self.changes.append(Change(action, table, row))
 
 
 Operation = Callable[[Transaction], Awaitable[Any]]
 
 
-class Database:
-    """One SQLite file. Made by `open`, closed by `close`; used from one event loop.
-
-    `written` is set by every commit that changed rows; who waits for it clears it.
-    """
+class SqliteStore(Store):
+    """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.listener: Callable[[str], None] | None = None
+        """A function that is told of each statement of a request (how tests count them)."""
+        self.listeners: list[Listener] = []
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
         self._emptying: deque[tuple[float, asyncio.Future[bool]]] = deque()
         self._woken = asyncio.Event()
-        self.written = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
         self.loop_turns = LoopTurns()
@@ -166,42 +160,50 @@ class Database:
         self.health = FileHealth(path)
 
     @classmethod
-    async def open(cls, path: Path, *, synchronous: str = "full", slow_readers: int = SLOW_READERS) -> "Database":
-        """`synchronous` is how durable a commit is: "full" survives a power cut, "normal" a crash of the process.
-
-        `slow_readers` is the number of connections for reads that may take long.
-        """
-        database = cls(path)
+    async def open(cls, path: Path, *, durable: bool = True, slow_readers: int = SLOW_READERS) -> "SqliteStore":
+        store = cls(path)
         try:
-            database.reading = ReadConnection(connect(path), database.health)
-            database.slow_reads = SlowReads(path, slow_readers, connect, database.health)
+            store.reading = ReadConnection(connect(path), store.health)
+            store.slow_reads = SlowReads(path, slow_readers, connect, store.health)
             # The loop must not sleep in a lock: the writer waits for one by itself.
-            database._writing = connect(path, timeout=0)
-            database.health.watch(database._writing)
+            store._writing = connect(path, timeout=0)
+            store.health.watch(store._writing)
         except sqlite3.Error as error:
             raise DatabaseProblem(problem_of(error, path)) from error
-        database._waits_for_disk = synchronous != "normal"
-        if synchronous == "normal":
-            database._writing.execute("PRAGMA synchronous = NORMAL")
-        database._transaction = Transaction(database._writing, database)
-        database._writer = asyncio.create_task(database._write_on(), name="writer")
-        database.clearing = Clearing(database)
-        database.clearing.start()
-        return database
+        store._waits_for_disk = durable
+        if not durable:
+            store._writing.execute("PRAGMA synchronous = NORMAL")
+        store._transaction = SqliteTransaction(store._writing, store)
+        store._writer = asyncio.create_task(store._write_on(), name="writer")
+        store.clearing = SqliteClearing(store)
+        store.clearing.start()
+        return store
 
     reading: ReadConnection
     """For short reads in the event loop."""
     slow_reads: SlowReads
     _writing: sqlite3.Connection
-    _transaction: Transaction
+    _transaction: SqliteTransaction
     _writer: asyncio.Task[None]
     _waits_for_disk: bool
-    clearing: Clearing
+    clearing: SqliteClearing  # pyright: ignore[reportIncompatibleVariableOverride] - it is never replaced
 
     @property
     def reader(self) -> Reader:
-        """Reads without limits, for what is no request."""
-        return Reader(self, Allowance())
+        return SqliteReader(self, Allowance())
+
+    def read_within(self, allowance: Allowance) -> Reader:
+        return SqliteReader(self, allowance)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    async def keep_checked(self) -> None:
+        await self.health.keep_checked()
+
+    async def remove_backups(self, *, older_than: float) -> list[str]:
+        return await asyncio.to_thread(remove_backups, self.path, older_than)
 
     async def close(self) -> None:
         """Carries out what was queued, then lets go of the file."""
@@ -215,19 +217,15 @@ class Database:
         self._writing.close()
         self.health.close()
 
-    def observe(self, statement: Statement) -> None:
-        """Tells who listens of a request's statement about to run (how tests count them)."""
-        if self.listener is not None and not statement.upkeep:
-            self.listener(statement.text)
+    def observe(self, form: Form) -> None:
+        """Tells `listener` of a request's statement that is about to run."""
+        if self.listener is not None and not form.upkeep:
+            self.listener(form.text)
 
     async def in_writer_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Carries out `operation` in a transaction and returns what it returned, once that is durable.
-
-        What it raises undoes it and is raised here. Once queued it is carried out even if the caller goes away.
-        """
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -291,11 +289,13 @@ class Database:
     async def _commit_together(self, operations: list[Operation]) -> list[Any]:
         """Carries out operations in one transaction; for each what it returned, or the exception that undid it."""
         await self._begin()
-        changes = self._writing.total_changes
+        changes, noted = self._writing.total_changes, self._transaction.changes
+        noted.clear()
         pace = Allowance()
         answers: list[Any] = []
         for operation in operations:
             await pace.rest()
+            before = len(noted)
             self._writing.execute("SAVEPOINT operation")
             try:
                 answers.append(await operation(self._transaction))
@@ -304,6 +304,7 @@ class Database:
                 if not self._writing.in_transaction:
                     raise
                 self._writing.execute("ROLLBACK TO operation")
+                del noted[before:]
                 answers.append(self._explained(error))
             self._writing.execute("RELEASE operation")
         self.health.check_place()
@@ -315,11 +316,22 @@ class Database:
         # What went into a file that is not there any more must not be acknowledged.
         self.health.check_place()
         if self._writing.total_changes != changes:
-            self.written.set()
+            self._tell_listeners()
         return answers
+
+    def _tell_listeners(self) -> None:
+        changes = self._transaction.changes.copy()
+        for listener in tuple(self.listeners):
+            try:
+                listener(changes)
+            except Exception:
+                # What was committed is acknowledged, whatever comes of telling it.
+                log.exception("a listener to commits failed")
 
     def _explained(self, error: Exception) -> Exception:
         """A fault of the database in words; one of the program as it is."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return ConstraintViolated(str(error))
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _FAULTS):
             return self.health.explain(error)
         return error
@@ -342,10 +354,7 @@ class Database:
                 self._writing.execute("ROLLBACK")
 
     async def check(self) -> None:
-        """Raises `Unavailable` when no write can be made durable, or when the file is not what it was.
-
-        Those who ask at the same time share one check.
-        """
+        """Raises `Unavailable` also when the file is not what it was. Callers at the same time share one check."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check(), name="check of readiness")
         await asyncio.shield(self._checking)

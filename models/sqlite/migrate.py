@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from glob import escape
 from pathlib import Path
 
 from alembic import command
@@ -16,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from models.errors import DatabaseProblem
+from models.sqlite.backups import back_up
 from models.sqlite.database import LOCK_PATIENCE, connect
 from models.sqlite.file_health import find_damage, problem_of, read_edges
 
@@ -70,7 +70,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
             return
         if current is not None:
             _refuse_newer(scripts, current, path)
-            _back_up(path, current)
+            back_up(path, current)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
 
@@ -83,14 +83,3 @@ def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
             f"{path} was written by a newer version of RecallQL (schema {current}); "
             "install that version, or restore a backup."
         ) from error
-
-
-def backups_of(path: Path) -> list[Path]:
-    """The copies that migrations of this file have left, removed by the purge once they are old enough."""
-    return sorted(path.parent.glob(f"{escape(path.name)}.backup-*"))
-
-
-def _back_up(path: Path, revision: str) -> None:
-    target = path.with_name(f"{path.name}.backup-{revision}")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)

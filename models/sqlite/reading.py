@@ -15,11 +15,13 @@ from models.errors import TookTooLong, TooLarge
 from models.loop_turns import SHARE
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import FileHealth
-from models.statements import Record, Statement
+from models.sqlite.forms import Form, form_of
+from models.statements import Parameters, Statement
+from models.store import R, Reader, Receive
 from models.threads import Threads
 
 if TYPE_CHECKING:
-    from models.sqlite.database import Database
+    from models.sqlite.database import SqliteStore
 
 HOLD = 0.02
 """Seconds that a read may hold the event loop; one that takes longer is given up there and made in a thread."""
@@ -51,21 +53,21 @@ class ReadConnection:
         connection.set_progress_handler(self._is_over, STEPS_BETWEEN_LOOKS)
         connection.create_function("json_contains", 2, self._contains, deterministic=True)
 
-    def fetch(self, statement: Statement, values: Record, allowance: Allowance, until: float = inf) -> list[Record]:
+    def fetch(self, form: Form, values: Parameters, allowance: Allowance, until: float = inf) -> list[Any]:
         """All rows. Raises `TookTooLong` past the request's deadline or past `until`, whichever comes first."""
         self._allowance, self._until = allowance, until
         cursor = self.sqlite.cursor()
-        cursor.row_factory = statement.row
+        cursor.row_factory = form.row
         try:
-            if statement.spills:
+            if form.spills:
                 self.sqlite.execute("PRAGMA temp_store = FILE")
-            cursor.execute(statement.text, values)
-            if not statement.wide:
+            cursor.execute(form.text, values)
+            if not form.wide:
                 return cursor.fetchall()
-            if statement.single and allowance.uncounted:
+            if form.single and allowance.uncounted:
                 allowance.uncounted -= 1
                 return cursor.fetchall()
-            return self._counted(cursor, statement, allowance)
+            return self._counted(cursor, form, allowance)
         except sqlite3.DatabaseError as error:
             cursor.close()
             if self._is_over():
@@ -76,16 +78,16 @@ class ReadConnection:
             raise
         finally:
             self._until = inf
-            if statement.spills:
+            if form.spills:
                 self.sqlite.execute("PRAGMA temp_store = MEMORY")
 
-    def _counted(self, cursor: sqlite3.Cursor, statement: Statement, allowance: Allowance) -> list[Record]:
+    def _counted(self, cursor: sqlite3.Cursor, form: Form, allowance: Allowance) -> list[Any]:
         """All rows of a statement with long texts, unless they have more bytes than the request may still read."""
         rows: list[Any] = []
         size = 0
         some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
         while some:
-            for text in statement.wide:
+            for text in form.wide:
                 size += sum(map(len, filter(None, map(text, some))))
             try:
                 # First the bytes: a read that needs a place must not be made in a thread before it has one.
@@ -124,15 +126,15 @@ class SlowReads:
         self.connections = [ReadConnection(connect(path), health) for _ in range(count)]
         self._free = list(self.connections)
 
-    async def fetch(self, statement: Statement, values: Record, allowance: Allowance) -> list[Record]:
+    async def fetch(self, form: Form, values: Parameters, allowance: Allowance) -> list[Any]:
         """All rows, once it is the credential's turn."""
-        return await self._threads.run(allowance, self._fetch, statement, values, allowance)
+        return await self._threads.run(allowance, self._fetch, form, values, allowance)
 
-    def _fetch(self, statement: Statement, values: Record, allowance: Allowance) -> list[Record]:
+    def _fetch(self, form: Form, values: Parameters, allowance: Allowance) -> list[Any]:
         # There are as many connections as threads.
         connection = self._free.pop()
         try:
-            return connection.fetch(statement, values, allowance)
+            return connection.fetch(form, values, allowance)
         finally:
             self._free.append(connection)
 
@@ -146,34 +148,32 @@ class SlowReads:
             connection.sqlite.close()
 
 
-class Reader:
+class SqliteReader(Reader):
     """The reads of one request: short ones by an index run at once, those that may take long in a thread."""
 
-    def __init__(self, database: "Database", allowance: Allowance) -> None:
-        self._database = database
+    def __init__(self, store: "SqliteStore", allowance: Allowance) -> None:
+        self._store = store
         self.allowance = allowance
         self._placing: Lock | None = None
 
-    def look_up(self, statement: Statement, parameters: Record) -> Record | None:
-        """The one row of a short read by an index, at once: for what comes before an operation and is no part of it."""
-        rows = self._database.reading.fetch(statement, {**statement.defaults, **parameters}, self.allowance)
+    async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
+        form = form_of(statement)
+        rows = self._store.reading.fetch(form, form.bound(parameters), self.allowance)
         return rows[0] if rows else None
 
-    async def fetch(self, statement: Statement, parameters: Record, *, slowly: bool = False) -> list[Record]:
-        """All rows of a statement; `slowly` for one that may read more than it returns.
-
-        A read that takes unexpectedly long in the event loop is given up there and made again in a thread.
-        """
-        database, allowance = self._database, self.allowance
-        database.observe(statement)
-        values = {**statement.defaults, **parameters} if statement.defaults else parameters
+    async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
+        """All rows. A read that takes unexpectedly long in the event loop is given up there and made in a thread."""
+        store, allowance = self._store, self.allowance
+        form = form_of(statement)
+        store.observe(form)
+        values = form.bound(parameters)
         if not slowly:
-            turns, now = database.loop_turns, monotonic()
+            turns, now = store.loop_turns, monotonic()
             if now - allowance.rested > SHARE or now - turns.since > SHARE:
                 await allowance.pause()
                 now = monotonic()
             try:
-                rows = database.reading.fetch(statement, values, allowance, now + HOLD)
+                rows = store.reading.fetch(form, values, allowance, now + HOLD)
                 if len(rows) > FEW:
                     turns.count(now)
                 return rows
@@ -183,10 +183,15 @@ class Reader:
             except Heavy:
                 await self._take_place()
         try:
-            return await database.slow_reads.fetch(statement, values, allowance)
+            return await store.slow_reads.fetch(form, values, allowance)
         except Heavy:
             await self._take_place()
-            return await database.slow_reads.fetch(statement, values, allowance)
+            return await store.slow_reads.fetch(form, values, allowance)
+
+    async def stream(self, statement: Statement[Any], parameters: Parameters, receive: Receive) -> None:
+        form = form_of(statement)
+        self._store.observe(form)
+        await self._store.slow_reads.fetch(form.given_to(receive), form.bound(parameters), self.allowance)
 
     async def _take_place(self) -> None:
         """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back.
@@ -194,7 +199,7 @@ class Reader:
         Reads of one request that wait side by side share its place. One that gets its turn after the request has ended
         gives it back itself, since nobody else would.
         """
-        turns, allowance = self._database.heavy, self.allowance
+        turns, allowance = self._store.heavy, self.allowance
         if self._placing is None:
             self._placing = Lock()
         async with self._placing:

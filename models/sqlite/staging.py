@@ -1,16 +1,12 @@
-"""The lines of a file that is being imported, in the order in which they are carried out.
-
-What a line refers to may stand behind it in the file. So an import first notes where each line stands, in a temporary
-database on disk that disappears with the connection, and then reads the lines in an order that does not depend on the
-file's: memory stays bounded, and a second run continues where an interrupted one ended.
-"""
+"""The lines of a file that is being imported, in a temporary database that disappears with the connection."""
 
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from models.errors import DatabaseProblem
+from models.staging import Place, Staging
 
 _TABLE = """CREATE TABLE lines (project TEXT, rank INTEGER, session TEXT, step INTEGER, sequence INTEGER, moment TEXT,
     own TEXT, number INTEGER, start INTEGER, size INTEGER)"""
@@ -24,21 +20,6 @@ _LIKE = """SELECT min(number) FROM lines WHERE session = :session AND project = 
     AND number <> :number AND {} = :value"""
 
 
-class Place(NamedTuple):
-    """The place of a line in the order: `rank` is its kind's, `step` says which of a session's lines come first.
-
-    `own` is the client's own key of a message.
-    """
-
-    project: str
-    rank: int
-    session: str = ""
-    step: int = 0
-    sequence: int = 0
-    moment: str | None = None
-    own: str | None = None
-
-
 @contextmanager
 def _explained() -> Generator[None]:
     """Says in words why the temporary database can't be written."""
@@ -48,7 +29,7 @@ def _explained() -> Generator[None]:
         raise DatabaseProblem(f"Where the lines stand can't be noted in a temporary file: {error}.") from error
 
 
-class Staging:
+class SqliteStaging(Staging):
     """The places of a file's lines."""
 
     def __init__(self) -> None:

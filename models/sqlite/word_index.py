@@ -18,8 +18,8 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from models.keys import LANE_BITS
 from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.sqlite.database import Database, Reader, Transaction
 from models.statements import Statement
+from models.store import Reader, Store, Transaction
 
 NUMBER_BITS = 31
 LANE, LANES, PROJECT = 2**NUMBER_BITS, 2**LANE_BITS, 2 ** (NUMBER_BITS + LANE_BITS)
@@ -65,7 +65,7 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
     }
 
 
-def _texts(sql: str, *, upkeep: bool = False) -> dict[str, Statement]:
+def _texts(sql: str, *, upkeep: bool = False) -> dict[str, Statement[Any]]:
     """A statement for each kind."""
     return {kind.name: Statement(text(sql.format(**names_of(kind))), upkeep=upkeep) for kind in SEARCH_KINDS.values()}
 
@@ -87,8 +87,8 @@ _progress = _texts(
 )
 
 
-def index_progress(read: Reader, kind: SearchKind) -> Progress:
-    row = read.look_up(_progress[kind.name], {})
+async def index_progress(read: Reader, kind: SearchKind) -> Progress:
+    row = await read.look_up(_progress[kind.name], {})
     return Progress(0, 0) if row is None else Progress(row["through"], row["newest"])
 
 
@@ -133,11 +133,11 @@ _counted = _texts(
 _mark = _texts("UPDATE indexed SET through = :end WHERE name = '{table}'", upkeep=True)
 
 
-async def _put_some(database: Database, kind: SearchKind) -> None:
+async def _put_some(database: Store, kind: SearchKind) -> None:
     """Puts the next rows of a kind into its index, as many as a transaction takes that nobody notices."""
 
     async def step(write: Transaction) -> None:
-        through = index_progress(write, kind).through
+        through = (await index_progress(write, kind)).through
         limits = {"through": through, "limit": STEP_ROWS, "characters": STEP_CHARACTERS}
         end = (await write.fetch(_step_end[kind.name], limits, slowly=True))[0]["number"]
         for statement in (_new_projects, _put, _counted, _mark):
@@ -146,11 +146,11 @@ async def _put_some(database: Database, kind: SearchKind) -> None:
     await database.write(step)
 
 
-async def bring_up_to_date(database: Database, kind: SearchKind, *, late: int | None = None) -> None:
+async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | None = None) -> None:
     """Puts the newer rows into the index, step by step, until no more than `late` wait."""
     late = kind.late if late is None else late
     steps, before = 1, maxsize
-    while (waiting := index_progress(database.reader, kind).waiting) > late:
+    while (waiting := (await index_progress(database.reader, kind)).waiting) > late:
         # Where others write faster than single steps follow, several steps share a transaction with what they write.
         steps = min(2 * steps, STEPS) if waiting > before else max(1, steps // 2)
         before = waiting

@@ -3,33 +3,32 @@
 Each function takes the kind that it reads, and the scope and filters of the search, which are part of every statement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from json import dumps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
     Subquery,
-    Text,
     TextClause,
     bindparam,
     column,
     exists,
-    func,
     literal,
     select,
     text,
 )
 
+from models.expressions import CrossJoin, Each, ListOf
 from models.scope import Scope
 from models.search_kinds import Conversation, Receive, SearchKind, Within
-from models.sqlite.database import Reader
 from models.sqlite.word_index import LANE, PROJECT, index_progress, names_of, number_of, project_in_index
-from models.statements import CrossJoin, Record, Statement
+from models.statements import Record, Statement
+from models.store import Reader
 
 NEAR = 2
 """Turns before and after a message that are read along with it."""
@@ -67,7 +66,7 @@ class Part(NamedTuple):
 async def part_to_read(read: Reader, scope: Scope, kind: SearchKind, lanes: Sequence[int] | None) -> Part:
     """The part with a project's texts, or those of some of its lanes, as far as they are in the index now."""
     project, _ = await project_in_index(read, kind, scope.project)
-    through = index_progress(read, kind).through
+    through = (await index_progress(read, kind)).through
     if project is None:
         return Part([], 1, None, through)
     start = project * PROJECT
@@ -160,7 +159,7 @@ def _text(sql: str, kind: SearchKind) -> TextClause:
 
 
 @lru_cache(maxsize=8)
-def _counts(kind: SearchKind) -> Statement:
+def _counts(kind: SearchKind) -> Statement[Any]:
     return Statement(_text(_COUNTS, kind))
 
 
@@ -188,12 +187,7 @@ def _between(first: Bound, last: Bound) -> Record:
     }
 
 
-numbers = func.json_each(bindparam("numbers", type_=Text)).table_valued("value", name="numbers")
-
-
-def list_of(values: Iterable[int]) -> str:
-    """A parameter that `numbers` reads as rows."""
-    return f"[{','.join(map(str, values))}]"
+numbers = Each(bindparam("numbers", type_=ListOf(Integer()))).table_valued("value", name="numbers")
 
 
 def joined(kind: SearchKind, *before: FromClause) -> FromClause:
@@ -203,7 +197,7 @@ def joined(kind: SearchKind, *before: FromClause) -> FromClause:
 
 
 @lru_cache(maxsize=64)
-def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement:
+def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
     # By their numbers, also where the rows of one owner have an index: they are the newest of millions.
     recent = kind.table.alias("recent")
     number = number_of(recent)
@@ -214,12 +208,21 @@ def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement:
 
 async def read_tail(read: Reader, scope: Scope, kind: SearchKind, within: Within, part: Part, receive: Receive) -> None:
     """Numbers and texts of the rows of a scope that were not in the index yet when `part` was."""
-    statement = _tail(kind, within.whose).into(receive)
-    await read.fetch(statement, {**scope.values, **within.bound, "through": part.through}, slowly=True)
+    await read.stream(_tail(kind, within.whose), {**scope.values, **within.bound, "through": part.through}, receive)
+
+
+class Found(TypedDict):
+    """A row that a look into the index has found."""
+
+    number: int
+
+
+class Candidate(Found):
+    worth: int
 
 
 @lru_cache(maxsize=256)
-def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement:
+def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
     hit, talk = _hits(kind), kind.conversation
     conditions = [*kind.visible(whose), number_of(kind.table) == hit.c.number]
     if given and talk is not None:
@@ -230,7 +233,7 @@ def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]
         conditions += [kind.filters[name](kind.table) for name in given]
     limit = bindparam("limit", type_=Integer)
     clause = select(hit.c.number, hit.c.worth).select_from(joined(kind, hit)).where(*conditions).limit(limit)
-    return Statement(clause, spills=True)
+    return Statement(clause, Candidate, spills=True)
 
 
 def _are_near(talk: Conversation, near: FromClause) -> list[ColumnElement[bool]]:
@@ -261,7 +264,7 @@ async def candidates(
 
 
 @lru_cache(maxsize=64)
-def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement:
+def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
     found = kind.table.alias("found")
     key, position = found.c[talk.key.name], found.c[talk.position.name]
     conditions = [
@@ -279,13 +282,13 @@ async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, f
     """The numbers of these rows, and of turns shortly before and after them."""
     if kind.conversation is None:
         return found
-    bound = {**scope.values, **within.bound, "numbers": list_of(found)}
+    bound = {**scope.values, **within.bound, "numbers": list(found)}
     statement = _around(kind, kind.conversation, within.whose)
     return [row["number"] for row in await read.fetch(statement, bound, slowly=True)]
 
 
 @lru_cache(maxsize=64)
-def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement:
+def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
     hit, own = _hits(kind), kind.table.alias("own")
     key, position = own.c[talk.key.name], own.c[talk.position.name]
     conditions = [
@@ -298,7 +301,7 @@ def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -
     ]
     tables = reduce(CrossJoin, (numbers, own, talk.table, kind.table, hit))
     clause = select(numbers.c.value.label("number")).distinct().select_from(tables).where(*conditions)
-    return Statement(clause, spills=True)
+    return Statement(clause, Found, spills=True)
 
 
 async def near_better(
@@ -307,6 +310,6 @@ async def near_better(
     """Those of these turns that stand near a candidate before a bound (included): they were found with it."""
     if kind.conversation is None:
         return set()
-    bound = {**scope.values, **within.bound, **look.values, **_between(HIGHEST, last), "numbers": list_of(found)}
+    bound = {**scope.values, **within.bound, **look.values, **_between(HIGHEST, last), "numbers": list(found)}
     statement = _near_better(kind, kind.conversation, within.whose)
     return {row["number"] for row in await read.fetch(statement, bound, slowly=True)}

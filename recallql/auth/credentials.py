@@ -4,7 +4,7 @@ What was proven once is remembered; what can change is looked up at every use, i
 a key that was revoked, or a user who was erased, is refused from then on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
@@ -15,8 +15,7 @@ import structlog
 
 from models.api_keys import any_api_key, api_key_by_hash, count_api_keys, is_good
 from models.scope import Scope
-from models.sqlite.database import Database, Reader, path_of
-from models.sqlite.migrate import migrate
+from models.store import Reader, Store, database_at
 from recallql.auth.claims import BadToken, read_header
 from recallql.auth.identity import IdentityProvider
 from recallql.auth.user_tokens import UserTokens
@@ -55,9 +54,9 @@ class KeyProof:
     viewer: Viewer
     hash: bytes
 
-    def holds(self, _: float) -> bool:
-        """Tells whether it is good still: not revoked."""
-        return is_good(self.read, self.hash)
+    async def holds(self, _: float) -> bool:
+        """Tells whether it is still valid: not revoked."""
+        return await is_good(self.read, self.hash)
 
 
 class Proof(Protocol):
@@ -66,13 +65,13 @@ class Proof(Protocol):
     @property
     def viewer(self) -> Viewer: ...
 
-    def holds(self, now: float, /) -> bool: ...
+    async def holds(self, now: float, /) -> bool: ...
 
 
 class Credentials:
     """Who is whose. Used from one event loop."""
 
-    def __init__(self, database: Database, settings: Settings, *, now: Callable[[], float] = time) -> None:
+    def __init__(self, database: Store, settings: Settings, *, now: Callable[[], float] = time) -> None:
         self._read = database.reader
         self._now = now
         self._single = sha256(settings.api_key.encode()).digest() if settings.api_key else None
@@ -83,23 +82,21 @@ class Credentials:
         self._proofs: Cache[bytes, Proof] = Cache(REMEMBERED)
         self._logged = Seldom()
 
-    @property
-    def needed(self) -> bool:
+    async def are_needed(self) -> bool:
         """Tells whether a credential is needed: from the first key on, for good. Revoking all of them opens nothing."""
         if not self._needed and monotonic() >= self._next_look:
             self._next_look = monotonic() + LOOK_EVERY
-            self._needed = any_api_key(self._read)
+            self._needed = await any_api_key(self._read)
         return self._needed
 
-    def viewer(self, authorization: str | None) -> Viewer | Awaitable[Viewer]:
-        """Returns whom a request with this header speaks for; to be awaited when the identity provider has to be asked.
+    async def viewer(self, authorization: str | None) -> Viewer:
+        """Returns whom a request with this header speaks for; `Unauthenticated` when it may not come in.
 
-        `Unauthenticated` when it may not come in, also from what is awaited. A long connection asks again for each
-        thing it is sent. A header of another scheme than Bearer counts as none.
+        A long connection asks again for each thing it is sent. A header of another scheme than Bearer counts as none.
         """
         credential = _bearer(authorization)
         if credential is None:
-            if self.needed:
+            if await self.are_needed():
                 raise Unauthenticated(NEEDED)
             return APPLICATION
         # What is compared, looked up and kept is the hash: how long that takes says nothing of the secret.
@@ -107,18 +104,19 @@ class Credentials:
         if self._single is not None and compare_digest(digest, self._single):
             return SINGLE_KEY
         proof = self._proofs.get(digest)
-        if proof is not None and proof.holds(self._now()):
+        if proof is not None and await proof.holds(self._now()):
             return proof.viewer
         # One that holds no longer is looked at anew, which finds out why.
         if credential.startswith(KEY_PREFIX):
-            return self._remember(digest, self._key(digest))
+            return self._remember(digest, await self._key(digest))
         try:
             algorithm, kid = read_header(credential)
         except BadToken as problem:
             raise self._refusal(problem) from problem
         if self._provider is not None and self._provider.lacks(kid, algorithm):
-            return self._refetched(self._provider, credential, digest, algorithm, kid)
-        return self._prove(credential, digest, algorithm, kid)
+            # The token may be signed with a new key.
+            await self._provider.refetch()
+        return await self._prove(credential, digest, algorithm, kid)
 
     def _refusal(self, problem: BadToken) -> Unauthenticated:
         """Returns what the client is told, which is less than the log is."""
@@ -135,26 +133,19 @@ class Credentials:
         self._proofs.put(digest, proof)
         return proof.viewer
 
-    def _key(self, digest: bytes) -> KeyProof:
-        row = api_key_by_hash(self._read, digest)
+    async def _key(self, digest: bytes) -> KeyProof:
+        row = await api_key_by_hash(self._read, digest)
         if row is None or not compare_digest(row["hash"], digest):
             raise self._refusal(BadToken("it is no API key, or one that was revoked"))
         return KeyProof(self._read, Viewer(Scope(row["project"]), credential=f"API key {row['id']}"), digest)
 
-    async def _refetched(
-        self, provider: IdentityProvider, token: str, digest: bytes, algorithm: str, kid: str
-    ) -> Viewer:
-        """The viewer, once the provider's keys were fetched: the token may be signed with a new one."""
-        await provider.refetch()
-        return self._prove(token, digest, algorithm, kid)
-
-    def _prove(self, token: str, digest: bytes, algorithm: str, kid: str) -> Viewer:
+    async def _prove(self, token: str, digest: bytes, algorithm: str, kid: str) -> Viewer:
         try:
             # The algorithm says whose token it is, and each side has keys of its own kind only.
             if algorithm == ALGORITHM:
-                return self._remember(digest, self._own.prove(token, kid, self._now()))
+                return self._remember(digest, await self._own.prove(token, kid, self._now()))
             if self._provider is not None:
-                return self._remember(digest, self._provider.prove(token, kid, algorithm, self._now()))
+                return self._remember(digest, await self._provider.prove(token, kid, algorithm, self._now()))
             raise BadToken("it is not this server's, and no identity provider is set", algorithm=algorithm)
         except BadToken as problem:
             raise self._refusal(problem) from problem
@@ -177,13 +168,14 @@ def has_keys(settings: Settings) -> bool:
 
 
 def needs_credential(settings: Settings) -> bool:
-    """Returns what `Credentials.needed` will be at the start, where it may start; for the start-up line."""
+    """Returns what `Credentials.are_needed` will be at the start, where it may start; for the start-up line."""
     return bool(settings.api_key or settings.jwks_url) or _count(settings)[0] > 0
 
 
 def _count(settings: Settings) -> tuple[int, int]:
-    path = path_of(settings.database_url)
-    if not path.exists():
+    database = database_at(settings.database_url)
+    if not database.exists():
         return 0, 0
-    migrate(path)
-    return count_api_keys(path)
+    database.migrate()
+    with database.snapshot() as snapshot:
+        return count_api_keys(snapshot)

@@ -24,8 +24,8 @@ import structlog
 from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
-from models.sqlite.database import Reader
 from models.statements import Record
+from models.store import Reader
 from recallql.auth.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings
 from resolvers.times import LEEWAY, epoch_seconds
@@ -87,7 +87,7 @@ class IdentityProvider:
         """Tells whether a key like this might be there, and is not known."""
         return algorithm in ALGORITHMS and self.key(kid, algorithm) is None
 
-    def prove(self, token: str, kid: str, algorithm: str, now: float) -> "ForeignProof":
+    async def prove(self, token: str, kid: str, algorithm: str, now: float) -> "ForeignProof":
         """Returns whom a token of the provider's speaks for; `BadToken` when it is not good, or its key is not
         known."""
         key = self._keys.get((kid, algorithm))
@@ -96,7 +96,7 @@ class IdentityProvider:
         claims = read_claims(token, key, algorithm, issuer=self.issuer, audience=self.audience, now=now, late=LEEWAY)
         user_id = text_claim(claims, self.user_claim)
         user = user_key(self.project, user_id)
-        if not _issued_since(last_erasure(self.read, user), claims["iat"]):
+        if not _issued_since(await last_erasure(self.read, user), claims["iat"]):
             raise BadToken("its user was erased since")
         viewer = Viewer(Scope(self.project, user), user_id, "identity provider's token")
         return ForeignProof(self, viewer, user, claims["iat"], claims["exp"], kid, algorithm, key)
@@ -152,12 +152,12 @@ class ForeignProof:
     algorithm: str
     key: Any
 
-    def holds(self, now: float) -> bool:
+    async def holds(self, now: float) -> bool:
         """Tells whether it is good still: not expired, its key published, its user not erased."""
         return (
             self.expires > now - LEEWAY
             and self.provider.key(self.kid, self.algorithm) is self.key
-            and _issued_since(last_erasure(self.provider.read, self.user), self.issued)
+            and _issued_since(await last_erasure(self.provider.read, self.user), self.issued)
         )
 
 

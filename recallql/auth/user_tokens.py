@@ -7,7 +7,7 @@ from models.erasure import last_erasure
 from models.keys import user_key
 from models.scope import Scope
 from models.signing_keys import signing_key_by_kid, token_standing
-from models.sqlite.database import Reader
+from models.store import Reader
 from recallql.auth.claims import BadToken, read_claims, text_claim
 from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
 from resolvers.times import ago
@@ -25,11 +25,11 @@ class OwnProof:
     kid: str
     generation: int
 
-    def holds(self, now: float) -> bool:
+    async def holds(self, now: float) -> bool:
         """Tells whether it is good still: not expired, its signing key there, its user not erased."""
         if self.expires <= now:
             return False
-        standing = token_standing(self.read, kid=self.kid, user=self.user)
+        standing = await token_standing(self.read, kid=self.kid, user=self.user)
         return (
             standing is not None
             and (standing["generation"] or 0) == self.generation
@@ -43,15 +43,15 @@ class UserTokens:
     def __init__(self, read: Reader) -> None:
         self._read = read
 
-    def prove(self, token: str, kid: str, now: float) -> OwnProof:
+    async def prove(self, token: str, kid: str, now: float) -> OwnProof:
         """`BadToken` when it is not good."""
-        signing = signing_key_by_kid(self._read, kid)
+        signing = await signing_key_by_kid(self._read, kid)
         if signing is None or _too_old(signing["retired_at"]):
             raise BadToken("it is signed with a key of this server's that is unknown or retired", kid=kid)
         claims = read_claims(token, signing["secret"], ALGORITHM, issuer=ISSUER, audience=AUDIENCE, now=now)
         project, user_id = text_claim(claims, "project"), text_claim(claims, "sub")
         user = user_key(project, user_id)
-        generation, erased_at = _erasures(self._read, user)
+        generation, erased_at = await _erasures(self._read, user)
         # Older tokens have no `gen`; they name the last erasure by its time.
         is_current = claims["gen"] == generation if "gen" in claims else claims.get("erased") == erased_at
         if not is_current:
@@ -60,9 +60,9 @@ class UserTokens:
         return OwnProof(self._read, viewer, user, claims["exp"], kid, generation)
 
 
-def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
+async def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
     """Returns how often a user was erased under this key, and when last."""
-    erasure = last_erasure(read, user)
+    erasure = await last_erasure(read, user)
     return (0, None) if erasure is None else (erasure["generation"], erasure["erased_at"])
 
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from models.scope import Scope
-from models.sqlite.database import Database
 from models.statements import Record
+from models.store import Store
 from recallql.openai import ModelEndpoint, ModelError, Rejected, TryAgain
 from recallql.settings import Settings
 from resolvers.formation.asking import BadAnswer, question_for, read_answer
@@ -26,7 +26,7 @@ ANSWER_BYTES = 1024 * 1024
 class Forming:
     """The worker of a process. `problem` says why the model's last answer was none; None while all is well."""
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+    def __init__(self, database: Store, clock: Clock, settings: Settings) -> None:
         self.problem: str | None = None
         self._database = database
         self._clock = clock
@@ -63,7 +63,7 @@ class Forming:
         context = OperationContext(self._database, self._clock)
         # A claim is good for the answer and for keeping it.
         lease = 2 * self._settings.chat_timeout
-        while len(self._running) < self._settings.chat_in_flight and is_due(context):
+        while len(self._running) < self._settings.chat_in_flight and await is_due(context):
             job = await claim(context, lease=lease, attempts=self._settings.chat_attempts)
             if job is not None:
                 task = asyncio.create_task(self._do(job))

@@ -15,8 +15,8 @@ import structlog
 from models.leases import take_lease
 from models.search import Progress, bring_up_to_date, index_progress
 from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.sqlite.database import Database
 from models.statements import Record
+from models.store import Store
 from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.speakers import speaker_name
@@ -46,21 +46,23 @@ LONGEST_PAUSE = 300.0
 """Seconds after which a model that fails is asked again, at most."""
 
 
-async def keep_indexed(database: Database) -> None:
+async def keep_indexed(database: Store) -> None:
     """Puts what was written into the index: soon where it is much, and all of it when nothing was written for long.
 
     A search reads what is not in it yet as it is.
     """
-    newest = [progress.newest for progress in _progress(database)]
+    newest = [progress.newest for progress in await _progress(database)]
     looked = written = time.monotonic()
+    committed = asyncio.Event()
+    database.listen(lambda _: committed.set())
     while True:
-        database.written.clear()
+        committed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(INDEX_EVERY):
-                await database.written.wait()
+                await committed.wait()
                 await asyncio.sleep(GATHERING)
         try:
-            now, before, newest = time.monotonic(), newest, [progress.newest for progress in _progress(database)]
+            now, before, newest = time.monotonic(), newest, [progress.newest for progress in await _progress(database)]
             if now - looked < INDEX_EVERY and not _much(before, newest):
                 newest = before
                 continue
@@ -79,16 +81,16 @@ def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
 
 
-def _progress(database: Database) -> list[Progress]:
-    return [index_progress(database.reader, kind) for kind in SEARCH_KINDS.values()]
+async def _progress(database: Store) -> list[Progress]:
+    return [await index_progress(database.reader, kind) for kind in SEARCH_KINDS.values()]
 
 
-def index_status(database: Database) -> dict[str, Any]:
+async def index_status(database: Store) -> dict[str, Any]:
     """About how many texts wait to be put into the index."""
-    return {"waiting": sum(progress.waiting for progress in _progress(database))}
+    return {"waiting": sum(progress.waiting for progress in await _progress(database))}
 
 
-async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
+async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
     """Gives every text its vectors while there is a model; a search goes by words where they are missing."""
     pause, ours, holder = ENCODE_EVERY, set[str](), uuid4().bytes
     while embeddings.source != "off":
@@ -112,7 +114,7 @@ async def keep_encoded(database: Database, embeddings: Embeddings) -> None:
 
 
 async def _encode_some(
-    database: Database, kind: SearchKind, encoder: BackgroundEncoder, ours: set[str], holder: bytes
+    database: Store, kind: SearchKind, encoder: BackgroundEncoder, ours: set[str], holder: bytes
 ) -> bool:
     """Encodes the next texts of a kind; whether there were any that no other process is at. `ours` has the kinds that
     this process, `holder`, has claimed."""
@@ -155,7 +157,7 @@ def _together(rows: Sequence[Any]) -> Sequence[Any]:
     return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
 
 
-async def encoding_status(database: Database, embeddings: Embeddings) -> dict[str, Any]:
+async def encoding_status(database: Store, embeddings: Embeddings) -> dict[str, Any]:
     """Returns how the model stands, and about how many texts wait for it."""
     status = embeddings.status()
     if embeddings.encoder is not None:

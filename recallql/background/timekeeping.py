@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from models.corrections import are_times_ahead, correct_times
-from models.sqlite.database import Database
+from models.store import Store
 from resolvers.times import LEEWAY, Clock, later
 
 log = structlog.get_logger("recallql.timekeeping")
@@ -16,7 +16,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at the clock."""
 
 
-async def keep_time(database: Database, clock: Clock) -> None:
+async def keep_time(database: Store, clock: Clock) -> None:
     """Corrects times at the start, and each time that the clock has stepped back, until it is cancelled."""
     seen: int | None = None
     while True:
@@ -31,7 +31,7 @@ async def keep_time(database: Database, clock: Clock) -> None:
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _correct(database: Database, now: str) -> None:
+async def _correct(database: Store, now: str) -> None:
     soon = later(now, timedelta(seconds=LEEWAY))
     if await are_times_ahead(database.reader, soon):
         await database.write(partial(correct_times, now=now, soon=soon))

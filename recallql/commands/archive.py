@@ -1,6 +1,5 @@
 """`recallql import` and `recallql export`: NDJSON files."""
 
-import asyncio
 import shutil
 import sys
 import tempfile
@@ -13,14 +12,14 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from models.archive import snapshot
+from models.archive import Archive
 from models.errors import DataError
 from models.search import bring_up_to_date
 from models.search_kinds import SEARCH_KINDS
-from models.sqlite.database import Database, path_of
-from models.sqlite.migrate import migrate
-from models.sqlite.staging import Place, Staging
+from models.staging import Place, Staging, new_staging
+from models.store import Store, database_at
 from recallql.commands.lines import LARGEST_LINE, LineReader
+from recallql.commands.stores import existing, run
 from recallql.settings import Settings
 from resolvers.archive.entries import BadLine, is_by_position
 from resolvers.archive.imports import Importer, Tally
@@ -147,17 +146,15 @@ def import_file(
     `ArchiveProblem` names a bad line. If the line alone is wrong, nothing was imported. If it is wrong beside what is
     there, some of the file may be, and importing the mended file adds the rest. With `bad_lines` such lines go there.
     """
-    path = path_of(settings.database_url)
-    migrate(path)
-
+    database = database_at(settings.database_url)
+    database.migrate()
     skipped = None if bad_lines is None else _Skipped(bad_lines)
     if project is not None and (found := key_rule(project)):
         raise ArchiveProblem(f"There can be no project {project!r}. {found[1]}")
 
-    async def run(staging: Staging, file: BinaryIO) -> Tally:
-        database = await Database.open(path)
+    async def add_all(store: Store, staging: Staging, file: BinaryIO) -> Tally:
         asks_model = bool(settings.chat_base_url)
-        context = OperationContext(database, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model)
+        context = OperationContext(store, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model)
         lines = _File(file, staging)
 
         def skip(problem: BadLine) -> None:
@@ -173,7 +170,7 @@ def import_file(
                 importing = progress.add_task("importing", total=lines.size)
                 for batch, taken in lines.batches():
                     await importer.add(batch)
-                    await _index(database)
+                    await _index(store)
                     progress.advance(importing, taken)
         except BadLine as error:
             if importer.tally == Tally():
@@ -181,13 +178,11 @@ def import_file(
             else:
                 mend = "A part of the file was imported; mend the line and import the file again, which adds the rest."
             raise ArchiveProblem(f"line {error.number}: {error} {mend}") from error
-        finally:
-            await database.close()
         importer.tally.skipped = skipped.count if skipped is not None else 0
         return importer.tally
 
-    with closing(Staging()) as staging, _seekable(file) as seekable:
-        return asyncio.run(run(staging, seekable))
+    with closing(new_staging()) as staging, _seekable(file) as seekable:
+        return run(database, lambda store: add_all(store, staging, seekable))
 
 
 def _say(text: str) -> None:
@@ -209,10 +204,10 @@ def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
         yield copy
 
 
-async def _index(database: Database) -> None:
+async def _index(store: Store) -> None:
     """Has the index keep pace with an import, so that no search has to."""
     for kind in SEARCH_KINDS.values():
-        await bring_up_to_date(database, kind)
+        await bring_up_to_date(store, kind)
 
 
 def export_file(
@@ -220,12 +215,13 @@ def export_file(
 ) -> Counter[str]:
     """Writes everything as it is at one moment, or what is of one project or user; how many lines of each type."""
     counts: Counter[str] = Counter()
-    with snapshot(path_of(settings.database_url)) as taken, _progress() as progress:
-        scopes = taken.scopes(project=project, user_id=user)
+    with existing(settings).snapshot() as snapshot, _progress() as progress:
+        archive = Archive(snapshot)
+        scopes = archive.scopes(project=project, user_id=user)
         if user is not None and len(scopes) != 1:
             raise ArchiveProblem(_not_one_user(user, [scope.project for scope in scopes]))
-        task = progress.add_task("exporting", total=None if progress.disable else taken.count(scopes))
-        for number, row in enumerate(taken.read(scopes), 1):
+        task = progress.add_task("exporting", total=None if progress.disable else archive.count(scopes))
+        for number, row in enumerate(archive.read(scopes), 1):
             file.write(line_of(row))
             counts[type(row).noun.lower()] += 1  # pyright: ignore[reportAttributeAccessIssue]
             if number % 100 == 0:
@@ -242,25 +238,10 @@ def _not_one_user(user: str, projects: list[str]) -> str:
 
 def purge_file(settings: Settings, before: str) -> dict[str, int]:
     """Purges what was deleted before a time; how many objects of each kind."""
-    check_source(settings)
-    path = path_of(settings.database_url)
-
-    async def run() -> dict[str, int]:
-        database = await Database.open(path)
-        try:
-            return await purge_deleted(OperationContext(database, Clock()), {"deleted_before": before})
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
-
-
-def check_source(settings: Settings) -> None:
-    """Sees to it that there is a database, which a wrong name must not make."""
-    path = path_of(settings.database_url)
-    if not path.exists():
-        raise ArchiveProblem(f"{path} does not exist; name the database with --database-url.")
-    migrate(path)
+    return run(
+        existing(settings),
+        lambda store: purge_deleted(OperationContext(store, Clock()), {"deleted_before": before}),
+    )
 
 
 def open_input(path: Path) -> tuple[BinaryIO, int | None]:

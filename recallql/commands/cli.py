@@ -120,10 +120,9 @@ def schema() -> None:
 @app.command()
 def migrate(database_url: DatabaseUrl = None) -> None:
     """Migrate the database to this version's tables (`recallql serve` does so by itself)."""
-    from models.sqlite.database import path_of
-    from models.sqlite.migrate import migrate as run
+    from models.store import database_at
 
-    run(path_of(_settings(database_url=database_url).database_url))
+    database_at(_settings(database_url=database_url).database_url).migrate()
 
 
 @app.command("import")
@@ -171,10 +170,11 @@ def export(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
-    from recallql.commands.archive import check_source, export_file
+    from recallql.commands.archive import export_file
+    from recallql.commands.stores import existing
 
     settings = _settings(database_url=database_url)
-    check_source(settings)
+    existing(settings)
     if file is None:
         try:
             counts = export_file(sys.stdout.buffer, settings, project=project, user=user)

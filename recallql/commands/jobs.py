@@ -1,14 +1,12 @@
 """`recallql jobs`: what a model has yet to read, and what it could not."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from models.errors import DataError
 from models.keys import KEY_SIZE
-from models.sqlite.database import Database, path_of
 from models.statements import Record
-from recallql.commands.archive import check_source
+from recallql.commands.stores import existing, run
 from recallql.settings import Settings
 from resolvers.formation import jobs
 from resolvers.operation_context import OperationContext
@@ -24,7 +22,7 @@ class JobProblem(DataError):
     """Why a job was not found, in words."""
 
 
-def list_jobs(settings: Settings) -> list[Record]:
+def list_jobs(settings: Settings) -> Sequence[Record]:
     return _run(settings, lambda context: jobs.list_jobs(context, LISTED))
 
 
@@ -45,13 +43,4 @@ def retry_jobs(settings: Settings, id: str | None) -> int:
 
 
 def _run(settings: Settings, operation: Callable[[OperationContext], Awaitable[T]]) -> T:
-    check_source(settings)
-
-    async def run() -> T:
-        database = await Database.open(path_of(settings.database_url))
-        try:
-            return await operation(OperationContext(database, Clock()))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    return run(existing(settings), lambda store: operation(OperationContext(store, Clock())))

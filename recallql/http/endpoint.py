@@ -1,7 +1,8 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
 from asyncio import sleep, timeout
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from starlette.datastructures import QueryParams
@@ -10,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, MutationRefused, Request
 from models.allowance import Allowance
-from models.sqlite.database import Database
+from models.store import Store
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import Cache
 from recallql.embedding.embeddings import Embeddings
@@ -66,7 +67,7 @@ class Endpoint:
 
     def __init__(
         self,
-        database: Database,
+        database: Store,
         executor: Executor,
         clock: Clock,
         credentials: Credentials,
@@ -103,16 +104,17 @@ class Endpoint:
 
     def admit(self, head: Head) -> Admission | None:
         """Admits a plain request whose body is still to come; None when that takes a wait, or when it is refused."""
+        finding = self._viewer(head)
         try:
-            viewer = self._credentials.viewer(head.authorization)
-            if not isinstance(viewer, Viewer):
-                if isinstance(viewer, Coroutine):
-                    viewer.close()
-                return None
-            self._check_sender(head)
-            return self._admitted(viewer, head.length)
-        except (BadRequest, Unauthenticated, TooMany):
-            return None
+            finding.send(None)
+        except StopIteration as found:
+            with suppress(TooMany):
+                return self._admitted(found.value, head.length)
+        except (BadRequest, Unauthenticated):
+            pass
+        else:
+            finding.close()
+        return None
 
     def _admitted(self, viewer: Viewer, length: int) -> Admission:
         """Admits a request and the bytes that its head announces."""
@@ -167,7 +169,7 @@ class Endpoint:
             if is_preflight(method, headers):
                 reply = self.preflight(headers)
             elif asks_page and self._playground:
-                reply = self._page(head, headers.get(b"origin"), up="../" if scope["path"].endswith("/") else "")
+                reply = await self._page(head, headers.get(b"origin"), up="../" if scope["path"].endswith("/") else "")
             elif method == "POST":
                 await self._post(head, scope, receive, send)
                 return
@@ -188,8 +190,8 @@ class Endpoint:
         except BadRequest as error:
             return refusal(error, head)
 
-    def _page(self, head: Head, origin: bytes | None, *, up: str) -> Reply:
-        self._check_sender(head)
+    async def _page(self, head: Head, origin: bytes | None, *, up: str) -> Reply:
+        await self._check_sender(head)
         page = playground_page(up=up)
         headers = [header for header in page.raw_headers if header[0] not in (b"content-length", b"vary")]
         told = self.sites.headers(None if origin is None else origin.decode("latin-1"), b"accept")
@@ -206,17 +208,15 @@ class Endpoint:
         """Returns whom a request speaks for, if it may come in and its head has nothing wrong with it."""
         if head.fault is not None:
             raise head.fault
-        viewer = self._credentials.viewer(head.authorization)
-        if not isinstance(viewer, Viewer):
-            viewer = await viewer
+        viewer = await self._credentials.viewer(head.authorization)
         if head.problem is not None:
             raise head.problem
-        self._check_sender(head)
+        await self._check_sender(head)
         return viewer
 
-    def _check_sender(self, head: Head) -> None:
+    async def _check_sender(self, head: Head) -> None:
         """Without a key, whoever asks is the application: only this machine may ask, and by its own name."""
-        if (head.local and not head.forwarded) or self._credentials.needed:
+        if (head.local and not head.forwarded) or await self._credentials.are_needed():
             return
         if head.forwarded:
             message = (

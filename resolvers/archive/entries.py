@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import KEY_SIZE, key_of
-from models.sqlite.staging import Place
+from models.staging import Place
 from resolvers.archive.kinds import KINDS, Line, as_exported
 from resolvers.drafts import Draft, digest_of, draft_of
 from resolvers.errors import Fault, Refused, refuse

@@ -7,12 +7,17 @@ from typing import Any
 
 from models.keys import message_id_hash
 from models.memories import withhold_of_message
-from models.messages import deleted_ids, deleted_sequences, messages_at, messages_by_message_id, messages_by_place
-from models.sessions import session_by_id
-from models.sqlite.database import Transaction
-from models.statements import MessageRow, Record, SessionRow
-from models.tables import messages, sessions
-from models.writing import insert_row, insert_rows, update_row
+from models.messages import (
+    deleted_ids,
+    deleted_sequences,
+    message_table,
+    messages_at,
+    messages_by_message_id,
+    messages_by_place,
+)
+from models.sessions import session_by_id, session_table
+from models.statements import Record
+from models.store import Transaction
 from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
 from resolvers.messages import append, form
@@ -26,12 +31,12 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
         row = session_row(context, {"session_id": line["session_id"]}, context.clock.now(), user=None, agent=None)
-        session = await insert_row(write, sessions, SessionRow, row)
+        session = await session_table.insert(write, row)
     add = _add_placed if "sequence" in line else _append
     count = await add(write, context, session, entries)
     activity = entries[0].activity
     if count and activity is not None:
-        await update_row(write, sessions, session, {"last_activity_at": max(activity, session["last_activity_at"])})
+        await session_table.update(write, session, {"last_activity_at": max(activity, session["last_activity_at"])})
     return count
 
 
@@ -44,8 +49,8 @@ async def _add_placed(
     sequences = [entry.line["sequence"] for entry in entries]
     gone = await deleted_sequences(write, session["key"], sequences)
     places = [(session["key"], sequence) for sequence in sequences]
-    stored = dict(zip(sequences, await messages_by_place(write, context.scope, places), strict=True))
-    known = await messages_by_message_id(write, session, _ids(entries))
+    stored: dict[int, Any] = dict(zip(sequences, await messages_by_place(write, context.scope, places), strict=True))
+    known: dict[Any, Any] = {**await messages_by_message_id(write, session, _ids(entries))}
     rows: list[dict[str, Any]] = []
     for entry in entries:
         line, sequence, own = entry.line, entry.line["sequence"], entry.line.get("message_id")
@@ -65,13 +70,13 @@ async def _add_placed(
         rows.append(row)
     new = {row["sequence"] for row in rows}
     if rows:
-        await insert_rows(write, messages, MessageRow, rows)
+        await message_table.insert_many(write, rows)
         for line in [entry.line for entry in entries if "withheld_memories" in entry.line]:
             if line["sequence"] in new:
                 said = [hex_of({"withheld_memories": hash}, "withheld_memories") for hash in line["withheld_memories"]]
                 await withhold_of_message(write, session["key"], line["sequence"], said)
         last = max(session["last_sequence"], *new)
-        await update_row(write, sessions, session, {"last_sequence": last})
+        await session_table.update(write, session, {"last_sequence": last})
     return len(rows)
 
 
@@ -113,8 +118,8 @@ async def _said_already(
     return Counter((row["created_at"], first_sent(row)) for row in await messages_at(write, session, moments))
 
 
-def _ids(entries: list[MessageEntry]) -> str:
-    return json.dumps([entry.line["message_id"] for entry in entries if "message_id" in entry.line])
+def _ids(entries: list[MessageEntry]) -> list[str]:
+    return [entry.line["message_id"] for entry in entries if "message_id" in entry.line]
 
 
 def _collision(entry: MessageEntry, session: Record, other: Any, name: str) -> Collision:

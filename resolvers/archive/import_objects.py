@@ -3,17 +3,15 @@
 import json
 from typing import Any
 
-from models.agents import agent_by_id
-from models.documents import documents_by_key
+from models.agents import agent_by_id, agent_table
+from models.documents import document_table, documents_by_key
 from models.keys import key_of, session_key, user_key
-from models.memories import memories_by_key
+from models.memories import memories_by_key, memory_table
 from models.messages import bury, deleted_sequences, generation_of, messages_by_place, set_generation
-from models.sessions import session_by_id
-from models.sqlite.database import Transaction
-from models.statements import AgentRow, DocumentRow, MemoryRow, Record, UserRow
-from models.tables import agents, documents, memories, sessions, users
-from models.users import user_by_id, users_by_key
-from models.writing import insert_row, update_row
+from models.sessions import session_by_id, session_table
+from models.statements import Record
+from models.store import Transaction
+from models.users import user_by_id, user_table, users_by_key
 from resolvers.agents import agent_row
 from resolvers.archive.entries import hex_of
 from resolvers.archive.kinds import Line, as_exported
@@ -53,7 +51,7 @@ async def add_user(write: Transaction, context: OperationContext, line: Line) ->
         return False
     line = _with_nonce(line, "User", user_key(_source_project(line), line["user_id"]))
     row = user_row(context, line, context.clock.now()) | as_exported(line)
-    await insert_row(write, users, UserRow, row)
+    await user_table.insert(write, row)
     for document in line.get("documents", ()):
         await insert_document(write, context, created(document), user=row)
     return True
@@ -63,7 +61,7 @@ async def add_agent(write: Transaction, context: OperationContext, line: Line) -
     if await agent_by_id(write, context.scope, line["agent_id"]):
         return False
     row = agent_row(context, line, context.clock.now()) | as_exported(line)
-    await insert_row(write, agents, AgentRow, row)
+    await agent_table.insert(write, row)
     for document in line.get("documents", ()):
         await insert_document(write, context, created(document), agent=row)
     return True
@@ -79,7 +77,7 @@ async def add_session(write: Transaction, context: OperationContext, line: Line)
     line = _with_nonce(line, "Session", session_key(_source_project(line), line["session_id"]))
     if there is None or there["deleted_at"] is not None:
         session = await begin_session(write, context, line, there)
-        session = await update_row(write, sessions, session, as_exported(line) | _last_sequence(session, line))
+        session = await session_table.update(write, session, as_exported(line) | _last_sequence(session, line))
     elif _has_only_messages(context, there):
         session = await _complete(write, context, there, line)
         if session is there:
@@ -119,7 +117,7 @@ async def _complete(write: Transaction, context: OperationContext, session: Reco
         return session
     if "user_key" in changes:
         await give_session(write, context, session, row["user_key"])
-    completed = await update_row(write, sessions, session, changes)
+    completed = await session_table.update(write, session, changes)
     if "nonce" in changes:
         await set_generation(write, completed["key"], generation_of(session), generation_of(completed))
     return completed
@@ -144,7 +142,7 @@ async def add_document(write: Transaction, context: OperationContext, line: Line
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is not None:
         return _is_known(line, row, stored, "document_id")
-    await insert_row(write, documents, DocumentRow, row)
+    await document_table.insert(write, row)
     return True
 
 
@@ -167,7 +165,7 @@ async def add_memory(write: Transaction, context: OperationContext, line: Line, 
     if None in named and ("key" not in line or is_partial):
         raise refuse("NOT_FOUND", "There is no such message or document.", "sources", str(named.index(None)))
     older = await find_superseded(write, context, owner, line)
-    kept = await insert_row(write, memories, MemoryRow, row)
+    kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, [source for source in named if source is not None])
     await supersede(write, context, kept, older)
     return True

@@ -1,6 +1,6 @@
 """Importing lines: what is missing is added, and nothing that is there changes, so that a file can be imported twice.
 
-Lines come in an order that does not depend on the file's (see `models.sqlite.staging`): what may be referred to first,
+Lines come in an order that does not depend on the file's (see `models.staging`): what may be referred to first,
 then each session followed by its messages, oldest first. So an interrupted import leaves the beginning of that order,
 and a second run adds the rest.
 """
@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from sqlite3 import IntegrityError
 
+from models.errors import ConstraintViolated
 from models.scope import Scope
-from models.sqlite.database import Transaction
-from models.sqlite.staging import Place
+from models.staging import Place
+from models.store import Transaction
 from resolvers.archive.entries import BadLine, Collision, Entry, Identities, MessageEntry, hex_of, place_of, runs_of
 from resolvers.archive.import_messages import add_messages
 from resolvers.archive.import_objects import ADD, SOURCE_PROJECT, add_memory
@@ -110,7 +110,7 @@ class Importer:
                 if self._skip is None:
                     added = await _add(write, context, run, is_partial=False)
                 else:
-                    with write.savepoint():
+                    async with write.savepoint():
                         added = await _add(write, context, run, is_partial=self.is_partial)
             except BadLine as problem:
                 found = self._with_other_line(problem, run)
@@ -145,7 +145,7 @@ async def _add(write: Transaction, context: OperationContext, run: list[Entry], 
         return int(await ADD[first.line["type"]](write, context, first.line))
     except Refused as refusal:
         raise BadLine.of(first.number, refusal) from refusal
-    except IntegrityError as error:
+    except ConstraintViolated as error:
         message = "It has the key of another object, perhaps one of another project; remove one of them."
         raise BadLine(first.number, message) from error
 

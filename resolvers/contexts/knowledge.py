@@ -167,7 +167,7 @@ async def knowledge_of(
 ) -> Knowledge:
     """Returns what is known that may stand in a context of so many tokens, where search has found so much."""
     owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
-    known: list[Record] = []
+    known: Sequence[Record] = []
     if owner is not None:
         longest = int(budget * MOST_OF_ONE) * _CHARACTERS
         with context.allowance.passing():

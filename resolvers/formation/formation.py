@@ -18,14 +18,13 @@ from models.formation import (
     places_of,
 )
 from models.keys import fingerprint
-from models.memories import is_withheld, memories_by_key, standing_summaries
+from models.memories import is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
+from models.rows import MemoryRow
 from models.sessions import change_owner
-from models.sqlite.database import Transaction
-from models.statements import MemoryRow, Record
-from models.tables import memories
+from models.statements import Record
+from models.store import Transaction
 from models.users import users_by_key
-from models.writing import insert_row
 from resolvers.formation.dates import local_day
 from resolvers.formation.extracts import Line, choose, sentences_of
 from resolvers.formation.rules import Claim, ends
@@ -52,7 +51,7 @@ LEAST_SUMMARISED = 4
 """Sentences that a conversation must have to be summarised at its end."""
 _READ_AT_FIRST = 200
 _MACHINE = "Assistant: "
-_RULES = '["RULE", "EXTRACTIVE"]'
+_RULES = ("RULE", "EXTRACTIVE")
 
 
 Claims = Mapping[int, Sequence[Claim]]
@@ -105,7 +104,7 @@ async def keep_formed(
         # It was said before what is known by now: it held until then.
         start = after["valid_from"] or after["created_at"]
         row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
-    kept = await insert_row(write, memories, MemoryRow, row)
+    kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, sequences))
     for older in ended:
         await _end(write, context, older, kept)
@@ -133,7 +132,7 @@ async def _tell_apart(
     for row in formed:
         told = [speakers.about(name) for name in named.get(row["key"], ())]
         about = speaker_among(told or [speakers.about(row["about"])], row["about"])
-        await revise(write, memories, row, about_columns(about), context.clock.now())
+        await revise(write, memory_table, row, about_columns(about), context.clock.now())
 
 
 async def _place(write: Transaction, context: OperationContext, row: Record) -> None:
@@ -143,7 +142,8 @@ async def _place(write: Transaction, context: OperationContext, row: Record) -> 
         if known is not None:
             if known["method"] != "DECLARED":
                 for place in await places_of(write, row["key"]):
-                    await add_source(write, known, place["session_key"], place["sequence"])
+                    if place["session_key"] is not None and place["sequence"] is not None:
+                        await add_source(write, known, place["session_key"], place["sequence"])
             await remove_memory(write, row)
             return
     ended, after = await _neighbours(write, context, row)
@@ -155,7 +155,7 @@ async def _place(write: Transaction, context: OperationContext, row: Record) -> 
 
 async def _neighbours(
     write: Transaction, context: OperationContext, row: Mapping[str, Any]
-) -> tuple[list[Record], Record | None]:
+) -> tuple[list[MemoryRow], MemoryRow | None]:
     """The memories on its subject that one formed by a rule ends, and the one that ends it."""
     subject, content = row["subject"], row["content"]
     if row["method"] != "RULE" or subject is None:
@@ -175,7 +175,7 @@ async def _end(write: Transaction, context: OperationContext, older: Record, new
     # Unless the application has said itself until when it was true.
     if older["valid_until"] in (None, older["superseded_from"]):
         wanted["valid_until"] = start
-    await revise(write, memories, older, wanted, context.clock.now())
+    await revise(write, memory_table, older, wanted, context.clock.now())
 
 
 async def formed_of(
@@ -211,7 +211,7 @@ async def summarise(write: Transaction, context: OperationContext, session: Reco
         return None
     values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
     owner = Owner.of_session(session)
-    kept = await insert_row(write, memories, MemoryRow, memory_row(context, values, owner, context.clock.now()))
+    kept = await memory_table.insert(write, memory_row(context, values, owner, context.clock.now()))
     await insert_sources(write, kept, message_sources(session, [line.sequence for line in lines]))
     await supersede(write, context, kept, standing)
     return kept
@@ -236,7 +236,7 @@ async def _said(write: Transaction, context: OperationContext, session: Record, 
 
 async def _lines(write: Transaction, summary: Record) -> list[Line]:
     """The sentences of an extractive summary: a line for each source."""
-    sequences = [place["sequence"] for place in await places_of(write, summary["key"])]
+    sequences = [place["sequence"] or 0 for place in await places_of(write, summary["key"])]
     texts = summary["content"].split("\n")
     # The application may have changed it: then nobody knows whose its words are.
     if len(texts) != len(sequences):
@@ -250,7 +250,7 @@ async def _lines(write: Transaction, summary: Record) -> list[Line]:
 async def forget_lines(write: Transaction, context: OperationContext, session: bytes, sequences: Sequence[int]) -> None:
     """Before messages go, or change: the summaries that quote them lose these lines, and go if no line is left."""
     gone = set(sequences)
-    for summary in await memories_naming(write, context.scope, session, list(sequences), '["EXTRACTIVE"]'):
+    for summary in await memories_naming(write, context.scope, session, list(sequences), ["EXTRACTIVE"]):
         lines = await _lines(write, summary)
         content = "\n".join(line.text for line in lines if line.sequence not in gone)
         if lines and not content:
@@ -260,4 +260,4 @@ async def forget_lines(write: Transaction, context: OperationContext, session: b
             continue
         changed = {"content": content, "fingerprint": fingerprint(content)}
         changed["digest"] = digest_of({"kind": summary["kind"], "content": content})
-        await revise(write, memories, summary, changed, context.clock.now())
+        await revise(write, memory_table, summary, changed, context.clock.now())

@@ -5,20 +5,18 @@ it is one process's for a time, its lease: who dies loses nothing, and who comes
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import uniform
 from uuid import uuid4
 
 from models.formation import SOURCES_OF_MEMORY, places_of, standing_memories
-from models.jobs import claim_job, job_is_due, job_of_session, jobs_of_all, try_again
-from models.memories import memories_by_key, standing_summaries
+from models.jobs import claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
+from models.memories import memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
 from models.sessions import sessions_by_key
-from models.sqlite.database import Transaction
-from models.statements import MemoryRow, Record, Row
-from models.tables import jobs, memories
-from models.writing import delete_row, insert_row, update_row
+from models.statements import Record
+from models.store import Transaction
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.formation.formation import keep_formed
 from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
@@ -44,11 +42,9 @@ async def put_down(write: Transaction, context: OperationContext, session: Recor
     through = rows[-1]["sequence"]
     job = await job_of_session(write, session["key"])
     if job is not None:
-        await update_row(write, jobs, job, {"through_sequence": through, "updated_at": now, **_revived(job, now)})
+        await job_table.update(write, job, {"through_sequence": through, "updated_at": now, **_revived(job, now)})
         return
-    await insert_row(
-        write, jobs, Row, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now)
-    )
+    await job_table.insert(write, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now))
 
 
 async def put_down_edited(write: Transaction, context: OperationContext, session: Record, row: Record) -> None:
@@ -58,13 +54,13 @@ async def put_down_edited(write: Transaction, context: OperationContext, session
     sequence = row["sequence"]
     if job is None:
         last = session["last_sequence"]
-        await insert_row(write, jobs, Row, _row(session, after=last, through=last, edited=[sequence], now=now))
+        await job_table.insert(write, _row(session, after=last, through=last, edited=[sequence], now=now))
         return
     changes = _revived(job, now)
     if sequence <= job["after_sequence"] or job["status"] == "RUNNING":
         changes["edited"] = json.dumps(sorted({*json.loads(job["edited"]), sequence})[-_EDITED:])
     if changes:
-        await update_row(write, jobs, job, {**changes, "updated_at": now})
+        await job_table.update(write, job, {**changes, "updated_at": now})
 
 
 def _row(session: Record, *, after: int, through: int, edited: list[int], now: str) -> dict[str, object]:
@@ -89,8 +85,8 @@ def _revived(job: Record, now: str) -> dict[str, object]:
     return {"status": "PENDING", "attempts": 0, "due_at": now} if job["status"] == "FAILED" else {}
 
 
-def is_due(context: OperationContext) -> bool:
-    return job_is_due(context.read, context.clock.now())
+async def is_due(context: OperationContext) -> bool:
+    return await job_is_due(context.read, context.clock.now())
 
 
 async def claim(context: OperationContext, *, lease: float, attempts: int) -> Record | None:
@@ -102,7 +98,7 @@ async def claim(context: OperationContext, *, lease: float, attempts: int) -> Re
         # Its processes died every time: nobody was left to say why.
         if job is not None and job["attempts"] > attempts:
             reason = "the server stopped while the model was asked"
-            await update_row(write, jobs, job, {"status": "FAILED", "claim": None, "last_error": reason})
+            await job_table.update(write, job, {"status": "FAILED", "claim": None, "last_error": reason})
             return None
         return job
 
@@ -174,7 +170,7 @@ async def keep_answer(
             return
         session = (await sessions_by_key(write, context.scope, [job["session_key"]]))[0]
         if session is None:
-            await delete_row(write, jobs, mine)
+            await job_table.delete(write, mine)
             return
         if session["user_key"] != reading.session["user_key"]:
             # It was shown what is known of somebody else.
@@ -203,7 +199,7 @@ async def _keep_memories(
     session: Record,
     reading: Reading,
     answer: Answer,
-    same: dict[int, Record],
+    same: Mapping[int, Record],
     model: str,
 ) -> None:
     for found in answer.memories:
@@ -252,13 +248,13 @@ async def _keep_summary(
         sequences |= {place["sequence"] for place in await places_of(write, summary["key"]) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
     row = memory_row(context, values, Owner.of_session(session), context.clock.now())
-    kept = await insert_row(write, memories, MemoryRow, row)
+    kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))
     await supersede(write, context, kept, standing)
 
 
 async def _go_on(
-    write: Transaction, context: OperationContext, job: Record, reading: Reading, same: dict[int, Record]
+    write: Transaction, context: OperationContext, job: Record, reading: Reading, same: Mapping[int, Record]
 ) -> None:
     """The job is done, or goes on with what was left, came meanwhile, or was edited meanwhile."""
     sent = {row["sequence"] for row in reading.sent}
@@ -269,7 +265,7 @@ async def _go_on(
         if sequence in changed or (sequence not in sent and sequence not in reading.edited)
     ]
     if reading.through >= job["through_sequence"] and not edited:
-        await delete_row(write, jobs, job)
+        await job_table.delete(write, job)
         return
     changes = {"after_sequence": max(reading.through, job["after_sequence"]), "edited": json.dumps(edited)}
     await _release(write, context, job, **changes, attempts=0, last_error=None)
@@ -283,7 +279,7 @@ async def _still_claimed(write: Transaction, job: Record) -> Record | None:
 async def _release(write: Transaction, context: OperationContext, job: Record, **changes: object) -> None:
     now = context.clock.now()
     free = {"status": "PENDING", "claim": None, "due_at": now, "updated_at": now}
-    await update_row(write, jobs, job, {**free, **changes})
+    await job_table.update(write, job, {**free, **changes})
 
 
 async def give_back(context: OperationContext, job: Record) -> None:
@@ -303,7 +299,7 @@ async def drop(context: OperationContext, job: Record) -> None:
     async def operation(write: Transaction) -> None:
         mine = await _still_claimed(write, job)
         if mine is not None:
-            await delete_row(write, jobs, mine)
+            await job_table.delete(write, mine)
 
     await context.write(operation)
 
@@ -322,13 +318,13 @@ async def put_off(
         pause = min(FIRST_PAUSE * 2 ** (mine["attempts"] - 1), LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311 (no secret)
         changes = {"status": "FAILED" if failed else "PENDING", "last_error": reason}
         changes["due_at"] = later(now, timedelta(seconds=max(pause, after or 0.0)))
-        await update_row(write, jobs, mine, {**changes, "claim": None, "updated_at": now})
+        await job_table.update(write, mine, {**changes, "claim": None, "updated_at": now})
         return failed
 
     return await context.write(operation)
 
 
-async def list_jobs(context: OperationContext, limit: int) -> list[Record]:
+async def list_jobs(context: OperationContext, limit: int) -> Sequence[Record]:
     return await jobs_of_all(context.read, limit)
 
 

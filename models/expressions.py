@@ -1,0 +1,128 @@
+"""SQL that databases write differently, as expressions: each database's folder says how it writes them.
+
+`models/sqlite/dialect.py` has SQLite's forms. What has no form for a database is refused when a statement with it is
+compiled for that one.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    bindparam,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.expression import Join
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+Key = bytes
+
+upsert = sqlite.insert
+"""INSERT … ON CONFLICT. PostgreSQL's compiler writes it from the same object."""
+
+
+class ListOf(UserDefinedType[Any]):
+    """The type of a parameter that is bound to a list of values of one type."""
+
+    cache_ok = True
+
+    def __init__(self, item: TypeEngine[Any]) -> None:
+        self.item = item
+
+
+class Each(FunctionElement[Any]):
+    """A row for each value of a bound list."""
+
+    name = "each"
+    inherit_cache = True
+
+
+class ParentRows(FunctionElement[Any]):
+    """A row for each of many parents: see `Parents`."""
+
+    name = "parent_rows"
+    inherit_cache = True
+
+
+class ParentKey(FunctionElement[bytes]):
+    """The key of the parent in a row of `ParentRows`."""
+
+    name = "parent_key"
+    inherit_cache = True
+    type = LargeBinary(16)
+
+
+class Greatest(FunctionElement[int]):
+    """The greater of two numbers."""
+
+    name = "greatest"
+    inherit_cache = True
+    type = BigInteger()
+
+
+class Contains(FunctionElement[bool]):
+    """Tells whether one JSON value contains another, as PostgreSQL's `@>` defines it."""
+
+    name = "json_contains"
+    inherit_cache = True
+    type = Boolean()
+
+
+class CrossJoin(Join):
+    """A join in this order of tables, where the database's planner would not choose it by itself.
+
+    SQLite's CROSS JOIN fixes the order; a plain join was seen to scan a whole table first.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, left: FromClause, right: FromClause) -> None:
+        super().__init__(left, right, onclause=bindparam("true", 1, type_=Integer) == 1)
+
+
+class Parents:
+    """Many parents for one statement: a list with their keys, and a list with a number for each."""
+
+    __slots__ = ("count", "values")
+
+    def __init__(self, keys: list[Key], numbers: list[int] | None = None) -> None:
+        self.count = len(keys)
+        self.values: dict[str, Any] = {
+            "parent_keys": keys,
+            "parents": [0] * len(keys) if numbers is None else numbers,
+        }
+
+
+parents = ParentRows(
+    bindparam("parents", type_=ListOf(BigInteger())), bindparam("parent_keys", type_=ListOf(LargeBinary(16)))
+).table_valued("key", "value", name="parents")
+"""The parents of a statement: `key` is each one's position, `value` its number."""
+
+parent_number: ColumnElement[int] = parents.c.value
+parent_key: ColumnElement[bytes] = ParentKey(bindparam("parent_keys", type_=ListOf(LargeBinary(16))), parents.c.key)
+
+
+def in_project(rows: FromClause) -> ColumnElement[bool]:
+    return rows.c.project == bindparam("project")
+
+
+def each_of(name: str, item: TypeEngine[Any] | None = None) -> Select[Any]:
+    """The values of a bound list (of texts, unless another type is given), for `IN`."""
+    values = Each(bindparam(name, type_=ListOf(item or Text()))).table_valued("value", name=f"each_{name}")
+    return select(values.c.value)
+
+
+def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+    return Greatest(one, other)
+
+
+def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:
+    return Contains(whole, part)

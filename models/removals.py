@@ -1,0 +1,18 @@
+"""Notes of removals: rows were removed for good, and their bytes may still lie in the database's files."""
+
+from uuid import uuid4
+
+from models.rows import RemovalRow
+from models.store import Transaction
+from models.tables import removals
+from models.values import Time
+from models.writing import TypedTable
+
+removal_table = TypedTable(removals, RemovalRow)
+
+
+async def note_removal(write: Transaction, now: str) -> bytes:
+    """Notes that this transaction removes rows for good; returns the key of the note."""
+    key = uuid4().bytes
+    await removal_table.insert(write, {"key": key, "removed_at": Time(now)})
+    return key

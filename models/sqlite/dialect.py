@@ -1,0 +1,52 @@
+"""SQLite's form of what databases write differently (see `models.expressions`)."""
+
+from typing import Any
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from models.expressions import Contains, CrossJoin, Each, Greatest, ParentKey, ParentRows
+
+DIALECT = sqlite.dialect(paramstyle="named")
+
+
+def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
+    return [compiler.process(argument, **options) for argument in element.clauses]
+
+
+@compiles(Each, "sqlite")
+def _each(element: Each, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({_arguments(element, compiler, options)[0]})"
+
+
+# A list of keys cannot be bound as it is, and JSON holds no bytes; a position in one string of them does the same.
+
+
+@compiles(ParentRows, "sqlite")
+def _parent_rows(element: ParentRows, compiler: SQLCompiler, **options: Any) -> str:
+    numbers, _ = element.clauses
+    return f"json_each({compiler.process(numbers, **options)})"
+
+
+@compiles(ParentKey, "sqlite")
+def _parent_key(element: ParentKey, compiler: SQLCompiler, **options: Any) -> str:
+    keys, position = _arguments(element, compiler, options)
+    return f"substr({keys}, {position} * 16 + 1, 16)"
+
+
+@compiles(Greatest, "sqlite")
+def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({', '.join(_arguments(element, compiler, options))})"
+
+
+@compiles(Contains, "sqlite")
+def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_contains({', '.join(_arguments(element, compiler, options))}) = 1"
+
+
+@compiles(CrossJoin, "sqlite")
+def _cross_join(element: CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
+    left = compiler.process(element.left, **options)
+    return f"{left} CROSS JOIN {compiler.process(element.right, **options)}"

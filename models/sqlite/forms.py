@@ -1,0 +1,88 @@
+"""The form that a statement has on SQLite: its text, what its rows are, and how its lists are bound."""
+
+import sqlite3
+from collections.abc import Callable
+from copy import copy
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, ClassVar
+
+import orjson
+from sqlalchemy import LargeBinary
+
+from models.expressions import ListOf
+from models.sqlite.dialect import DIALECT
+from models.statements import Parameters, Statement
+
+LONG_TEXTS = frozenset(
+    (
+        *("about", "aside", "content", "instructions", "metadata", "parts", "parts_text", "situation", "subject"),
+        *("title", "tool_calls"),
+    )
+)
+"""Columns whose values may be long: those of an object's rows are counted while they are read."""
+
+
+class Row(sqlite3.Row):
+    """A row that knows which noun it is of (see `models.statements.noun_of`)."""
+
+    noun: ClassVar[str] = ""
+
+
+@lru_cache
+def row_class(noun: str) -> type[Row]:
+    return type(f"{noun}Row", (Row,), {"noun": noun}) if noun else Row
+
+
+def _json_list(values: list[Any]) -> str:
+    return orjson.dumps(values).decode()
+
+
+class Form:
+    """What the driver is given.
+
+    `defaults` are the values that were written into the statement. `wide` take the columns with long texts out of rows
+    that objects of an answer are made of.
+    """
+
+    __slots__ = ("_lists", "defaults", "row", "single", "spills", "text", "upkeep", "wide")
+
+    def __init__(self, statement: Statement[Any]) -> None:
+        compiled = statement.clause.compile(dialect=DIALECT)
+        self.text = str(compiled)
+        self.defaults = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+        self._lists: list[tuple[str, Callable[[list[Any]], Any]]] = [
+            (name, b"".join if isinstance(bound.type.item, LargeBinary) else _json_list)
+            for name, bound in compiled.binds.items()
+            if isinstance(bound.type, ListOf)
+        ]
+        self.row: Any = row_class(statement.noun)
+        self.single = statement.single
+        self.spills = statement.spills
+        self.upkeep = statement.upkeep
+        columns = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
+        self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
+
+    def bound(self, parameters: Parameters) -> Parameters:
+        """The values that the driver binds."""
+        if not self.defaults and not self._lists:
+            return parameters
+        values = {**self.defaults, **parameters}
+        for name, convert in self._lists:
+            values[name] = convert(values[name])
+        return values
+
+    def given_to(self, receive: Callable[[tuple[Any, ...]], None]) -> "Form":
+        """The same form, whose rows are given to a function one by one as they are read, and then forgotten."""
+        form = copy(self)
+        form.single, form.wide = False, []
+        form.row = lambda _, values: receive(values)
+        return form
+
+
+def form_of(statement: Statement[Any]) -> Form:
+    """The statement's form, made when it is first asked for."""
+    form = statement.forms.get("sqlite")
+    if form is None:
+        form = statement.forms["sqlite"] = Form(statement)
+    return form
