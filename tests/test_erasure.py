@@ -19,8 +19,9 @@ import pytest
 from models.keys import user_key
 from models.search import bring_up_to_date
 from models.search_kinds import MESSAGES
-from models.sqlite.migrate import MIGRATIONS, backups_of, migrate
-from models.store import Transaction
+from models.sqlite.backups import backups_of
+from models.sqlite.database import SqliteTransaction
+from models.sqlite.migrate import MIGRATIONS, migrate
 from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes
 
 ERRORS = "userErrors { code message path }"
@@ -370,14 +371,14 @@ def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Calla
 def test_an_erasure_counts_what_a_user_has_off_the_event_loop(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     create(server, "ada", "word")
     threads: dict[str, str] = {}
-    read = Transaction._rows
+    read = SqliteTransaction._rows
 
-    def rows(self: Transaction, statement: Any, values: Any) -> list[Any]:
+    def rows(self: SqliteTransaction, statement: Any, values: Any) -> list[Any]:
         if "count(*)" in statement.text and "removals" not in statement.text:
             threads[statement.text] = threading.current_thread().name
         return read(self, statement, values)
 
-    monkeypatch.setattr(Transaction, "_rows", rows)
+    monkeypatch.setattr(SqliteTransaction, "_rows", rows)
     erase(server, "ada")
     assert len(threads) > 10
     assert all(name.startswith("recallql-writer") for name in threads.values()), threads
