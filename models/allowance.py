@@ -19,7 +19,7 @@ LIGHT = 4 * 1024 * 1024
 
 
 class Heavy(Exception):
-    """A request is about to hold more bytes of rows than `LIGHT`, and has to wait for a place among those that may."""
+    """A request is about to hold more bytes of rows than `LIGHT`, and has to wait for a slot among those that may."""
 
 
 class Allowance:
@@ -32,7 +32,7 @@ class Allowance:
     (see `models.threads` and `models.loop_turns`).
     """
 
-    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "place", "rested", "turns", "uncounted")
+    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "rested", "slot", "turns", "uncounted")
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Allowance:
         self.deadline = now + seconds
         self.most_bytes = self.bytes_left = bytes
         self.uncounted = UNCOUNTED
-        self.place: Callable[[], None] | None = None
-        """Gives back the request's place among those that hold many bytes, if it has one."""
+        self.slot: Callable[[], None] | None = None
+        """Gives back the request's slot among those that hold many bytes, if it has one."""
         self.credential = credential
         self.turns = turns
 
@@ -65,14 +65,14 @@ class Allowance:
         self.deadline = -inf
 
     def has_bytes(self, size: int) -> None:
-        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a place is needed for so many.
+        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a slot is needed for so many.
 
-        What has no limit, as a background task, needs no place: nothing would tell when it gives one back.
+        What has no limit, as a background task, needs no slot: nothing would tell when it gives one back.
         """
         if size > self.bytes_left:
             raise self._too_large()
         held = self.most_bytes - self.bytes_left + size
-        if held > LIGHT and self.place is None and self.most_bytes < maxsize:
+        if held > LIGHT and self.slot is None and self.most_bytes < maxsize:
             raise Heavy
 
     def _too_large(self) -> TooLarge:
@@ -98,9 +98,9 @@ class Allowance:
 
     def close(self) -> None:
         """Gives back what the request holds."""
-        if self.place is not None:
-            self.place()
-            self.place = None
+        if self.slot is not None:
+            self.slot()
+            self.slot = None
 
     async def rest(self) -> None:
         """Lets others have the event loop if it has been held for longer than a share, by this request or by all."""

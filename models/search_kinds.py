@@ -174,14 +174,14 @@ class SearchKind:
         return [*self.joined, in_project(self.owned), *self.exists, *self.holds, *owner]
 
     def narrowed(self, within: Within) -> Within | None:
-        """The part of `within` that is about this kind; None for a session that can have none of it.
+        """The part of `within` that is about this kind; None where it can hold nothing of it.
 
         A session has no documents of its own, but its agent's.
         """
-        if within.session is not None and "session" not in self.owners and within.agent is None:
-            return None
         others: dict[str, Any] = {name: None for name in within.keys if name not in self.owners}
-        return replace(within, **others)
+        own = replace(within, **others)
+        is_of_session = "session" not in others or within.agent is not None
+        return own if is_of_session and (own.whose or not within.whose) else None
 
     def is_of(self, row: Record) -> bool:
         return getattr(type(row), "noun", None) == self.noun

@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Turns:
-    """A number of places for which credentials take turns. Used from one event loop.
+    """A number of slots for which credentials take turns. Used from one event loop.
 
-    A place that is free goes to the credential that has the fewest, and among those to the one that was last served
+    A slot that is free goes to the credential that has the fewest, and among those to the one that was last served
     the longest time ago. One credential never has all of them: another can begin at once.
     """
 
@@ -26,7 +26,7 @@ class Turns:
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
     async def take(self, credential: Hashable) -> None:
-        """Waits until a place is free for this credential, and takes it."""
+        """Waits until a slot is free for this credential, and takes it."""
         if self._free and self._working.get(credential, 0) < self._most:
             self._enter(credential)
             return
@@ -52,7 +52,7 @@ class Turns:
             pass
 
     def _serve(self) -> bool:
-        """Gives a place to the one whose turn it is; False when nobody waits who may have one."""
+        """Gives a slot to the one whose turn it is; False when nobody waits who may have one."""
         self._forget_cancelled()
         may = [credential for credential in self._waiting if self._working.get(credential, 0) < self._most]
         if not may:

@@ -31,7 +31,7 @@ _other_typography = re.compile("[‘’‚“”„–—―…•·\u00a0]")
 _to_spaces = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
 
 
-def indexed(text: str) -> str:
+def index_text(text: str) -> str:
     """Returns what the index is given of a text: the text itself while it is ASCII, whose words the index finds by
     itself."""
     if text.isascii():
@@ -42,7 +42,7 @@ def indexed(text: str) -> str:
 
 def spaced(text: str) -> str:
     """The words of a text with single or more spaces between them."""
-    text = indexed(text)
+    text = index_text(text)
     return text.translate(_to_spaces) if text.isascii() else text
 
 

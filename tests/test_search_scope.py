@@ -23,7 +23,7 @@ from models.search import HIGHEST, LOWEST
 from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import connect
 from models.sqlite.migrate import MIGRATIONS, migrate
-from models.words import indexed
+from models.words import index_text
 from recallql.commands.keys import create_key
 from recallql.settings import Settings
 from resolvers.search.questions import Asked
@@ -457,9 +457,9 @@ def test_long_texts_change_the_index_outside_the_event_loop(
 
     def watched(text: str) -> str:
         threads.append(threading.current_thread().name)
-        return indexed(text)
+        return index_text(text)
 
-    monkeypatch.setattr("models.sqlite.database.indexed", watched)
+    monkeypatch.setattr("models.sqlite.database.index_text", watched)
     path = tmp_path / "recallql.db"
     shutil.copyfile(migrated_file, path)
     server = Server(path)

@@ -29,7 +29,7 @@ from models.sqlite.reading import HEAVY, ReadConnection, SlowReads, SqliteReader
 from models.statements import Parameters, Statement
 from models.store import SLOW_READERS, Change, Listener, R, Reader, Store, T, Transaction
 from models.threads import Turns
-from models.words import indexed
+from models.words import index_text
 
 log = structlog.get_logger("recallql.database")
 
@@ -57,7 +57,7 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     """A connection as every one here is: WAL, durable commits, foreign keys, deleted bytes overwritten."""
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
-    connection.create_function("indexed", 1, indexed, deterministic=True)
+    connection.create_function("indexed", 1, index_text, deterministic=True)
     connection.create_function("lane_of", 1, lane_of, deterministic=True)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")

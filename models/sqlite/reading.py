@@ -90,7 +90,7 @@ class ReadConnection:
             for text in form.wide:
                 size += sum(map(len, filter(None, map(text, some))))
             try:
-                # First the bytes: a read that needs a place must not be made in a thread before it has one.
+                # First the bytes: a read that needs a slot must not be made in a thread before it has one.
                 allowance.has_bytes(size)
                 self._check()
             except (TooLarge, Heavy, TookTooLong):
@@ -194,19 +194,19 @@ class SqliteReader(Reader):
         await self._store.slow_reads.fetch(form.given_to(receive), form.bound(parameters), self.allowance)
 
     async def _take_place(self) -> None:
-        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the place back.
+        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the slot back.
 
-        Reads of one request that wait side by side share its place. One that gets its turn after the request has ended
+        Reads of one request that wait side by side share its slot. One that gets its turn after the request has ended
         gives it back itself, since nobody else would.
         """
         turns, allowance = self._store.heavy, self.allowance
         if self._placing is None:
             self._placing = Lock()
         async with self._placing:
-            if allowance.place is not None:
+            if allowance.slot is not None:
                 return
             await turns.take(allowance.credential)
             if allowance.is_over:
                 turns.give_back(allowance.credential)
                 allowance.check()
-            allowance.place = partial(turns.give_back, allowance.credential)
+            allowance.slot = partial(turns.give_back, allowance.credential)

@@ -264,7 +264,7 @@ class Endpoint:
         except MutationRefused:
             raise _not_allowed("A mutation needs POST.", b"POST") from None
         finally:
-            if context.allowance.place is not None:
+            if context.allowance.slot is not None:
                 context.allowance.close()
         if "errors" in answer.body and context.allowance.is_over:
             raise TimeoutError

@@ -227,13 +227,13 @@ def _without_phrases(said: list[str], names: Iterable[str]) -> tuple[list[tuple[
     known = {word for name in names for word in words(name)}
     found: list[tuple[str, ...]] = []
     rest: list[str] = []
-    place = 0
-    while place < len(said):
-        phrases = _phrases().by_first.get(said[place], ())
-        phrase = next((phrase for phrase in phrases if said[place : place + len(phrase)] == phrase), None)
+    index = 0
+    while index < len(said):
+        phrases = _phrases().by_first.get(said[index], ())
+        phrase = next((phrase for phrase in phrases if said[index : index + len(phrase)] == phrase), None)
         if phrase is not None:
             found.append(tuple(phrase))
-        elif said[place].isalnum() and said[place] not in known:
-            rest.append(said[place])
-        place += len(phrase or " ")
+        elif said[index].isalnum() and said[index] not in known:
+            rest.append(said[index])
+        index += len(phrase or " ")
     return found, rest

@@ -1,6 +1,6 @@
 """Exchanges: a call of a tool and all its answers, which stand in a prompt together or not at all.
 
-They are matched by the ids of calls, never by their places: models refuse an answer without its call and a call
+They are matched by the ids of calls, never by their positions: models refuse an answer without its call and a call
 without its answers. An answer belongs to the last call before it that bears its id. Only a call that nothing but its
 own answers follows may be open, since the model is waiting for them.
 """
@@ -52,26 +52,26 @@ def exchanges(messages: Sequence[Record]) -> list[list[Record]]:
     A message that is no call and no answer is a group of its own. What is broken is left out.
     """
     groups = _Groups(messages)
-    for place, message in enumerate(messages):
-        groups.answer(place, answers_in(message))
-        groups.call(place, calls_in(message))
+    for index, message in enumerate(messages):
+        groups.answer(index, answers_in(message))
+        groups.call(index, calls_in(message))
     groups.close()
-    return [[messages[place] for place in group.members] for group in groups.whole]
+    return [[messages[index] for index in group.members] for group in groups.whole]
 
 
 class _Groups:
     """Takes messages in their order."""
 
     def __init__(self, messages: Sequence[Record]) -> None:
-        self._of = [_Group(place, [place]) for place in range(len(messages))]
+        self._of = [_Group(index, [index]) for index in range(len(messages))]
         self._calls: dict[str, int] = {}
         self._waiting: dict[int, set[str]] = {}
         """Ids of each call's message that have no answer yet."""
 
-    def answer(self, place: int, ids: Sequence[str] | None) -> None:
+    def answer(self, index: int, ids: Sequence[str] | None) -> None:
         if ids is None:
             return
-        group = self._of[place]
+        group = self._of[index]
         group.is_broken = group.is_broken or not ids
         for id in ids:
             call = self._calls.get(id)
@@ -79,13 +79,13 @@ class _Groups:
                 group.is_broken = True
             else:
                 self._waiting[call].discard(id)
-                self._join(self._of[call], self._of[place])
+                self._join(self._of[call], self._of[index])
 
-    def call(self, place: int, ids: Sequence[str]) -> None:
+    def call(self, index: int, ids: Sequence[str]) -> None:
         for id in ids:
-            self._calls[id] = place
+            self._calls[id] = index
         # A call without an id of its own may stay unanswered: nothing could tell.
-        self._waiting[place] = {id for id in ids if not id.startswith(UNNAMED)}
+        self._waiting[index] = {id for id in ids if not id.startswith(UNNAMED)}
 
     def _join(self, earlier: _Group, later: _Group) -> None:
         if earlier is later:
@@ -93,24 +93,24 @@ class _Groups:
         first, second = sorted((earlier, later), key=lambda group: group.start)
         first.members = sorted(first.members + second.members)
         first.is_broken = first.is_broken or second.is_broken
-        for place in second.members:
-            self._of[place] = first
+        for index in second.members:
+            self._of[index] = first
 
     def close(self) -> None:
         """Finds the calls that lack an answer."""
         open_call = self._open_call()
-        for place, waiting in self._waiting.items():
-            if waiting and place != open_call:
-                self._of[place].is_broken = True
+        for index, waiting in self._waiting.items():
+            if waiting and index != open_call:
+                self._of[index].is_broken = True
 
     def _open_call(self) -> int | None:
-        """The place of the last call, if nothing but its own answers comes after it."""
-        place = len(self._of) - 1
-        while place >= 0 and not self._waiting[place]:
-            place -= 1
-        if place < 0 or any(self._of[later] is not self._of[place] for later in range(place + 1, len(self._of))):
+        """The index of the last call, if nothing but its own answers comes after it."""
+        index = len(self._of) - 1
+        while index >= 0 and not self._waiting[index]:
+            index -= 1
+        if index < 0 or any(self._of[later] is not self._of[index] for later in range(index + 1, len(self._of))):
             return None
-        return place
+        return index
 
     @property
     def whole(self) -> list[_Group]:

@@ -65,15 +65,15 @@ def asked_in(newest: Sequence[Record]) -> str | None:
     """Returns what a conversation asks for at its end; None where it asks for nothing. The newest turn comes first."""
     names = {turn["name"] for turn in newest if turn["name"]}
     turns = [turn for turn in newest if turn["role"] in ("USER", "ASSISTANT") and said_in(turn).strip()]
-    place = next((place for place, turn in enumerate(turns) if turn["role"] == "USER"), None)
-    if place is None:
+    index = next((index for index, turn in enumerate(turns) if turn["role"] == "USER"), None)
+    if index is None:
         return None
     # What the user said in one go, the newest first.
-    while asks_nothing(said_in(turns[place]), names) and not _is_yes_or_no(said_in(turns[place])):
-        place += 1
-        if place == len(turns) or turns[place]["role"] != "USER":
+    while asks_nothing(said_in(turns[index]), names) and not _is_yes_or_no(said_in(turns[index])):
+        index += 1
+        if index == len(turns) or turns[index]["role"] != "USER":
             return None
-    own, before = said_in(turns[place]), turns[place + 1 :]
+    own, before = said_in(turns[index]), turns[index + 1 :]
     if _is_yes_or_no(own):
         return _answered(before)
     return "\n".join([own, *_referred_to(before, names)]) if _refers(own) else own

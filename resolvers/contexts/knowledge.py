@@ -45,7 +45,7 @@ class Knowledge:
             for memory in known
             if memory["key"] not in keys and (memory["kind"] != "EVENT" or (memory["valid_from"] or "") > now)
         ]
-        self._places = {memory["key"]: place for place, memory in enumerate([*matching, *self._rest])}
+        self._ranks = {memory["key"]: rank for rank, memory in enumerate([*matching, *self._rest])}
         self._all: list[str] = []
         self._told: list[str] = []
         self._lines: list[str] | None = None
@@ -59,7 +59,7 @@ class Knowledge:
 
     def add_rest(self, prompt: Prompt) -> None:
         """Fills what is left, by rating and by how well they match."""
-        matches = {memory["key"]: 1 / (1 + place) for place, memory in enumerate(self._matching)}
+        matches = {memory["key"]: 1 / (1 + rank) for rank, memory in enumerate(self._matching)}
 
         def worth(memory: Record) -> float:
             rating = NEUTRAL if memory["rating"] is None else memory["rating"]
@@ -84,8 +84,8 @@ class Knowledge:
         day = local_day(memory["valid_from"] or memory["created_at"], None)
         notes = [day.isoformat(), *(dated(content, day) if memory["kind"] != "EVENT" else ())]
         named = "" if _plain(content).startswith(_plain(who)) else f"{who}: "
-        place = (self._places.get(memory["key"], len(self._places)),)
-        return Piece(MEMORIES, place, f"- {named}{content} ({'; '.join(notes)})", node=memory)
+        position = (self._ranks.get(memory["key"], len(self._ranks)),)
+        return Piece(MEMORIES, position, f"- {named}{content} ({'; '.join(notes)})", node=memory)
 
     async def find_sources(self, context: OperationContext, prompt: Prompt) -> None:
         """Looks up what the memories that are there were formed from."""
@@ -130,7 +130,7 @@ class Knowledge:
             (message["session_key"], message["sequence"]) for message in messages if len(said_in(message)) <= LONGEST
         }
         texts = [_plain(said_in(message)[:LONGEST]) for message in messages]
-        said_of = {memory["key"] for place, own in self._sources.items() if place in there for memory in own}
+        said_of = {memory["key"] for location, own in self._sources.items() if location in there for memory in own}
         for memory in prompt.nodes(MEMORIES):
             if memory["key"] in said_of or any(_plain(memory["content"]) in text for text in texts):
                 prompt.remove(memory)

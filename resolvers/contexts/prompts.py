@@ -37,10 +37,10 @@ def size_of(message: Record, count: Callable[[str], int]) -> int:
 
 @dataclass(frozen=True, order=True)
 class Piece:
-    """A part of the text. `place` is where in its section it stands, `group` a heading that it shares with others."""
+    """A part of the text. `position` is its order within its section, `group` a heading that it shares with others."""
 
     section: int
-    place: tuple[Any, ...]
+    position: tuple[Any, ...]
     text: str = field(compare=False)
     group: str = field(default="", compare=False)
     node: Record | None = field(default=None, compare=False)

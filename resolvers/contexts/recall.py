@@ -67,16 +67,16 @@ class Recall:
             spoken = [node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)]
             self.names = {speaker_of(node, self.user) for node in spoken}
         neighbours = await self._neighbours(found[: most // LEAST_QUOTE])
-        for place, node in enumerate(found):
+        for rank, node in enumerate(found):
             left = self.prompt.left - floor
             if left < LEAST_QUOTE:
                 return
             if SEARCH_KINDS["MEMORIES"].is_of(node):
                 self.knowledge.add(self.prompt, node, left)
             elif SEARCH_KINDS["DOCUMENTS"].is_of(node):
-                await self._add_document(node, place, left)
+                await self._add_document(node, rank, left)
             elif self._may_fit(node, left) and not self._is_filler(node) and await self._add_message(node, left):
-                for other in neighbours.get(_place(node), ()):
+                for other in neighbours.get(_location(node), ()):
                     await self._add_message(other, self.prompt.left - floor, ANSWER)
 
     def _may_fit(self, node: Record, most: int) -> bool:
@@ -93,9 +93,9 @@ class Recall:
             return True
         return self._quote(message, said_in(message), self.prompt.left)
 
-    async def _add_document(self, node: Record, place: int, most: int) -> None:
+    async def _add_document(self, node: Record, rank: int, most: int) -> None:
         if text := await self._passage(node["content"], most):
-            self.prompt.add(Piece(DOCUMENTS, (place,), f"### {node['title']}\n{text}", node=node), most)
+            self.prompt.add(Piece(DOCUMENTS, (rank,), f"### {node['title']}\n{text}", node=node), most)
 
     async def _add_message(self, node: Record, most: int, share: float = PASSAGE) -> bool:
         """Adds a message among the session's own, or quotes it, at most such a share of the budget; false if it does
@@ -138,10 +138,10 @@ class Recall:
     def _quote(self, message: Record, text: str, most: int) -> bool:
         day = local_day(message["created_at"], message["utc_offset"])
         dates = dated(text, day) if len(text) // WIDE_TOKEN <= most else []
-        place = (message["created_at"], message["session_key"], message["sequence"])
+        position = (message["created_at"], message["session_key"], message["sequence"])
         noted = f"{text} ({'; '.join(dates)})" if dates else text
         line = f"{speaker_of(message, self.user)}: {noted}"
-        if not self.prompt.add(Piece(SAID, place, line, group=day.isoformat(), node=message), most):
+        if not self.prompt.add(Piece(SAID, position, line, group=day.isoformat(), node=message), most):
             return False
         self._texts.add(f"{message['name']}\n{said_in(message)}")
         return True
@@ -163,26 +163,26 @@ class Recall:
         for node in found:
             if not SEARCH_KINDS["MESSAGES"].is_of(node):
                 continue
-            key, sequence = _place(node)
+            key, sequence = _location(node)
             if _asks(node):
                 wanted[key, sequence + 1] = (key, sequence)
             elif len(node["content"]) <= LONGEST_REPLY:
                 wanted[key, sequence - 1] = (key, sequence)
         with self.context.allowance.passing():
             rows = await messages_by_place(self.context.read, self.context.scope, list(wanted)) if wanted else []
-        of = {_place(node): node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)}
+        of = {_location(node): node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)}
         pairs: dict[tuple[bytes, int], list[Record]] = {}
         for row in rows:
             if row is None:
                 continue
-            node = of[wanted[_place(row)]]
+            node = of[wanted[_location(row)]]
             question, answer = (node, row) if row["sequence"] > node["sequence"] else (row, node)
             if _asks(question) and _follows(question, answer) and row["role"] in ("USER", "ASSISTANT"):
-                pairs.setdefault(_place(node), []).append(row)
+                pairs.setdefault(_location(node), []).append(row)
         return pairs
 
 
-def _place(message: Record) -> tuple[bytes, int]:
+def _location(message: Record) -> tuple[bytes, int]:
     return message["session_key"], message["sequence"]
 
 

@@ -24,7 +24,8 @@ FIRST_READ, MOST_READ = 4, 512
 class Window:
     """A session's newest messages, the newest first: as many as a budget can hold, and one more where there is one.
 
-    `wanted` is how many were asked for, `first` the place of the oldest of these; None where they are all there are.
+    `wanted` is how many were asked for, `first` the time and sequence of the oldest of these; None where that
+    is all there are.
     """
 
     rows: list[Record]

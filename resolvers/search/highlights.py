@@ -75,21 +75,21 @@ def _hits(text: str, question: Question, start: int, end: int) -> list[Hit]:
 
 def _within(start: int, token: str, terms: list[str]) -> list[Hit]:
     """Returns where in a token its terms stand: a run of characters without spaces holds several words."""
-    places: set[int] = set()
+    offsets: set[int] = set()
     for term in terms:
         at = token.find(term)
         # Where the term is not spelled out, as in most words, it is the whole token.
         if at < 0 or token.isascii():
             return [(start, start + len(token), terms)]
         while at >= 0:
-            places.update(range(at, at + len(term)))
+            offsets.update(range(at, at + len(term)))
             at = token.find(term, at + 1)
     hits: list[Hit] = []
-    for place in sorted(places):
-        if hits and hits[-1][1] == start + place:
-            hits[-1] = (hits[-1][0], start + place + 1, terms)
+    for offset in sorted(offsets):
+        if hits and hits[-1][1] == start + offset:
+            hits[-1] = (hits[-1][0], start + offset + 1, terms)
         else:
-            hits.append((start + place, start + place + 1, terms))
+            hits.append((start + offset, start + offset + 1, terms))
     return hits
 
 

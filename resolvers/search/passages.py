@@ -30,22 +30,22 @@ def passage(text: str, question: Question, longest: int) -> str:
     if longest < LEAST_PASSAGE:
         return ""
     chunks = _chunks(text, min(_CHUNK, longest - len(_GAP) * 2))
-    turns = [turn_of(chunk, question, b"", place) for place, chunk in enumerate(chunks, 1)]
+    turns = [turn_of(chunk, question, b"", index) for index, chunk in enumerate(chunks, 1)]
     gathered = gather(turns, chunks, question)
     (ranked,), _ = rank([gathered], question, statistics_of(gathered))
     best = [turn.position - 1 for _, turn in sorted(ranked, key=lambda scored: (-scored[0], scored[1].position))]
     chosen: set[int] = set()
     left = longest - len(_GAP)
     # What answers nothing is its beginning.
-    for place in best or range(len(chunks)):
-        if len(chunks[place]) + len(_GAP) <= left:
-            left -= len(chunks[place]) + len(_GAP)
-            chosen.add(place)
+    for index in best or range(len(chunks)):
+        if len(chunks[index]) + len(_GAP) <= left:
+            left -= len(chunks[index]) + len(_GAP)
+            chosen.add(index)
         elif chosen:
             break
     found = ""
-    for place in sorted(chosen):
-        found += f"{_GAP if place and place - 1 not in chosen else _NEXT}{chunks[place]}"
+    for index in sorted(chosen):
+        found += f"{_GAP if index and index - 1 not in chosen else _NEXT}{chunks[index]}"
     return found.strip("\n") if len(chunks) - 1 in chosen else found.strip("\n") + _GAP.rstrip("\n")
 
 
