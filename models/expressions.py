@@ -7,26 +7,23 @@ compiled for that one.
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     ColumnElement,
     FromClause,
     Integer,
-    LargeBinary,
     Select,
-    Text,
     bindparam,
     select,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.expression import Join
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-Key = bytes
+from models.columns import Key, Number, Words
 
-upsert = sqlite.insert
-"""INSERT … ON CONFLICT. PostgreSQL's compiler writes it from the same object."""
+upsert = postgresql.insert
+"""INSERT … ON CONFLICT. Every compiler of a database that has it writes it from this object."""
 
 
 class ListOf(UserDefinedType[Any]):
@@ -57,7 +54,7 @@ class ParentKey(FunctionElement[bytes]):
 
     name = "parent_key"
     inherit_cache = True
-    type = LargeBinary(16)
+    type = Key
 
 
 class Greatest(FunctionElement[int]):
@@ -65,7 +62,7 @@ class Greatest(FunctionElement[int]):
 
     name = "greatest"
     inherit_cache = True
-    type = BigInteger()
+    type = Number
 
 
 class Contains(FunctionElement[bool]):
@@ -93,7 +90,7 @@ class Parents:
 
     __slots__ = ("count", "values")
 
-    def __init__(self, keys: list[Key], numbers: list[int] | None = None) -> None:
+    def __init__(self, keys: list[bytes], numbers: list[int] | None = None) -> None:
         self.count = len(keys)
         self.values: dict[str, Any] = {
             "parent_keys": keys,
@@ -102,21 +99,21 @@ class Parents:
 
 
 parents = ParentRows(
-    bindparam("parents", type_=ListOf(BigInteger())), bindparam("parent_keys", type_=ListOf(LargeBinary(16)))
+    bindparam("parents", type_=ListOf(Number)), bindparam("parent_keys", type_=ListOf(Key))
 ).table_valued("key", "value", name="parents")
 """The parents of a statement: `key` is each one's position, `value` its number."""
 
 parent_number: ColumnElement[int] = parents.c.value
-parent_key: ColumnElement[bytes] = ParentKey(bindparam("parent_keys", type_=ListOf(LargeBinary(16))), parents.c.key)
+parent_key: ColumnElement[bytes] = ParentKey(bindparam("parent_keys", type_=ListOf(Key)), parents.c.key)
 
 
 def in_project(rows: FromClause) -> ColumnElement[bool]:
     return rows.c.project == bindparam("project")
 
 
-def each_of(name: str, item: TypeEngine[Any] | None = None) -> Select[Any]:
+def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:
     """The values of a bound list (of texts, unless another type is given), for `IN`."""
-    values = Each(bindparam(name, type_=ListOf(item or Text()))).table_valued("value", name=f"each_{name}")
+    values = Each(bindparam(name, type_=ListOf(item))).table_valued("value", name=f"each_{name}")
     return select(values.c.value)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
+from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_project
 from models.memories import source_table
 from models.rows import MemoryRow
@@ -104,7 +105,7 @@ _naming = Statement(
         memories.c.key.in_(
             select(memory_sources.c.memory_key).where(
                 memory_sources.c.session_key == bindparam("session"),
-                memory_sources.c.sequence.in_(each_of("sequences", Integer())),
+                memory_sources.c.sequence.in_(each_of("sequences", Number)),
             )
         ),
         memories.c.method.in_(each_of("methods")),

@@ -25,7 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from models.expressions import CrossJoin, Key, Parents, each_of, greatest, json_contains, parent_number, parents
+from models.expressions import CrossJoin, Parents, each_of, greatest, json_contains, parent_number, parents
 from models.scope import Scope
 from models.statements import ByKey, Statement
 from models.store import R, Reader
@@ -265,7 +265,7 @@ async def fetch_counts(
     return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
 
 
-async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey[R], keys: list[Key]) -> list[R | None]:
+async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey[R], keys: list[bytes]) -> list[R | None]:
     """For each key its row, or None."""
     if len(keys) == 1:
         return list(await read.fetch(by_key.one, {**scope.values, "key": keys[0]})) or [None]

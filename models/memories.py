@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
 
+from models.columns import Number
 from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents, upsert
 from models.keys import memory_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
@@ -183,7 +184,7 @@ _unlink = Statement(
 
 WHICH: dict[str, Condition] = {
     "messages": lambda rows: (
-        (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences", Integer()))
+        (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences", Number))
     ),
     "session": lambda rows: (rows.c.session_key == bindparam("session")) & (rows.c.sequence <= bindparam("through")),
     "document": lambda rows: rows.c.document_key == bindparam("document"),
@@ -347,7 +348,7 @@ _remove = [
 _withheld = Statement(
     select(func.count().label("count")).where(
         withheld_memories.c.session_key == bindparam("session"),
-        withheld_memories.c.sequence.in_(each_of("sequences", Integer())),
+        withheld_memories.c.sequence.in_(each_of("sequences", Number)),
         withheld_memories.c.fingerprint == bindparam("fingerprint"),
     )
 )

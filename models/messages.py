@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
+from models.columns import Number
 from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
@@ -65,7 +66,7 @@ _tombstones = Statement(
 _stones = Statement(
     select(deleted_messages.c.sequence).where(
         deleted_messages.c.session_key == bindparam("session"),
-        deleted_messages.c.sequence.in_(each_of("sequences", Integer())),
+        deleted_messages.c.sequence.in_(each_of("sequences", Number)),
     )
 )
 _at = Statement(
@@ -162,7 +163,7 @@ _deleted = Statement(
 )
 _delete = Statement(
     delete(messages).where(
-        messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences", Integer()))
+        messages.c.session_key == bindparam("session"), messages.c.sequence.in_(each_of("sequences", Number))
     )
 )
 

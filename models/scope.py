@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, LargeBinary, bindparam, func
+from sqlalchemy import ColumnElement, bindparam, func
+
+from models.columns import Key
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Scope:
         return Scope(self.project)
 
 
-viewer = bindparam("viewer", type_=LargeBinary)
+viewer = bindparam("viewer", type_=Key)
 
 
 def of_viewer(owner: ColumnElement[bytes | None]) -> ColumnElement[bool]:

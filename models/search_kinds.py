@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    LargeBinary,
     Table,
     and_,
     bindparam,
@@ -21,6 +20,7 @@ from sqlalchemy import (
     or_,
 )
 
+from models.columns import Key
 from models.documents import FILTERS as DOCUMENT_FILTERS
 from models.documents import documents_by_key
 from models.expressions import in_project
@@ -166,7 +166,7 @@ class SearchKind:
     def belongs(self, whose: Sequence[str]) -> ColumnElement[bool]:
         """The condition that an object is of these owners."""
         both = or_ if self.any_owner else and_
-        return both(*(self.owners[name] == bindparam(name, type_=LargeBinary) for name in whose))
+        return both(*(self.owners[name] == bindparam(name, type_=Key) for name in whose))
 
     def visible(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
         """The conditions that an object may be found at all, of rows of `table` and `owned`."""

@@ -12,16 +12,10 @@ Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as th
 
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Double, ForeignKeyConstraint, Index, LargeBinary, Table, text
 from sqlmodel import Field, SQLModel
 
-Key = LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
-Time = Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
-# PostgreSQL sorts by the locale unless told; cursors and clients count on code points.
-Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-Number = BigInteger().with_variant(Integer(), "sqlite")
-Json = Text().with_variant(postgresql.JSONB(), "postgresql")
+from models.columns import Json, Key, Number, Time, Words
 
 SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
