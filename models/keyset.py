@@ -60,12 +60,12 @@ class Listing:
     floor: str | None = None
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
 
-    def place(self, name: str, value: Any, *, descending: bool) -> Any:
+    def sort_value(self, name: str, value: Any, *, descending: bool) -> Any:
         """Returns what a row with this value of an order column is sorted by."""
         return self.ends[name][not descending] if value is None and name in self.ends else value
 
     def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
-        """Returns what rows are sorted by, see `place`."""
+        """Returns what rows are sorted by, see `sort_value`."""
         last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
         columns = [rows.c[name] for name in self.orders[order]]
         return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
@@ -154,13 +154,13 @@ def _range(
     a CROSS JOIN, and the rows of each as the index of the order has them.
     """
     table, rows = listing.table, listing.table.alias("x")
-    number, place = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
+    number, column = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
     lower = greatest(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
     upper = bindparam("before_0", type_=Integer) if before else literal_column(str(2**63 - 1))
     end = (
-        select(place)
-        .where(listing.always(rows), place > lower, place < upper)
-        .order_by(place.desc() if backwards else place)
+        select(column)
+        .where(listing.always(rows), column > lower, column < upper)
+        .order_by(column.desc() if backwards else column)
         .limit(1)
         .offset(bindparam("limit", type_=Integer) - 1)
         .correlate(parents)
@@ -228,7 +228,7 @@ async def fetch_pages(
     bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
     for name, position in (("after", part.after), ("before", part.before)):
         for i, value in enumerate(position or ()):
-            bound[f"{name}_{i}"] = listing.place(listing.orders[part.order][i], value, descending=part.descending)
+            bound[f"{name}_{i}"] = listing.sort_value(listing.orders[part.order][i], value, descending=part.descending)
     # A filter may pass over many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:

@@ -168,7 +168,7 @@ _delete = Statement(
 )
 
 
-Place = tuple[str, int]
+Moment = tuple[str, int]
 """When a message was said, and its sequence: the order of a conversation."""
 
 
@@ -218,7 +218,7 @@ async def latest_messages(read: Reader, session: Record, limit: int, *, through:
 
 
 async def newest_messages(
-    read: Reader, session: Record, limit: int, *, before: Place | None = None
+    read: Reader, session: Record, limit: int, *, before: Moment | None = None
 ) -> list[MessageRow]:
     """The session's messages that were said last (before a time and sequence), the newest first."""
     values: dict[str, Any] = {"session": session["key"], "floor": session["deleted_through"], "limit": limit}
@@ -233,7 +233,7 @@ async def newest_of_role(read: Reader, session: Record, role: str, limit: int) -
     return await read.fetch(_newest_of_role, values)
 
 
-async def place_of_newest(read: Reader, session: Record, number: int) -> Place | None:
+async def moment_of_newest(read: Reader, session: Record, number: int) -> Moment | None:
     """When the message was said that is the newest but so many, and its sequence."""
     values = {"session": session["key"], "floor": session["deleted_through"], "newer": number}
     rows = await read.fetch(_place, values, slowly=number > 1000)

@@ -42,9 +42,8 @@ from models.tables import (
 )
 
 Columns = Mapping[str, ColumnElement[Any]]
-Position = tuple[bytes, int]
-"""The key of an object, or of the conversation that it is a turn of, and its position there; 0 for no turn."""
-
+Location = tuple[bytes, int]
+"""An object's key and 0; of a turn the key of its conversation, and its position there."""
 
 Receive = Callable[[tuple[Any, ...]], None]
 """A function that takes each row in turn, in the thread that reads: the texts are never in memory together."""
@@ -105,7 +104,7 @@ class SearchKind:
     `holds` those of what is true now.
 
     `owners` are the columns with the keys that a search is narrowed by, the narrowest last; with `any_owner` the object
-    of any of them is found. `fetch` reads objects by their positions.
+    of any of them is found. `fetch` reads objects by their locations.
 
     Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are read one by
     one; where there are more, the index names those to read, `chosen` at a time, best first. `late` is how many may
@@ -119,7 +118,7 @@ class SearchKind:
     said: ColumnElement[str]
     filters: Mapping[str, Condition]
     owners: Columns
-    fetch: Callable[[Reader, Scope, list[Position]], Awaitable[Sequence[Record | None]]]
+    fetch: Callable[[Reader, Scope, list[Location]], Awaitable[Sequence[Record | None]]]
     scanned: int
     scanned_of_one: int
     chosen: int
@@ -227,7 +226,7 @@ MEMORIES = SearchKind(
     owners={"user": memories.c.user_key, "session": memories.c.session_key},
     exists=(memories.c.deleted_at.is_(None),),
     holds=(MEMORY_FILTERS["as_of"](memories),),
-    fetch=lambda read, scope, positions: memories_by_key(read, scope, [key for key, _ in positions]),
+    fetch=lambda read, scope, locations: memories_by_key(read, scope, [key for key, _ in locations]),
     scanned=3000,
     scanned_of_one=20_000,
     chosen=200,
@@ -243,7 +242,7 @@ DOCUMENTS = SearchKind(
     filters={**DOCUMENT_FILTERS, **between("created_at")},
     owners={"user": documents.c.user_key, "agent": documents.c.agent_key},
     any_owner=True,
-    fetch=lambda read, scope, positions: documents_by_key(read, scope, [key for key, _ in positions]),
+    fetch=lambda read, scope, locations: documents_by_key(read, scope, [key for key, _ in locations]),
     # One may be as long as a thousand messages.
     scanned=100,
     scanned_of_one=100,

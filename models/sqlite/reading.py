@@ -181,11 +181,11 @@ class SqliteReader(Reader):
                 turns.count(now)
                 allowance.check()
             except Heavy:
-                await self._take_place()
+                await self._take_slot()
         try:
             return await store.slow_reads.fetch(form, values, allowance)
         except Heavy:
-            await self._take_place()
+            await self._take_slot()
             return await store.slow_reads.fetch(form, values, allowance)
 
     async def stream(self, statement: Statement[Any], parameters: Parameters, receive: Receive) -> None:
@@ -193,7 +193,7 @@ class SqliteReader(Reader):
         self._store.observe(form)
         await self._store.slow_reads.fetch(form.given_to(receive), form.bound(parameters), self.allowance)
 
-    async def _take_place(self) -> None:
+    async def _take_slot(self) -> None:
         """Waits for the request's turn to hold many bytes; `Allowance.close` gives the slot back.
 
         Reads of one request that wait side by side share its slot. One that gets its turn after the request has ended

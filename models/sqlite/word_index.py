@@ -13,7 +13,7 @@ from asyncio import gather
 from sys import maxsize
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Integer, literal_column, text
+from sqlalchemy import ColumnElement, FromClause, Integer, func, literal_column, null, text
 from sqlalchemy.sql.expression import ClauseElement
 
 from models.keys import LANE_BITS
@@ -49,7 +49,7 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
     """The SQL of a kind, by the names that statements here give it in braces."""
     table, owned = kind.table.name, kind.owned
     joined = "".join(f" CROSS JOIN {owned.name} ON {sql_of(condition)}" for condition in kind.joined)
-    keys = ", ".join(sql_of(column) for column in kind.owners.values())
+    owner = sql_of(func.coalesce(*kind.owners.values(), null()))
     return {
         "table": table,
         "index": f"{table}_words",
@@ -57,7 +57,7 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
         "words": sql_of(kind.words),
         "project": f"{owned.name}.project",
         # Messages keep the lane of their session, whose owner may change.
-        "lane_of_row": f"{owned.name}.lane" if "lane" in owned.c else f"lane_of(coalesce({keys}))",
+        "lane_of_row": f"{owned.name}.lane" if "lane" in owned.c else f"lane_of({owner})",
         "lane": LANE,
         "lanes": LANES,
         "span": PROJECT,

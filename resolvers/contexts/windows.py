@@ -6,7 +6,7 @@ A message that came in late with an older `createdAt` is an older turn. `lastMes
 from dataclasses import dataclass
 from functools import cached_property
 
-from models.messages import Place, count_messages, newest_messages, place_of_newest
+from models.messages import Moment, count_messages, moment_of_newest, newest_messages
 from models.statements import Record
 from resolvers.contexts.exchanges import exchanges
 from resolvers.contexts.prompts import WIDEST_TOKEN, size_of
@@ -30,7 +30,7 @@ class Window:
 
     rows: list[Record]
     wanted: int
-    first: Place | None
+    first: Moment | None
 
     @property
     def is_whole(self) -> bool:
@@ -74,7 +74,7 @@ async def read_window(context: OperationContext, session: Record, budget: int, l
     if wanted == count:
         return Window(rows, wanted, None)
     if len(rows) < wanted:
-        before = await place_of_newest(context.read, session, wanted - 1)
+        before = await moment_of_newest(context.read, session, wanted - 1)
     return Window(rows, wanted, before)
 
 
