@@ -1,6 +1,6 @@
 """Documents: texts that belong to a user or to an agent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -19,28 +19,54 @@ from resolvers.inputs import (
     CONTENT_BYTES,
     DOCUMENTS_AT_ONCE,
     TEXT_BYTES,
-    Rule,
     Values,
     check,
     check_version,
     created,
     faults_of,
     key_rule,
-    metadata_rule,
     required_text,
     text,
 )
 from resolvers.json_values import json_text
 from resolvers.nodes import find_node
+from resolvers.nouns import (
+    CREATED_AT,
+    METADATA,
+    PROJECT,
+    UPDATED_AT,
+    VERSION,
+    Attribute,
+    Derived,
+    Internal,
+    Noun,
+    stamped,
+)
 from resolvers.operation_context import OperationContext
-from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.updates import revise
 
-DOCUMENT_RULES: dict[str, Rule] = {
-    "document_id": key_rule,
-    "title": required_text(TEXT_BYTES),
-    "content": required_text(CONTENT_BYTES),
-    "metadata": metadata_rule,
-}
+
+def _digest(title: str, content: str) -> bytes:
+    """Of what a retry must repeat."""
+    return blake2b(json_text([title, content]).encode(), digest_size=16).digest()
+
+
+DOCUMENT = Noun(
+    "Document",
+    Internal("key", type="key", exported=True),
+    PROJECT,
+    Attribute("document_id", key_rule, fixed=True),
+    Internal("user_key", type="key"),
+    Internal("agent_key", type="key"),
+    Attribute("title", required_text(TEXT_BYTES), required=True),
+    Attribute("content", required_text(CONTENT_BYTES), required=True),
+    METADATA,
+    Derived("digest", _digest, of=("title", "content"), type="key", kept=True, exported=True),
+    CREATED_AT,
+    UPDATED_AT,
+    VERSION,
+    references={"user_id": key_rule, "user_email": text, "agent_id": key_rule},
+)
 OWNERS = ("user_id", "user_email", "agent_id")
 
 
@@ -61,43 +87,26 @@ async def documents_of_agents(
     )
 
 
-def document_digest(values: Values) -> bytes:
-    """Of what a retry must repeat."""
-    return blake2b(json_text([values["title"], values["content"]]).encode(), digest_size=16).digest()
-
-
 def document_row(
-    context: OperationContext, values: Values, now: str, *, user: Record | None = None, agent: Record | None = None
+    context: OperationContext, columns: dict[str, Any], *, user: Record | None = None, agent: Record | None = None
 ) -> dict[str, Any]:
-    """Every column of a new document of a user or an agent."""
-    document_id = values.get("document_id")
+    """The row of a new document of a user or an agent."""
     owner = identity(user["key"], user["nonce"]) if user else agent["key"] if agent else b""
-    return {
-        "key": document_key(owner, document_id),
-        "project": context.scope.project,
-        "document_id": document_id,
-        "user_key": user["key"] if user else None,
-        "agent_key": agent["key"] if agent else None,
-        "title": values["title"],
-        "content": values["content"],
-        "metadata": json_text(values.get("metadata", {})),
-        "digest": document_digest(values),
-        "created_at": values.get("created_at", now),
-        "updated_at": now,
-        "version": 1,
-    }
+    return stamped(
+        columns,
+        context.clock.now(),
+        project=context.scope.project,
+        key=document_key(owner, columns["document_id"]),
+        user_key=user["key"] if user else None,
+        agent_key=agent["key"] if agent else None,
+    )
 
 
 async def insert_document(
-    write: Transaction,
-    context: OperationContext,
-    values: Values,
-    *,
-    user: Record | None = None,
-    agent: Record | None = None,
+    write: Transaction, context: OperationContext, columns: dict[str, Any], owner: Mapping[str, Record]
 ) -> Record:
-    """Keeps a document, or gives back the one that a first try has kept."""
-    row = document_row(context, values, context.clock.now(), user=user, agent=agent)
+    """Keeps a document of a `user` or an `agent`, or gives back the one that a first try has kept."""
+    row = document_row(context, columns, **owner)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is None:
         return await document_table.insert(write, row)
@@ -117,7 +126,7 @@ def document_faults(values: Values) -> list[Fault]:
     return [
         fault
         for index, document in enumerate(documents)
-        for fault in faults_of(document, DOCUMENT_RULES, path=("documents", str(index)))
+        for fault in faults_of(document, DOCUMENT.rules, path=("documents", str(index)))
     ]
 
 
@@ -143,13 +152,13 @@ async def find_owner(write: Transaction, context: OperationContext, values: Valu
 
 async def create_document(context: OperationContext, given: Values) -> Record:
     values = created(given)
-    rules = {**DOCUMENT_RULES, "user_id": key_rule, "user_email": text, "agent_id": key_rule}
     owners = [name for name in OWNERS if name in values]
     several = Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
-    check(values, rules, more=[several] if len(owners) != 1 else [])
+    check(values, DOCUMENT.rules, more=[several] if len(owners) != 1 else [])
+    columns = DOCUMENT.new(values)
 
     async def operation(write: Transaction) -> Record:
-        return await insert_document(write, context, values, **await find_owner(write, context, values))
+        return await insert_document(write, context, columns, await find_owner(write, context, values))
 
     return await context.write(operation)
 
@@ -162,12 +171,13 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Recor
 
 
 async def update_document(context: OperationContext, values: Values) -> Record:
-    check(values, DOCUMENT_RULES, required=("title", "content"))
+    check(values, DOCUMENT.rules, required=DOCUMENT.required)
+    change = DOCUMENT.change(values)
 
     async def operation(write: Transaction) -> Record:
         row = await _find(write, context, values["id"])
         check_version(row, values)
-        wanted = given_of(values, "title", "content") | wanted_metadata(row["metadata"], values)
+        wanted = change.of(row)
         if wanted.get("content", row["content"]) != row["content"]:
             await forget_sources(write, "document", {"document": row["key"]}, formed_only=True)
         return await revise(write, document_table, row, wanted, context.clock.now())

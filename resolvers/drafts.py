@@ -14,13 +14,38 @@ import orjson
 from models.messages import generation_of
 from models.statements import Record
 from resolvers.formation.rules import Claim, claims_in
-from resolvers.inputs import Values
-from resolvers.json_values import json_text
+from resolvers.inputs import Values, content, integer_rule, json_rule, key_rule, text
+from resolvers.nouns import CREATED_AT, METADATA, MOST, UPDATED_AT, VERSION, Attribute, Derived, Internal, Noun, stamped
 from resolvers.operation_context import OperationContext
 from resolvers.parts import texts_of
 from resolvers.speakers import is_nobodys
 from resolvers.times import offset_of
 
+MESSAGE = Noun(
+    "Message",
+    Internal("session_key", type="key"),
+    Internal("sequence", integer_rule(1, MOST), type="integer", default=0, exported=True),
+    Internal("generation", type="integer"),
+    Attribute("message_id", key_rule, fixed=True),
+    Attribute("role", fixed=True),
+    Attribute("name", text, fixed=True),
+    Attribute("content", content, default="", required=True),
+    Attribute("parts", json_rule, type="json"),
+    Attribute("tool_calls", json_rule, type="json"),
+    Attribute("tool_call_id", text, fixed=True),
+    # The texts of a message are read together: see `draft_of`.
+    Internal("parts_text"),
+    Internal("aside"),
+    METADATA,
+    Attribute("token_count", integer_rule(0), type="integer"),
+    Internal("forms_memories", type="integer", default=1),
+    Internal("digest", type="key", exported=True),
+    CREATED_AT,
+    Derived("utc_offset", offset_of, of=("created_at",), type="integer", kept=True),
+    UPDATED_AT,
+    VERSION,
+    references={"project": key_rule, "session_id": key_rule},
+)
 _SENT = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")
 """Columns that a retry must repeat, as first sent."""
 
@@ -38,15 +63,8 @@ class Draft(NamedTuple):
 
     def row(self, session: Record, sequence: int, now: str) -> dict[str, Any]:
         """The row of the message at its place in a session."""
-        columns = self.columns
-        return {
-            **columns,
-            "session_key": session["key"],
-            "sequence": sequence,
-            "generation": generation_of(session),
-            "created_at": columns["created_at"] or now,
-            "updated_at": columns["updated_at"] or now,
-        }
+        generation = generation_of(session)
+        return stamped(self.columns, now, session_key=session["key"], sequence=sequence, generation=generation)
 
     def repeats(self, row: Record) -> bool:
         """Tells whether a message under the same id, or at the same place, is this one."""
@@ -60,38 +78,16 @@ class Draft(NamedTuple):
 
 def draft_of(count_tokens: Callable[[str], int], values: Values, *, forms_memories: bool = True) -> Draft:
     """Makes a message ready whose `values` have no nulls."""
-    content = values.get("content", "")
-    parts = json_text(values["parts"]) if "parts" in values else None
-    calls = json_text(values["tool_calls"]) if "tool_calls" in values else None
-    texts = texts_of(content, parts, calls)
-    role, name, own, tokens = values["role"], values.get("name"), values.get("message_id"), values.get("token_count")
-    created_at = values.get("created_at")
-    columns = {
-        "session_key": b"",
-        "sequence": 0,
-        "generation": 0,
-        "message_id": own,
-        "role": role,
-        "name": name,
-        "content": content,
-        "parts": parts,
-        "tool_calls": calls,
-        "tool_call_id": values.get("tool_call_id"),
-        "parts_text": texts.said,
-        "aside": texts.aside,
-        "metadata": json_text(values["metadata"]) if "metadata" in values else "{}",
-        "token_count": texts.tokens(count_tokens) if tokens is None else tokens,
-        "forms_memories": int(forms_memories),
-        "digest": None,
-        "created_at": created_at,
-        "utc_offset": offset_of(created_at),
-        "updated_at": None,
-        "version": 1,
-    }
+    columns = MESSAGE.new(values)
+    texts = texts_of(columns["content"], columns["parts"], columns["tool_calls"])
+    columns["parts_text"], columns["aside"], columns["forms_memories"] = texts.said, texts.aside, int(forms_memories)
+    if columns["token_count"] is None:
+        columns["token_count"] = texts.tokens(count_tokens)
+    own = columns["message_id"]
     # What an export gives a place had its memories formed before.
     is_placed = "sequence" in values
-    digest = digest_of({**values, "content": content}) if is_placed or own is not None else None
-    claims = claims_of(role, name, texts.own) if forms_memories and not is_placed else ()
+    digest = digest_of({**values, "content": columns["content"]}) if is_placed or own is not None else None
+    claims = claims_of(columns["role"], columns["name"], texts.own) if forms_memories and not is_placed else ()
     return Draft(columns, own, digest, claims)
 
 

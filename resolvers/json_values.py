@@ -87,14 +87,9 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
-def metadata_text(kept: str | None, value: Any, mode: str) -> str:
-    """The metadata after an update of what was `kept` (None for a new object that MERGE applies to)."""
-    if value is None:
-        return "{}"
-    if mode == "REPLACE":
-        return checked_text(value)
-    check_json(value)
-    return checked_text(merge_patch(json.loads(kept or "{}"), value))
+def merged_text(kept: str, patch: Any) -> str:
+    """A kept object with a patch merged into it, as it is kept."""
+    return checked_text(merge_patch(json.loads(kept), patch))
 
 
 def same_json(text: str, other: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from models.documents import documents_by_key
 from models.expressions import Parents
-from models.keys import fingerprint, folded
+from models.keys import folded
 from models.keyset import Listing, Slice, fetch_pages
 from models.memories import (
     MEMORIES_OF_MESSAGE,
@@ -30,38 +30,23 @@ from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id, parse_id
 from resolvers.inputs import (
-    CONTENT_BYTES,
-    TEXT_BYTES,
-    Rule,
     Values,
     check,
     check_version,
     created,
     integer_rule,
     key_rule,
-    metadata_rule,
     refuse_all,
-    required_text,
     service_faults,
-    share_rule,
 )
-from resolvers.memory_rows import Owner, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, remove_memory, supersede
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.sessions import find_session
-from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.updates import revise
 from resolvers.users import find_user, find_viewer
 
-RULES: dict[str, Rule] = {
-    "memory_id": key_rule,
-    "user_id": key_rule,
-    "session_id": key_rule,
-    "about": required_text(TEXT_BYTES),
-    "content": required_text(CONTENT_BYTES),
-    "rating": share_rule,
-    "metadata": metadata_rule,
-}
 LARGEST_LIST = 100
 LARGEST_DELETION = 1000
 
@@ -166,11 +151,12 @@ async def sources_of(context: OperationContext, rows: Sequence[Record], paging: 
 
 async def create_memory(context: OperationContext, given: Values) -> Record:
     values = created(given)
-    check(values, RULES, more=memory_faults(context, values))
+    check(values, MEMORY.rules, more=memory_faults(context, values))
+    columns = MEMORY.new(values)
 
     async def operation(write: Transaction) -> Record:
         owner = await find_owner(write, context, values)
-        row = memory_row(context, values, owner, context.clock.now())
+        row = memory_row(context, columns, owner, context.clock.now())
         stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
         if stored is not None and stored["deleted_at"] is None:
             if stored["digest"] == row["digest"]:
@@ -278,17 +264,15 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Recor
 
 
 async def update_memory(context: OperationContext, values: Values) -> Record:
-    check(values, RULES, required=("kind", "content"))
+    check(values, MEMORY.rules, required=MEMORY.required)
+    change = MEMORY.change(values)
 
     async def operation(write: Transaction) -> Record:
         row = await _find(write, context, values["id"])
         check_version(row, values)
-        wanted = given_of(values, "kind", "content", "rating", "valid_from", "valid_until", "expires_at")
-        if "valid_from" in wanted or "valid_until" in wanted:
-            refuse_all(_validity_faults({**dict(row), **wanted}))
-        if "content" in wanted:
-            wanted["fingerprint"] = fingerprint(wanted["content"])
-        wanted |= wanted_metadata(row["metadata"], values)
+        if change.columns.keys() & {"valid_from", "valid_until"}:
+            refuse_all(_validity_faults({**dict(row), **change.columns}))
+        wanted = change.of(row)
         now = context.clock.now()
         revised = await revise(write, memory_table, row, wanted, now)
         if row["method"] == "DECLARED" or revised is row:

@@ -9,8 +9,20 @@ from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import memory_table, source_table, unlink_newer
 from models.statements import Record
 from models.store import Transaction
-from resolvers.inputs import Values
+from resolvers.inputs import CONTENT_BYTES, TEXT_BYTES, key_rule, required_text, share_rule, text
 from resolvers.json_values import json_text
+from resolvers.nouns import (
+    CREATED_AT,
+    METADATA,
+    PROJECT,
+    UPDATED_AT,
+    VERSION,
+    Attribute,
+    Derived,
+    Internal,
+    Noun,
+    stamped,
+)
 from resolvers.operation_context import OperationContext
 from resolvers.updates import revise
 
@@ -36,47 +48,63 @@ class Owner:
         return row["user_key"] == self.user if self.user else row["session_key"] == self.session
 
 
-def digest_of(values: Values) -> bytes:
+def digest_of(kind: str, content: str, about: str | None = None) -> bytes:
     """Of what a retry must repeat."""
-    about = values.get("about")
-    repeated = [values["kind"], values["content"], *([] if about is None else [about])]
+    repeated = [kind, content, *([] if about is None else [about])]
     return blake2b(json_text(repeated).encode(), digest_size=16).digest()
 
 
-def memory_row(context: OperationContext, values: Values, owner: Owner, now: str) -> dict[str, Any]:
-    """Every column of a new memory."""
-    return {
-        "key": memory_key(owner.identity, values.get("memory_id")),
-        "project": context.scope.project,
-        "memory_id": values.get("memory_id"),
-        "user_key": owner.user,
-        "session_key": owner.session,
-        "kind": values["kind"],
-        "content": values["content"],
-        "method": values.get("method", "DECLARED"),
-        "model": values.get("model"),
-        "subject": values.get("subject"),
-        "rating": values.get("rating"),
-        "valid_from": values.get("valid_from"),
-        "valid_until": values.get("valid_until"),
-        "expires_at": values.get("expires_at"),
-        "superseded_by": None,
-        "superseded_from": None,
-        "metadata": json_text(values.get("metadata", {})),
-        "digest": digest_of(values),
-        "fingerprint": fingerprint(values["content"]),
-        "created_at": values.get("created_at", now),
-        "updated_at": now,
-        "deleted_at": None,
-        "version": 1,
-        "corrected_at": None,
-        **about_columns(values.get("about")),
-    }
+def _folded(about: str | None) -> str | None:
+    return None if about is None else folded(about)
+
+
+MEMORY = Noun(
+    "Memory",
+    Internal("key", type="key", exported=True),
+    PROJECT,
+    Attribute("memory_id", key_rule, fixed=True),
+    Internal("user_key", type="key"),
+    Internal("session_key", type="key"),
+    Attribute("kind", required=True),
+    Attribute("content", required_text(CONTENT_BYTES), required=True),
+    Internal("method", default="DECLARED", exported=True),
+    Internal("model", text, exported=True),
+    Internal("subject", text, exported=True),
+    Attribute("rating", share_rule, type="number"),
+    Attribute("valid_from", type="time"),
+    Attribute("valid_until", type="time"),
+    Attribute("expires_at", type="time"),
+    Internal("superseded_by", type="key", exported=True),
+    Internal("superseded_from", type="time", exported=True),
+    METADATA,
+    Derived("digest", digest_of, of=("kind", "content", "about"), type="key", kept=True, exported=True),
+    Derived("fingerprint", fingerprint, of=("content",), type="key"),
+    CREATED_AT,
+    UPDATED_AT,
+    Internal("deleted_at", type="time"),
+    VERSION,
+    Attribute("about", required_text(TEXT_BYTES), fixed=True),
+    Derived("about_folded", _folded, of=("about",)),
+    Internal("corrected_at", type="time", exported=True),
+    references={"user_id": key_rule, "session_id": key_rule},
+)
+
+
+def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner, now: str) -> dict[str, Any]:
+    """The row of a new memory, whose columns `MEMORY.new` gave."""
+    return stamped(
+        columns,
+        now,
+        project=context.scope.project,
+        key=memory_key(owner.identity, columns["memory_id"]),
+        user_key=owner.user,
+        session_key=owner.session,
+    )
 
 
 def about_columns(about: str | None) -> dict[str, str | None]:
     """The columns that say whom a memory is about: a name, or None for the user's own."""
-    return {"about": about, "about_folded": None if about is None else folded(about)}
+    return {"about": about, "about_folded": _folded(about)}
 
 
 def message_sources(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from models.store import Transaction
 from models.writing import LONG
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
 from resolvers.cursors import Cursors
-from resolvers.drafts import Draft, claims_of, drafts_of, first_sent
+from resolvers.drafts import MESSAGE, Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.formation.formation import (
@@ -37,38 +37,23 @@ from resolvers.formation.jobs import put_down, put_down_edited
 from resolvers.formation.rules import Claim
 from resolvers.ids import message_id
 from resolvers.inputs import (
-    Rule,
     Values,
     check,
     check_version,
-    content,
     created,
     faults_of,
     integer_rule,
-    json_rule,
     key_rule,
-    metadata_rule,
     service_faults,
-    text,
 )
 from resolvers.json_values import json_text, same_json
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.parts import texts_of
-from resolvers.sessions import find_session, refuse_other_owner, session_row
-from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.sessions import SESSION, find_session, refuse_other_owner, session_row
+from resolvers.updates import given_of, revise
 from resolvers.users import find_user, find_viewer
 
-RULES: dict[str, Rule] = {
-    "message_id": key_rule,
-    "name": text,
-    "content": content,
-    "parts": json_rule,
-    "tool_calls": json_rule,
-    "tool_call_id": text,
-    "metadata": metadata_rule,
-    "token_count": integer_rule(0),
-}
 _BY_SEQUENCE = {"field": "SEQUENCE", "direction": "ASC"}
 _SAID = ("content", "parts", "tool_calls")
 LARGEST_BATCH = 100
@@ -123,7 +108,7 @@ class Added:
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
     """Returns what is wrong with one message of a batch. A user speaks as USER, and now."""
-    faults = faults_of(values, RULES, path=path) + service_faults(context, values, "created_at", path=path)
+    faults = faults_of(values, MESSAGE.rules, path=path) + service_faults(context, values, "created_at", path=path)
     if context.scope.user is not None and values["role"] != "USER":
         faults.append(Fault("FORBIDDEN", "With a user token only messages of role USER are added.", (*path, "role")))
     if values.get("content") is None and values.get("tool_calls") is None and values.get("parts") is None:
@@ -157,9 +142,8 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
         if session is not None and not context.may_see(session):
             raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
         if session is None:
-            row = session_row(
-                context, {"session_id": values["session_id"]}, context.clock.now(), user=owner, agent=None
-            )
+            columns = SESSION.new({"session_id": values["session_id"]})
+            row = session_row(context, columns, context.clock.now(), user=owner, agent=None)
             session = await session_table.insert(write, row)
         added = await append(write, context, session, drafts, owner)
         return await form(write, context, added) if forms else added
@@ -308,7 +292,7 @@ async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
 
 async def update_message(context: OperationContext, values: Values) -> Record:
     """Edits a message; what was derived of it as it was goes."""
-    check(values, RULES, required=("content",))
+    check(values, MESSAGE.rules, required=MESSAGE.required)
     takes_texts = bool(given_of(values, *_SAID)) or values.get("token_count", 0) is None
     row = None
     while row is None:
@@ -318,14 +302,14 @@ async def update_message(context: OperationContext, values: Values) -> Record:
 
 async def _update(context: OperationContext, values: Values, edit: _Edit | None) -> Record | None:
     """Keeps an update; None if somebody else has changed the message since the edit was worked out."""
+    change = MESSAGE.change(values)
 
     async def operation(write: Transaction) -> Record | None:
         row = await _find(write, context, values["id"])
         check_version(row, values)
         if edit is not None and edit.version != row["version"]:
             return None
-        wanted = given_of(values, "token_count") | wanted_metadata(row["metadata"], values)
-        wanted |= edit.changes if edit is not None else {}
+        wanted = change.of(row) if edit is None else {**change.of(row), **edit.changes}
         if edit is None or "content" not in edit.changes:
             return await revise(write, message_table, row, wanted, context.clock.now())
         await _forget(write, context, [row], edited=True)

@@ -28,31 +28,56 @@ from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.formation.formation import give_session, summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
-    Rule,
     Values,
     check,
     check_version,
     created,
     integer_rule,
     key_rule,
-    metadata_rule,
     service_faults,
     text,
 )
-from resolvers.json_values import json_text
+from resolvers.nouns import (
+    CREATED_AT,
+    KEY,
+    METADATA,
+    MOST,
+    PROJECT,
+    UPDATED_AT,
+    VERSION,
+    Attribute,
+    Internal,
+    Noun,
+    stamped,
+)
 from resolvers.operation_context import OperationContext
 from resolvers.references import follow
-from resolvers.updates import given_of, revise, wanted_metadata
+from resolvers.updates import Change, revise
 from resolvers.users import find_user, find_viewer
 
-RULES: dict[str, Rule] = {
-    "session_id": key_rule,
-    "user_id": key_rule,
-    "agent_id": key_rule,
-    "situation": text,
-    "metadata": metadata_rule,
-    "token_budget": integer_rule(1),
-}
+SESSION = Noun(
+    "Session",
+    KEY,
+    PROJECT,
+    Attribute("session_id", key_rule, fixed=True),
+    Internal("user_key", type="key"),
+    Internal("agent_key", type="key"),
+    Attribute("situation", text),
+    METADATA,
+    Attribute("token_budget", integer_rule(1), type="integer"),
+    Attribute("context_overflow"),
+    CREATED_AT,
+    UPDATED_AT,
+    Internal("ended_at", type="time", exported=True),
+    Internal("deleted_at", type="time"),
+    Attribute("last_activity_at", type="time", fixed=True),
+    VERSION,
+    Internal("last_sequence", integer_rule(0, MOST), type="integer", default=0, exported=True),
+    Internal("deleted_through", type="integer", default=0),
+    Internal("nonce", type="integer"),
+    Internal("lane", type="integer"),
+    references={"user_id": key_rule, "agent_id": key_rule},
+)
 LARGEST_DELETION = 1000
 DEFAULT_DELETION = 100
 
@@ -139,31 +164,21 @@ async def find_session(write: Transaction, context: OperationContext, session_id
 
 
 def session_row(
-    context: OperationContext, values: Values, now: str, *, user: bytes | None, agent: bytes | None
+    context: OperationContext, columns: dict[str, Any], now: str, *, user: bytes | None, agent: bytes | None
 ) -> dict[str, Any]:
-    """Every column of a new session."""
-    key = session_key(context.scope.project, values["session_id"])
-    return {
-        "key": key,
-        "project": context.scope.project,
-        "session_id": values["session_id"],
-        "user_key": user,
-        "agent_key": agent,
-        "situation": values.get("situation"),
-        "metadata": json_text(values.get("metadata", {})),
-        "token_budget": values.get("token_budget"),
-        "context_overflow": values.get("context_overflow"),
-        "created_at": values.get("created_at", now),
-        "updated_at": now,
-        "ended_at": None,
-        "deleted_at": None,
-        "last_activity_at": values.get("last_activity_at", now),
-        "version": 1,
-        "last_sequence": 0,
-        "deleted_through": 0,
-        "nonce": values["nonce"] if "nonce" in values else new_nonce(),
-        "lane": lane_of(user or key),
-    }
+    """The row of a new session, whose columns `SESSION.new` gave; an import brings the nonce."""
+    key = session_key(context.scope.project, columns["session_id"])
+    return stamped(
+        columns,
+        now,
+        project=context.scope.project,
+        key=key,
+        user_key=user,
+        agent_key=agent,
+        last_activity_at=columns["last_activity_at"] or now,
+        nonce=new_nonce() if columns["nonce"] is None else columns["nonce"],
+        lane=lane_of(user or key),
+    )
 
 
 async def references(write: Transaction, context: OperationContext, values: Values) -> dict[str, bytes | None]:
@@ -181,11 +196,11 @@ async def references(write: Transaction, context: OperationContext, values: Valu
 
 
 async def begin_session(
-    write: Transaction, context: OperationContext, values: Values, remains: Record | None
+    write: Transaction, context: OperationContext, values: Values, columns: dict[str, Any], remains: Record | None
 ) -> Record:
     """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
     keys = await references(write, context, values)
-    row = session_row(context, values, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
+    row = session_row(context, columns, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
     if remains is None:
         return await session_table.insert(write, row)
     last = remains["last_sequence"]
@@ -197,15 +212,16 @@ async def begin_session(
 
 async def create_session(context: OperationContext, given: Values) -> Record:
     values = created(given)
-    check(values, RULES, more=service_faults(context, values, "created_at", "last_activity_at"))
+    check(values, SESSION.rules, more=service_faults(context, values, "created_at", "last_activity_at"))
     values.setdefault("session_id", str(uuid4()))
+    columns = SESSION.new(values)
 
     async def operation(write: Transaction) -> Record:
         row = await session_by_id(write, context.scope.whole_project, values["session_id"])
         if row is not None and (row["deleted_at"] is None or not context.may_see(row)):
             message = "A session with this sessionId exists; use updateSession or upsertSession."
             raise refuse("ALREADY_EXISTS", message, "sessionId")
-        return await begin_session(write, context, values, row)
+        return await begin_session(write, context, values, columns, row)
 
     return await context.write(operation)
 
@@ -216,38 +232,39 @@ def refuse_other_owner(session: Record, owner: bytes | None) -> None:
         raise refuse("CONFLICT", "The session belongs to another user; only updateSession changes that.", "userId")
 
 
-async def _change(write: Transaction, context: OperationContext, row: Record, values: Values, *, takes: bool) -> Record:
-    wanted = given_of(values, "situation", "token_budget", "context_overflow")
-    wanted |= await references(write, context, values)
-    if "user_key" in wanted and not takes:
-        refuse_other_owner(row, wanted["user_key"])
-    if "user_key" in wanted and wanted["user_key"] != row["user_key"]:
-        await give_session(write, context, row, wanted["user_key"])
-    wanted |= wanted_metadata(row["metadata"], values)
-    return await revise(write, session_table, row, wanted, context.clock.now())
+async def _change(
+    write: Transaction, context: OperationContext, row: Record, values: Values, change: Change, *, takes: bool
+) -> Record:
+    keys = await references(write, context, values)
+    if "user_key" in keys and not takes:
+        refuse_other_owner(row, keys["user_key"])
+    if "user_key" in keys and keys["user_key"] != row["user_key"]:
+        await give_session(write, context, row, keys["user_key"])
+    return await revise(write, session_table, row, {**change.of(row), **keys}, context.clock.now())
 
 
 async def update_session(context: OperationContext, values: Values) -> Record:
-    check(values, RULES)
+    check(values, SESSION.rules)
+    change = SESSION.change(values)
 
     async def operation(write: Transaction) -> Record:
         row = await find_session(write, context, values["session_id"])
         check_version(row, values)
-        return await _change(write, context, row, values, takes=True)
+        return await _change(write, context, row, values, change, takes=True)
 
     return await context.write(operation)
 
 
 async def upsert_session(context: OperationContext, values: Values) -> tuple[Record, bool]:
     """The session, and whether it is new."""
-    check(values, RULES)
+    check(values, SESSION.rules)
+    columns, change = SESSION.new_or_change(values)
 
     async def operation(write: Transaction) -> tuple[Record, bool]:
         row = await session_by_id(write, context.scope, values["session_id"])
         if row is not None and row["deleted_at"] is None:
-            return await _change(write, context, row, values, takes=False), False
-        begun = await begin_session(write, context, {**created(values), "metadata": {}}, row)
-        return await session_table.update(write, begun, wanted_metadata(None, values)), True
+            return await _change(write, context, row, values, change, takes=False), False
+        return await begin_session(write, context, created(values), columns, row), True
 
     return await context.write(operation)
 

@@ -1,14 +1,48 @@
 """Updates: only what changes is written, and only then does the version move."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.statements import Record
 from models.store import Transaction
 from models.writing import R, TypedTable
 from resolvers.errors import refuse
 from resolvers.inputs import Values
-from resolvers.json_values import Unacceptable, metadata_text, same_json
+from resolvers.json_values import Unacceptable, json_text, merge_patch, merged_text, same_json
+
+
+class Change(NamedTuple):
+    """What an update wants of an object, worked out before the transaction: only a merge has to wait for it.
+
+    `metadata` is what it makes of empty metadata, and of any if there is no `patch` to merge; None leaves it alone.
+    """
+
+    columns: dict[str, Any]
+    metadata: str | None = None
+    patch: Any = None
+
+    def of(self, row: Record) -> dict[str, Any]:
+        """The columns that it wants of a row."""
+        if self.metadata is None:
+            return self.columns
+        if self.patch is None or row["metadata"] == "{}":
+            return {**self.columns, "metadata": self.metadata}
+        try:
+            return {**self.columns, "metadata": merged_text(row["metadata"], self.patch)}
+        except Unacceptable as problem:
+            raise refuse(problem.code, f"The merged metadata can't be kept. {problem}", "metadata") from problem
+
+
+def changed_metadata(columns: dict[str, Any], values: Values) -> Change:
+    """The change of these columns and, by its mode, of the metadata, if an update gives any."""
+    if "metadata" not in values:
+        return Change(columns)
+    given = values["metadata"]
+    if given is None:
+        return Change(columns, "{}")
+    if values.get("metadata_mode") == "REPLACE":
+        return Change(columns, json_text(given))
+    return Change(columns, json_text(merge_patch({}, given)), given)
 
 
 async def revise(write: Transaction, table: TypedTable[R], row: Record, wanted: Mapping[str, Any], now: str) -> R:
@@ -19,17 +53,6 @@ async def revise(write: Transaction, table: TypedTable[R], row: Record, wanted: 
         if row[name] != value and not (name == "metadata" and same_json(row[name], value))
     }
     return await table.update(write, row, changes and {**changes, "updated_at": now, "version": row["version"] + 1})
-
-
-def wanted_metadata(kept: str | None, values: Values) -> dict[str, str]:
-    """Returns what an update wants of `metadata`, by its mode; of a new object (`kept` is None) MERGE starts from
-    `{}`."""
-    if "metadata" not in values:
-        return {}
-    try:
-        return {"metadata": metadata_text(kept, values["metadata"], values.get("metadata_mode") or "MERGE")}
-    except Unacceptable as problem:
-        raise refuse(problem.code, f"The merged metadata can't be kept. {problem}", "metadata") from problem
 
 
 def given_of(values: Values, *names: str) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from models.sqlite.database import Database
-from resolvers import drafts, messages
+from models.store import database_at, opened
+from resolvers import drafts, messages, nouns
 from resolvers.ids import message_id
 from resolvers.messages import add_messages, update_message
 from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 
 SAID = [
-    {"role": "USER", "content": "I live in Turin.", "message_id": "m1"},
+    {"role": "USER", "content": "I live in Turin.", "message_id": "m1", "metadata": {"n": 1}},
     {"role": "ASSISTANT", "parts": [{"type": "text", "text": "A fine city."}], "message_id": "m2"},
 ]
 
@@ -25,16 +25,28 @@ SAID = [
 class Watch:
     """Notes which work was done, and if a transaction was open meanwhile."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self) -> None:
+        self.is_inside = False
         self.done: list[tuple[str, bool]] = []
 
     def note(self, work: str) -> None:
-        self.done.append((work, self.database._writing.in_transaction))
+        self.done.append((work, self.is_inside))
 
     def count(self, text: str) -> int:
         self.note("count")
         return len(text)
+
+    def watched(self, operation: Any) -> Any:
+        """The operation of a transaction, within which work is noted as such."""
+
+        async def carried_out(write: Any) -> Any:
+            self.is_inside = True
+            try:
+                return await operation(write)
+            finally:
+                self.is_inside = False
+
+        return carried_out
 
 
 @pytest.fixture
@@ -47,9 +59,8 @@ async def watch(
     migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[OperationContext, Watch]]:
     shutil.copy(migrated_file, tmp_path / "a.db")
-    database = await Database.open(tmp_path / "a.db")
-    watch = Watch(database)
-    for module, name in product((drafts, messages), ("claims_in", "json_text", "texts_of")):
+    watch = Watch()
+    for module, name in product((drafts, messages, nouns), ("claims_in", "json_text", "texts_of")):
         original: Any = getattr(module, name, None)
 
         def watched(*given: Any, name: str = name, original: Any = original) -> Any:
@@ -57,8 +68,10 @@ async def watch(
             return original(*given)
 
         monkeypatch.setattr(module, name, watched, raising=False)
-    yield OperationContext(database, Clock(), count_tokens=watch.count), watch
-    await database.close()
+    async with opened(database_at(f"sqlite:///{tmp_path}/a.db")) as store:
+        write = store.write
+        monkeypatch.setattr(store, "write", lambda operation: write(watch.watched(operation)))
+        yield OperationContext(store, Clock(), count_tokens=watch.count), watch
 
 
 def id_of(row: Any) -> str:

@@ -30,13 +30,12 @@ from graphql import (
     validate_input_value,
 )
 from pydantic.alias_generators import to_snake
-from sqlalchemy import Column, Double, Integer
 
 from breadth import plain
 from breadth.wording import as_json, of_value, value_at
 from recallql.http.requests import BadRequest, read_json
 from resolvers.archive.entries import BadLine
-from resolvers.archive.kinds import JSON_COLUMNS, KINDS, Line
+from resolvers.archive.kinds import KINDS, Line
 from resolvers.inputs import camel
 from resolvers.times import parse_time
 from schema.root import schema
@@ -76,18 +75,13 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
         "deletedMessages": GraphQLList(GraphQLNonNull(_object("deletedMessage", stone))),
     }
 
-    def of_column(name: str, column: Column[Any]) -> Any:
-        if name.endswith("At") or name in ("validFrom", "validUntil", "supersededFrom"):
-            return types["DateTime"]
-        if isinstance(column.type, Integer):
-            return GraphQLInt
-        return GraphQLFloat if isinstance(column.type, Double) else GraphQLString
+    of_type = {"time": types["DateTime"], "integer": GraphQLInt, "number": GraphQLFloat}
 
     def fields_of(kind: str) -> dict[str, Any]:
         fields = {name: field.type for name, field in types[CREATE_INPUTS[kind]].fields.items()}
-        for column_name, column in KINDS[kind].columns.items():
-            if (name := camel(column_name)) not in fields and column_name not in JSON_COLUMNS:
-                fields[name] = joined[name] if name in joined else of_column(name, column)
+        for column_name, column in KINDS[kind].noun.exported.items():
+            if (name := camel(column_name)) not in fields and column.type != "json":
+                fields[name] = joined[name] if name in joined else of_type.get(column.type, GraphQLString)
         for name in map(camel, KINDS[kind].joined):
             if name not in fields or name == "sources":
                 fields[name] = joined[name]

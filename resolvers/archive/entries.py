@@ -1,5 +1,6 @@
 """A line of an import with its number, and what identifies a message that has no id of its own."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,10 +8,14 @@ from typing import Any
 
 from models.keys import KEY_SIZE, key_of
 from models.staging import Place
-from resolvers.archive.kinds import KINDS, Line, as_exported
+from resolvers.archive.kinds import KINDS, Line
 from resolvers.drafts import Draft, digest_of, draft_of
 from resolvers.errors import Fault, Refused, refuse
 from resolvers.inputs import camel
+from resolvers.participants import documents_in
+
+SOURCE_PROJECT = "default"
+"""The project of lines that name none."""
 
 
 class BadLine(Exception):
@@ -43,6 +48,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectEntry(Entry):
+    """A line of anything but a message, and what is made of it before the transaction.
+
+    `key` is that of a document or memory that the line itself identifies, or an export.
+    """
+
+    columns: dict[str, Any]
+    documents: list[dict[str, Any]]
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class MessageEntry(Entry):
     """The line of a message, and the message made ready.
 
@@ -53,6 +70,33 @@ class MessageEntry(Entry):
     draft: Draft
     alike: int = 0
     activity: str | None = None
+
+
+def object_entry(number: int, line: Line, project: str) -> ObjectEntry:
+    return ObjectEntry(number, line, KINDS[line["type"]].noun.new(line), documents_in(line), _key_of(line, project))
+
+
+def _key_of(line: Line, project: str) -> bytes | None:
+    """The key of a document or memory: without one of the client's or of an export, the line itself is its identity."""
+    noun = line["type"]
+    if noun not in ("document", "memory"):
+        return None
+    if "key" in line:
+        return moved(line, project, noun, hex_of(line, "key"))
+    if line.get("memory_id") or line.get("document_id"):
+        return None
+    said = {name: value for name, value in line.items() if name != "project"}
+    return key_of(noun, project, json.dumps(said, sort_keys=True))
+
+
+def moved(line: Line, project: str, noun: str, key: bytes) -> bytes:
+    """The key of an exported object; another one in another project, since both may be in one database."""
+    return key if source_project(line) == project else key_of(noun, project, key)
+
+
+def source_project(line: Line) -> str:
+    """The project that a line was exported from."""
+    return line.get("project", SOURCE_PROJECT)
 
 
 def place_of(line: Line, project: str) -> Place:
@@ -76,8 +120,8 @@ def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:
     """Makes a message ready as a line has it; an export also gives its place and the digest of what was first sent."""
     draft = draft_of(count_tokens, line, forms_memories=line.get("form_memories", True))
     columns = draft.columns
-    if "sequence" in line:
-        columns = {**columns, **as_exported(line), "digest": hex_of(line, "digest") if "digest" in line else None}
+    if "sequence" in line and "digest" in line:
+        columns = {**columns, "digest": hex_of(line, "digest")}
     return draft._replace(columns=columns, digest=sent_digest(line))
 
 
@@ -116,12 +160,12 @@ class Identities:
 
     def entry(self, number: int, line: Line, project: str) -> Entry:
         if line["type"] not in ("session", "message"):
-            return Entry(number, line)
+            return object_entry(number, line, project)
         if self._session != (project, line["session_id"]):
             self._session, self._activity, self._position, self._moment = (project, line["session_id"]), None, 0, ""
         if line["type"] == "session":
             self._activity = self._activity or line.get("last_activity_at")
-            return Entry(number, line)
+            return object_entry(number, line, project)
         line, alike = self._identified(line)
         return MessageEntry(number, line, draft_of_line(self.count_tokens, line), alike, self._activity)
 

@@ -22,7 +22,7 @@ from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
 from resolvers.messages import append, form
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import session_row
+from resolvers.sessions import SESSION, session_row
 
 
 async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:
@@ -30,7 +30,8 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
     line = entries[0].line
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
-        row = session_row(context, {"session_id": line["session_id"]}, context.clock.now(), user=None, agent=None)
+        columns = SESSION.new({"session_id": line["session_id"]})
+        row = session_row(context, columns, context.clock.now(), user=None, agent=None)
         session = await session_table.insert(write, row)
     add = _add_placed if "sequence" in line else _append
     count = await add(write, context, session, entries)

@@ -3,67 +3,55 @@
 import json
 from typing import Any
 
-from models.agents import agent_by_id, agent_table
+from models.agents import agent_by_id
 from models.documents import document_table, documents_by_key
-from models.keys import key_of, session_key, user_key
+from models.keys import session_key, user_key
 from models.memories import memories_by_key, memory_table
 from models.messages import bury, deleted_sequences, generation_of, messages_by_place, set_generation
 from models.sessions import session_by_id, session_table
 from models.statements import Record
 from models.store import Transaction
-from models.users import user_by_id, user_table, users_by_key
-from resolvers.agents import agent_row
-from resolvers.archive.entries import hex_of
-from resolvers.archive.kinds import Line, as_exported
-from resolvers.documents import document_row, insert_document
+from models.users import user_by_id, users_by_key
+from resolvers.agents import AGENT
+from resolvers.archive.entries import ObjectEntry, hex_of, moved, source_project
+from resolvers.archive.kinds import Line
+from resolvers.documents import document_row
 from resolvers.documents import find_owner as find_document_owner
 from resolvers.errors import refuse
 from resolvers.formation.formation import give_session
 from resolvers.ids import parse_id
-from resolvers.inputs import camel, created
+from resolvers.inputs import camel
 from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded
 from resolvers.memory_rows import insert_sources, memory_row, remove_memory, supersede
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import begin_session, references, session_row
-from resolvers.users import user_row
-
-SOURCE_PROJECT = "default"
-"""The project of lines that name none."""
+from resolvers.sessions import SESSION, begin_session, references, session_row
+from resolvers.users import USER
 
 
-def _with_nonce(line: Line, noun: str, key: bytes) -> Line:
-    """A line with the nonce that its `id` holds; with none if it was exported before there were ids in lines."""
+def _nonce_of(line: Line, noun: str, key: bytes) -> dict[str, int]:
+    """The nonce that the `id` of a line holds; that of none if it was exported before there were ids in lines."""
     if "id" not in line:
-        return {**line, "nonce": 0} if "version" in line else line
+        return {"nonce": 0} if "version" in line else {}
     node = parse_id(line["id"])
     if node is None or (node.noun, node.key) != (noun, key):
         raise refuse("INVALID", f"`id` is not the global id of this {noun.lower()}, as an export writes it.", "id")
-    return {**line, "nonce": node.nonce}
+    return {"nonce": node.nonce}
 
 
-def _source_project(line: Line) -> str:
-    return line.get("project", SOURCE_PROJECT)
-
-
-async def add_user(write: Transaction, context: OperationContext, line: Line) -> bool:
+async def add_user(write: Transaction, context: OperationContext, entry: ObjectEntry) -> bool:
+    line = entry.line
     if await user_by_id(write, context.scope, line["user_id"]):
         return False
-    line = _with_nonce(line, "User", user_key(_source_project(line), line["user_id"]))
-    row = user_row(context, line, context.clock.now()) | as_exported(line)
-    await user_table.insert(write, row)
-    for document in line.get("documents", ()):
-        await insert_document(write, context, created(document), user=row)
+    nonce = _nonce_of(line, "User", user_key(source_project(line), line["user_id"]))
+    await USER.insert(write, context, entry.columns | nonce, entry.documents)
     return True
 
 
-async def add_agent(write: Transaction, context: OperationContext, line: Line) -> bool:
-    if await agent_by_id(write, context.scope, line["agent_id"]):
+async def add_agent(write: Transaction, context: OperationContext, entry: ObjectEntry) -> bool:
+    if await agent_by_id(write, context.scope, entry.line["agent_id"]):
         return False
-    row = agent_row(context, line, context.clock.now()) | as_exported(line)
-    await agent_table.insert(write, row)
-    for document in line.get("documents", ()):
-        await insert_document(write, context, created(document), agent=row)
+    await AGENT.insert(write, context, entry.columns, entry.documents)
     return True
 
 
@@ -72,14 +60,16 @@ _OF_MESSAGES = frozenset(("key", "last_sequence", "deleted_through", "lane"))
 _SERVER_TIMES = frozenset(("created_at", "updated_at", "last_activity_at", "nonce"))
 
 
-async def add_session(write: Transaction, context: OperationContext, line: Line) -> bool:
+async def add_session(write: Transaction, context: OperationContext, entry: ObjectEntry) -> bool:
+    line = entry.line
     there = await session_by_id(write, context.scope, line["session_id"])
-    line = _with_nonce(line, "Session", session_key(_source_project(line), line["session_id"]))
+    nonce = _nonce_of(line, "Session", session_key(source_project(line), line["session_id"]))
+    columns = entry.columns | nonce
     if there is None or there["deleted_at"] is not None:
-        session = await begin_session(write, context, line, there)
-        session = await session_table.update(write, session, as_exported(line) | _last_sequence(session, line))
+        session = await begin_session(write, context, line, columns, there)
+        session = await session_table.update(write, session, _last_sequence(session, line))
     elif _has_only_messages(context, there):
-        session = await _complete(write, context, there, line)
+        session = await _complete(write, context, there, line, columns)
         if session is there:
             return False
     else:
@@ -100,17 +90,20 @@ def _last_sequence(session: Record, line: Line) -> dict[str, int]:
 
 def _has_only_messages(context: OperationContext, session: Record) -> bool:
     """Tells whether a session came into being by its messages, and nobody has given it anything since."""
-    line = {"session_id": session["session_id"]}
-    blank = session_row(context, line, session["created_at"], user=None, agent=None)
+    columns = SESSION.new({"session_id": session["session_id"]})
+    blank = session_row(context, columns, session["created_at"], user=None, agent=None)
     return all(session[name] == blank[name] for name in blank.keys() - _OF_MESSAGES - _SERVER_TIMES)
 
 
-async def _complete(write: Transaction, context: OperationContext, session: Record, line: Line) -> Record:
+async def _complete(
+    write: Transaction, context: OperationContext, session: Record, line: Line, columns: dict[str, Any]
+) -> Record:
     """Gives a session that has only messages what its line says; the session itself where that is nothing."""
     keys = await references(write, context, line)
-    row = session_row(context, line, session["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
-    row |= {"nonce": line.get("nonce", session["nonce"]), "last_activity_at": session["last_activity_at"]}
-    row |= {"updated_at": session["updated_at"]} | as_exported(line) | _last_sequence(session, line)
+    kept = {name: session[name] for name in ("nonce", "last_activity_at", "updated_at") if columns[name] is None}
+    given = {**columns, **kept}
+    row = session_row(context, given, session["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
+    row |= _last_sequence(session, line)
     changes = {name: row[name] for name in row.keys() - _OF_MESSAGES | {"last_sequence"} if row[name] != session[name]}
     # Its line may have been all that it was given: then the session goes on from there.
     if not changes.keys() - {"last_activity_at", "updated_at", "last_sequence"}:
@@ -133,28 +126,29 @@ async def _refuse_other_owner(write: Transaction, context: OperationContext, ses
     raise refuse("CONFLICT", f"The session {json.dumps(line['session_id'])} belongs to the user {named}.", "userId")
 
 
-async def add_document(write: Transaction, context: OperationContext, line: Line) -> bool:
-    owner = await find_document_owner(write, context, line)
-    row = document_row(context, line, context.clock.now(), **owner)
-    row |= as_exported(line) | {"key": _key_of(context, line, row)}
-    if "digest" in line:
-        row["digest"] = hex_of(line, "digest")
+async def add_document(write: Transaction, context: OperationContext, entry: ObjectEntry) -> bool:
+    owner = await find_document_owner(write, context, entry.line)
+    row = document_row(context, entry.columns, **owner) | _given_keys(entry)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is not None:
-        return _is_known(line, row, stored, "document_id")
+        return _is_known(entry.line, row, stored, "document_id")
     await document_table.insert(write, row)
     return True
 
 
-async def add_memory(write: Transaction, context: OperationContext, line: Line, *, is_partial: bool) -> bool:
+def _given_keys(entry: ObjectEntry) -> dict[str, bytes]:
+    """The key and the digest that a line gives a document or a memory."""
+    given = {} if entry.key is None else {"key": entry.key}
+    return given | ({"digest": hex_of(entry.line, "digest")} if "digest" in entry.line else {})
+
+
+async def add_memory(write: Transaction, context: OperationContext, entry: ObjectEntry, *, is_partial: bool) -> bool:
     """Adds a memory; `is_partial` says that lines of the file were left out, which may be its sources."""
+    line = entry.line
     owner = await find_memory_owner(write, context, line)
-    row = memory_row(context, line, owner, context.clock.now())
-    row |= as_exported(line) | {"key": _key_of(context, line, row)}
-    if "digest" in line:
-        row["digest"] = hex_of(line, "digest")
+    row = memory_row(context, entry.columns, owner, context.clock.now()) | _given_keys(entry)
     if "superseded_by" in line:
-        row["superseded_by"] = _moved(context, line, "memory", hex_of(line, "superseded_by"))
+        row["superseded_by"] = moved(line, context.scope.project, "memory", hex_of(line, "superseded_by"))
     stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
     if stored is not None and stored["deleted_at"] is None:
         return _is_known(line, row, stored, "memory_id")
@@ -179,30 +173,12 @@ def _is_known(line: Line, row: Line, stored: Record, own: str) -> bool:
     return False
 
 
-def _moved(context: OperationContext, line: Line, noun: str, key: bytes) -> bytes:
-    """The key of an exported object; another one in another project, since both may be in one database."""
-    if _source_project(line) == context.scope.project:
-        return key
-    return key_of(noun, context.scope.project, key)
-
-
-def _key_of(context: OperationContext, line: Line, row: Line) -> bytes:
-    """The key of a document or memory: without one of the client's or of an export, the line itself is its identity."""
-    noun = line["type"]
-    if "key" in line:
-        return _moved(context, line, noun, hex_of(line, "key"))
-    if line.get("memory_id") or line.get("document_id"):
-        return row["key"]
-    said = {name: value for name, value in line.items() if name != "project"}
-    return key_of(noun, context.scope.project, json.dumps(said, sort_keys=True))
-
-
 async def _source(write: Transaction, context: OperationContext, line: Line, index: int) -> dict[str, Any] | None:
     """The row of a memory's source, or None when what it names is not there."""
     source = line["sources"][index]
     position = index if source.get("position") is None else source["position"]
     if source.get("document_key") is not None:
-        key = _moved(context, line, "document", hex_of(source, "document_key"))
+        key = moved(line, context.scope.project, "document", hex_of(source, "document_key"))
         found = (await documents_by_key(write, context.scope, [key]))[0]
         row = {"session_key": None, "sequence": None, "document_key": key}
     else:

@@ -14,15 +14,27 @@ from models.errors import ConstraintViolated
 from models.scope import Scope
 from models.staging import Place
 from models.store import Transaction
-from resolvers.archive.entries import BadLine, Collision, Entry, Identities, MessageEntry, hex_of, place_of, runs_of
+from resolvers.archive.entries import (
+    SOURCE_PROJECT,
+    BadLine,
+    Collision,
+    Entry,
+    Identities,
+    MessageEntry,
+    ObjectEntry,
+    hex_of,
+    place_of,
+    runs_of,
+)
 from resolvers.archive.import_messages import add_messages
-from resolvers.archive.import_objects import ADD, SOURCE_PROJECT, add_memory
-from resolvers.archive.kinds import KINDS, MOST, Line
+from resolvers.archive.import_objects import ADD, add_memory
+from resolvers.archive.kinds import KINDS, Line
 from resolvers.documents import OWNERS, document_faults
 from resolvers.errors import Fault, Refused, refuse
 from resolvers.inputs import camel, check
 from resolvers.memories import memory_faults
 from resolvers.messages import message_faults
+from resolvers.nouns import MOST
 from resolvers.operation_context import OperationContext
 
 RUN = 100
@@ -74,7 +86,7 @@ class Importer:
             key = _KEYS.get(kind)
             if key is not None and key not in line:
                 raise refuse("INVALID", f"`{camel(key)}` is missing.", camel(key))
-            check(line, KINDS[kind].rules, more=_faults(self._context, line))
+            check(line, KINDS[kind].noun.rules, more=_faults(self._context, line))
         except Refused as refusal:
             raise BadLine.of(number, refusal) from refusal
         return place_of(line, self.project_of(line))
@@ -138,11 +150,11 @@ async def _add(write: Transaction, context: OperationContext, run: list[Entry], 
     """Counts the new ones among these lines."""
     first = run[0]
     try:
-        if said := [entry for entry in run if isinstance(entry, MessageEntry)]:
-            return await add_messages(write, context, said)
-        if first.line["type"] == "memory":
-            return int(await add_memory(write, context, first.line, is_partial=is_partial))
-        return int(await ADD[first.line["type"]](write, context, first.line))
+        if isinstance(first, ObjectEntry):
+            if first.line["type"] == "memory":
+                return int(await add_memory(write, context, first, is_partial=is_partial))
+            return int(await ADD[first.line["type"]](write, context, first))
+        return await add_messages(write, context, [entry for entry in run if isinstance(entry, MessageEntry)])
     except Refused as refusal:
         raise BadLine.of(first.number, refusal) from refusal
     except ConstraintViolated as error:

@@ -29,6 +29,7 @@ from resolvers.formation.dates import local_day
 from resolvers.formation.extracts import Line, choose, sentences_of
 from resolvers.formation.rules import Claim, ends
 from resolvers.memory_rows import (
+    MEMORY,
     Owner,
     about_columns,
     digest_of,
@@ -89,7 +90,7 @@ async def keep_formed(
     """A memory formed of messages of a session; what is known that says the same; None if the application says so
     itself, or does not want it."""
     now = context.clock.now()
-    row = memory_row(context, values, Owner.of_session(session), now)
+    row = memory_row(context, MEMORY.new(values), Owner.of_session(session), now)
     if await is_withheld(write, session["key"], sequences, row["fingerprint"]):
         return None
     known = await memory_like(write, context.scope, row, now)
@@ -211,7 +212,8 @@ async def summarise(write: Transaction, context: OperationContext, session: Reco
         return None
     values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
     owner = Owner.of_session(session)
-    kept = await memory_table.insert(write, memory_row(context, values, owner, context.clock.now()))
+    row = memory_row(context, MEMORY.new(values), owner, context.clock.now())
+    kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, [line.sequence for line in lines]))
     await supersede(write, context, kept, standing)
     return kept
@@ -259,5 +261,5 @@ async def forget_lines(write: Transaction, context: OperationContext, session: b
         if not content:
             continue
         changed = {"content": content, "fingerprint": fingerprint(content)}
-        changed["digest"] = digest_of({"kind": summary["kind"], "content": content})
+        changed["digest"] = digest_of(summary["kind"], content)
         await revise(write, memory_table, summary, changed, context.clock.now())

@@ -19,7 +19,7 @@ from models.statements import Record
 from models.store import Transaction
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.formation.formation import keep_formed
-from resolvers.memory_rows import Owner, insert_sources, memory_row, message_sources, supersede
+from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, message_sources, supersede
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
 from resolvers.speakers import is_nobodys, speaker_among, speakers_of
@@ -247,7 +247,7 @@ async def _keep_summary(
     for summary in standing:
         sequences |= {place["sequence"] for place in await places_of(write, summary["key"]) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
-    row = memory_row(context, values, Owner.of_session(session), context.clock.now())
+    row = memory_row(context, MEMORY.new(values), Owner.of_session(session), context.clock.now())
     kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))
     await supersede(write, context, kept, standing)

@@ -1,0 +1,105 @@
+"""What users and agents have in common: a key that the application gives, attributes, and documents."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from models.scope import Scope
+from models.statements import Record
+from models.store import Reader, Transaction
+from models.writing import TypedTable
+from resolvers.documents import DOCUMENT, document_faults, insert_document
+from resolvers.errors import Refused, refuse
+from resolvers.inputs import Values, camel, check, check_version, created
+from resolvers.nouns import Column, Noun, stamped
+from resolvers.operation_context import OperationContext
+from resolvers.updates import Change, revise
+
+
+class Participant(Noun):
+    """A noun whose objects the application names: `by_id` finds one, `keys` gives its row the columns of its key."""
+
+    def __init__(
+        self,
+        name: str,
+        *columns: Column,
+        table: TypedTable[Any],
+        by_id: Callable[[Reader, Scope, str], Awaitable[Record | None]],
+        keys: Callable[[str, dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        super().__init__(name, *columns)
+        self.word = name.lower()
+        self.own_id = f"{self.word}_id"
+        self._table, self._by_id, self._keys = table, by_id, keys
+
+    async def find(self, write: Transaction, context: OperationContext, id: str) -> Record:
+        """The object that a mutation names, which must exist."""
+        row = await self._by_id(write, context.scope, id)
+        if row is None:
+            raise refuse("NOT_FOUND", f"There is no {self.word} with this {camel(self.own_id)}.", camel(self.own_id))
+        return row
+
+    async def insert(
+        self,
+        write: Transaction,
+        context: OperationContext,
+        columns: dict[str, Any],
+        documents: Sequence[dict[str, Any]] = (),
+    ) -> Record:
+        """Keeps a new object, whose columns `new` gave, with its documents."""
+        project = context.scope.project
+        values = stamped(columns, context.clock.now(), project=project, **self._keys(project, columns))
+        row = await self._table.insert(write, values)
+        for document in documents:
+            await insert_document(write, context, document, {self.word: row})
+        return row
+
+    async def create(self, context: OperationContext, given: Values) -> Record:
+        values = created(given)
+        check(values, self.rules, more=document_faults(values))
+        values.setdefault(self.own_id, str(uuid4()))
+        columns, documents = self.new(values), documents_in(values)
+
+        async def operation(write: Transaction) -> Record:
+            if await self._by_id(write, context.scope, values[self.own_id]):
+                raise self._already_exists()
+            return await self.insert(write, context, columns, documents)
+
+        return await context.write(operation)
+
+    async def update(self, context: OperationContext, values: Values) -> Record:
+        check(values, self.rules, required=self.required)
+        change = self.change(values)
+
+        async def operation(write: Transaction) -> Record:
+            row = await self.find(write, context, values[self.own_id])
+            check_version(row, values)
+            return await self._revise(write, context, row, change)
+
+        return await context.write(operation)
+
+    async def upsert(self, context: OperationContext, values: Values) -> tuple[Record, bool]:
+        """The object, and whether it is new."""
+        check(values, self.rules, required=self.required)
+        columns, change = self.new_or_change(values)
+
+        async def operation(write: Transaction) -> tuple[Record, bool]:
+            row = await self._by_id(write, context.scope, values[self.own_id])
+            if row is None:
+                return await self.insert(write, context, columns), True
+            return await self._revise(write, context, row, change), False
+
+        return await context.write(operation)
+
+    def _already_exists(self) -> Refused:
+        article, own_id = "An" if self.word[0] in "aeio" else "A", camel(self.own_id)
+        message = f"{article} {self.word} with this {own_id} exists; use update{self.name} or upsert{self.name}."
+        return refuse("ALREADY_EXISTS", message, own_id)
+
+    async def _revise(self, write: Transaction, context: OperationContext, row: Record, change: Change) -> Record:
+        return await revise(write, self._table, row, change.of(row), context.clock.now())
+
+
+def documents_in(values: Values) -> list[dict[str, Any]]:
+    """The columns of the documents that come with a new user or agent."""
+    return [DOCUMENT.new(created(document)) for document in values.get("documents", ())]
