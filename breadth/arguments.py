@@ -12,12 +12,12 @@ from graphql import (
     OperationDefinitionNode,
     Undefined,
     get_argument_values,
-    type_from_ast,
 )
 from graphql.execution.values import VariableValues, get_variable_values
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 from breadth.coercion import LEFT_OUT, Build, Convert, Unusual, builder, coercer, converted, has_variables
+from breadth.core import input_type, type_from_ast
 
 
 class Signature:
@@ -28,9 +28,10 @@ class Signature:
         self._definitions = operation.variable_definitions or ()
         self._spec: list[tuple[str, Convert, bool]] = []
         for definition in self._definitions:
-            kind: Any = type_from_ast(schema, definition.type)
+            kind = type_from_ast(schema, definition.type)
+            coerce = coercer(kind)
             optional = not isinstance(kind, GraphQLNonNull) and definition.default_value is None
-            self._spec.append((definition.variable.name.value, coercer(kind), optional))
+            self._spec.append((definition.variable.name.value, coerce, optional))
 
     def plain(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """The plain values of what was given, if all is as it should be; else None."""
@@ -119,10 +120,10 @@ class Arguments:
             for name, argument in self._definition.args.items():
                 default = coerce_default_value(argument)
                 if name in given:
-                    build = builder(argument.type, given[name], has_default=default is not Undefined)
+                    build = builder(input_type(argument), given[name], has_default=default is not Undefined)
                     builds.append((self._names[name], build))
                 elif default is not Undefined:
-                    plain = converted(argument.type, default)
+                    plain = converted(input_type(argument), default)
                     builds.append((self._names[name], lambda _, plain=plain: plain))
         except Unusual:
             return None
@@ -133,7 +134,7 @@ class Arguments:
             return {}
         given = get_argument_values(self._definition, self._node, variables)
         return {
-            self._names[name]: converted(argument.type, given[name])
+            self._names[name]: converted(input_type(argument), given[name])
             for name, argument in self._definition.args.items()
             if name in given
         }

@@ -6,6 +6,8 @@ from typing import Any
 
 from strawberry import Info
 
+from breadth.core import parent_type_name
+
 
 def load(
     info: Info, resolve: Callable[..., Awaitable[Sequence[Any]]], parent: Any, arguments: Callable[[], dict[str, Any]]
@@ -24,7 +26,7 @@ def load(
 def _level(info: Info) -> tuple[Any, ...]:
     """Returns what the fields of one level share: their path without list positions, and the type that they are
     fields of."""
-    names: list[Any] = [info._raw_info.parent_type.name]  # pyright: ignore[reportPrivateUsage]
+    names: list[Any] = [parent_type_name(info)]
     path: Any = info.path
     while path is not None:
         if isinstance(path.key, str):

@@ -12,7 +12,6 @@ from typing import Any
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
-    GraphQLInputType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLScalarType,
@@ -25,8 +24,10 @@ from graphql import (
 )
 from graphql.language import visit
 from graphql.language.visitor import Visitor
-from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
+from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.utils.str_converters import to_camel_case
+
+from breadth.core import InputType, JsonValue, coerce_input_literal, input_type
 
 STRAWBERRY = "strawberry-definition"
 
@@ -49,7 +50,7 @@ def python_names(kind: GraphQLInputObjectType) -> dict[str, str]:
     return {graphql_name(field): field.python_name for field in kind.extensions[STRAWBERRY].fields}
 
 
-def converted(kind: GraphQLInputType, value: Any) -> Any:
+def converted(kind: InputType, value: Any) -> Any:
     """The plain form of a value that graphql-core has coerced."""
     if value is None:
         return None
@@ -61,7 +62,7 @@ def converted(kind: GraphQLInputType, value: Any) -> Any:
         return value.value if isinstance(value, Enum) else value
     if isinstance(kind, GraphQLInputObjectType):
         names = python_names(kind)
-        return {names[name]: converted(kind.fields[name].type, given) for name, given in value.items()}
+        return {names[name]: converted(input_type(kind.fields[name]), given) for name, given in value.items()}
     return value
 
 
@@ -69,7 +70,7 @@ _EXACT: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
 """Built-in scalars whose values of one Python type are coerced to themselves."""
 
 
-def coercer(kind: GraphQLInputType) -> Convert:
+def coercer(kind: InputType) -> Convert:
     """A function that makes a plain value of what a client sent as this type; it raises `Unusual`."""
     # A document makes wrappers of its own; only the named types within them stay.
     if isinstance(kind, GraphQLNonNull):
@@ -146,7 +147,7 @@ def _enum(kind: GraphQLEnumType) -> Convert:
 def _list(kind: GraphQLList[Any]) -> Convert:
     item = coercer(kind.of_type)
 
-    def coerce(value: Any) -> Any:
+    def coerce(value: JsonValue) -> Any:
         if type(value) is list:
             return [item(each) for each in value]
         if value is None:
@@ -160,14 +161,15 @@ def _object(kind: GraphQLInputObjectType) -> Convert:
     names = python_names(kind)
     spec: list[tuple[str, str, Convert, bool]] = []
 
-    def coerce(value: Any) -> Any:
+    def coerce(value: JsonValue) -> Any:
         if value is None:
             return None
         if type(value) is not dict or kind.is_one_of:
             raise Unusual
         if not spec:  # filled late, since a type may hold itself
             spec.extend(
-                (name, names[name], coercer(field.type), _may_be_left_out(field)) for name, field in kind.fields.items()
+                (name, names[name], coercer(input_type(field)), _may_be_left_out(field))
+                for name, field in kind.fields.items()
             )
         plain: dict[str, Any] = {}
         found = 0
@@ -194,12 +196,12 @@ Build = Callable[[Mapping[str, Any]], Any]
 """Makes a plain value from the plain variables of a request, or `LEFT_OUT`."""
 
 
-def builder(kind: GraphQLInputType, node: ValueNode, has_default: bool) -> Build:
+def builder(kind: InputType, node: ValueNode, has_default: bool) -> Build:
     """Returns how the value of a literal of this type is made, with the variables that stand in it; may raise
     `Unusual`."""
     if isinstance(node, VariableNode):
         return _variable(node.name.value, has_default=has_default, nonnull=isinstance(kind, GraphQLNonNull))
-    inner: Any = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+    inner: InputType = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
     if isinstance(node, ObjectValueNode) and isinstance(inner, GraphQLInputObjectType) and not inner.is_one_of:
         return _built_object(inner, node)
     if isinstance(node, ListValueNode) and isinstance(inner, GraphQLList):
@@ -240,7 +242,7 @@ def _built_object(kind: GraphQLInputObjectType, node: ObjectValueNode) -> Build:
     spec: list[tuple[str, Build]] = []
     for name, field in kind.fields.items():
         if name in given:
-            spec.append((names[name], builder(field.type, given[name], has_default=not _may_be_left_out(field))))
+            spec.append((names[name], builder(input_type(field), given[name], has_default=not _may_be_left_out(field))))
         elif not _may_be_left_out(field):
             raise Unusual
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from graphql import FieldNode, IntValueNode, ListValueNode, NullValueNode, ObjectValueNode, ValueNode, VariableNode
 
+from breadth.core import JsonValue
 from breadth.fields import PageSize
 
 MOST = 2**53 - 1
@@ -36,7 +37,7 @@ class Size:
 
     def of(self, variables: Mapping[str, Any]) -> int:
         for name, path in self.places:
-            value = variables.get(name)
+            value: JsonValue = variables.get(name)
             for step in path:
                 value = value.get(step) if isinstance(value, dict) else None
             if value is not None:

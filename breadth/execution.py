@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import strawberry
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, execute
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema
 
 from breadth.arguments import Variables
 from breadth.cache import Cache
 from breadth.context import Context
+from breadth.core import execute
 from breadth.cost import MOST
 from breadth.documents import LARGEST_CACHED, Document, Documents, Operation
 from breadth.errors import Formatted, Refused, coded, formatted

@@ -17,6 +17,7 @@ import strawberry
 from strawberry import UNSET, Info
 
 from breadth.batching import load
+from breadth.core import is_list
 
 BatchResolver = Callable[..., Awaitable[Sequence[Any]]]
 """`resolve(context, parents, **arguments)`: one result for each parent, in order.
@@ -128,8 +129,8 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, list):
+    if is_list(value):
         return [plain(item) for item in value]
-    if hasattr(value, "__strawberry_definition__"):
-        return {name: plain(item) for name, item in vars(value).items() if item is not UNSET}
+    if getattr(value, "__strawberry_definition__", None) is not None:
+        return {name: plain(item) for name, item in value.__dict__.items() if item is not UNSET}
     return value

@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from breadth.coercion import STRAWBERRY
+from breadth.core import output_type
 from breadth.cost import MOST, Amount, Cost, Costs, size_of
 from breadth.fields import MARK, PageSize
 from breadth.limits import Limits
@@ -95,7 +96,8 @@ class Measurer:
             field = self._schema.get_field(kind, name)
             if field is None:
                 return UNKNOWN
-            shape = self._shapes[key] = Shape(get_named_type(field.type), _lists(field.type), _page_size(field))
+            output = output_type(field)
+            shape = self._shapes[key] = Shape(get_named_type(output), _lists(output), _page_size(field))
         return shape
 
 

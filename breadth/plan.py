@@ -35,6 +35,7 @@ from graphql.language.visitor import SKIP, Visitor
 
 from breadth.arguments import Arguments
 from breadth.coercion import STRAWBERRY, graphql_name
+from breadth.core import OutputType, output_type
 from breadth.fields import MARK, Batch, Computed
 from breadth.writer import Writer
 
@@ -105,15 +106,14 @@ class Position:
 
     __slots__ = ("abstract", "item", "leaf", "nonnull", "objects", "type")
 
-    def __init__(self, kind: Any, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
+    def __init__(self, kind: OutputType, compiler: "Compiler", selection_sets: Sequence[SelectionSetNode]) -> None:
         self.nonnull = isinstance(kind, GraphQLNonNull)
-        self.type = kind.of_type if self.nonnull else kind
-        self.item = (
-            Position(self.type.of_type, compiler, selection_sets) if isinstance(self.type, GraphQLList) else None
-        )
-        self.leaf: GraphQLLeafType | None = self.type if is_leaf_type(self.type) else None
-        self.abstract: GraphQLAbstractType | None = self.type if is_abstract_type(self.type) else None
-        self.objects = Objects(compiler, selection_sets, self.type)
+        inner: OutputType = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+        self.type: Any = inner
+        self.item = Position(inner.of_type, compiler, selection_sets) if isinstance(inner, GraphQLList) else None
+        self.leaf: GraphQLLeafType | None = inner if is_leaf_type(inner) else None
+        self.abstract: GraphQLAbstractType | None = inner if is_abstract_type(inner) else None
+        self.objects = Objects(compiler, selection_sets, inner)
 
     @property
     def selection(self) -> "Selection":
@@ -185,7 +185,7 @@ class Field:
         names = {graphql_name(argument): argument.python_name for argument in field.arguments}
         self.arguments = Arguments(definition, nodes[0], names)
         selection_sets = [node.selection_set for node in nodes if node.selection_set]
-        self.position = Position(definition.type, compiler, selection_sets)
+        self.position = Position(output_type(definition), compiler, selection_sets)
 
     @cached_property
     def columns(self) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.error import located_error
-from graphql.pyutils import is_iterable
 
 from breadth.arguments import Variables
 from breadth.batching import resolve_batch
 from breadth.context import Context
+from breadth.core import is_iterable
 from breadth.cost import MOST
 from breadth.plan import Field, Position, Selection
 from breadth.writer import Writer, serialise
@@ -162,21 +162,21 @@ class Run:
         self, field: Field, position: Position, item: Position, values: Sequence[Any], path: Path
     ) -> list[Any]:
         answers: list[Any] = [None] * len(values)
-        places: list[tuple[int, int]] = []
+        ends: list[tuple[int, int]] = []
         flat: list[Any] = []
         for index, value in enumerate(values):
             if not isinstance(value, list | tuple):
                 value = _listed(value)
             if isinstance(value, list | tuple):
-                places.append((index, len(value)))
                 flat += value
+                ends.append((index, len(flat)))
             else:
                 answers[index] = self._absent(field, position, value, path, index, "a list")
-        completed = await self._complete(field, item, flat, _item_path(path, places))
+        completed = await self._complete(field, item, flat, _item_path(path, ends))
         start = 0
-        for index, length in places:
-            part = completed[start : start + length]
-            start += length
+        for index, end in ends:
+            part = completed[start:end]
+            start = end
             answers[index] = NULLED if self.errors and any(answer is NULLED for answer in part) else part
         return answers
 
@@ -202,7 +202,7 @@ class Run:
                 answers[index] = answer
         return answers
 
-    def _type_of(self, field: Field, position: Position, value: Any) -> str:
+    def _type_of(self, field: Field, position: Position, value: object) -> str:
         """The name of a value's concrete type, as graphql-core finds it.
 
         Of a class of objects it is asked once; a dictionary may be anything, and it is asked each time.
@@ -311,12 +311,13 @@ def _within(path: Path, selection: Selection, outside: int, objects: Sequence[An
     return of
 
 
-def _item_path(path: Path, places: Sequence[tuple[int, int]]) -> Path:
+def _item_path(path: Path, ends: Sequence[tuple[int, int]]) -> Path:
     def of(index: int) -> list[str | int]:
-        for place, length in places:
-            if index < length:
-                return [*path(place), index]
-            index -= length
+        start = 0
+        for place, end in ends:
+            if index < end:
+                return [*path(place), index - start]
+            start = end
         raise IndexError(index)
 
     return of

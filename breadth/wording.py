@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from graphql import GraphQLError, GraphQLInputType, ListValueNode, ObjectValueNode, ValueNode, ValuesOfCorrectTypeRule
+from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, ValuesOfCorrectTypeRule
 from graphql.language import SKIP
 from graphql.pyutils import inspect
-from graphql.utilities.validate_input_value import validate_input_literal
+
+from breadth.core import InputType, JsonValue, validate_input_literal
 
 SHOWN = 10
 """Items of a list or an object that are shown, at most."""
@@ -44,7 +45,7 @@ def value_at(value: Any, path: list[str | int]) -> Any:
     return value
 
 
-def as_json(value: Any, depth: int = DEEPEST) -> str:
+def as_json(value: JsonValue, depth: int = DEEPEST) -> str:
     """The start of a value as JSON writes it."""
     if isinstance(value, str):
         text = json.dumps(value[:LONGEST], ensure_ascii=False)
@@ -64,7 +65,7 @@ def as_json(value: Any, depth: int = DEEPEST) -> str:
 class LocatedValues(ValuesOfCorrectTypeRule):
     """graphql-core's rule, whose errors always say where the wrong value stands."""
 
-    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> Any:
+    def is_valid_value_node(self, node: ValueNode, input_type: InputType | None) -> Any:
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
             if not error.locations:
                 error = GraphQLError(error.message, node_at(node, path), extensions=error.extensions)

@@ -48,7 +48,7 @@ def _lists(known: set[type] | None, *, null: bool, null_items: bool) -> Callable
     With `null` the list may be null, which has no items; with `null_items` an item may be.
     """
 
-    def items(values: Any) -> Objects:
+    def items(values: Sequence[object] | None) -> Objects:
         if isinstance(values, list | tuple):
             if known is None or known.issuperset(map(type, values)):
                 return values

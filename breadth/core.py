@@ -1,0 +1,69 @@
+"""Parts of graphql-core with complete annotations: its own do not say what a list type is a list of."""
+
+# These two rules are off in this module only: the package takes the parts from here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, TypeGuard
+
+from graphql import (
+    ExecutionResult,
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    TypeNode,
+    ValueNode,
+    pyutils,
+)
+from graphql import execute as graphql_execute
+from graphql import type_from_ast as graphql_type_from_ast
+from graphql.utilities.coerce_input_value import coerce_input_literal as graphql_coerce_input_literal
+from graphql.utilities.validate_input_value import validate_input_literal as graphql_validate_input_literal
+from strawberry import Info
+
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+"""A value of a request's variables or of an answer, before anything is known of it."""
+
+InputType = GraphQLScalarType | GraphQLEnumType | GraphQLInputObjectType | GraphQLList[Any] | GraphQLNonNull[Any]
+OutputType = (
+    GraphQLScalarType
+    | GraphQLObjectType
+    | GraphQLInterfaceType
+    | GraphQLUnionType
+    | GraphQLEnumType
+    | GraphQLList[Any]
+    | GraphQLNonNull[Any]
+)
+
+execute: Callable[..., ExecutionResult | Awaitable[ExecutionResult]] = graphql_execute
+type_from_ast: Callable[[GraphQLSchema, TypeNode], Any] = graphql_type_from_ast
+is_iterable: Callable[[Any], TypeGuard[Iterable[Any]]] = pyutils.is_iterable
+coerce_input_literal: Callable[[ValueNode, InputType], Any] = graphql_coerce_input_literal
+validate_input_literal: Callable[..., None] = graphql_validate_input_literal
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def input_type(holder: GraphQLArgument | GraphQLInputField) -> InputType:
+    """The type of an argument, or of an input object's field."""
+    return holder.type
+
+
+def output_type(field: GraphQLField) -> OutputType:
+    return field.type
+
+
+def parent_type_name(info: Info) -> str:
+    """The name of the type that a field is resolved on."""
+    return info._raw_info.parent_type.name  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it
