@@ -150,7 +150,6 @@ class MemoryMutations:
         create_memory,
         CreateMemoryInput,
         lambda memory: {"memory": memory},
-        for_users=True,
         description="Declares a memory about a user or a session.",
     )
     update_memory: UpdateMemoryPayload = mutation(

@@ -190,7 +190,6 @@ class MessageMutations:
         },
         description="Appends messages to a session, all or none; they get the next sequences, side by side.",
         lists=("messages", "message_edges", "memories"),
-        for_users=True,
         page_size=PageSize(("input.messages",), default=0, largest=LARGEST_BATCH),
     )
     update_message: UpdateMessagePayload = mutation(

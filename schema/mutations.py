@@ -1,7 +1,7 @@
 """Mutations: one input, one payload with the object and `userErrors`."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ import strawberry
 
 from breadth import PageSize, batch_field
 from resolvers.errors import Refused
+from resolvers.permissions import Mutation, carry_out
 from schema.connections import parameter
 
 
@@ -47,25 +48,19 @@ class Payload(dict[str, Any]):
 
 
 def mutation(
-    operation: Callable[[Any, Any], Awaitable[Any]],
+    operation: Mutation,
     input_type: type,
     payload: Callable[[Any], dict[str, Any]],
     *,
     description: str,
     lists: Sequence[str] = (),
-    for_users: bool = False,
     page_size: PageSize | None = None,
 ) -> Any:
-    """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused.
-
-    A user token may do it only with `for_users`; the operation then sees to it that it is on the user's own.
-    """
+    """A mutation: `operation(context, values)`, whose result `payload` names. `lists` are empty when it is refused."""
 
     async def resolve(context: Any, parents: Sequence[Any], input: dict[str, Any]) -> list[Payload]:
-        if not for_users:
-            context.only_service("run this mutation")
         try:
-            result = await operation(context, input)
+            result = await carry_out(operation, context, input)
         except Refused as refusal:
             faults = [{"code": f.code, "message": f.message, "path": list(f.path)} for f in refusal.faults]
             return [Payload({name: [] for name in lists}, user_errors=faults)]

@@ -185,7 +185,6 @@ class SessionMutations:
         create_session,
         CreateSessionInput,
         lambda session: {"session": session},
-        for_users=True,
         description="Creates a session; under the key of a deleted one it starts anew, and its sequence goes on.",
     )
     update_session: UpdateSessionPayload = mutation(
