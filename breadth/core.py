@@ -24,8 +24,11 @@ from graphql import (
     ValueNode,
     pyutils,
 )
+from graphql import coerce_input_value as graphql_coerce_input_value
 from graphql import execute as graphql_execute
+from graphql import get_nullable_type as graphql_get_nullable_type
 from graphql import type_from_ast as graphql_type_from_ast
+from graphql import validate_input_value as graphql_validate_input_value
 from graphql.utilities.coerce_input_value import coerce_input_literal as graphql_coerce_input_literal
 from graphql.utilities.validate_input_value import validate_input_literal as graphql_validate_input_literal
 from strawberry import Info
@@ -45,10 +48,13 @@ OutputType = (
 )
 
 execute: Callable[..., ExecutionResult | Awaitable[ExecutionResult]] = graphql_execute
+get_nullable_type: Callable[[Any], Any] = graphql_get_nullable_type
 type_from_ast: Callable[[GraphQLSchema, TypeNode], Any] = graphql_type_from_ast
 is_iterable: Callable[[Any], TypeGuard[Iterable[Any]]] = pyutils.is_iterable
+coerce_input_value: Callable[[Any, InputType], Any] = graphql_coerce_input_value
 coerce_input_literal: Callable[[ValueNode, InputType], Any] = graphql_coerce_input_literal
 validate_input_literal: Callable[..., None] = graphql_validate_input_literal
+validate_input_value: Callable[..., None] = graphql_validate_input_value
 
 
 def is_list(value: object) -> TypeGuard[list[Any]]:

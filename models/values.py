@@ -7,7 +7,7 @@ so; another database's driver converts where it binds and reads values. All othe
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NewType
+from typing import Any, NewType, TypeAlias
 
 import orjson
 
@@ -15,7 +15,10 @@ Time = NewType("Time", str)
 """A time in UTC with microseconds where there are any. Times sort as their texts do."""
 
 Json = NewType("Json", str)
-"""A JSON value."""
+"""The text of a JSON value."""
+
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+"""A JSON value as Python has it: what a client or another server sent."""
 
 
 def time_of(moment: datetime) -> Time:

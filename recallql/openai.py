@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import orjson
 
+from models.values import JsonValue
+
 ANSWER_BYTES = 32 * 1024 * 1024
 """What is read of an answer, at most."""
 LONGEST_PAUSE = 3600.0
@@ -83,7 +85,7 @@ class ModelEndpoint:
         if response.status_code != 200:
             raise self._refusal(response, raw)
         try:
-            answer = orjson.loads(raw)
+            answer: JsonValue = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise Malformed("the answer is no JSON") from error
         if not isinstance(answer, dict):
@@ -112,7 +114,7 @@ class ModelEndpoint:
     def _code(self, raw: bytes) -> str:
         """The endpoint's own code for an error; not its words, which may repeat the key or what was sent."""
         with suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            error = orjson.loads(raw)["error"]
+            error: JsonValue = orjson.loads(raw)["error"]
             code = error.get("code") or error.get("type") if isinstance(error, dict) else None
             if isinstance(code, str) and _identifier.fullmatch(code) and not (self._key and self._key in code):
                 return f" ({code})"

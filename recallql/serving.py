@@ -81,10 +81,14 @@ def serve(settings: Settings) -> None:
         version=__version__,
     )
     server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
     # One that comes before uvicorn listens for it stops the server as soon as it has started. And uvicorn raises it
     # again once it has stopped; by then all is done, and the command ends well.
     for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: setattr(server, "should_exit", True))
+        signal.signal(stop, end)
     if settings.workers > 1:
         config.load_app()
         listening.set_inheritable(True)

@@ -107,7 +107,7 @@ async def connect(
     Without parents (None) the list is one of the project's own, and there is one page. `identities` (the parents' keys
     unless given) are what its cursors are bound to.
     """
-    part = Slice(
+    part: Slice = Slice(
         order=order,
         descending=descending,
         given=filter.given,

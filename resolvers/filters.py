@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import folded
+from models.values import JsonValue
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
 from resolvers.json_values import Unacceptable, checked_text, count_values, unstorable
@@ -32,7 +33,7 @@ class FilterBuilder:
     """Collects the filters of one list."""
 
     def __init__(self, given: Given) -> None:
-        self.asked = {name: value for name, value in (given or {}).items() if value is not None}
+        self.asked: dict[str, Any] = {name: value for name, value in (given or {}).items() if value is not None}
         self._values: dict[str, Any] = {}
         self._names: list[str] = []
 
@@ -43,7 +44,8 @@ class FilterBuilder:
 
     def metadata(self) -> "FilterBuilder":
         """Containment of a JSON object."""
-        if (value := self.asked.get("metadata")) is not None:
+        value: JsonValue = self.asked.get("metadata")
+        if value is not None:
             if not isinstance(value, dict):
                 raise BadInput('`filter.metadata` must be a JSON object, as in {"plan": "pro"}.')
             try:
@@ -75,7 +77,8 @@ class FilterBuilder:
 
     def ranges(self, *names: str) -> "FilterBuilder":
         for name in names:
-            for end, bound in (self.asked.get(name) or {}).items():
+            bounds: dict[str, Any] = self.asked.get(name) or {}
+            for end, bound in bounds.items():
                 if bound is not None:
                     self.add(f"{name}_{end}", bound)
         return self

@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from models.values import JsonValue
+
 LEVELS = 32
 JSON_BYTES = 64 * 1024
 
@@ -31,7 +33,7 @@ class Unacceptable(ValueError):
         self.code = code
 
 
-def check_json(value: Any, level: int = 1) -> None:
+def check_json(value: JsonValue, level: int = 1) -> None:
     """Raises `Unacceptable` for texts and numbers that no database can store, and for too many levels."""
     if isinstance(value, str):
         if problem := unstorable(value):
@@ -45,18 +47,17 @@ def check_json(value: Any, level: int = 1) -> None:
         if isinstance(value, dict):
             for key in value:
                 check_json(key)
-            value = value.values()
-        for item in value:
+        for item in value.values() if isinstance(value, dict) else value:
             check_json(item, level + 1)
 
 
-def count_values(value: Any) -> int:
+def count_values(value: JsonValue) -> int:
     """Counts the values that a JSON value is made of, itself included."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(count_values, items))
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """A JSON value as it is kept."""
     try:
         return orjson.dumps(value).decode()
@@ -64,7 +65,7 @@ def json_text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def checked_text(value: Any) -> str:
+def checked_text(value: JsonValue) -> str:
     """A JSON value as it is kept, `Unacceptable` when it cannot be."""
     check_json(value)
     text = json_text(value)
@@ -74,11 +75,11 @@ def checked_text(value: Any) -> str:
     return text
 
 
-def merge_patch(target: Any, patch: Any) -> Any:
+def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
     """RFC 7396: objects merge, null removes a key, everything else replaces."""
     if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, dict) else {}
+    merged: dict[str, JsonValue] = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -87,7 +88,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
-def merged_text(kept: str, patch: Any) -> str:
+def merged_text(kept: str, patch: JsonValue) -> str:
     """A kept object with a patch merged into it, as it is kept."""
     return checked_text(merge_patch(json.loads(kept), patch))
 
@@ -97,7 +98,7 @@ def same_json(text: str, other: str) -> bool:
     return text == other or _comparable(json.loads(text)) == _comparable(json.loads(other))
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: JsonValue) -> Any:
     if isinstance(value, dict):
         return {key: _comparable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -14,6 +14,10 @@ from resolvers.connections import CURSOR_OF, DEFAULT_PAGE, LARGEST_PAGE, NODE, R
 T = TypeVar("T")
 
 
+def itself(page: T) -> T:
+    return page
+
+
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
     has_next_page: bool = computed_field(
@@ -46,7 +50,7 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     edges: list[Edge[T]] = computed_field(attrgetter("edges"), description="The items with their cursors.")
     nodes: list[T] = computed_field(attrgetter("nodes"), description="The items alone.")
-    page_info: PageInfo = computed_field(lambda page: page, description="Where the page stands in the list.")
+    page_info: PageInfo = computed_field(itself, description="Where the page stands in the list.")
     total_count: int = batch_field(
         total_counts, description="How many items the whole list has, with its filter. Counted only when selected."
     )

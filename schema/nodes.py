@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 
 from breadth import computed_field
+from models.statements import noun_of
 from resolvers.ids import WITH_NONCE, global_id
 from schema.inputs import required
 
@@ -16,11 +17,11 @@ class Node:
 
     @classmethod
     def resolve_type(cls, row: Any, *_: object) -> str:
-        return type(row).noun
+        return noun_of(row)
 
     @classmethod
     def is_type_of(cls, row: Any, *_: object) -> bool:
-        return getattr(type(row), "noun", None) == cls.__name__
+        return noun_of(row) == cls.__name__
 
 
 def id_field(noun: str) -> Any:

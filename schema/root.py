@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from operator import getitem
 from typing import Annotated, Any
 
@@ -47,9 +48,7 @@ class ViewerRole(Enum):
 
 @strawberry.type(description="Whom the request's credential speaks for.")
 class Viewer:
-    id: ID = computed_field(
-        lambda viewer: global_id("Viewer", viewer["key"]), description="An id that no other object has."
-    )
+    id: ID = computed_field(partial(global_id, "Viewer"), description="An id that no other object has.", needs=("key",))
     role: ViewerRole = required("The application itself, or one user.")
     project: str = required("The project whose data is seen; projects know nothing of each other.")
     user: User | None = required("The user, when it speaks for one.")

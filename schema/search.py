@@ -14,7 +14,7 @@ from resolvers.connections import paging
 from resolvers.operation_context import OperationContext
 from resolvers.search.pages import SearchPage, highlights
 from resolvers.search.search import search
-from schema.connections import PAGE_SIZE, After, First, PageInfo, parameter
+from schema.connections import PAGE_SIZE, After, First, PageInfo, itself, parameter
 from schema.documents import Document
 from schema.inputs import DateTimeRange, optional
 from schema.memories import Memory
@@ -82,7 +82,7 @@ class SearchConnection:
     nodes: list[SearchResult] = computed_field(  # pyright: ignore[reportInvalidTypeForm]
         attrgetter("nodes"), description="The results alone."
     )
-    page_info: PageInfo = computed_field(lambda page: page, description="Where the page stands.")
+    page_info: PageInfo = computed_field(itself, description="Where the page stands.")
 
 
 async def _search(context: OperationContext, parents: Sequence[Any], **asked: Any) -> list[SearchPage]:

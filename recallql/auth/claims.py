@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 import orjson
 
+from models.values import JsonValue
 from resolvers.inputs import key_rule
 from resolvers.times import LEEWAY
 
@@ -56,7 +57,7 @@ def read_header(token: str) -> tuple[str, str]:
     """
     segment = token.partition(".")[0]
     try:
-        header = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+        header: JsonValue = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except ValueError as error:
         raise BadToken("it is no token") from error
     if not isinstance(header, dict):

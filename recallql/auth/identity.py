@@ -26,6 +26,7 @@ from models.keys import user_key
 from models.scope import Scope
 from models.statements import Record
 from models.store import Reader
+from models.values import JsonValue
 from recallql.auth.claims import BadToken, read_claims, text_claim
 from recallql.settings import Settings
 from resolvers.times import LEEWAY, epoch_seconds
@@ -199,7 +200,7 @@ def _download(url: str) -> bytes:
 def _keys_of(published: bytes) -> Keys:
     """The keys of a JWK set that can verify a signature; others are passed over, as the RFC says."""
     try:
-        keys = json.loads(published)["keys"]
+        keys: JsonValue = json.loads(published)["keys"]
         if not isinstance(keys, list):
             raise TypeError("`keys` is no list")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -211,7 +212,7 @@ def _keys_of(published: bytes) -> Keys:
     return found
 
 
-def _usable(jwk: Any) -> list[tuple[str, str, Any]]:
+def _usable(jwk: JsonValue) -> list[tuple[str, str, Any]]:
     """A JWK's key for each algorithm that it may be used with."""
     if not isinstance(jwk, dict) or not isinstance(kid := jwk.get("kid"), str):
         return []

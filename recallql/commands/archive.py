@@ -17,6 +17,7 @@ from models.errors import DataError
 from models.search import bring_up_to_date
 from models.search_kinds import SEARCH_KINDS
 from models.staging import Place, Staging, new_staging
+from models.statements import noun_of
 from models.store import Store, database_at
 from recallql.commands.lines import LARGEST_LINE, LineReader
 from recallql.commands.stores import existing, run
@@ -223,7 +224,7 @@ def export_file(
         task = progress.add_task("exporting", total=None if progress.disable else archive.count(scopes))
         for number, row in enumerate(archive.read(scopes), 1):
             file.write(line_of(row))
-            counts[type(row).noun.lower()] += 1  # pyright: ignore[reportAttributeAccessIssue]
+            counts[noun_of(row).lower()] += 1
             if number % 100 == 0:
                 progress.advance(task, 100)
         progress.update(task, completed=counts.total())

@@ -24,14 +24,12 @@ from graphql import (
     GraphQLScalarType,
     GraphQLString,
     Undefined,
-    coerce_input_value,
-    get_nullable_type,
     is_required_input_field,
-    validate_input_value,
 )
 from pydantic.alias_generators import to_snake
 
 from breadth import plain
+from breadth.core import InputType, coerce_input_value, get_nullable_type, input_type, validate_input_value
 from breadth.wording import as_json, of_value, value_at
 from recallql.http.requests import BadRequest, read_json
 from resolvers.archive.entries import BadLine
@@ -132,7 +130,7 @@ def _read_integer(value: Any) -> Any:
     return value
 
 
-def _reads(type: Any) -> Callable[[Any], Any]:
+def _reads(type: InputType) -> Callable[[Any], Any]:
     """Reads a value of a field of a line; raises `ValueError` for one that is wrong, or unusual."""
     named = get_nullable_type(type)
     if isinstance(named, GraphQLEnumType):
@@ -173,7 +171,7 @@ class LineReader:
         self._required: dict[str, set[str]] = {}
         for kind, type in self._types.items():
             self._fields[kind] = {
-                name: (field.out_name or name, _reads(field.type)) for name, field in type.fields.items()
+                name: (field.out_name or name, _reads(input_type(field))) for name, field in type.fields.items()
             }
             self._required[kind] = {name for name, field in type.fields.items() if is_required_input_field(field)}
 
@@ -203,7 +201,7 @@ class LineReader:
     def _read_by_type(self, number: int, kind: str, value: dict[str, Any]) -> Line:
         """Reads an unusual line, or says what is wrong with it."""
         for name, field in self._types[kind].fields.items():
-            named = get_nullable_type(field.type)
+            named = get_nullable_type(input_type(field))
             item = value.get(name)
             if isinstance(named, GraphQLEnumType) and isinstance(item, str) and item.upper() in named.values:
                 value[name] = item.upper()

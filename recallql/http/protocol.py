@@ -6,7 +6,7 @@ has to wait for something. Only heads of the plainest form go this way; everythi
 also a request whose credential is refused before its body has come.
 """
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
@@ -185,8 +185,9 @@ class Protocol(Framing):
 
 
 @coroutine
-def _resume(started: Coroutine[Any, Any, Reply], waits_for: Any) -> Any:
+def _resume(started: Coroutine[Any, Any, Reply], waits_for: Any) -> Generator[Any, Any, Reply]:
     """Goes on with a coroutine that was started outside of a task and waits for a future."""
+    resume: tuple[Callable[[Any], Any], Any]
     while True:
         try:
             value = yield waits_for

@@ -3,13 +3,12 @@
 import json
 import re
 from asyncio import sleep
-from json.decoder import py_scanstring  # pyright: ignore[reportAttributeAccessIssue]
-from json.scanner import py_make_scanner  # pyright: ignore[reportAttributeAccessIssue]
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
 from breadth import Request
+from models.values import JsonValue
 
 BODY_BYTES = 8 * 1024 * 1024
 
@@ -63,7 +62,7 @@ class TooDeep(Exception):
     """An answer that is nested more deeply than JSON is written."""
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes) -> JsonValue:
     """The value of a JSON text; `BadRequest` when it is none, holds NaN or Infinity, or has too many values.
 
     A long text is read in a thread: see `INLINE_BODY`.
@@ -115,17 +114,27 @@ def _refuse_constant(name: str) -> NoReturn:
     raise BadRequest(f"The body is not valid JSON: {name} is no JSON number.")
 
 
+_untyped_json: Any = json
+"""Typeshed leaves out the functions that `json` has for where there is no C code."""
+
+
 class _DecoderInPython(json.JSONDecoder):
     """Reads JSON without Python's C code, which would let no other thread run until it has read all of a long text."""
 
     def __init__(self) -> None:
         super().__init__(parse_constant=_refuse_constant)
-        self.parse_string = py_scanstring
-        self.scan_once = py_make_scanner(self)
+        self.parse_string = _untyped_json.decoder.py_scanstring
+        self.scan_once = _untyped_json.scanner.py_make_scanner(self)
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decoder_in_python = _DecoderInPython()
+
+
+AnswerValue: TypeAlias = (
+    "str | int | float | list[AnswerValue] | tuple[AnswerValue, ...] | dict[str, AnswerValue] | orjson.Fragment | None"
+)
+"""What stands in an answer."""
 
 
 def ill_formed(message: str) -> BadRequest:
@@ -133,7 +142,7 @@ def ill_formed(message: str) -> BadRequest:
     return BadRequest(message, status=422)
 
 
-def request_of(value: Any) -> Request:
+def request_of(value: JsonValue) -> Request:
     """A GraphQL request from a JSON value: an object with `query`, `variables`, `operationName` and `extensions`."""
     if isinstance(value, list):
         raise ill_formed("Batching is not offered: send each GraphQL request in an HTTP request of its own.")
@@ -141,8 +150,10 @@ def request_of(value: Any) -> Request:
         raise ill_formed('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
     extensions = value.get("extensions")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise ill_formed("`extensions` must be a JSON object.")
     hash = None if extensions is None else _persisted_hash(extensions)
-    if not isinstance(query, str) and (hash is None or query is not None):
+    if not (isinstance(query, str) or (query is None and hash is not None)):
         raise ill_formed("`query` is missing, or is no string.")
     if variables is not None and not isinstance(variables, dict):
         raise ill_formed("`variables` must be a JSON object.")
@@ -152,22 +163,22 @@ def request_of(value: Any) -> Request:
     return Request(query, variables or {}, name or None, hash, wants_cost)
 
 
-def _persisted_hash(extensions: Any) -> str | None:
+def _persisted_hash(extensions: dict[str, JsonValue]) -> str | None:
     """The hash of an automatic persisted query, if the request names one."""
-    if not isinstance(extensions, dict):
-        raise ill_formed("`extensions` must be a JSON object.")
     persisted = extensions.get("persistedQuery")
     if persisted is None:
         return None
-    hash = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
-    if not isinstance(hash, str) or persisted.get("version") != 1:
-        raise ill_formed("`extensions.persistedQuery` must have `version` 1 and `sha256Hash`.")
-    return hash
+    if isinstance(persisted, dict) and persisted.get("version") == 1:
+        hash = persisted.get("sha256Hash")
+        if isinstance(hash, str):
+            return hash
+    raise ill_formed("`extensions.persistedQuery` must have `version` 1 and `sha256Hash`.")
 
 
-async def least_size(value: Any, most: int) -> int:
+async def least_size(value: AnswerValue, most: int) -> int:
     """The bytes that an answer has at least; what is beyond `most` is not counted. Others have a turn now and then."""
-    size, looked_at, waiting = 0, 0, [value]
+    size, looked_at = 0, 0
+    waiting = [value]
     while waiting and size <= most:
         item = waiting.pop()
         looked_at += 1
@@ -193,7 +204,7 @@ def reserve(size: int) -> None:
     bytearray(size)
 
 
-def write_json(value: Any) -> bytes:
+def write_json(value: AnswerValue) -> bytes:
     """An answer as bytes. What a client sent may stand in a message, also what is no character."""
     try:
         return orjson.dumps(value)
@@ -204,11 +215,11 @@ def write_json(value: Any) -> bytes:
             raise TooDeep from error
 
 
-def _characters(value: Any) -> Any:
+def _characters(value: AnswerValue) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {_characters(key): _characters(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not isinstance(value, orjson.Fragment):
         return [_characters(item) for item in value]
     return value

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from models.statements import Record
+from models.statements import Record, noun_of
 from resolvers.agents import AGENT
 from resolvers.documents import DOCUMENT
 from resolvers.drafts import MESSAGE
@@ -61,7 +61,7 @@ _WRITTEN = {
 
 def line_of(row: Record) -> bytes:
     """A row as a line of an export, without what is null."""
-    noun: str = type(row).noun  # pyright: ignore[reportAttributeAccessIssue]
+    noun = noun_of(row)
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written, column in _WRITTEN[noun]:
         value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]

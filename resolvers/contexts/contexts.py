@@ -205,7 +205,9 @@ async def _put_together(
     query = query or await _asked(context, about)
     if query is not None:
         query = await narrowed(context, query, about.within)
-    found = [] if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
+    found: Sequence[Record] = (
+        () if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
+    )
     knowledge = await knowledge_of(context, about.user, about.session, about.name, found, budget)
     knowledge.add_standing(prompt)
     await knowledge.find_sources(context, prompt)

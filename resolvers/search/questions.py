@@ -12,12 +12,11 @@ from functools import cached_property, lru_cache
 from threading import local
 from typing import Any
 
-import snowballstemmer
-
 from models.words import UNSPACED, words
 from resolvers.cursors import seed_of
 from resolvers.filters import Given
 from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
+from resolvers.stemming import stemmer
 
 LARGEST_QUESTION = 64
 """Different words that are looked for, at most: the first ones."""
@@ -38,9 +37,9 @@ def term_of(word: str) -> str:
     """Returns what a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
     if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
         return word
-    # A stemmer keeps the word at hand in itself, and searches run in several threads.
+    # Searches run in several threads.
     if not hasattr(_stemmers, "porter"):
-        _stemmers.porter = snowballstemmer.stemmer("porter")
+        _stemmers.porter = stemmer("porter")
     return _stemmers.porter.stemWord(word)
 
 

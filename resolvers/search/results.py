@@ -37,7 +37,7 @@ class Results:
         self._context = context
         self._asked = asked
         self._sources = sources
-        self._stage = stage
+        self._stage: Stage = stage
         self._statistics = statistics
         self._vectors = vectors
         self._after = after

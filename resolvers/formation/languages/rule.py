@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import snowballstemmer
+from resolvers.stemming import stemmer
 
 Found = re.Match[str]
 
@@ -131,7 +131,7 @@ class Language:
     def plain(self, words: str) -> str:
         """Returns what is the same for the forms of a word: without articles, endings and capitals."""
         kept = [word for word in re.findall(r"[\w'’-]+", words.casefold()) if word not in self.articles]
-        return " ".join(snowballstemmer.stemmer(self.name).stemWords(kept or [words.casefold()]))
+        return " ".join(stemmer(self.name).stemWords(kept or [words.casefold()]))
 
     def subject_of(self, rule: Rule, found: Found) -> str | None:
         """The subject of a statement that a rule has found."""
