@@ -4,15 +4,22 @@ import asyncio
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from models.search_kinds import SEARCH_KINDS
+from recallql.commands.cli import main
 
 # Before they are imported: a failed assertion in a module that tests share shows its values, as one in a test does.
 pytest.register_assert_rewrite("tests")
 
-from tests.servers import Host, Process, Serve, Server, faults, free_port  # noqa: E402
+from tests.archives import Outcome  # noqa: E402
+from tests.desk import Desk  # noqa: E402
+from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
 
@@ -42,6 +49,23 @@ def server(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
     running = Server(path)
     yield running
     running.close()
+
+
+@pytest.fixture
+def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts the application in this process with these settings, on a fresh database or on `path`."""
+    running: list[Server] = []
+
+    def begin(path: Path | None = None, **settings: Any) -> Server:
+        if path is None:
+            path = tmp_path / f"started-{len(running)}.db"
+            shutil.copyfile(migrated_file, path)
+        running.append(Server(path, **settings))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.close()
 
 
 @pytest.fixture
@@ -113,6 +137,52 @@ def root_logger() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def through_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scope is small enough to be read whole: everything is found through the index."""
+    for each in SEARCH_KINDS.values():
+        monkeypatch.setitem(vars(each), "scanned", 0)
+        monkeypatch.setitem(vars(each), "scanned_of_one", 0)
+
+
+@pytest.fixture
+def desk(migrated_file: Path, tmp_path: Path) -> Iterator[Desk]:
+    """Credentials on a database that nobody serves."""
+    path = tmp_path / "desk.db"
+    shutil.copyfile(migrated_file, path)
+    opened = Desk(path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root_logger: None
+) -> Callable[..., Outcome]:
+    """The command within this process, for the many short calls; an exception that it lets out fails the test."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["recallql", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = 0 if end.code is None else int(end.code)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def path(migrated_file: Path, tmp_path: Path) -> Path:
+    """A fresh database file that nobody serves."""
+    fresh = tmp_path / "fresh.db"
+    shutil.copyfile(migrated_file, fresh)
+    return fresh
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ class ModelServer:
             return Reply(404, json.dumps({"error": {"message": "no such path", "code": "not_found"}}).encode())
         return Reply(body=json.dumps(answer).encode())
 
-    def wait_for(self, count: int, seconds: float = 20.0) -> list[Asked]:
+    def wait_for(self, count: int, seconds: float = 120.0) -> list[Asked]:
         """The requests, once there have been so many."""
         with self._came:
             came = self._came.wait_for(lambda: len(self.asked) >= count, seconds)

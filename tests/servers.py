@@ -159,13 +159,17 @@ class Server(Api):
         host = self.host = Host.idle.pop() if Host.idle else Host()
         super().__init__(host.port, path)
         # A model that somebody has installed on this machine must not change what other tests find.
-        self.app = create_app(Settings(database_url=f"sqlite:///{path}", **{"embeddings": "off"} | settings))
+        chosen: dict[str, Any] = {"database_url": f"sqlite:///{path}", "embeddings": "off"} | settings
+        self.app = create_app(Settings(**chosen))
         self._lifespan = self.app.router.lifespan_context(self.app)
         host.wait_for(self._lifespan.__aenter__())
         host.app = self.app
 
     def close(self) -> None:
+        """Ends the application, unless a test has ended it."""
         super().close()
+        if self.host.app is not self.app:
+            return
         self.host.app = None
         self.host.wait_for(self._lifespan.__aexit__(None, None, None))
         Host.idle.append(self.host)
@@ -204,6 +208,10 @@ class Process(Api):
             time.sleep(0.02)
         raise RuntimeError(f"The command was not ready within {START_SECONDS:.0f} seconds:\n{self.output()}")
 
+    def wait(self) -> int:
+        """The status that the process ends with."""
+        return self.process.wait(timeout=START_SECONDS)
+
     def output(self) -> str:
         """What the command has written to its standard output and error so far."""
         return self.log.read_text(errors="replace")
@@ -219,8 +227,20 @@ class Process(Api):
                 self.process.wait(timeout=15)
 
 
+Start = Callable[..., Server]
+"""The fixture `start`: starts the application in this process."""
+
 Serve = Callable[..., Process]
 """The fixture `serve`: starts the command, see `tests/conftest.py`."""
+
+
+def wait_until(condition: Callable[[], Any], otherwise: str = "it did not come true") -> Any:
+    """What the condition gives once it is true, which may take as long as a start."""
+    deadline = time.monotonic() + START_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+    return found
 
 
 def free_port() -> int:

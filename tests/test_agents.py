@@ -4,25 +4,17 @@ from typing import Any
 
 import pytest
 
+from tests.documents import DELETE_AGENT, DELETE_SESSION, mutation
 from tests.servers import Api, Server
 
 AGENT = "id agentId name about instructions model metadata createdAt updatedAt version"
-ERRORS = "userErrors { code message path }"
-CREATE = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ {AGENT} }} {ERRORS} }} }}"
-UPDATE = f"mutation ($input: UpdateAgentInput!) {{ updateAgent(input: $input) {{ agent {{ {AGENT} }} {ERRORS} }} }}"
-UPSERT = (
-    f"mutation ($input: UpsertAgentInput!) {{ upsertAgent(input: $input) {{ agent {{ {AGENT} }} created {ERRORS} }} }}"
-)
-DELETE = f"mutation ($input: DeleteAgentInput!) {{ deleteAgent(input: $input) {{ deletedAgentId {ERRORS} }} }}"
+CREATE = mutation("createAgent", f"agent {{ {AGENT} }}")
+UPDATE = mutation("updateAgent", f"agent {{ {AGENT} }}")
+UPSERT = mutation("upsertAgent", f"agent {{ {AGENT} }} created")
 SESSION = "session { id sessionId version agent { agentId } }"
-CREATE_SESSION = f"mutation ($input: CreateSessionInput!) {{ createSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
-UPDATE_SESSION = f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
-UPSERT_SESSION = (
-    f"mutation ($input: UpsertSessionInput!) {{ upsertSession(input: $input) {{ {SESSION} created {ERRORS} }} }}"
-)
-DELETE_SESSION = (
-    f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ deletedSessionId {ERRORS} }} }}"
-)
+CREATE_SESSION = mutation("createSession", SESSION)
+UPDATE_SESSION = mutation("updateSession", SESSION)
+UPSERT_SESSION = mutation("upsertSession", f"{SESSION} created")
 GET = f"query ($agentId: String!) {{ agent(agentId: $agentId) {{ {AGENT} }} }}"
 NODE = f"query ($id: ID!) {{ node(id: $id) {{ __typename ... on Agent {{ {AGENT} }} }} }}"
 LIST = "{ agents(first: 100) { nodes { agentId } totalCount } }"
@@ -60,7 +52,12 @@ def sessions(server: Api, agent_id: str = "guide", **filters: Any) -> list[str]:
 
 
 def test_an_agent_is_created_and_found(server: Server) -> None:
-    given = {"about": "Knows the town", "instructions": "Be kind.", "model": "small", "metadata": {"a": None, "b": [1]}}
+    given: dict[str, Any] = {
+        "about": "Knows the town",
+        "instructions": "Be kind.",
+        "model": "small",
+        "metadata": {"a": None, "b": [1]},
+    }
     made = hire(server, **given)
     assert {name: made[name] for name in given} == given
     assert (made["agentId"], made["name"], made["version"]) == ("guide", "Guide", 1)
@@ -101,8 +98,8 @@ def test_agent_ids_are_byte_exact(server: Server) -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 513, "a\0b"])
 def test_an_agent_id_that_cannot_be_is_refused(server: Server, key: str) -> None:
-    for mutation in (CREATE, UPSERT):
-        error = server.refused(mutation, agentId=key, name="Guide")
+    for document in (CREATE, UPSERT):
+        error = server.refused(document, agentId=key, name="Guide")
         assert error["code"] in ({"TOO_LARGE", "INVALID"} if len(key) > 512 else {"INVALID"})
         assert error["path"] == ["agentId"]
 
@@ -128,8 +125,8 @@ def test_limits_of_an_agent_are_checked(server: Server) -> None:
         ("model", "\0", "INVALID"),
     ):
         fields = {"name": "Guide"} | {field: value}
-        for mutation in (UPDATE, UPSERT):
-            error = server.refused(mutation, agentId="guide", **fields)
+        for document in (UPDATE, UPSERT):
+            error = server.refused(document, agentId="guide", **fields)
             assert (error["code"], error["path"]) == (code, [field])
         error = server.refused(CREATE, agentId="another", **fields)
         assert (error["code"], error["path"]) == (code, [field])
@@ -156,8 +153,8 @@ def test_the_name_of_an_agent_cannot_be_cleared(server: Server) -> None:
 
 
 def test_an_update_of_an_unknown_agent_is_not_found(server: Server) -> None:
-    for mutation, fields in ((UPDATE, {"name": "x"}), (DELETE, {})):
-        error = server.refused(mutation, agentId="nobody", **fields)
+    for document, fields in ((UPDATE, {"name": "x"}), (DELETE_AGENT, {})):
+        error = server.refused(document, agentId="nobody", **fields)
         assert (error["code"], error["path"]) == ("NOT_FOUND", ["agentId"])
 
 
@@ -262,20 +259,20 @@ def test_a_deleted_agent_is_gone_and_its_sessions_stay(server: Server) -> None:
     hire(server, "clerk")
     add_session(server, agentId="guide")
     add_session(server, "other", agentId="clerk")
-    assert server.accepted(DELETE, agentId="guide")["deletedAgentId"] == made["id"]
+    assert server.accepted(DELETE_AGENT, agentId="guide")["deletedAgentId"] == made["id"]
     assert agent(server) is None
     assert server.graphql(NODE, id=made["id"])["node"] is None
     assert agents(server) == ["clerk"]
     assert server.graphql(AGENT_OF, sessionId="chat")["session"] == {"agent": None}
     assert sessions(server, "clerk") == ["other"]
-    assert server.refused(DELETE, agentId="guide")["code"] == "NOT_FOUND"
+    assert server.refused(DELETE_AGENT, agentId="guide")["code"] == "NOT_FOUND"
     assert server.refused(CREATE_SESSION, sessionId="new", agentId="guide")["code"] == "NOT_FOUND"
 
 
 def test_an_agent_created_under_the_key_of_a_deleted_one_starts_afresh(server: Server) -> None:
     hire(server, about="old", metadata={"a": 1})
     add_session(server, agentId="guide")
-    server.accepted(DELETE, agentId="guide")
+    server.accepted(DELETE_AGENT, agentId="guide")
     again = hire(server)
     assert (again["about"], again["metadata"], again["version"]) == ("", {}, 1)
     assert sessions(server) == []
@@ -285,7 +282,7 @@ def test_an_agent_created_under_the_key_of_a_deleted_one_starts_afresh(server: S
 def test_nothing_of_a_deleted_agent_remains_in_the_database(server: Server) -> None:
     document = {"title": "unmistakable title", "content": "unmistakable text"}
     hire(server, "unmistakable key", "unmistakable name", instructions="unmistakable", documents=[document])
-    server.accepted(DELETE, agentId="unmistakable key")
+    server.accepted(DELETE_AGENT, agentId="unmistakable key")
     assert "unmistakable" not in str(server.tables())
 
 
@@ -298,7 +295,7 @@ def test_the_sessions_of_a_deleted_agent_have_a_new_version(server: Server) -> N
     for key, with_whom in (("one", "guide"), ("other", "clerk"), ("two", "guide")):
         add_session(server, key, agentId=with_whom)
     before = server.graphql(query)["sessions"]["nodes"]
-    server.accepted(DELETE, agentId="guide")
+    server.accepted(DELETE_AGENT, agentId="guide")
     after = server.graphql(query)["sessions"]["nodes"]
     assert [node["agent"] for node in after] == [None, {"agentId": "clerk"}, None]
     assert [node["version"] for node in after] == [2, 1, 2]
@@ -307,7 +304,7 @@ def test_the_sessions_of_a_deleted_agent_have_a_new_version(server: Server) -> N
         assert new["createdAt"] == old["createdAt"]
         assert (new["updatedAt"] > old["updatedAt"]) is (new["version"] == 2)
     error = server.refused(
-        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ {SESSION} {ERRORS} }} }}",
+        UPDATE_SESSION,
         sessionId="one",
         expectedVersion=1,
         situation="x",

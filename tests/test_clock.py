@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +14,8 @@ from recallql.auth.credentials import EXPIRED, REFUSED
 from recallql.background.timekeeping import keep_time
 from resolvers.credentials import issue_user_token
 from resolvers.times import LEEWAY, Clock
-from tests.test_credentials import Desk, ours, signed
+from tests.desk import Desk, ours, signed
+from tests.servers import START_SECONDS
 
 SECOND = 1_000_000_000
 
@@ -36,15 +35,6 @@ class Wall:
     @property
     def seconds(self) -> float:
         return self() / SECOND
-
-
-@pytest.fixture
-def desk(migrated_file: Path, tmp_path: Path) -> Iterator[Desk]:
-    path = tmp_path / "recallql.db"
-    path.write_bytes(migrated_file.read_bytes())
-    made = Desk(path)
-    yield made
-    made.close()
 
 
 def test_times_go_up_while_the_clock_stands_or_steps_back_a_little() -> None:
@@ -141,9 +131,10 @@ def test_tokens_hold_how_often_their_user_was_erased(desk: Desk) -> None:
     def refused(**claims: object) -> bool:
         token = signed({"alg": "HS256", "kid": kid}, ours(desk, **claims), secret)
         try:
-            return desk.viewer(token) is None
+            desk.viewer(token)
         except Exception:
             return True
+        return False
 
     wrong = [1, -1, "0", [], 0.5, 2**70]
     assert not refused(gen=0)
@@ -202,7 +193,7 @@ def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: 
     now = "2026-06-01T00:00:00"
 
     async def until(statement: str, expected: object) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + START_SECONDS
         while desk.query(statement) != expected:
             assert time.monotonic() < deadline, desk.query(statement)
             await asyncio.sleep(0.01)

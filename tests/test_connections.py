@@ -15,6 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.documents import (
+    DELETE_MESSAGE,
+    DELETE_SESSION,
+    DELETE_USER,
+    END_SESSION,
+    ERRORS,
+    UPDATE_SESSION,
+    UPDATE_USER,
+    mutation,
+)
 from tests.servers import Api, Server
 
 ROWS = 23
@@ -22,22 +32,7 @@ PAGE_INFO = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"
 CONNECTION = (
     f"edges {{ cursor node {{ ... on Node {{ id }} }} }} nodes {{ ... on Node {{ id }} }} {PAGE_INFO} totalCount"
 )
-ERRORS = "userErrors { code message path }"
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id sequence }} messageEdges {{ cursor node {{ id }} }} {ERRORS} }}
-}}"""
-DELETE_USER = f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ deletedUserId {ERRORS} }} }}"
-DELETE_SESSION = (
-    f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ deletedSessionId {ERRORS} }} }}"
-)
-DELETE_MESSAGE = (
-    f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
-)
-UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-UPDATE_SESSION = (
-    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-)
-END_SESSION = f"mutation ($input: EndSessionInput!) {{ endSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+ADD = mutation("addMessages", "messages { id sequence } messageEdges { cursor node { id } }")
 
 
 @dataclass(frozen=True)

@@ -12,90 +12,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recallql.settings import Settings
-from resolvers.contexts.prompts import FRAME, MEMORIES, ROLE, SAID, Piece, Prompt
+from resolvers.contexts.prompts import MEMORIES, SAID, Piece, Prompt
 from resolvers.search.passages import passage
 from resolvers.search.questions import parse_question
 from resolvers.tokens import count_tokens
-from tests.servers import Server
-from tests.test_search import (
-    ADD,
+from tests.contexts import FRAMED, OF_SESSION, of_session, of_user, remember, sequences, session, turns, user
+from tests.documents import (
+    CREATE_AGENT,
     CREATE_DOCUMENT,
-    CREATE_MEMORY,
-    CREATE_SESSION,
-    CREATE_USER,
     DELETE_MESSAGE,
     DELETE_SESSION,
-    ERRORS,
-    add,
+    ISSUE_USER_TOKEN,
+    mutation,
 )
-
-CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
-ISSUE_TOKEN = f"mutation ($input: IssueUserTokenInput!) {{ issueUserToken(input: $input) {{ token {ERRORS} }} }}"
-PARTS = """text tokenCount maxTokens droppedMessages messages { sequence role name content tokenCount createdAt }
-  memories { content } documents { title } recalled { sequence session { sessionId } } summary { content }"""
-FRAMED = FRAME + ROLE
-OF_SESSION = f"""query ($id: String!, $asked: String, $budget: Int, $overflow: ContextOverflow, $last: Int) {{
-  session(sessionId: $id) {{
-    context(query: $asked, maxTokens: $budget, overflow: $overflow, lastMessages: $last) {{ {PARTS} }} }} }}"""
-OF_USER = f"""query ($id: String!, $asked: String, $budget: Int) {{
-  user(userId: $id) {{ context(query: $asked, maxTokens: $budget) {{ {PARTS} }} }} }}"""
+from tests.searches import add
+from tests.servers import Server
 
 
-def of_session(server: Server, id: str, **asked: Any) -> dict[str, Any]:
-    context = server.graphql(OF_SESSION, id=id, **asked)["session"]["context"]
-    check(context)
-    return context
-
-
-def of_user(server: Server, id: str, **asked: Any) -> dict[str, Any]:
-    context = server.graphql(OF_USER, id=id, **asked)["user"]["context"]
-    check(context)
-    assert context["messages"] == []
-    return context
-
-
-def check(context: dict[str, Any]) -> None:
-    """What holds for every context."""
-    assert context["tokenCount"] <= context["maxTokens"]
-    framed = [message["tokenCount"] + FRAMED for message in context["messages"]]
-    named = [1 + count_tokens(message["name"]) for message in context["messages"] if message["name"]]
-    text = count_tokens(context["text"]) + FRAMED if context["text"] else 0
-    assert context["tokenCount"] == text + sum(framed) + sum(named)
-    places = [(message["createdAt"], message["sequence"]) for message in context["messages"]]
-    assert places == sorted(set(places))
-    for found in context["memories"]:
-        assert found["content"] in context["text"]
-    for document in context["documents"]:
-        assert document["title"] in context["text"]
-    if context["summary"] is not None:
-        assert context["summary"]["content"] in context["text"]
-
-
-def sequences(context: dict[str, Any]) -> list[int]:
-    return [message["sequence"] for message in context["messages"]]
-
-
-def user(server: Server, id: str = "ada", **fields: Any) -> None:
-    server.accepted(CREATE_USER, userId=id, **fields)
-
-
-def session(server: Server, id: str = "now", **fields: Any) -> None:
-    server.accepted(CREATE_SESSION, sessionId=id, **fields)
-
-
-def remember(server: Server, content: str, kind: str = "FACT", **fields: Any) -> None:
-    server.accepted(CREATE_MEMORY, content=content, kind=kind, **fields)
-
-
-def turns(count: int, tokens: int = 10) -> list[dict[str, Any]]:
-    """Messages that take so many tokens in a prompt, of which none answers anything."""
-    return [
-        {"content": f"turn {number}", "tokenCount": tokens - FRAMED, "role": "USER" if number % 2 else "ASSISTANT"}
-        for number in range(1, count + 1)
-    ]
-
-
-def test_a_context_that_fits_has_all_messages_and_what_the_prompt_needs(server: Server):
+def test_a_context_that_fits_has_all_messages_and_what_the_prompt_needs(server: Server) -> None:
     user(server, name="Ada")
     session(server, userId="ada", situation="Planning a trip to Norway.")
     remember(server, "Ada is allergic to nuts", userId="ada")
@@ -116,7 +50,7 @@ def test_a_context_that_fits_has_all_messages_and_what_the_prompt_needs(server: 
     assert "Hi Ada" not in context["text"], "what stands in `messages` is not repeated"
 
 
-def test_nothing_makes_an_empty_context(server: Server):
+def test_nothing_makes_an_empty_context(server: Server) -> None:
     user(server)
     session(server)
     for context in (of_session(server, "now", asked="anything"), of_session(server, "now"), of_user(server, "ada")):
@@ -125,7 +59,7 @@ def test_nothing_makes_an_empty_context(server: Server):
         assert context["droppedMessages"] == 0
 
 
-def test_truncate_drops_the_oldest(server: Server):
+def test_truncate_drops_the_oldest(server: Server) -> None:
     add(server, "now", *turns(10))
     context = of_session(server, "now", budget=55, overflow="TRUNCATE")
     assert sequences(context) == [6, 7, 8, 9, 10]
@@ -133,7 +67,7 @@ def test_truncate_drops_the_oldest(server: Server):
     assert context["text"] == ""
 
 
-def test_error_refuses_what_does_not_fit(server: Server):
+def test_error_refuses_what_does_not_fit(server: Server) -> None:
     add(server, "now", *turns(10))
     assert sequences(of_session(server, "now", budget=100, overflow="ERROR")) == list(range(1, 11))
     answer = server.execute(OF_SESSION, id="now", budget=99, overflow="ERROR")
@@ -146,7 +80,7 @@ def test_error_refuses_what_does_not_fit(server: Server):
     assert sequences(of_session(server, "now", budget=50, overflow="ERROR", last=5)) == [6, 7, 8, 9, 10]
 
 
-def test_error_is_not_silent_about_a_situation_that_does_not_fit(server: Server):
+def test_error_is_not_silent_about_a_situation_that_does_not_fit(server: Server) -> None:
     session(server, situation="A rather long situation, which takes more than a few tokens.")
     add(server, "now", *turns(2))
     (error,) = server.errors(OF_SESSION, id="now", budget=25, overflow="ERROR")
@@ -154,7 +88,7 @@ def test_error_is_not_silent_about_a_situation_that_does_not_fit(server: Server)
     assert of_session(server, "now", budget=60, overflow="ERROR")["text"].endswith("few tokens.")
 
 
-def test_one_session_that_overflows_leaves_the_others_alone(server: Server):
+def test_one_session_that_overflows_leaves_the_others_alone(server: Server) -> None:
     add(server, "large", *turns(10))
     add(server, "small", *turns(2))
     answer = server.execute(
@@ -166,7 +100,7 @@ def test_one_session_that_overflows_leaves_the_others_alone(server: Server):
     assert [error["path"] for error in answer["errors"]] == [["sessions", "nodes", 0, "context"]]
 
 
-def test_adaptive_puts_what_matches_in_the_place_of_what_does_not_fit(server: Server):
+def test_adaptive_puts_what_matches_in_the_place_of_what_does_not_fit(server: Server) -> None:
     session(server, situation="Small talk.")
     old = {"content": "My sister Maria keeps alpacas in Peru.", "role": "USER"}
     add(server, "now", old, *turns(60))
@@ -179,7 +113,7 @@ def test_adaptive_puts_what_matches_in_the_place_of_what_does_not_fit(server: Se
     assert 1 not in sequences(plain)
 
 
-def test_last_messages_bounds_the_messages_and_lets_older_ones_be_quoted(server: Server):
+def test_last_messages_bounds_the_messages_and_lets_older_ones_be_quoted(server: Server) -> None:
     add(server, "now", "My sister Maria keeps alpacas in Peru.", *turns(20))
     context = of_session(server, "now", asked="What animals does Maria keep?", last=4)
     assert sequences(context) == [18, 19, 20, 21]
@@ -188,7 +122,7 @@ def test_last_messages_bounds_the_messages_and_lets_older_ones_be_quoted(server:
     assert context["recalled"][0]["sequence"] == 1, "and what was said right after it"
 
 
-def test_the_argument_goes_before_the_session_and_the_session_before_the_default(server: Server):
+def test_the_argument_goes_before_the_session_and_the_session_before_the_default(server: Server) -> None:
     session(server, tokenBudget=30, contextOverflow="ERROR")
     add(server, "now", *turns(10))
     (error,) = server.errors(OF_SESSION, id="now")
@@ -199,7 +133,7 @@ def test_the_argument_goes_before_the_session_and_the_session_before_the_default
     assert of_session(server, "now", budget=100)["droppedMessages"] == 0
 
 
-def test_without_a_query_the_newest_turn_of_the_user_asks(server: Server):
+def test_without_a_query_the_newest_turn_of_the_user_asks(server: Server) -> None:
     user(server)
     add(server, "old", "The vet said the parrot needs seeds.", "Otherwise nothing happened.", userId="ada")
     add(server, "now", *turns(20), "What about the parrot?", "Yes?", userId="ada")
@@ -210,7 +144,7 @@ def test_without_a_query_the_newest_turn_of_the_user_asks(server: Server):
     assert "parrot" not in of_user(server, "ada", budget=60)["text"]
 
 
-def test_what_is_left_goes_to_what_was_said_last(server: Server):
+def test_what_is_left_goes_to_what_was_said_last(server: Server) -> None:
     user(server, name="Ada")
     add(server, "gone", "Deleted since", userId="ada")
     for number in range(3):
@@ -227,7 +161,7 @@ def test_what_is_left_goes_to_what_was_said_last(server: Server):
     assert "Swim" not in of_session(server, "s1", asked="Which castle?", overflow="TRUNCATE")["text"]
 
 
-def test_what_is_known_comes_even_if_it_matches_nothing(server: Server):
+def test_what_is_known_comes_even_if_it_matches_nothing(server: Server) -> None:
     user(server)
     session(server, userId="ada")
     remember(server, "Allergic to peanuts", userId="ada")
@@ -239,7 +173,7 @@ def test_what_is_known_comes_even_if_it_matches_nothing(server: Server):
     assert [found["content"] for found in matching["memories"]] == ["Was at a concert", "Allergic to peanuts"]
 
 
-def test_a_user_has_its_summary_and_a_session_its_own(server: Server):
+def test_a_user_has_its_summary_and_a_session_its_own(server: Server) -> None:
     user(server)
     session(server, userId="ada")
     remember(server, "Ada is a pilot.", kind="SUMMARY", userId="ada")
@@ -249,7 +183,7 @@ def test_a_user_has_its_summary_and_a_session_its_own(server: Server):
     assert of_session(server, "now")["summary"] == {"content": "They talked about ferries."}
 
 
-def test_a_long_document_gives_the_passage_that_answers(server: Server):
+def test_a_long_document_gives_the_passage_that_answers(server: Server) -> None:
     user(server)
     filler = [f"Paragraph {number} speaks of the weather and of nothing else at all." for number in range(200)]
     text = "\n\n".join([*filler[:120], "The warranty of the boiler ends in March 2031.", *filler[120:]])
@@ -260,7 +194,9 @@ def test_a_long_document_gives_the_passage_that_answers(server: Server):
     assert "Paragraph 3 " not in context["text"]
 
 
-def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(migrated_file: Path, tmp_path: Path):
+def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(
+    migrated_file: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "agents.db"
     shutil.copyfile(migrated_file, path)
     key = "a-key-for-this-test"
@@ -283,13 +219,13 @@ def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(migr
     assert titles("with") == {"Own", "Of fern"}
     assert titles("without") == {"Own"}
     assert titles("nobody") == {"Of fern"}
-    token = running.accepted(ISSUE_TOKEN, userId="ada")["token"]
+    token = running.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
     running.client.headers["authorization"] = f"Bearer {token}"
     assert titles("with") == {"Own"}
     running.close()
 
 
-def test_another_users_words_are_in_nobodys_context(server: Server):
+def test_another_users_words_are_in_nobodys_context(server: Server) -> None:
     for name in ("ada", "bob"):
         user(server, name)
         session(server, name, userId=name)
@@ -301,14 +237,14 @@ def test_another_users_words_are_in_nobodys_context(server: Server):
     assert "Xerxes" in of_user(server, "bob", asked="parrot Xerxes")["text"]
 
 
-def test_a_session_without_a_user_recalls_itself_alone(server: Server):
+def test_a_session_without_a_user_recalls_itself_alone(server: Server) -> None:
     add(server, "one", "The parrot is called Xerxes", *turns(30))
     add(server, "two", "Which parrot?")
     assert "Xerxes" not in of_session(server, "two", asked="parrot")["text"]
     assert "Xerxes" in of_session(server, "one", asked="parrot", last=2)["text"]
 
 
-def test_what_was_deleted_is_neither_there_nor_counted(server: Server):
+def test_what_was_deleted_is_neither_there_nor_counted(server: Server) -> None:
     ids = add(server, "now", "The parrot is called Xerxes", *turns(4))
     server.accepted(DELETE_MESSAGE, id=ids[0])
     server.accepted(DELETE_MESSAGE, id=ids[2])
@@ -318,7 +254,7 @@ def test_what_was_deleted_is_neither_there_nor_counted(server: Server):
     assert "Xerxes" not in str(of_session(server, "now", asked="parrot"))
 
 
-def test_an_answer_of_a_tool_never_stands_without_its_call(server: Server):
+def test_an_answer_of_a_tool_never_stands_without_its_call(server: Server) -> None:
     call = {"role": "ASSISTANT", "content": "", "toolCalls": [{"id": "c1"}], "tokenCount": 46}
     answers = [{"role": "TOOL", "content": "sunny", "toolCallId": "c1", "tokenCount": 6}] * 2
     add(server, "now", "How is the weather?", call, *answers, *turns(2))
@@ -330,7 +266,7 @@ def test_an_answer_of_a_tool_never_stands_without_its_call(server: Server):
         assert context["droppedMessages"] == 2
 
 
-def test_what_stands_among_the_messages_is_not_quoted_as_well(server: Server):
+def test_what_stands_among_the_messages_is_not_quoted_as_well(server: Server) -> None:
     call = {"role": "ASSISTANT", "content": "", "toolCalls": [{"id": "c1"}]}
     said = [f"The weather of day {day}" for day in range(10)]
     ids = add(server, "now", "How is the weather?", call, {"role": "TOOL", "content": "weather: sunny"}, *said)
@@ -344,7 +280,7 @@ def test_what_stands_among_the_messages_is_not_quoted_as_well(server: Server):
         assert len(context["messages"]) == last
 
 
-def test_a_deleted_session_has_no_context(server: Server):
+def test_a_deleted_session_has_no_context(server: Server) -> None:
     user(server)
     add(server, "gone", "The parrot is called Xerxes", userId="ada")
     add(server, "other", "Which parrot?", userId="ada")
@@ -355,7 +291,7 @@ def test_a_deleted_session_has_no_context(server: Server):
     assert node == {"context": None}
 
 
-def test_sessions_of_one_user_are_searched_once(server: Server):
+def test_sessions_of_one_user_are_searched_once(server: Server) -> None:
     user(server)
     for number in range(5):
         add(server, f"s{number}", f"The parrot of day {number}", userId="ada")
@@ -368,10 +304,10 @@ def test_sessions_of_one_user_are_searched_once(server: Server):
         assert alone["text"] == node["context"]["text"]
 
 
-def test_calls_of_tools_count_as_tokens(server: Server):
+def test_calls_of_tools_count_as_tokens(server: Server) -> None:
     arguments = {"city": "Trondheim", "days": list(range(30))}
     payload = server.accepted(
-        ADD.replace("messages { id sequence }", "messages { tokenCount }"),
+        mutation("addMessages", "messages { tokenCount }"),
         sessionId="now",
         messages=[{"role": "ASSISTANT", "toolCalls": [{"name": "weather", "arguments": arguments}]}],
     )
@@ -388,7 +324,7 @@ def test_calls_of_tools_count_as_tokens(server: Server):
         ({"asked": " \n"}, "query"),
     ],
 )
-def test_a_wrong_argument_is_named(server: Server, asked: dict[str, Any], named: str):
+def test_a_wrong_argument_is_named(server: Server, asked: dict[str, Any], named: str) -> None:
     add(server, "now", "Hello")
     (error,) = server.errors(OF_SESSION, id="now", **asked)
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
@@ -399,14 +335,14 @@ def test_a_wrong_argument_is_named(server: Server, asked: dict[str, Any], named:
     "asked",
     ["parrot " * 15_000, "x" * 100_000, "the of and", "?!…", '"*()-^:{}', "我的鹦鹉叫什么", "ما اسم الببغاء", "🦜"],
 )
-def test_no_query_is_too_strange(server: Server, asked: str):
+def test_no_query_is_too_strange(server: Server, asked: str) -> None:
     user(server)
     add(server, "now", "The parrot is called Xerxes", "我的鹦鹉叫小绿", "اسم الببغاء سمير", "🦜!", userId="ada")
     assert of_session(server, "now", asked=asked)["droppedMessages"] == 0
     of_user(server, "ada", asked=asked)
 
 
-def test_a_context_writes_nothing_and_is_the_same_each_time(server: Server):
+def test_a_context_writes_nothing_and_is_the_same_each_time(server: Server) -> None:
     chance = random.Random(3)
     words = ["ferry", "parrot", "alpaca", "Bergen", "Maria", "boiler", "warranty", "concert", "pilot", "seeds"]
     user(server)
@@ -421,7 +357,7 @@ def test_a_context_writes_nothing_and_is_the_same_each_time(server: Server):
     assert server.tables() == before
 
 
-def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_path: Path):
+def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "counted.db"
     shutil.copyfile(migrated_file, path)
     running = Server(path, token_counter="builtins:len")
@@ -442,7 +378,7 @@ def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_p
         ("len(", "len("),
     ],
 )
-def test_a_counter_that_cannot_be_used_is_refused_at_the_start(name: str, said: str):
+def test_a_counter_that_cannot_be_used_is_refused_at_the_start(name: str, said: str) -> None:
     with pytest.raises(ValidationError, match="token_counter") as problem:
         Settings(token_counter=name)
     assert said in str(problem.value)
@@ -458,7 +394,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
     budget=st.integers(1, 120),
     overflow=st.sampled_from(["TRUNCATE", "ADAPTIVE"]),
 )
-def test_no_budget_is_ever_exceeded(server: Server, said: list[str], situation: str, budget: int, overflow: str):
+def test_no_budget_is_ever_exceeded(
+    server: Server, said: list[str], situation: str, budget: int, overflow: str
+) -> None:
     number = uuid4()
     user(server, f"u{number}")
     session(server, f"s{number}", userId=f"u{number}", situation=situation)
@@ -475,7 +413,7 @@ def test_no_budget_is_ever_exceeded(server: Server, said: list[str], situation: 
     of_user(server, f"u{number}", asked=" ".join(said) or None, budget=budget)
 
 
-def test_a_prompt_takes_back_what_a_counter_turns_out_to_count():
+def test_a_prompt_takes_back_what_a_counter_turns_out_to_count() -> None:
     # Each piece is one token alone, but all the words count together.
     prompt = Prompt(14, lambda text: 1 if "\n" not in text else len(text.split()))
     for place in range(4):
@@ -485,7 +423,7 @@ def test_a_prompt_takes_back_what_a_counter_turns_out_to_count():
     assert prompt.text == "## What is known\n- three words each"
 
 
-def test_a_prompt_keeps_its_sections_and_groups_in_order():
+def test_a_prompt_keeps_its_sections_and_groups_in_order() -> None:
     prompt = Prompt(100, count_tokens)
     for place, group in ((2, "b"), (1, "a"), (3, "b")):
         prompt.add(Piece(SAID, (place,), f"said {place}", group=group))
@@ -497,7 +435,7 @@ def test_a_prompt_keeps_its_sections_and_groups_in_order():
 @pytest.mark.parametrize(
     "text", ["word " * 3000, "x" * 9000, "Ein Satz. " * 900, "雨が降る。" * 2000, "\n\n" * 5000 + "end"]
 )
-def test_a_passage_is_no_longer_than_it_may_be(text: str):
+def test_a_passage_is_no_longer_than_it_may_be(text: str) -> None:
     for longest in (90, 300, 2000):
         found = passage(text, parse_question("What is the word at the end?"), longest)
         assert len(found) <= longest

@@ -32,9 +32,8 @@ from graphql import (
     print_schema,
 )
 
-from tests.servers import Server
+from tests.servers import REPOSITORY, START_SECONDS, Server
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 CONTRACT = build_schema(Path(__file__).with_name("contract.graphql").read_text())
 PROMISED = sorted(
     name for name, type_ in CONTRACT.type_map.items() if not is_introspection_type(type_) and name != "ID"
@@ -71,23 +70,22 @@ def has_default(value: GraphQLArgument | GraphQLInputField) -> bool:
     return value.default_value is not Undefined or getattr(value, "default", None) not in (None, Undefined)
 
 
+COMPOSITE = (GraphQLObjectType, GraphQLInterfaceType)
+
+
 def differences(promised: GraphQLNamedType, found: GraphQLNamedType) -> Iterator[str]:
     name = promised.name
-    if type(promised) is not type(found):
-        yield f"{name} is a {type(found).__name__}, not a {type(promised).__name__}"
-        return
-    if isinstance(promised, GraphQLScalarType):
+    if isinstance(promised, GraphQLScalarType) and isinstance(found, GraphQLScalarType):
         if promised.specified_by_url != found.specified_by_url:
             yield f"{name} is specified by {found.specified_by_url}, not {promised.specified_by_url}"
-    elif isinstance(promised, GraphQLEnumType):
+    elif isinstance(promised, GraphQLEnumType) and isinstance(found, GraphQLEnumType):
         yield from (f"{name}.{value} is missing" for value in promised.values if value not in found.values)
-    elif isinstance(promised, GraphQLUnionType):
+    elif isinstance(promised, GraphQLUnionType) and isinstance(found, GraphQLUnionType):
         members = {member.name for member in found.types}
         yield from (f"{name} lacks {member.name}" for member in promised.types if member.name not in members)
-    elif isinstance(promised, GraphQLInputObjectType):
+    elif isinstance(promised, GraphQLInputObjectType) and isinstance(found, GraphQLInputObjectType):
         yield from arguments_differ(name, promised.fields, found.fields)
-    else:
-        assert isinstance(promised, GraphQLObjectType | GraphQLInterfaceType)
+    elif isinstance(promised, COMPOSITE) and isinstance(found, COMPOSITE) and type(promised) is type(found):
         interfaces = {interface.name for interface in found.interfaces}
         yield from (f"{name} lacks {i.name}" for i in promised.interfaces if i.name not in interfaces)
         for field_name, field in promised.fields.items():
@@ -98,6 +96,8 @@ def differences(promised: GraphQLNamedType, found: GraphQLNamedType) -> Iterator
             if str(other.type) != str(field.type):
                 yield f"{name}.{field_name} is {other.type}, not {field.type}"
             yield from arguments_differ(f"{name}.{field_name}", field.args, other.args)
+    else:
+        yield f"{name} is a {type(found).__name__}, not a {type(promised).__name__}"
 
 
 def descriptions(schema: GraphQLSchema) -> Iterator[tuple[str, str | None]]:
@@ -123,7 +123,7 @@ def descriptions(schema: GraphQLSchema) -> Iterator[tuple[str, str | None]]:
 def printed_by_the_command() -> str:
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "recallql", "schema"]
-    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": path}, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": path}, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 

@@ -14,16 +14,12 @@ from models.keys import fingerprint, session_key, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
+from tests.documents import CREATE_USER, DELETE_MEMORY, DELETE_MESSAGE, DELETE_USER, UPDATE_MESSAGE, mutation
+from tests.memories import CREATE, UPDATE
 from tests.servers import Api, Server
-from tests.test_memories import CREATE, CREATE_USER, DELETE, DELETE_MESSAGE, UPDATE, UPDATE_MESSAGE
 
-ERRORS = "userErrors { code message path }"
-DELETE_MANY = f"""mutation ($input: DeleteMemoriesInput!) {{
-  deleteMemories(input: $input) {{ deletedMemoryIds hasMore {ERRORS} }}
-}}"""
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id sequence }} memories {{ id content }} {ERRORS} }}
-}}"""
+DELETE_MANY = mutation("deleteMemories", "deletedMemoryIds hasMore")
+ADD = mutation("addMessages", "messages { id sequence } memories { id content }")
 LIST = """query ($first: Int, $after: String, $last: Int, $before: String, $filter: MemoryFilter, $order: MemoryOrder) {
   user(userId: "ada") { memories(
     first: $first, after: $after, last: $last, before: $before, filter: $filter, orderBy: $order
@@ -58,7 +54,7 @@ def say(api: Api, content: str, **fields: Any) -> tuple[str, list[str]]:
 def some(api: Api) -> list[dict[str, Any]]:
     """Memories with equal and missing ratings and times, in the order of their creation."""
     kinds = list(itertools.product((0.5, None, 1, 0), ("2024-01-01T00:00:00Z", None, "2020-01-01T00:00:00.5+02:00")))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"content": f"{n}", "rating": rating, "validFrom": start, "createdAt": f"2019-01-01T00:00:{n:02}Z"}
         for n, (rating, start) in enumerate(kinds)
     ]
@@ -203,7 +199,7 @@ def test_a_wrong_deletion_changes_nothing(ada: Server) -> None:
 def test_a_deleted_memory_does_not_come_back_when_its_message_is_edited(ada: Server, way: str) -> None:
     message, (memory,) = say(ada, "I live in Turin.")
     if way == "deleteMemory":
-        ada.accepted(DELETE, id=memory)
+        ada.accepted(DELETE_MEMORY, id=memory)
     else:
         ada.accepted(DELETE_MANY, userId="ada")
     for content in ("I live in Turin. It rains.", "i live in turin", "I live in Turin."):
@@ -244,7 +240,7 @@ def test_an_update_that_changes_nothing_is_no_correction(ada: Server) -> None:
 
 def test_what_was_put_right_stays_so_after_an_import(ada: Server, tmp_path: Path) -> None:
     message, (memory,) = say(ada, "I live in Turin.")
-    ada.accepted(DELETE, id=memory)
+    ada.accepted(DELETE_MEMORY, id=memory)
     other, (corrected,) = say(ada, "I'm vegan.")
     ada.accepted(UPDATE, id=corrected, content="Vegan, mostly")
     first, again = tmp_path / "1.ndjson", tmp_path / "2.ndjson"
@@ -265,14 +261,12 @@ def test_what_was_put_right_stays_so_after_an_import(ada: Server, tmp_path: Path
 def test_nothing_remains_of_a_deleted_memory_when_its_message_goes(ada: Server) -> None:
     for end in ("message", "user"):
         message, (memory,) = say(ada, "I live in Turin.", sessionId=end)
-        ada.accepted(DELETE, id=memory)
+        ada.accepted(DELETE_MEMORY, id=memory)
         assert len(ada.tables()["withheld_memories"]) == 1
         if end == "message":
             ada.accepted(DELETE_MESSAGE, id=message)
         else:
-            ada.accepted(
-                f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ {ERRORS} }} }}", userId="ada"
-            )
+            ada.accepted(DELETE_USER, userId="ada")
         assert ada.tables()["withheld_memories"] == []
 
 
@@ -326,6 +320,6 @@ def test_a_file_of_the_version_before_is_brought_up_to_date_with_its_memories(tm
     with closing(Server(path)) as server:
         query = '{ user(userId: "ada") { memories { nodes { id sources { nodes { ... on Message { id } } } } } } }'
         (memory,) = server.graphql(query)["user"]["memories"]["nodes"]
-        server.accepted(DELETE, id=memory["id"])
+        server.accepted(DELETE_MEMORY, id=memory["id"])
         server.accepted(UPDATE_MESSAGE, id=memory["sources"]["nodes"][0]["id"], content="I live in Turin. Still.")
         assert listed(server) == []

@@ -1,7 +1,6 @@
 """Cursors that clients hold stay valid: their form never changes."""
 
 import pytest
-from conftest import Server
 
 from models.memories import MEMORIES_OF_USER
 from models.messages import MESSAGES_OF_SESSION
@@ -9,6 +8,8 @@ from models.users import USERS
 from resolvers.cursors import Cursors, decode, encode
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
+from tests.documents import ADD_MESSAGES
+from tests.servers import Server
 
 PARENT = b"0123456789abcdef"
 KEY = bytes(range(16))
@@ -41,10 +42,7 @@ def test_cursors_of_keys_and_nulls_keep_their_form() -> None:
 
 def test_cursors_of_a_search_keep_their_form(server: Server) -> None:
     messages = [{"role": "USER", "content": content} for content in ("a zebra", "an otter", "zebras")]
-    server.graphql(
-        "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { userErrors { message } } }",
-        input={"sessionId": "s", "messages": messages},
-    )
+    server.accepted(ADD_MESSAGES, sessionId="s", messages=messages)
     search = """query ($after: String) { search(query: "zebra", first: 1, after: $after) {
         edges { cursor node { ... on Message { content } } } } }"""
     edges = server.graphql(search)["search"]["edges"]

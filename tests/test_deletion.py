@@ -9,67 +9,44 @@ from typing import Any
 
 import pytest
 
-from tests.servers import raw_bytes
+from tests.documents import (
+    CREATE_AGENT,
+    CREATE_DOCUMENT,
+    CREATE_MEMORY,
+    DELETE_MESSAGE,
+    DELETE_MESSAGES,
+    DELETE_SESSION,
+    ERRORS,
+    NODES,
+    UPDATE_MESSAGE,
+    UPDATE_USER,
+    mutation,
+)
+from tests.servers import Server, raw_bytes
+from tests.sessions import (
+    ADD,
+    CREATE,
+    END,
+    REOPEN,
+    UPDATE,
+    UPSERT,
+    add,
+    contents,
+    find,
+    get,
+    instant,
+    turn,
+)
 
-SESSION = """id sessionId user { userId } agent { agentId } situation metadata tokenBudget contextOverflow
-  createdAt updatedAt endedAt deletedAt lastActivityAt version"""
-ERRORS = "userErrors { code message path }"
-CREATE = (
-    f"mutation ($input: CreateSessionInput!) {{ createSession(input: $input) {{ session {{ {SESSION} }} {ERRORS} }} }}"
-)
-UPDATE = (
-    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ {SESSION} }} {ERRORS} }} }}"
-)
-UPSERT = f"""mutation ($input: UpsertSessionInput!) {{
-  upsertSession(input: $input) {{ session {{ {SESSION} }} created {ERRORS} }}
-}}"""
-END = f"mutation ($input: EndSessionInput!) {{ endSession(input: $input) {{ session {{ {SESSION} }} {ERRORS} }} }}"
-REOPEN = (
-    f"mutation ($input: ReopenSessionInput!) {{ reopenSession(input: $input) {{ session {{ {SESSION} }} {ERRORS} }} }}"
-)
-DELETE = f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ deletedSessionId {ERRORS} }} }}"
-DELETE_INACTIVE = f"""mutation ($input: DeleteInactiveSessionsInput!) {{
-  deleteInactiveSessions(input: $input) {{ deletedSessionIds hasMore {ERRORS} }}
-}}"""
-PURGE = (
-    f"mutation ($input: PurgeDeletedInput!) {{ purgeDeleted(input: $input) {{ sessions messages memories {ERRORS} }} }}"
-)
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ session {{ {SESSION} }} messages {{ id sequence content }} deduplicated {ERRORS} }}
-}}"""
-UPDATE_MESSAGE = (
-    f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
-)
-DELETE_MESSAGE = (
-    f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
-)
-DELETE_RANGE = f"""mutation ($input: DeleteMessagesInput!) {{
-  deleteMessages(input: $input) {{ deletedMessageIds hasMore {ERRORS} }}
-}}"""
-CREATE_MEMORY = (
-    f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"
-)
-CREATE_DOCUMENT = f"""mutation ($input: CreateDocumentInput!) {{
-  createDocument(input: $input) {{ document {{ id }} {ERRORS} }}
-}}"""
-CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
-CREATE_USER = (
-    f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id version }} {ERRORS} }} }}"
-)
-UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-ERASE = f"""mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{
-  deletedUserId receipt {{ userId erasedAt sessions messages memories documents }} {ERRORS}
-}} }}"""
-GET = f"query ($sessionId: String!) {{ session(sessionId: $sessionId) {{ {SESSION} }} }}"
-CONTENTS = """query ($sessionId: String!) {
-  session(sessionId: $sessionId) { messages(first: 100) { nodes { content sequence } totalCount } }
-}"""
+DELETE_INACTIVE = mutation("deleteInactiveSessions", "deletedSessionIds hasMore")
+PURGE = mutation("purgeDeleted", "sessions messages memories")
+CREATE_USER = mutation("createUser", "user { id version }")
+ERASE = mutation("deleteUser", "deletedUserId receipt { userId erasedAt sessions messages memories documents }")
 LIST = """query ($filter: SessionFilter) {
   sessions(first: 100, filter: $filter, orderBy: {field: SESSION_ID, direction: ASC}) {
     nodes { sessionId deletedAt } totalCount
   }
 }"""
-NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 NODE = "query ($id: ID!) { node(id: $id) { id } }"
 OF_USER = """query ($userId: String!) { user(userId: $userId) { id version
   sessions(first: 10, orderBy: {field: SESSION_ID, direction: ASC}) { totalCount nodes { sessionId } }
@@ -78,56 +55,32 @@ OF_USER = """query ($userId: String!) { user(userId: $userId) { id version
 } }"""
 
 
-def instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def turn(content: str, message_id: str | None = None, **fields: Any) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "USER", "content": content} | fields
-    return message | {"messageId": message_id} if message_id is not None else message
-
-
-def add(server, session_id: str, *messages: dict[str, Any] | str, **fields: Any) -> dict[str, Any]:
-    turns = [turn(message) if isinstance(message, str) else message for message in messages]
-    return server.accepted(ADD, sessionId=session_id, messages=turns, formMemories=False, **fields)
-
-
-def get(server, session_id: str) -> dict[str, Any] | None:
-    return server.graphql(GET, sessionId=session_id)["session"]
-
-
-def contents(server, session_id: str) -> list[str]:
-    messages = server.graphql(CONTENTS, sessionId=session_id)["session"]["messages"]
-    assert messages["totalCount"] == len(messages["nodes"])
-    return [message["content"] for message in messages["nodes"]]
-
-
-def listed(server, **filters: Any) -> list[str]:
+def listed(server: Server, **filters: Any) -> list[str]:
     sessions = server.graphql(LIST, filter=filters or None)["sessions"]
     assert sessions["totalCount"] == len(sessions["nodes"])
     return [session["sessionId"] for session in sessions["nodes"]]
 
 
-def delete(server, session_id: str, **fields: Any) -> str:
-    return server.accepted(DELETE, sessionId=session_id, **fields)["deletedSessionId"]
+def delete(server: Server, session_id: str, **fields: Any) -> str:
+    return server.accepted(DELETE_SESSION, sessionId=session_id, **fields)["deletedSessionId"]
 
 
-def user(server, user_id: str, **fields: Any) -> str:
+def user(server: Server, user_id: str, **fields: Any) -> str:
     return server.accepted(CREATE_USER, userId=user_id, **fields)["user"]["id"]
 
 
-def memory(server, content: str, **fields: Any) -> str:
+def memory(server: Server, content: str, **fields: Any) -> str:
     return server.accepted(CREATE_MEMORY, kind="FACT", content=content, **fields)["memory"]["id"]
 
 
-def known(server, *ids: str) -> list[bool]:
+def known(server: Server, *ids: str) -> list[bool]:
     """Which of the global ids lead to an object, by `nodes` and by `node` alike."""
     nodes = server.graphql(NODES, ids=ids)["nodes"]
     assert [server.graphql(NODE, id=id_)["node"] is not None for id_ in ids] == [node is not None for node in nodes]
     return [node is not None for node in nodes]
 
 
-def texts(server) -> str:
+def texts(server: Server) -> str:
     """Every text in every row of every table, in one string; without the full-text index's blobs."""
     rows = [row for rows in server.tables().values() for row in rows]
     return "\n".join(value for row in rows for value in row if isinstance(value, str))
@@ -136,7 +89,7 @@ def texts(server) -> str:
 # Soft deletion
 
 
-def test_a_deleted_session_is_returned_nowhere(server):
+def test_a_deleted_session_is_returned_nowhere(server: Server) -> None:
     user(server, "ada")
     server.accepted(CREATE_AGENT, agentId="bot", name="Bot")
     session = server.accepted(CREATE, sessionId="gone", userId="ada", agentId="bot", metadata={"k": "v"})["session"]
@@ -149,7 +102,7 @@ def test_a_deleted_session_is_returned_nowhere(server):
 
     assert delete(server, "gone") == session["id"]
 
-    assert get(server, "gone") is None
+    assert find(server, "gone") is None
     assert listed(server) == ["stays"]
     for filters in ({"sessionIds": ["gone"]}, {"metadata": {"k": "v"}}, {"agentIds": ["bot"]}, {"deleted": False}):
         assert "gone" not in listed(server, **filters)
@@ -161,7 +114,7 @@ def test_a_deleted_session_is_returned_nowhere(server):
     assert agent["sessions"] == {"totalCount": 0, "nodes": []}
 
 
-def test_deleted_sessions_are_listed_when_asked_for(server):
+def test_deleted_sessions_are_listed_when_asked_for(server: Server) -> None:
     user(server, "ada")
     for session_id in ("a", "b", "c"):
         server.accepted(CREATE, sessionId=session_id, userId="ada" if session_id == "a" else None)
@@ -175,20 +128,20 @@ def test_deleted_sessions_are_listed_when_asked_for(server):
     assert listed(server, deleted=False) == listed(server) == ["c"]
 
 
-def test_deleting_a_session_that_is_not_there_is_not_found(server):
+def test_deleting_a_session_that_is_not_there_is_not_found(server: Server) -> None:
     add(server, "s", "hello")
     delete(server, "s")
     for session_id in ("s", "nothing"):
-        error = server.refused(DELETE, sessionId=session_id)
+        error = server.refused(DELETE_SESSION, sessionId=session_id)
         assert (error["code"], error["path"]) == ("NOT_FOUND", ["sessionId"])
-    assert server.refused(DELETE, sessionId="nothing", permanently=True)["code"] == "NOT_FOUND"
+    assert server.refused(DELETE_SESSION, sessionId="nothing", permanently=True)["code"] == "NOT_FOUND"
 
 
-def test_of_ten_clients_deleting_a_session_exactly_one_succeeds(server):
+def test_of_ten_clients_deleting_a_session_exactly_one_succeeds(server: Server) -> None:
     add(server, "s", "hello")
 
     def attempt(_: int) -> dict[str, Any]:
-        return server.graphql(DELETE, input={"sessionId": "s"})["deleteSession"]
+        return server.graphql(DELETE_SESSION, input={"sessionId": "s"})["deleteSession"]
 
     with ThreadPoolExecutor(10) as pool:
         payloads = list(pool.map(attempt, range(10)))
@@ -196,7 +149,7 @@ def test_of_ten_clients_deleting_a_session_exactly_one_succeeds(server):
     assert [error["code"] for payload in payloads for error in payload["userErrors"]] == ["NOT_FOUND"] * 9
 
 
-def test_other_writes_to_a_deleted_session_are_not_found(server):
+def test_other_writes_to_a_deleted_session_are_not_found(server: Server) -> None:
     user(server, "ada")
     (message,) = add(server, "s", "hello", userId="ada")["messages"]
     delete(server, "s")
@@ -205,8 +158,8 @@ def test_other_writes_to_a_deleted_session_are_not_found(server):
         (UPDATE, {"sessionId": "s"}),
         (END, {"sessionId": "s"}),
         (REOPEN, {"sessionId": "s"}),
-        (DELETE, {"sessionId": "s"}),
-        (DELETE_RANGE, {"sessionId": "s"}),
+        (DELETE_SESSION, {"sessionId": "s"}),
+        (DELETE_MESSAGES, {"sessionId": "s"}),
         (UPDATE_MESSAGE, {"id": message["id"], "content": "edited"}),
         (DELETE_MESSAGE, {"id": message["id"]}),
         (CREATE_MEMORY, {"sessionId": "s", "kind": "FACT", "content": "x"}),
@@ -218,7 +171,7 @@ def test_other_writes_to_a_deleted_session_are_not_found(server):
 # Undeletion
 
 
-def test_a_deleted_session_comes_back_when_messages_are_added(server):
+def test_a_deleted_session_comes_back_when_messages_are_added(server: Server) -> None:
     user(server, "ada")
     fields = {"situation": "x", "metadata": {"a": 1}, "tokenBudget": 5}
     before = server.accepted(CREATE, sessionId="s", userId="ada", **fields)["session"]
@@ -241,7 +194,7 @@ def test_a_deleted_session_comes_back_when_messages_are_added(server):
     assert server.graphql(OF_USER, userId="ada")["user"]["memories"]["totalCount"] == 0
 
 
-def test_the_sequence_goes_on_through_several_deletions(server):
+def test_the_sequence_goes_on_through_several_deletions(server: Server) -> None:
     for number in range(4):
         payload = add(server, "s", f"{number}a", f"{number}b")
         assert [message["sequence"] for message in payload["messages"]] == [2 * number + 1, 2 * number + 2]
@@ -250,7 +203,7 @@ def test_the_sequence_goes_on_through_several_deletions(server):
     assert listed(server, deleted=True) == ["s"]
 
 
-def test_a_deleted_session_comes_back_once_for_twenty_clients(server):
+def test_a_deleted_session_comes_back_once_for_twenty_clients(server: Server) -> None:
     add(server, "s", "old")
     delete(server, "s")
     with ThreadPoolExecutor(20) as pool:
@@ -259,7 +212,7 @@ def test_a_deleted_session_comes_back_once_for_twenty_clients(server):
     assert len(contents(server, "s")) == 20
 
 
-def test_a_refused_batch_does_not_bring_a_deleted_session_back(server):
+def test_a_refused_batch_does_not_bring_a_deleted_session_back(server: Server) -> None:
     user(server, "ada")
     user(server, "bob")
     add(server, "s", "hello", userId="ada")
@@ -271,12 +224,12 @@ def test_a_refused_batch_does_not_bring_a_deleted_session_back(server):
         ({"messages": [turn("x")], "userId": "bob"}, "CONFLICT"),
     ):
         assert server.refused(ADD, sessionId="s", **fields)["code"] == code
-    assert get(server, "s") is None
+    assert find(server, "s") is None
     assert listed(server, deleted=True) == ["s"]
     assert add(server, "s", "x", userId="ada")["session"]["user"] == {"userId": "ada"}
 
 
-def test_an_ownerless_deleted_session_comes_back_attached(server):
+def test_an_ownerless_deleted_session_comes_back_attached(server: Server) -> None:
     user(server, "ada")
     add(server, "s", "old")
     delete(server, "s")
@@ -284,18 +237,18 @@ def test_an_ownerless_deleted_session_comes_back_attached(server):
     assert server.graphql(OF_USER, userId="ada")["user"]["sessions"]["nodes"] == [{"sessionId": "s"}]
 
 
-def test_a_session_that_was_ended_stays_ended_even_when_deleted(server):
+def test_a_session_that_was_ended_stays_ended_even_when_deleted(server: Server) -> None:
     add(server, "s", turn("one", "m-1"))
     server.accepted(END, sessionId="s")
     delete(server, "s")
     for message in (turn("two"), turn("one", "m-1")):
         assert server.refused(ADD, sessionId="s", messages=[message])["code"] == "SESSION_ENDED"
-    assert get(server, "s") is None
+    assert find(server, "s") is None
     assert listed(server, deleted=True) == ["s"]
     assert server.refused(REOPEN, sessionId="s")["code"] == "NOT_FOUND"
 
 
-def test_a_deleted_session_that_was_reopened_before_comes_back(server):
+def test_a_deleted_session_that_was_reopened_before_comes_back(server: Server) -> None:
     add(server, "s", "one")
     server.accepted(END, sessionId="s")
     server.accepted(REOPEN, sessionId="s")
@@ -307,7 +260,7 @@ def test_a_deleted_session_that_was_reopened_before_comes_back(server):
 
 
 @pytest.mark.parametrize("document", [CREATE, UPSERT], ids=["createSession", "upsertSession"])
-def test_a_session_under_a_deleted_key_starts_anew_with_its_sequence_going_on(server, document):
+def test_a_session_under_a_deleted_key_starts_anew_with_its_sequence_going_on(server: Server, document: str) -> None:
     user(server, "ada")
     fields = {"situation": "raresituation", "metadata": {"old": 1}, "tokenBudget": 5, "contextOverflow": "ERROR"}
     server.accepted(CREATE, sessionId="s", userId="ada", createdAt="2020-01-01T00:00:00Z", **fields)
@@ -334,7 +287,7 @@ def test_a_session_under_a_deleted_key_starts_anew_with_its_sequence_going_on(se
     assert (found["sessions"]["totalCount"], found["memories"]["totalCount"]) == (0, 0)
 
 
-def test_a_session_under_a_deleted_key_may_belong_to_another_user(server):
+def test_a_session_under_a_deleted_key_may_belong_to_another_user(server: Server) -> None:
     user(server, "ada")
     user(server, "bob")
     add(server, "s", "of ada", userId="ada")
@@ -343,7 +296,7 @@ def test_a_session_under_a_deleted_key_may_belong_to_another_user(server):
     assert contents(server, "s") == []
 
 
-def test_a_refused_creation_under_a_deleted_key_changes_nothing(server):
+def test_a_refused_creation_under_a_deleted_key_changes_nothing(server: Server) -> None:
     add(server, "s", "hello")
     delete(server, "s")
     for document in (CREATE, UPSERT):
@@ -355,7 +308,7 @@ def test_a_refused_creation_under_a_deleted_key_changes_nothing(server):
 # Hard deletion
 
 
-def test_a_session_deleted_permanently_leaves_nothing(server):
+def test_a_session_deleted_permanently_leaves_nothing(server: Server) -> None:
     user(server, "ada")
     session = server.accepted(CREATE, sessionId="s", userId="ada", situation="raresituation")["session"]
     messages = add(server, "s", turn("rarecontent", "raremessageid", metadata={"a": "raremetadata"}))["messages"]
@@ -367,16 +320,16 @@ def test_a_session_deleted_permanently_leaves_nothing(server):
 
     assert delete(server, "s", permanently=True) == session["id"]
 
-    assert get(server, "s") is None
+    assert find(server, "s") is None
     assert (listed(server), listed(server, deleted=True)) == (["stays"], [])
     assert known(server, session["id"], messages[0]["id"], of_session) == [False] * 3
     after = texts(server)
     assert [word for word in words if word in after] == []
-    assert server.refused(DELETE, sessionId="s")["code"] == "NOT_FOUND"
+    assert server.refused(DELETE_SESSION, sessionId="s")["code"] == "NOT_FOUND"
     assert contents(server, "stays") == ["hello"]
 
 
-def test_the_key_of_a_permanently_deleted_session_can_be_created_again(server):
+def test_the_key_of_a_permanently_deleted_session_can_be_created_again(server: Server) -> None:
     add(server, "s", "old")
     delete(server, "s", permanently=True)
     session = server.accepted(CREATE, sessionId="s")["session"]
@@ -384,14 +337,14 @@ def test_the_key_of_a_permanently_deleted_session_can_be_created_again(server):
     assert contents(server, "s") == []
 
 
-def test_permanently_false_or_null_is_a_soft_deletion(server):
+def test_permanently_false_or_null_is_a_soft_deletion(server: Server) -> None:
     for session_id, permanently in (("a", False), ("b", None)):
         add(server, session_id, "hello")
         delete(server, session_id, permanently=permanently)
     assert listed(server, deleted=True) == ["a", "b"]
 
 
-def test_purging_deletes_hard_what_was_deleted_before_a_time(server):
+def test_purging_deletes_hard_what_was_deleted_before_a_time(server: Server) -> None:
     for session_id, count in (("a", 2), ("b", 3), ("c", 1), ("live", 1)):
         add(server, session_id, *[f"rarecontent {session_id}{number}" for number in range(count)])
     of_session = memory(server, "rarememory", sessionId="a")
@@ -417,7 +370,7 @@ def test_purging_deletes_hard_what_was_deleted_before_a_time(server):
     assert [message["sequence"] for message in add(server, "c", "back")["messages"]] == [2]
 
 
-def test_purging_takes_the_old_messages_of_a_session_that_came_back(server):
+def test_purging_takes_the_old_messages_of_a_session_that_came_back(server: Server) -> None:
     add(server, "s", "rarecontent one", "rarecontent two")
     memory(server, "rarememory", sessionId="s")
     delete(server, "s")
@@ -429,7 +382,7 @@ def test_purging_takes_the_old_messages_of_a_session_that_came_back(server):
     assert [message["sequence"] for message in add(server, "s", "newer")["messages"]] == [4]
 
 
-def test_purging_leaves_what_was_deleted_later(server):
+def test_purging_leaves_what_was_deleted_later(server: Server) -> None:
     add(server, "s", "one")
     delete(server, "s")
     payload = server.accepted(PURGE, deletedBefore="2020-01-01T00:00:00Z")
@@ -437,7 +390,7 @@ def test_purging_leaves_what_was_deleted_later(server):
     assert listed(server, deleted=True) == ["s"]
 
 
-def test_a_purged_key_can_be_used_again(server):
+def test_a_purged_key_can_be_used_again(server: Server) -> None:
     add(server, "s", turn("old", "m-1"))
     delete(server, "s")
     server.accepted(PURGE, deletedBefore=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
@@ -449,7 +402,7 @@ def test_a_purged_key_can_be_used_again(server):
 # Inactive sessions
 
 
-def test_inactive_sessions_are_deleted_softly(server):
+def test_inactive_sessions_are_deleted_softly(server: Server) -> None:
     ids = {session_id: add(server, session_id, "hello")["session"] for session_id in ("a", "b", "c")}
     payload = server.accepted(DELETE_INACTIVE, inactiveSince=ids["c"]["lastActivityAt"])
     assert sorted(payload["deletedSessionIds"]) == sorted(ids[session_id]["id"] for session_id in "ab")
@@ -460,7 +413,7 @@ def test_inactive_sessions_are_deleted_softly(server):
     assert [message["sequence"] for message in add(server, "a", "back")["messages"]] == [2]
 
 
-def test_a_session_is_active_by_its_messages_and_not_by_its_creation_time(server):
+def test_a_session_is_active_by_its_messages_and_not_by_its_creation_time(server: Server) -> None:
     for session_id in ("old", "busy"):
         server.accepted(CREATE, sessionId=session_id)
     time.sleep(0.001)
@@ -469,7 +422,7 @@ def test_a_session_is_active_by_its_messages_and_not_by_its_creation_time(server
     assert listed(server) == ["busy"]
 
 
-def test_inactive_sessions_are_deleted_as_many_as_the_limit_says(server):
+def test_inactive_sessions_are_deleted_as_many_as_the_limit_says(server: Server) -> None:
     for number in range(5):
         add(server, f"s{number}", "hello")
     future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
@@ -479,7 +432,7 @@ def test_inactive_sessions_are_deleted_as_many_as_the_limit_says(server):
         assert len(listed(server)) == left
 
 
-def test_inactive_sessions_are_deleted_of_one_user_only(server):
+def test_inactive_sessions_are_deleted_of_one_user_only(server: Server) -> None:
     user(server, "ada")
     user(server, "bob")
     for session_id, owner in (("a", "ada"), ("b", "bob"), ("none", None)):
@@ -489,7 +442,7 @@ def test_inactive_sessions_are_deleted_of_one_user_only(server):
     assert listed(server) == ["b", "none"]
 
 
-def test_the_limit_of_a_deletion_of_inactive_sessions_is_1_to_1000(server):
+def test_the_limit_of_a_deletion_of_inactive_sessions_is_1_to_1000(server: Server) -> None:
     add(server, "s", "hello")
     for limit in (0, -1, 1001):
         error = server.refused(DELETE_INACTIVE, inactiveSince="2030-01-01T00:00:00Z", limit=limit)
@@ -501,7 +454,7 @@ def test_the_limit_of_a_deletion_of_inactive_sessions_is_1_to_1000(server):
 # Erasure
 
 
-def test_the_erasure_of_a_user_takes_everything_and_counts_it(server):
+def test_the_erasure_of_a_user_takes_everything_and_counts_it(server: Server) -> None:
     id_ = user(server, "ada", documents=[{"title": "One", "content": "of ada"}, {"title": "Two", "content": "of ada"}])
     user(server, "bob", documents=[{"title": "Three", "content": "of bob"}])
     ids = []
@@ -542,13 +495,13 @@ def test_the_erasure_of_a_user_takes_everything_and_counts_it(server):
     assert server.graphql("{ users { totalCount } }")["users"]["totalCount"] == 1
 
 
-def test_the_erasure_of_a_user_who_has_nothing_counts_nothing(server):
+def test_the_erasure_of_a_user_who_has_nothing_counts_nothing(server: Server) -> None:
     user(server, "ada")
     receipt = server.accepted(ERASE, userId="ada")["receipt"]
     assert [receipt[field] for field in ("sessions", "messages", "memories", "documents")] == [0, 0, 0, 0]
 
 
-def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server):
+def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server: Server) -> None:
     """Rare words, of which the tails are looked for: an index may keep the heads that words have in common."""
     tails: dict[str, str] = {}
 
@@ -606,7 +559,7 @@ def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server):
     assert [name for name, rows in server.tables().items() if user_id in repr(rows)] == []
 
 
-def test_bytes_of_a_user_are_gone_though_others_read_meanwhile(server):
+def test_bytes_of_a_user_are_gone_though_others_read_meanwhile(server: Server) -> None:
     word = f"rare{uuid.uuid4().hex}"
     user(server, "ada", email=f"{word}@example.org")
     for number in range(10):
@@ -630,7 +583,7 @@ def test_bytes_of_a_user_are_gone_though_others_read_meanwhile(server):
             reader.result()
 
 
-def test_an_erased_user_id_can_be_created_afresh_and_starts_empty(server):
+def test_an_erased_user_id_can_be_created_afresh_and_starts_empty(server: Server) -> None:
     user(server, "ada", email="a@example.org", metadata={"a": 1}, documents=[{"title": "One", "content": "x"}])
     old = add(server, "s", turn("old", "m-1"), userId="ada")
     memory(server, "known of ada", userId="ada")
@@ -647,7 +600,7 @@ def test_an_erased_user_id_can_be_created_afresh_and_starts_empty(server):
     assert server.accepted(ERASE, userId="ada")["receipt"]["messages"] == 1
 
 
-def test_a_session_attached_later_is_erased_with_its_earlier_messages(server):
+def test_a_session_attached_later_is_erased_with_its_earlier_messages(server: Server) -> None:
     user(server, "ada")
     add(server, "s", "rareword before")
     add(server, "s", "rareword after", userId="ada")
@@ -659,7 +612,7 @@ def test_a_session_attached_later_is_erased_with_its_earlier_messages(server):
     assert b"rareword" not in raw_bytes(server.path).lower()
 
 
-def test_the_sessions_of_an_erased_user_do_not_come_back(server):
+def test_the_sessions_of_an_erased_user_do_not_come_back(server: Server) -> None:
     user(server, "ada")
     add(server, "s", "rareword", userId="ada")
     delete(server, "s")
@@ -671,7 +624,7 @@ def test_the_sessions_of_an_erased_user_do_not_come_back(server):
     assert server.refused(CREATE, sessionId="t", userId="ada")["code"] == "NOT_FOUND"
 
 
-def test_nothing_of_a_user_survives_an_erasure_while_clients_write(server):
+def test_nothing_of_a_user_survives_an_erasure_while_clients_write(server: Server) -> None:
     user(server, "ada")
     writing = threading.Event()
 
@@ -700,7 +653,7 @@ def test_nothing_of_a_user_survives_an_erasure_while_clients_write(server):
 # What a review found
 
 
-def test_more_than_a_hundred_deleted_sessions_are_purged_in_one_call(server):
+def test_more_than_a_hundred_deleted_sessions_are_purged_in_one_call(server: Server) -> None:
     for start in range(0, 250, 50):
         fields = " ".join(
             f"""a{number}: addMessages(input: {{sessionId: "s{number}", formMemories: false, messages: [

@@ -25,6 +25,7 @@ from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from schema.root import schema as real_schema
 from tests.breadth.generated import Case, Outcome, cases, compare_generated, describe, outcome
+from tests.documents import ERRORS
 
 # graphql-core leaves coroutines behind where an error has made their answers needless.
 pytestmark = [
@@ -100,7 +101,6 @@ def names() -> Iterator[Names]:
         yield made
 
 
-ERRORS = "userErrors { code message path }"
 FILL: list[tuple[str, list[dict[str, Any]]]] = [
     (
         "createAgent",
@@ -226,7 +226,7 @@ async def fill(path: Path) -> dict[str, Sequence[Any]]:
         for place, edges in lists.items()
         for argument in ("after", "before")
     }
-    return cursors | {
+    hints: dict[str, Sequence[Any]] = {
         "id": ids + broken,
         "ids": ids + broken,
         "after": [users[0]["cursor"], "no cursor", ""],
@@ -258,6 +258,7 @@ async def fill(path: Path) -> dict[str, Sequence[Any]]:
         "name": ["Ada", "", "Guide"],
         "metadata": [{}, {"plan": "pro"}, {"a": {"b": [1]}}, {"a": None}, "no object", [1]],
     }
+    return cursors | hints
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,13 @@ from typing import Any
 
 import pytest
 
+from tests.documents import CREATE_AGENT, CREATE_USER, DELETE_AGENT, DELETE_DOCUMENT, UPDATE_USER, mutation
 from tests.servers import Api, Server
 
 DOCUMENT = """id documentId title content metadata user { userId } agent { agentId } createdAt updatedAt version"""
-ERRORS = "userErrors { code message path }"
-CREATE = f"""mutation ($input: CreateDocumentInput!) {{
-  createDocument(input: $input) {{ document {{ {DOCUMENT} }} {ERRORS} }}
-}}"""
-UPDATE = f"""mutation ($input: UpdateDocumentInput!) {{
-  updateDocument(input: $input) {{ document {{ {DOCUMENT} }} {ERRORS} }}
-}}"""
-DELETE = f"mutation ($input: DeleteDocumentInput!) {{ deleteDocument(input: $input) {{ deletedDocumentId {ERRORS} }} }}"
-CREATE_USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-DELETE_USER = f"""mutation ($input: DeleteUserInput!) {{
-  deleteUser(input: $input) {{ deletedUserId receipt {{ documents }} {ERRORS} }}
-}}"""
-CREATE_AGENT = f"mutation ($input: CreateAgentInput!) {{ createAgent(input: $input) {{ agent {{ id }} {ERRORS} }} }}"
-DELETE_AGENT = f"mutation ($input: DeleteAgentInput!) {{ deleteAgent(input: $input) {{ deletedAgentId {ERRORS} }} }}"
+CREATE = mutation("createDocument", f"document {{ {DOCUMENT} }}")
+UPDATE = mutation("updateDocument", f"document {{ {DOCUMENT} }}")
+DELETE_USER = mutation("deleteUser", "deletedUserId receipt { documents }")
 NODE = f"query ($id: ID!) {{ node(id: $id) {{ ... on Document {{ {DOCUMENT} }} }} }}"
 OF_USER = f"""query ($userId: String!, $filter: DocumentFilter) {{
   user(userId: $userId) {{ documents(first: 100, filter: $filter) {{ nodes {{ {DOCUMENT} }} totalCount }} }}
@@ -145,7 +134,7 @@ def test_the_newest_document_comes_first(server: Server) -> None:
 @pytest.mark.parametrize("owner", OWNERS)
 def test_a_repeated_document_is_returned_as_stored(server: Server, owner: dict[str, str]) -> None:
     add_owners(server)
-    given = owner | {"documentId": "d", "metadata": {"a": 1}}
+    given: dict[str, Any] = {**owner, "documentId": "d", "metadata": {"a": 1}}
     made = write(server, **given)
     assert made["documentId"] == "d"
     assert write(server, **given) == made
@@ -319,11 +308,11 @@ def test_a_deleted_document_is_gone(server: Server) -> None:
     add_owners(server)
     made = write(server, "unmistakable title", "unmistakable text", userId="ada", documentId="unmistakable key")
     kept = write(server, "kept", userId="ada")
-    assert server.accepted(DELETE, id=made["id"])["deletedDocumentId"] == made["id"]
+    assert server.accepted(DELETE_DOCUMENT, id=made["id"])["deletedDocumentId"] == made["id"]
     assert document(server, made["id"]) is None
     assert documents(server, {"userId": "ada"}) == [kept]
     assert "unmistakable" not in str(server.tables())
-    assert server.refused(DELETE, id=made["id"])["code"] == "NOT_FOUND"
+    assert server.refused(DELETE_DOCUMENT, id=made["id"])["code"] == "NOT_FOUND"
     assert server.refused(UPDATE, id=made["id"], title="x")["code"] == "NOT_FOUND"
     again = write(server, "another", userId="ada", documentId="unmistakable key")
     assert (again["title"], again["version"]) == ("another", 1)
@@ -332,7 +321,7 @@ def test_a_deleted_document_is_gone(server: Server) -> None:
 def test_what_is_no_document_can_be_neither_changed_nor_deleted(server: Server) -> None:
     user_id = server.accepted(CREATE_USER, userId="ada")["user"]["id"]
     for wrong in (user_id, "nonsense", "", "🦆", "x" * 5000):
-        assert server.refused(DELETE, id=wrong)["code"] in {"NOT_FOUND", "INVALID"}
+        assert server.refused(DELETE_DOCUMENT, id=wrong)["code"] in {"NOT_FOUND", "INVALID"}
         assert server.refused(UPDATE, id=wrong, title="x")["code"] in {"NOT_FOUND", "INVALID"}
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.documents import ADD_MESSAGES, VIEWER
 from tests.servers import Server
 from tests.wire import Answer, Connection, graphql, request
 
 MEBIBYTE = 1024 * 1024
-VIEWER = "{ viewer { role } }"
 ANSWER = {"data": {"viewer": {"role": "SERVICE"}}}
 LONG = '{ session(sessionId: "long") { messages(first: 100) { nodes { content } } } }'
 Start = Callable[..., Server]
@@ -29,8 +29,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         server = Server(tmp_path_factory.mktemp("encodings") / "recallql.db", **settings)
         started.append(server)
         messages = [{"role": "USER", "content": f"{number}. " + "a word and more " * 20} for number in range(50)]
-        add = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { userErrors { code } } }"
-        server.accepted(add, sessionId="long", messages=messages)
+        server.accepted(ADD_MESSAGES, sessionId="long", messages=messages)
         return server
 
     yield begin

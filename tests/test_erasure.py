@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,21 @@ from models.search_kinds import MESSAGES
 from models.sqlite.backups import backups_of
 from models.sqlite.database import SqliteTransaction
 from models.sqlite.migrate import MIGRATIONS, migrate
-from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes
+from tests.documents import ADD_MESSAGES, CREATE_USER, DELETE_SESSION, ERRORS, PURGE_DELETED, mutation
+from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes, wait_until
 
-ERRORS = "userErrors { code message path }"
 RECEIPT = "receipt { userId erasedAt filesClearedAt sessions messages memories documents }"
-ERASE = f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ deletedUserId {RECEIPT} {ERRORS} }} }}"
-CREATE = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-ADD = f"mutation ($input: AddMessagesInput!) {{ addMessages(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-DELETE = f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ deletedSessionId {ERRORS} }} }}"
-UPSERT = f"mutation ($input: UpsertSessionInput!) {{ upsertSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-PURGE = f"mutation ($input: PurgeDeletedInput!) {{ purgeDeleted(input: $input) {{ sessions {ERRORS} }} }}"
+ERASE = mutation("deleteUser", f"deletedUserId {RECEIPT}")
+UPSERT = mutation("upsertSession", "session { id }")
 
 
 def create(api: Api, user_id: str, word: str, *, messages: int = 2) -> None:
     """A user with a word in a message, in the user's own fields, and in a document."""
     api.accepted(
-        CREATE, userId=user_id, email=f"{word}@example.org", documents=[{"title": "t", "content": f"of {word}"}]
+        CREATE_USER, userId=user_id, email=f"{word}@example.org", documents=[{"title": "t", "content": f"of {word}"}]
     )
     said = [{"role": "USER", "content": f"I said {word} {number}"} for number in range(messages)]
-    api.accepted(ADD, sessionId=f"s-{user_id}", userId=user_id, messages=said, formMemories=False)
+    api.accepted(ADD_MESSAGES, sessionId=f"s-{user_id}", userId=user_id, messages=said, formMemories=False)
 
 
 def erase(api: Api, user_id: str) -> dict[str, Any]:
@@ -69,13 +65,6 @@ def rare() -> str:
     return f"rare{uuid.uuid4().hex}"
 
 
-def wait_until(condition: Callable[[], bool], otherwise: str, *, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
-
-
 READ = """import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN")
@@ -86,7 +75,7 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def reader_of(path: Path) -> Iterator[None]:
+def reader_of(path: Path) -> Generator[None]:
     """Another process that holds a snapshot of the database."""
     command = [sys.executable, "-c", READ, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -98,7 +87,7 @@ def reader_of(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def export_of(path: Path) -> Iterator[None]:
+def export_of(path: Path) -> Generator[None]:
     """`recallql export`, held up since nobody reads what it writes."""
     command = [sys.executable, "-m", "recallql", "export", "--database-url", f"sqlite:///{path}"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -225,13 +214,17 @@ def test_a_receipt_comes_in_time_while_a_reader_holds_the_log(hasty: Server, rea
     if reader is export_of:
         # More than the pipe holds.
         text = "x" * 60_000
-        hasty.accepted(ADD, sessionId="long", messages=[{"role": "USER", "content": text}] * 10, formMemories=False)
+        hasty.accepted(
+            ADD_MESSAGES, sessionId="long", messages=[{"role": "USER", "content": text}] * 10, formMemories=False
+        )
     took, stop = list[float](), threading.Event()
 
     def write() -> None:
         while not stop.is_set():
             started = time.monotonic()
-            hasty.accepted(ADD, sessionId="other", messages=[{"role": "USER", "content": "x"}], formMemories=False)
+            hasty.accepted(
+                ADD_MESSAGES, sessionId="other", messages=[{"role": "USER", "content": "x"}], formMemories=False
+            )
             took.append(time.monotonic() - started)
             time.sleep(0.005)
 
@@ -279,11 +272,11 @@ def test_what_a_killed_server_left_is_cleared_after_the_restart(serve: Serve) ->
         receipt = erase_anyhow(running, "ada")
         assert receipt["filesClearedAt"] is None
         running.process.send_signal(signal.SIGKILL)
-        running.process.wait(timeout=10)
+        running.wait()
         running = serve(path=running.path, env={"RECALLQL_REQUEST_TIMEOUT": "2"})
         assert ready(running)["waiting"] == 1
         assert in_files(running.path, word), "the reader holds nothing up"
-        wait_until(lambda: '"deleted bytes stay' in running.output(), "the log does not tell of it", seconds=15)
+        wait_until(lambda: '"deleted bytes stay' in running.output(), "the log does not tell of it")
     wait_until(lambda: not in_files(running.path, word), "the bytes are still there")
     wait_until(lambda: ready(running)["waiting"] == 0, "it still says that bytes wait")
     again = erase_anyhow(running, "ada")
@@ -307,7 +300,9 @@ def test_readers_that_never_pause_hold_up_no_erasure(serve: Serve) -> None:
 
     def write() -> None:
         while not stop.is_set():
-            running.accepted(ADD, sessionId="other", messages=[{"role": "USER", "content": "x"}], formMemories=False)
+            running.accepted(
+                ADD_MESSAGES, sessionId="other", messages=[{"role": "USER", "content": "x"}], formMemories=False
+            )
 
     with ThreadPoolExecutor(5) as pool:
         others = [pool.submit(read) for _ in range(4)] + [pool.submit(write)]
@@ -338,16 +333,16 @@ def test_several_processes_on_one_file_share_the_clearing(server: Server) -> Non
 
 
 def remove_permanently(api: Api) -> None:
-    api.accepted(DELETE, sessionId="gone", permanently=True)
+    api.accepted(DELETE_SESSION, sessionId="gone", permanently=True)
 
 
 def purge(api: Api) -> None:
-    api.accepted(DELETE, sessionId="gone")
-    assert api.accepted(PURGE, deletedBefore="2099-01-01T00:00:00Z")["sessions"] == 1
+    api.accepted(DELETE_SESSION, sessionId="gone")
+    assert api.accepted(PURGE_DELETED, deletedBefore="2099-01-01T00:00:00Z")["sessions"] == 1
 
 
 def begin_anew(api: Api) -> None:
-    api.accepted(DELETE, sessionId="gone")
+    api.accepted(DELETE_SESSION, sessionId="gone")
     api.accepted(UPSERT, sessionId="gone")
 
 
@@ -358,7 +353,7 @@ def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Calla
         content = word if session == "gone" else "rareword"
         for _ in range(3):
             said = [{"role": "USER", "content": content}]
-            server.accepted(ADD, sessionId=session, messages=said, formMemories=False)
+            server.accepted(ADD_MESSAGES, sessionId=session, messages=said, formMemories=False)
     with reader_of(server.path):
         remove(server)
         assert ready(server)["waiting"] == 1
@@ -389,10 +384,10 @@ def test_a_purge_of_a_long_session_lets_others_write(server: Server) -> None:
     fields = " ".join(f"a{n}: addMessages(input: $input) {{ {ERRORS} }}" for n in range(50))
     add = f"mutation ($input: AddMessagesInput!) {{ {fields} }}"
     server.graphql(add, input={"sessionId": "gone", "messages": said, "formMemories": False})
-    server.accepted(DELETE, sessionId="gone")
+    server.accepted(DELETE_SESSION, sessionId="gone")
     seen: list[str] = []
     server.app.state.database.listener = seen.append
-    payload = server.accepted(PURGE, deletedBefore="2099-01-01T00:00:00Z")
+    payload = server.accepted(PURGE_DELETED, deletedBefore="2099-01-01T00:00:00Z")
     server.app.state.database.listener = None
     assert payload["sessions"] == 1
     assert server.tables()["messages"] == []
@@ -417,7 +412,7 @@ def test_an_erased_word_leaves_a_large_index_in_steps_that_let_others_write(serv
                 }
                 for n in range(100)
             ]
-            server.accepted(ADD, sessionId=f"s-{owner}", userId=owner, messages=said, formMemories=False)
+            server.accepted(ADD_MESSAGES, sessionId=f"s-{owner}", userId=owner, messages=said, formMemories=False)
     server.host.wait_for(bring_up_to_date(server.app.state.database, MESSAGES, late=0))
     assert erase(server, "ada")["messages"] == 1202
     assert not in_files(server.path, word)

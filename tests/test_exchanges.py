@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.contexts import FRAMED, of_session, sequences
+from tests.documents import DELETE_MESSAGE
+from tests.searches import add
 from tests.servers import Server
-from tests.test_contexts import FRAMED, of_session, sequences
-from tests.test_search import DELETE_MESSAGE, add
 
 ASKED = {"content": "How is the weather?", "tokenCount": 10 - FRAMED}
 SAID = {"role": "ASSISTANT", "content": "It is sunny.", "tokenCount": 10 - FRAMED}
@@ -57,14 +58,14 @@ def blocks(role: str, kind: str, *ids: str) -> dict[str, Any]:
 @pytest.mark.parametrize("overflow", ["TRUNCATE", "ADAPTIVE", "ERROR"])
 def test_no_call_stands_without_its_answers_and_no_answer_without_its_call(
     server: Server, said: list[dict[str, Any]], expected: list[int], overflow: str
-):
+) -> None:
     add(server, "now", *said)
     context = of_session(server, "now", overflow=overflow)
     assert sequences(context) == expected
     assert context["droppedMessages"] == len(said) - len(expected)
 
 
-def test_a_function_without_an_id_is_matched_by_its_name(server: Server):
+def test_a_function_without_an_id_is_matched_by_its_name(server: Server) -> None:
     named = {"role": "ASSISTANT", "content": "", "toolCalls": [{"name": "weather", "arguments": {}}]}
     add(server, "now", ASKED, named, {"role": "FUNCTION", "name": "weather", "content": "sunny"}, SAID)
     add(server, "other", ASKED, named, {"role": "FUNCTION", "name": "news", "content": "none"}, SAID)
@@ -72,7 +73,7 @@ def test_a_function_without_an_id_is_matched_by_its_name(server: Server):
     assert sequences(of_session(server, "other")) == [1, 2, 4]
 
 
-def test_no_budget_and_no_number_of_messages_parts_a_call_from_its_answers(server: Server):
+def test_no_budget_and_no_number_of_messages_parts_a_call_from_its_answers(server: Server) -> None:
     said = [ASKED, call("a", "b"), answer("a"), ASKED, answer("b"), SAID, call("c"), answer("c"), SAID, ASKED]
     add(server, "now", *said)
     for overflow, number in product(("TRUNCATE", "ADAPTIVE"), range(1, 11)):
@@ -85,7 +86,7 @@ def test_no_budget_and_no_number_of_messages_parts_a_call_from_its_answers(serve
     assert sequences(of_session(server, "now", last=3)) == [9, 10]
 
 
-def test_what_was_deleted_takes_the_rest_of_its_exchange_with_it(server: Server):
+def test_what_was_deleted_takes_the_rest_of_its_exchange_with_it(server: Server) -> None:
     for gone, expected in ((1, [1, 5]), (2, [1, 5]), (3, [1, 5])):
         ids = add(server, f"s{gone}", ASKED, call("a", "b"), answer("a"), answer("b"), SAID)
         server.accepted(DELETE_MESSAGE, id=ids[gone])
@@ -96,7 +97,7 @@ def test_what_was_deleted_takes_the_rest_of_its_exchange_with_it(server: Server)
     assert sequences(of_session(server, "open")) == [1, 2]
 
 
-def test_an_answer_that_is_too_large_is_quoted_without_its_call(server: Server):
+def test_an_answer_that_is_too_large_is_quoted_without_its_call(server: Server) -> None:
     large = " ".join(f"Day {day} is sunny." for day in range(500))
     add(server, "now", ASKED, call("a"), answer("a", large, tokenCount=3000))
     context = of_session(server, "now", budget=300)

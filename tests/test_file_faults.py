@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from models.errors import Unavailable
-from tests.servers import REPOSITORY, Api, Serve, Server
+from tests.commands import environment
+from tests.documents import ADD_MESSAGES, mutation
+from tests.servers import REPOSITORY, START_SECONDS, Api, Serve, Server
 
-ERRORS = "userErrors { code message path }"
-CREATE = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ userId }} {ERRORS} }} }}"
-ADD = f"mutation ($input: AddMessagesInput!) {{ addMessages(input: $input) {{ session {{ id }} {ERRORS} }} }}"
+CREATE = mutation("createUser", "user { userId }")
 COUNT = "{ users { totalCount } }"
 
 
@@ -154,7 +154,7 @@ def test_what_was_acknowledged_before_the_file_was_moved_is_in_it(serve: Serve) 
         running.path.with_name(f"{running.path.name}{suffix}").rename(f"{moved}{suffix}")
     unavailable(running)
     running.process.send_signal(signal.SIGKILL)
-    running.process.wait(timeout=10)
+    running.wait()
     assert serve(path=moved).graphql("{ users { nodes { userId } } }")["users"]["nodes"] == [{"userId": "ada"}]
 
 
@@ -165,7 +165,7 @@ def fill(api: Api) -> int:
     """Writes until a write is refused; how many were not."""
     for number in range(200):
         answer = api.execute(
-            ADD,
+            ADD_MESSAGES,
             input={"sessionId": "s", "formMemories": False, "messages": [{"role": "USER", "content": "x" * 50_000}]},
         )
         if "errors" in answer:
@@ -206,7 +206,7 @@ def test_it_is_not_ready_while_the_disk_refuses_writes_and_loses_nothing(serve: 
     assert is_ready(running)
     running.accepted(CREATE, userId="bob")
     running.process.send_signal(signal.SIGKILL)
-    running.process.wait(timeout=10)
+    running.wait()
     again = serve(path=running.path)
     assert again.graphql(COUNT)["users"]["totalCount"] == 2
     found = again.graphql('{ session(sessionId: "s") { messages { totalCount } } }')
@@ -243,7 +243,7 @@ def test_a_damaged_page_makes_it_not_ready(running: Server, table: str, capfd: p
 
 def test_a_damaged_page_in_the_middle_of_a_table_makes_it_not_ready(running: Server) -> None:
     said = [{"role": "USER", "content": "x" * 3000}] * 60
-    running.accepted(ADD, sessionId="s", messages=said, formMemories=False)
+    running.accepted(ADD_MESSAGES, sessionId="s", messages=said, formMemories=False)
     with contextlib.closing(sqlite3.connect(running.path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -283,7 +283,7 @@ def test_a_text_that_is_no_text_is_a_fault_of_the_server(
 ) -> None:
     server.accepted(CREATE, userId="ada", about="x", metadata={"a": 1})
     said = [{"role": "USER", "content": "word"}]
-    server.accepted(ADD, sessionId="s", userId="ada", messages=said, formMemories=False)
+    server.accepted(ADD_MESSAGES, sessionId="s", userId="ada", messages=said, formMemories=False)
     with contextlib.closing(sqlite3.connect(server.path)) as connection, connection:
         connection.create_function("indexed", 1, lambda text: "", deterministic=True)
         connection.execute("DROP TRIGGER IF EXISTS messages_words_after_update")
@@ -372,10 +372,10 @@ def test_an_application_server_says_in_a_line_why_it_cannot_start(tmp_path: Path
     ended = subprocess.run(
         [sys.executable, "-m", "uvicorn", "--factory", "recallql.app:from_environment", "--port", "0"],
         cwd=REPOSITORY,
-        env=os.environ | {"RECALLQL_DATABASE_URL": f"sqlite:///{path}"},
+        env=environment(RECALLQL_DATABASE_URL=f"sqlite:///{path}"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START_SECONDS,
     )
     assert ended.returncode != 0
     assert "not a SQLite database" in ended.stderr

@@ -9,23 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.documents import DELETE_SESSION, END_SESSION, ERRORS, REOPEN_SESSION, UPDATE_SESSION, mutation
 from tests.servers import Api, Server
 
-ERRORS = "userErrors { code message path }"
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id sequence createdAt }} {ERRORS} }}
-}}"""
-UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ updatedAt }} {ERRORS} }} }}"
-END_SESSION = f"mutation ($input: EndSessionInput!) {{ endSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-REOPEN_SESSION = (
-    f"mutation ($input: ReopenSessionInput!) {{ reopenSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-)
-DELETE_SESSION = (
-    f"mutation ($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{ deletedSessionId {ERRORS} }} }}"
-)
-UPDATE_SESSION = (
-    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-)
+ADD = mutation("addMessages", "messages { id sequence createdAt }")
+UPDATE_USER = mutation("updateUser", "user { updatedAt }")
 USERS = "query ($filter: UserFilter) { users(first: 100, filter: $filter) { nodes { it: userId } totalCount } }"
 SESSIONS = (
     "query ($filter: SessionFilter) { sessions(first: 100, filter: $filter) { nodes { it: sessionId } totalCount } }"

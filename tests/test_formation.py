@@ -9,31 +9,24 @@ import pytest
 from models.formation import SOURCES_OF_MEMORY
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
+from tests.documents import (
+    CREATE_MEMORY,
+    CREATE_USER,
+    DELETE_MESSAGE,
+    DELETE_MESSAGES,
+    DELETE_SESSION,
+    END_SESSION,
+    UPDATE_MEMORY,
+    UPDATE_MESSAGE,
+    UPDATE_SESSION,
+    mutation,
+)
 from tests.servers import Server
 
-ERRORS = "userErrors { code message path }"
 FORMED = """id kind method content validFrom validUntil model supersededBy { content } supersedes { content }
   user { userId } session { sessionId } sources(first: 100) { nodes { ... on Message { sequence content } } }"""
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id sequence }} deduplicated memories {{ {FORMED} }} {ERRORS} }}
-}}"""
-USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-END = f"mutation ($input: EndSessionInput!) {{ endSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-DELETE_SESSION = f"""mutation ($input: DeleteSessionInput!) {{
-  deleteSession(input: $input) {{ deletedSessionId {ERRORS} }}
-}}"""
-DECLARE = f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"
-EDIT = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
-DELETE = f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
-DELETE_RANGE = f"""mutation ($input: DeleteMessagesInput!) {{
-  deleteMessages(input: $input) {{ deletedMessageIds hasMore {ERRORS} }}
-}}"""
-ERASE = f"""mutation ($input: DeleteUserInput!) {{
-  deleteUser(input: $input) {{ receipt {{ memories }} {ERRORS} }}
-}}"""
-UPDATE_SESSION = (
-    f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-)
+ADD = mutation("addMessages", f"messages {{ id sequence }} deduplicated memories {{ {FORMED} }}")
+ERASE = mutation("deleteUser", "receipt { memories }")
 OF_USER = f"""query ($filter: MemoryFilter) {{
   user(userId: "ada") {{ memories(first: 100, filter: $filter) {{ nodes {{ {FORMED} }} }} }}
 }}"""
@@ -80,7 +73,7 @@ def summary(server: Server) -> dict[str, Any] | None:
 
 @pytest.fixture
 def ada(server: Server) -> Server:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     return server
 
 
@@ -103,8 +96,8 @@ def test_only_users_speak_of_themselves(ada: Server, role: str) -> None:
 def test_nothing_is_formed_where_the_application_says_so(ada: Server) -> None:
     first = add(ada, "I live in Turin.", *FACTS, userId="ada", formMemories=False)
     assert first["memories"] == []
-    ada.accepted(EDIT, id=first["messages"][0]["id"], content="I live in Milan.")
-    ada.accepted(END, sessionId="chat")
+    ada.accepted(UPDATE_MESSAGE, id=first["messages"][0]["id"], content="I live in Milan.")
+    ada.accepted(END_SESSION, sessionId="chat")
     assert known(ada, history=True) == []
 
 
@@ -199,7 +192,7 @@ def test_what_is_known_gains_a_hundred_sources_at_most_and_each_once(ada: Server
 
 
 def test_what_was_declared_is_not_formed_again(ada: Server) -> None:
-    ada.accepted(DECLARE, userId="ada", kind="FACT", content="I'm Vegan")
+    ada.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content="I'm Vegan")
     assert add(ada, "I'm vegan.", userId="ada")["memories"] == []
     assert [memory["method"] for memory in known(ada, history=True)] == ["DECLARED"]
 
@@ -214,7 +207,7 @@ def test_a_retry_is_told_what_was_formed_the_first_time(ada: Server) -> None:
 
 
 def test_users_do_not_share_what_is_known(ada: Server) -> None:
-    ada.accepted(USER, userId="bo")
+    ada.accepted(CREATE_USER, userId="bo")
     add(ada, "I live in Turin.", userId="ada")
     (memory,) = add(ada, "I live in Turin.", "I live in Milan.", session="bo", userId="bo")["memories"][:1]
     assert memory["user"] == {"userId": "bo"}
@@ -233,10 +226,10 @@ def test_what_nobodys_session_told_goes_along_to_its_user(ada: Server) -> None:
 def test_an_edited_message_loses_what_it_said_and_is_looked_at_again(ada: Server) -> None:
     add(ada, "I live in Turin.", at="2020-01-01T00:00:00Z", userId="ada")
     payload = add(ada, "I live in Milan.", at="2022-01-01T00:00:00Z", userId="ada")
-    ada.accepted(EDIT, id=payload["messages"][0]["id"], content="I live in Genoa, I mean.")
+    ada.accepted(UPDATE_MESSAGE, id=payload["messages"][0]["id"], content="I live in Genoa, I mean.")
     assert said(known(ada, history=True)) == ["I live in Turin", "I live in Genoa"]
     assert said(known(ada)) == ["I live in Genoa"]
-    ada.accepted(EDIT, id=payload["messages"][0]["id"], content="Forget it.")
+    ada.accepted(UPDATE_MESSAGE, id=payload["messages"][0]["id"], content="Forget it.")
     assert said(known(ada, history=True)) == ["I live in Turin"]
 
 
@@ -261,7 +254,7 @@ def test_permanent_deletion_too_leaves_what_another_session_told(ada: Server) ->
 
 def give_to_bo(server: Server, session: str) -> list[dict[str, Any]]:
     """Bo's memories, once a session of Ada's is hers."""
-    server.accepted(USER, userId="bo")
+    server.accepted(CREATE_USER, userId="bo")
     server.accepted(UPDATE_SESSION, sessionId=session, userId="bo")
     return server.graphql(OF_USER.replace('"ada"', '"bo"'), filter=None)["user"]["memories"]["nodes"]
 
@@ -287,7 +280,7 @@ def test_what_two_sessions_told_is_known_of_both_owners_once_one_is_anothers(ada
 def test_what_is_left_of_one_session_stays_with_its_owner(ada: Server, gone: str) -> None:
     first = add(ada, "I'm vegan.", userId="ada")
     second = add(ada, "I'm vegan.", session="other", userId="ada")
-    ada.accepted(DELETE, id={"chat": first, "other": second}[gone]["messages"][0]["id"])
+    ada.accepted(DELETE_MESSAGE, id={"chat": first, "other": second}[gone]["messages"][0]["id"])
     left = [("I'm vegan", "other" if gone == "chat" else "chat", [1])]
     assert (told(give_to_bo(ada, "chat")), told(known(ada))) == (([], left) if gone == "chat" else (left, []))
 
@@ -295,7 +288,7 @@ def test_what_is_left_of_one_session_stays_with_its_owner(ada: Server, gone: str
 def test_what_is_left_of_a_deleted_session_goes_to_nobody(ada: Server) -> None:
     first = add(ada, "I'm vegan.", userId="ada")
     add(ada, "I'm vegan.", session="other", userId="ada")
-    ada.accepted(DELETE, id=first["messages"][0]["id"])
+    ada.accepted(DELETE_MESSAGE, id=first["messages"][0]["id"])
     ada.accepted(DELETE_SESSION, sessionId="other")
     assert (give_to_bo(ada, "chat"), known(ada)) == ([], [])
 
@@ -303,7 +296,7 @@ def test_what_is_left_of_a_deleted_session_goes_to_nobody(ada: Server) -> None:
 def test_what_stays_may_move_to_the_session_that_told_it_when_that_one_goes(ada: Server) -> None:
     add(ada, "I'm vegan.", userId="ada")
     second = add(ada, "I'm vegan.", session="other", userId="ada")
-    ada.accepted(DELETE, id=second["messages"][0]["id"])
+    ada.accepted(DELETE_MESSAGE, id=second["messages"][0]["id"])
     add(ada, "I'm vegan.", session="third", userId="ada")
     assert told(give_to_bo(ada, "third")) == [("I'm vegan", "third", [1])]
     assert told(known(ada)) == [("I'm vegan", "chat", [1])]
@@ -359,10 +352,10 @@ def test_a_conversation_is_summarised_in_sentences_of_it(ada: Server) -> None:
 
 def test_a_session_that_ends_is_summarised_and_once(ada: Server) -> None:
     add(ada, *FACTS, userId="ada")
-    ada.accepted(END, sessionId="chat")
+    ada.accepted(END_SESSION, sessionId="chat")
     assert summary(ada) is not None
     before = ada.tables()["memories"]
-    ada.accepted(END, sessionId="chat")
+    ada.accepted(END_SESSION, sessionId="chat")
     assert ada.tables()["memories"] == before
 
 
@@ -385,9 +378,9 @@ def test_a_declared_summary_is_not_superseded_by_sentences(ada: Server, method: 
         add(ada, *FACTS, *["Ok."] * 14, userId="ada")
     else:
         add(ada, "Hello", userId="ada")
-    ada.accepted(DECLARE, sessionId="chat", kind="SUMMARY", content="A festival is prepared.")
+    ada.accepted(CREATE_MEMORY, sessionId="chat", kind="SUMMARY", content="A festival is prepared.")
     add(ada, *FACTS, *["Ok."] * 60, userId="ada")
-    ada.accepted(END, sessionId="chat")
+    ada.accepted(END_SESSION, sessionId="chat")
     stands = summary(ada)
     assert stands is not None
     assert stands["content"] == "A festival is prepared."
@@ -403,29 +396,26 @@ def test_no_sentence_of_a_message_survives_in_a_summary(ada: Server, way: str) -
     sequence = FACTS.index(quoted) + 1
     id = payload["messages"][sequence - 1]["id"]
     if way == "edit":
-        ada.accepted(EDIT, id=id, content="Nothing.")
+        ada.accepted(UPDATE_MESSAGE, id=id, content="Nothing.")
     elif way == "delete":
-        ada.accepted(DELETE, id=id)
+        ada.accepted(DELETE_MESSAGE, id=id)
     else:
-        ada.accepted(DELETE_RANGE, sessionId="chat", fromSequence=sequence, toSequence=sequence)
+        ada.accepted(DELETE_MESSAGES, sessionId="chat", fromSequence=sequence, toSequence=sequence)
     for memory in known(ada, kinds=["SUMMARY"], history=True):
         assert quoted not in memory["content"]
         assert [source["content"] for source in memory["sources"]["nodes"]] == memory["content"].split("\n")
     found = ada.graphql(SEARCH, q=quoted)["search"]["edges"]
     assert quoted not in str(found)
-    ada.accepted(DELETE_RANGE, sessionId="chat")
+    ada.accepted(DELETE_MESSAGES, sessionId="chat")
     assert known(ada, history=True) == []
 
 
 def test_a_summary_that_the_application_rewrote_keeps_its_words_and_loses_the_source(ada: Server) -> None:
     payload = add(ada, *FACTS, *["Ok."] * 14, userId="ada")
     (made,) = known(ada, kinds=["SUMMARY"])
-    rewrite = (
-        f"""mutation ($input: UpdateMemoryInput!) {{ updateMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"""
-    )
-    ada.accepted(rewrite, id=made["id"], content="A festival is prepared.")
+    ada.accepted(UPDATE_MEMORY, id=made["id"], content="A festival is prepared.")
     quoted = made["content"].split("\n")
-    ada.accepted(DELETE, id=payload["messages"][FACTS.index(quoted[0])]["id"])
+    ada.accepted(DELETE_MESSAGE, id=payload["messages"][FACTS.index(quoted[0])]["id"])
     (left,) = known(ada, kinds=["SUMMARY"])
     assert left["content"] == "A festival is prepared."
     assert [source["content"] for source in left["sources"]["nodes"]] == quoted[1:]
@@ -456,10 +446,10 @@ def test_an_export_takes_along_what_formation_needs_to_know(ada: Server, tmp_pat
     try:
         assert said(known(other)) == said(known(ada))
         quiet = other.graphql('{ session(sessionId: "quiet") { messages { nodes { id } } } }')["session"]["messages"]
-        other.accepted(EDIT, id=quiet["nodes"][0]["id"], content="I live in Genoa.")
+        other.accepted(UPDATE_MESSAGE, id=quiet["nodes"][0]["id"], content="I live in Genoa.")
         (moved,) = add(other, "I live in Milan.", session="later", userId="ada")["memories"]
         assert moved["supersedes"] == [{"content": "I live in Turin"}]
-        other.accepted(DELETE_RANGE, sessionId="chat")
+        other.accepted(DELETE_MESSAGES, sessionId="chat")
         assert said(known(other, history=True)) == ["I live in Milan"]
     finally:
         other.close()
@@ -486,7 +476,7 @@ def test_an_imported_conversation_forms_memories_once(ada: Server, tmp_path: Pat
 def test_what_the_application_has_replaced_is_left_as_it_is(ada: Server) -> None:
     (turin,) = add(ada, "I live in Turin.", at="2020-01-01T00:00:00Z", userId="ada")["memories"]
     declared = {"userId": "ada", "kind": "FACT", "content": "Travels", "validFrom": "2021-01-01T00:00:00Z"}
-    ada.accepted(DECLARE, **declared, supersedes=[turin["id"]])
+    ada.accepted(CREATE_MEMORY, **declared, supersedes=[turin["id"]])
     (milan,) = add(ada, "I live in Milan.", at="2022-01-01T00:00:00Z", userId="ada")["memories"]
     assert milan["supersedes"] == []
     (before,) = [memory for memory in known(ada, history=True) if memory["id"] == turin["id"]]
@@ -497,7 +487,7 @@ def test_what_the_application_has_replaced_is_left_as_it_is(ada: Server) -> None
 def test_summaries_and_facts_are_the_same_whenever_they_are_made(ada: Server, tmp_path: Path) -> None:
     other = Server(tmp_path / "other.db")
     try:
-        other.accepted(USER, userId="ada")
+        other.accepted(CREATE_USER, userId="ada")
         for server in (ada, other):
             add(server, *FACTS, "I live in Turin.", *["Ok."] * 14, userId="ada")
         assert said(known(ada)) == said(known(other))

@@ -7,12 +7,14 @@ import itertools
 import json
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
 
 from tests.servers import Process, Serve, faults
 from tests.wire import KINDS, Answer, Connection, ask, chunked, found, graphql, request
@@ -31,7 +33,9 @@ CODES = {
     "FORBIDDEN",
 }
 
-ROUNDS = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ROUNDS = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+)
 
 
 # Queries and mutations over the whole schema
@@ -40,7 +44,7 @@ ROUNDS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_two_thousand_generated_operations_meet_no_fault_of_the_server(serve: Serve) -> None:
     server = serve()
     schema = schemathesis.graphql.from_url(server.url)
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     asked: Counter[str] = Counter()
     said: Counter[str] = Counter()
 
@@ -51,10 +55,10 @@ def test_two_thousand_generated_operations_meet_no_fault_of_the_server(serve: Se
         ),
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3),
     )
-    def round(case: Case, keys: list[str]) -> None:
+    def round(case: Case[Any], keys: list[str]) -> None:
         # Few keys, so that what one case makes, another finds, changes and deletes.
         given_keys = itertools.cycle(keys)
-        document = KEY.sub(lambda _: json.dumps(next(given_keys)), case.body)
+        document = KEY.sub(lambda _: json.dumps(next(given_keys)), str(case.body))
         response = server.post({"query": document})
         assert response.status_code == 200, (document, response.text)
         answer = response.json()

@@ -16,10 +16,9 @@ from models.keys import message_id_hash, session_key, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import ArchiveProblem, export_file, import_file
 from recallql.settings import Settings
+from tests.documents import NODES, mutation
 from tests.servers import Server
 
-ERRORS = "userErrors { code message path }"
-NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 PAGE = """query ($after: String) { session(sessionId: "s") { LIST(first: 1, after: $after) { edges { cursor } } } }"""
 KEPT = """{ users { nodes { id memories { nodes { id memoryId } } documents { nodes { id documentId } } } }
   sessions { nodes { id messages { nodes { id } } memories { nodes { id memoryId } } } } }"""
@@ -27,16 +26,11 @@ LATER = "2100-01-01T00:00:00Z"
 
 
 def mutate(server: Any, name: str, selection: str, /, **fields: Any) -> dict[str, Any]:
-    return server.accepted(_document(name, selection), **fields)
+    return server.accepted(mutation(name, selection), **fields)
 
 
 def refusal(server: Any, name: str, selection: str, /, **fields: Any) -> str:
-    return server.refused(_document(name, selection), **fields)["code"]
-
-
-def _document(name: str, selection: str) -> str:
-    kind = f"{name[0].upper()}{name[1:]}Input!"
-    return f"mutation ($input: {kind}) {{ {name}(input: $input) {{ {selection} {ERRORS} }} }}"
+    return server.refused(mutation(name, selection), **fields)["code"]
 
 
 def fill(server: Any) -> list[str]:

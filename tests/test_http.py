@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.documents import VIEWER
 from tests.servers import Server
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
-VIEWER = "{ viewer { role } }"
 SERVICE = {"data": {"viewer": {"role": "SERVICE"}}}
 COSTLY = "users(first: 100) { nodes { sessions(first: 100) { nodes { messages(first: 100) { nodes { id } } } } } }"
 CREATE = 'mutation { createUser(input: {userId: "ada"}) { user { userId } userErrors { code } } }'
@@ -189,8 +189,8 @@ def test_a_body_that_is_no_json_is_a_400_in_both_types(api: Server) -> None:
 def test_variables_operation_and_extensions_are_taken(api: Server) -> None:
     query = "query A { viewer { id } } query B($on: Boolean!) { viewer { role @include(if: $on) project } }"
     for on in (True, False):
-        more = {"variables": {"on": on}, "operationName": "B", "extensions": {"trace": 1}}
-        answer = ask(api, query, **more).json()
+        more = {"query": query, "variables": {"on": on}, "operationName": "B", "extensions": {"trace": 1}}
+        answer = api.post(more).json()
         assert answer == {"data": {"viewer": ({"role": "SERVICE"} if on else {}) | {"project": "default"}}}
 
 

@@ -26,7 +26,8 @@ from recallql.auth import identity
 from recallql.auth.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
 from recallql.settings import Settings
 from resolvers.viewers import Viewer
-from tests.test_credentials import Desk, part, signed
+from tests.desk import Desk, part, signed
+from tests.servers import START_SECONDS
 
 ISSUER, AUDIENCE = "https://id.example/", "recall"
 ALGORITHMS = {
@@ -74,7 +75,7 @@ class Provider:
     def __init__(self) -> None:
         self.keys: list[Any] = [jwk(name) for name in ("rsa", "p256", "p384", "p521", "ed25519")]
         self.asked: list[str] = []
-        self.answer: Callable[[BaseHTTPRequestHandler], None] = self.publish
+        self.answer: Callable[[BaseHTTPRequestHandler], object] = self.publish
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,9 +100,13 @@ class Provider:
         self.server.server_close()
 
 
-def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+def send(
+    request: BaseHTTPRequestHandler, body: bytes, status: int = 200, length: int | None = None, **more: str
+) -> None:
+    """Answers a request; `length` is what the answer says of itself, right unless given."""
     request.send_response(status)
-    for name, value in {"content-length": str(len(body)), "connection": "close", **headers}.items():
+    sent = str(len(body) if length is None else length)
+    for name, value in {"content-length": sent, "connection": "close", **more}.items():
         request.send_header(name, value)
     request.end_headers()
     request.wfile.write(body)
@@ -162,7 +167,7 @@ def test_a_token_of_the_provider_speaks_for_its_user(desk: Desk, provider: Provi
 
 def test_the_claim_that_holds_the_user_and_the_project_are_settings(desk: Desk, provider: Provider) -> None:
     credentials = again(desk, provider, jwks_user_claim="https://app.example/user", jwks_project="web")
-    viewer = desk.viewer(token(**{"https://app.example/user": "eve", "sub": 12}), credentials)
+    viewer = desk.viewer(token(sub=12, **{"https://app.example/user": "eve"}), credentials)
     assert (viewer.user_id, viewer.project, viewer.user_key) == ("eve", "web", user_key("web", "eve"))
     assert desk.refused(token(), credentials) == REFUSED
 
@@ -218,7 +223,8 @@ def test_the_clocks_may_differ_by_the_leeway_and_no_more(desk: Desk) -> None:
         ({"nbf": now + leeway}, True),
         ({"nbf": now + leeway + 1}, False),
     ]:
-        made = token(**{"iat": now - 1000, "exp": now + 1000, **given_})
+        times: dict[str, Any] = {"iat": now - 1000, "exp": now + 1000, **given_}
+        made = token(**times)
         if good:
             assert desk.viewer(made).user_id == "ada", given_
         else:
@@ -459,7 +465,7 @@ def test_while_the_provider_is_down_known_keys_go_on_and_the_log_says_what_is_wr
     assert "503" in error["reason"]
     provider.keys.append(jwk("p256-new"))
     provider.answer = provider.publish
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + START_SECONDS
     while True:
         # A fetch that began while it was down may be under way.
         with suppress(Unauthenticated):
@@ -482,7 +488,7 @@ def dripping(request: BaseHTTPRequestHandler) -> None:
 
 
 GOOD = json.dumps({"keys": [jwk("rsa")]}).encode()
-FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
+FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], object]] = {
     "an error": lambda request: send(request, GOOD, 500),
     "not found": lambda request: send(request, GOOD, 404),
     "nothing": lambda request: send(request, b"", 204),
@@ -491,14 +497,14 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "a redirect to another scheme": lambda request: send(request, GOOD, 307, location="data:application/json,{}"),
     "too much": lambda request: send(request, b" " * (identity.JWKS_BYTES + 1) + GOOD),
     "too much without a length": lambda request: (
-        send(request, b"", **{"content-length": "99999999999"}),
+        send(request, b"", length=99_999_999_999),
         [request.wfile.write(b" " * 65536) for _ in range(64)],
-    )[0],
+    ),
     "too slowly": lambda request: time.sleep(1.5),
     "by drips": dripping,
     "a closed connection": closed,
     "half": lambda request: send(request, GOOD[:100]),
-    "less than announced": lambda request: send(request, GOOD[:100], **{"content-length": "9999"}),
+    "less than announced": lambda request: send(request, GOOD[:100], length=9999),
     "a page": lambda request: send(request, b"<!doctype html><title>Sign in</title>"),
     "a list": lambda request: send(request, b"[]"),
     "a number": lambda request: send(request, b"1"),
@@ -507,7 +513,7 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "keys that are no list": lambda request: send(request, b'{"keys": {"kid": "rsa"}}'),
     "bytes that are no text": lambda request: send(request, b"\xff\xfe\x00"),
     "deep": lambda request: send(request, b"[" * 500_000),
-    "no HTTP": lambda request: request.wfile.write(b"hello\r\n\r\n") and None,
+    "no HTTP": lambda request: request.wfile.write(b"hello\r\n\r\n"),
 }
 
 
@@ -622,11 +628,13 @@ def test_fetching_the_keys_ends_with_the_server(desk: Desk, provider: Provider) 
     ],
 )
 def test_settings_that_would_let_others_in_are_refused(given_: dict[str, str], word: str) -> None:
-    right = {"jwks_url": "https://id.example/jwks", "jwks_issuer": ISSUER, "jwks_audience": AUDIENCE}
+    right: dict[str, Any] = {"jwks_url": "https://id.example/jwks", "jwks_issuer": ISSUER, "jwks_audience": AUDIENCE}
     assert Settings(**right).jwks_url == right["jwks_url"]
-    assert Settings(**{**right, "jwks_url": "http://localhost:9/jwks"})
+    local: dict[str, Any] = {**right, "jwks_url": "http://localhost:9/jwks"}
+    assert Settings(**local)
+    wrong: dict[str, Any] = {**right, **given_}
     with pytest.raises(ValidationError, match=word):
-        Settings(**{**right, **given_})
+        Settings(**wrong)
 
 
 def test_without_the_package_that_verifies_the_settings_say_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Imports: what a line is, in whatever order lines come, however often, and whatever interrupts them."""
 
-# ruff: noqa: F811 - fixtures of another file
-
 import contextlib
 import json
 import re
@@ -21,26 +19,10 @@ from hypothesis import strategies as st
 import recallql.commands.archive
 from recallql.commands.lines import LineReader
 from recallql.settings import Settings
-from tests.servers import Server
-from tests.test_archive import (  # noqa: F401
-    ADD,
-    Command,
-    Line,
-    command,
-    copied,
-    counts,
-    environment,
-    fill,
-    kept,
-    mutate,
-    path,
-    rows,
-    said,
-    say,
-    serving,
-    url_of,
-    write,
-)
+from tests.archives import Command, Line, copied, counts, fill, kept, mutate, rows, said, say, serving, write
+from tests.commands import environment, url_of
+from tests.documents import ADD_MESSAGES
+from tests.servers import START_SECONDS, Server
 
 SKIPPED = 3
 
@@ -108,7 +90,7 @@ def test_a_message_that_the_api_has_kept_is_not_imported_again(
     server: Server, tmp_path: Path, command: Command
 ) -> None:
     told = [{"role": "USER", "content": text, "createdAt": at(n)} for n, text in enumerate(["a", "b", "b"])]
-    server.accepted(ADD, sessionId="s", messages=told)
+    server.accepted(ADD_MESSAGES, sessionId="s", messages=told)
     lines = [message("a", createdAt=at(0)), *[message("b", createdAt=at(1))] * 2, message("b", createdAt=at(2))]
     for n, words in enumerate(("1 message; 3 were", "nothing; 4 were")):
         assert words in took(command, server.path, tmp_path / f"{n}", lines)
@@ -323,12 +305,12 @@ def test_a_killed_import_is_completed_by_a_second_run(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as importing:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while counts(path)["messages"] < 500:
             assert importing.poll() is None, "it ended before it was killed"
             assert time.monotonic() < deadline
         importing.send_signal(signal.SIGKILL)
-        assert importing.wait(timeout=30) == -signal.SIGKILL
+        assert importing.wait(timeout=START_SECONDS) == -signal.SIGKILL
     assert counts(path)["messages"] < 2000
     assert command("import", file, *url_of(path)).status == 0
     other = tmp_path / "clean.db"
@@ -471,7 +453,9 @@ def test_the_file_for_bad_lines_is_none_that_is_needed(path: Path, tmp_path: Pat
 def test_a_pipe_is_imported(path: Path, tmp_path: Path) -> None:
     lines = "".join(json.dumps(line) + "\n" for line in LINES[::-1])
     arguments = [sys.executable, "-m", "recallql", "import", "-", *url_of(path)]
-    done = subprocess.run(arguments, input=lines.encode(), capture_output=True, env=environment(), timeout=60)
+    done = subprocess.run(
+        arguments, input=lines.encode(), capture_output=True, env=environment(), timeout=START_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     assert counts(path)["messages"] == sum(line["type"] == "message" for line in LINES)
 

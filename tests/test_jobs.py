@@ -1,13 +1,10 @@
 """Memories that a chat model forms, through jobs: asked of a local server that speaks its protocol, and that fails."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +18,22 @@ from models import tables
 from models.statements import Statement
 from recallql.commands.archive import import_file
 from recallql.settings import Settings
+from tests.commands import start, url_of
+from tests.documents import (
+    CREATE_MEMORY,
+    CREATE_USER,
+    DELETE_MESSAGE,
+    DELETE_SESSION,
+    DELETE_USER,
+    UPDATE_MESSAGE,
+    UPDATE_SESSION,
+    UPDATE_USER,
+    mutation,
+)
 from tests.model_server import Json, ModelServer, Reply
-from tests.servers import REPOSITORY, Process, Serve, Server
+from tests.servers import Process, Serve, Server, wait_until
 
-ERRORS = "userErrors { code message path }"
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id }} memories {{ method content }} {ERRORS} }}
-}}"""
-USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-UPDATE_USER = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-DECLARE = f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ id }} {ERRORS} }} }}"
-EDIT = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
-DELETE = f"mutation ($input: DeleteMessageInput!) {{ deleteMessage(input: $input) {{ deletedMessageId {ERRORS} }} }}"
-DELETE_SESSION = f"""mutation ($input: DeleteSessionInput!) {{
-  deleteSession(input: $input) {{ deletedSessionId {ERRORS} }}
-}}"""
-ERASE = f"mutation ($input: DeleteUserInput!) {{ deleteUser(input: $input) {{ deletedUserId {ERRORS} }} }}"
+ADD = mutation("addMessages", "messages { id } memories { method content }")
 KNOWN = """query ($filter: MemoryFilter) { user(userId: "ada") { memories(first: 100, filter: $filter) { nodes {
   kind method model content about validFrom supersededBy { content } session { sessionId }
   sources(first: 100) { nodes { ... on Message { sequence } } }
@@ -88,7 +85,7 @@ def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Ser
     path = tmp_path / "recallql.db"
     shutil.copyfile(migrated_file, path)
     running = Server(path, **settings_for(model))
-    running.accepted(USER, userId="ada")
+    running.accepted(CREATE_USER, userId="ada")
     yield running
     model.hold.set()
     running.close()
@@ -121,31 +118,13 @@ def jobs(server: Server | Process) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What the condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
-    return found
-
-
 def done(server: Server | Process) -> None:
-    until(lambda: not jobs(server))
+    wait_until(lambda: not jobs(server))
 
 
 def command(server: Server | Process, *arguments: str) -> str:
     """What `recallql jobs …` prints, on the database of a server that runs."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
-    url = f"sqlite:///{server.path}"
-    ran = subprocess.run(
-        [sys.executable, "-m", "recallql", "jobs", *arguments, "--database-url", url],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ran = start("jobs", *arguments, *url_of(server.path))
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -207,7 +186,7 @@ def test_much_at_once_is_read_in_several_questions(ada: Server, model: ModelServ
 
 def test_nothing_is_asked_of_what_is_not_to_be_formed_from(ada: Server, model: ModelServer) -> None:
     (id,) = add(ada, "secret", formMemories=False)
-    ada.accepted(EDIT, id=id, content="secret still")
+    ada.accepted(UPDATE_MESSAGE, id=id, content="secret still")
     assert jobs(ada) == []
     add(ada, "open")
     done(ada)
@@ -215,7 +194,7 @@ def test_nothing_is_asked_of_what_is_not_to_be_formed_from(ada: Server, model: M
 
 
 def test_a_model_may_replace_what_was_formed_but_not_what_was_declared(ada: Server, model: ModelServer) -> None:
-    ada.accepted(DECLARE, userId="ada", kind="FACT", content="Plan: free")
+    ada.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content="Plan: free")
     add(ada, "I live in Turin.")
     done(ada)
     numbers = {}
@@ -312,7 +291,7 @@ def test_what_is_known_is_not_stored_twice(ada: Server, model: ModelServer) -> N
 def test_a_declared_summary_stands(ada: Server, model: ModelServer) -> None:
     add(ada, "one")
     done(ada)
-    ada.accepted(DECLARE, sessionId="chat", kind="SUMMARY", content="Mine.")
+    ada.accepted(CREATE_MEMORY, sessionId="chat", kind="SUMMARY", content="Mine.")
     add(ada, "two")
     done(ada)
     assert summary(ada) == "Mine."
@@ -384,9 +363,9 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     model.always = Reply(401, json.dumps({"error": {"message": KEY, "code": "invalid_api_key"}}).encode())
     with capture_logs() as logs:
         add(ada, "one")
-        job = until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
+        job = wait_until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
         add(ada, "two", session="other")
-        until(lambda: [job["status"] for job in jobs(ada)] == ["FAILED"] * 2)
+        wait_until(lambda: [job["status"] for job in jobs(ada)] == ["FAILED"] * 2)
     assert (job["attempts"], job["error"]) == (1, "HTTP 401 (invalid_api_key)")
     assert [entry["log_level"] for entry in logs if "can't be asked" in entry["event"]] == ["warning"]
     assert KEY not in json.dumps(logs)
@@ -396,7 +375,7 @@ def test_a_job_that_failed_for_good_is_visible_and_can_be_done_again(ada: Server
     assert "'chat'  FAILED  1 unread, 1 attempts: HTTP 401 (invalid_api_key)" in listed
     model.always = None
     assert command(ada, "retry", job["session_key"].hex()) == "1 to be done again\n"
-    until(lambda: len(jobs(ada)) == 1)
+    wait_until(lambda: len(jobs(ada)) == 1)
     assert command(ada, "retry", "--all") == "1 to be done again\n"
     done(ada)
     assert said(ada) == ["It was said: one", "It was said: two"]
@@ -417,14 +396,14 @@ def test_an_import_has_its_messages_read_by_the_server(ada: Server, model: Model
 def test_attempts_have_an_end(ada: Server, model: ModelServer) -> None:
     model.always = Reply(500)
     add(ada, "one")
-    job = until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
+    job = wait_until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])[0]
     assert (job["attempts"], job["error"], len(model.asked)) == (8, "HTTP 500", 8)
 
 
 def test_a_failed_job_gets_another_chance_with_new_messages(ada: Server, model: ModelServer) -> None:
     model.next.append(Reply(404))
     add(ada, "one")
-    until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
+    wait_until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
     add(ada, "two")
     done(ada)
     assert said(ada) == ["It was said: one", "It was said: two"]
@@ -433,8 +412,8 @@ def test_a_failed_job_gets_another_chance_with_new_messages(ada: Server, model: 
 def test_a_failed_job_gets_another_chance_with_an_edit_of_what_it_has_not_read(ada: Server, model: ModelServer) -> None:
     model.next.append(Reply(404))
     (id,) = add(ada, "one")
-    until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
-    ada.accepted(EDIT, id=id, content="two")
+    wait_until(lambda: [job for job in jobs(ada) if job["status"] == "FAILED"])
+    ada.accepted(UPDATE_MESSAGE, id=id, content="two")
     done(ada)
     assert said(ada) == ["It was said: two"]
 
@@ -442,7 +421,7 @@ def test_a_failed_job_gets_another_chance_with_an_edit_of_what_it_has_not_read(a
 def test_who_asks_for_a_pause_gets_it(ada: Server, model: ModelServer) -> None:
     model.next.append(Reply(429, headers={"retry-after": "3000"}))
     add(ada, "one")
-    job = until(lambda: [job for job in jobs(ada) if job["error"]])[0]
+    job = wait_until(lambda: [job for job in jobs(ada) if job["error"]])[0]
     assert (job["status"], job["error"]) == ("PENDING", "HTTP 429")
     assert job["due"] > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 2900))
 
@@ -451,7 +430,7 @@ def test_what_is_edited_while_the_model_reads_is_read_again(ada: Server, model: 
     model.hold.clear()
     first, _ = add(ada, "We sail on Monday.", "The boat is red.")
     model.wait_for(1)
-    ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
+    ada.accepted(UPDATE_MESSAGE, id=first, content="We sail on Tuesday.")
     model.hold.set()
     done(ada)
     assert sorted(said(ada, history=True)) == ["It was said: The boat is red.", "It was said: We sail on Tuesday."]
@@ -463,7 +442,7 @@ def test_metadata_that_changes_while_the_model_reads_spoils_nothing(ada: Server,
     model.hold.clear()
     (id,) = add(ada, "We sail on Monday.")
     model.wait_for(1)
-    ada.accepted(EDIT, id=id, metadata={"seen": True})
+    ada.accepted(UPDATE_MESSAGE, id=id, metadata={"seen": True})
     model.hold.set()
     done(ada)
     assert said(ada) == ["It was said: We sail on Monday."]
@@ -473,7 +452,7 @@ def test_metadata_that_changes_while_the_model_reads_spoils_nothing(ada: Server,
 def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServer) -> None:
     first, *_ = add(ada, "We sail on Monday.", "The boat is red.", "It leaks.")
     done(ada)
-    ada.accepted(EDIT, id=first, content="We sail on Tuesday.")
+    ada.accepted(UPDATE_MESSAGE, id=first, content="We sail on Tuesday.")
     done(ada)
     assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["We sail on Tuesday."]
     assert [turn["content"] for turn in shown(model.asked[1].body)["before"]] == ["The boat is red.", "It leaks."]
@@ -486,7 +465,7 @@ def test_what_is_deleted_while_the_model_reads_leaves_nothing(ada: Server, model
     model.hold.clear()
     first, _ = add(ada, "We sail on Monday.", "The boat is red.")
     model.wait_for(1)
-    ada.accepted(DELETE, id=first)
+    ada.accepted(DELETE_MESSAGE, id=first)
     model.hold.set()
     done(ada)
     assert said(ada, history=True) == ["It was said: The boat is red."]
@@ -500,7 +479,7 @@ def test_no_summary_tells_what_was_deleted_while_the_model_read_it(ada: Server, 
     model.hold.clear()
     add(ada, "The boat is red.")
     model.wait_for(2)
-    ada.accepted(DELETE, id=first)
+    ada.accepted(DELETE_MESSAGE, id=first)
     model.hold.set()
     done(ada)
     assert "Monday" in json.dumps(model.asked[1].body)
@@ -513,12 +492,12 @@ def test_nothing_arrives_after_a_deletion(ada: Server, model: ModelServer, way: 
     add(ada, "We sail on Monday.")
     model.wait_for(1)
     if way == "erasure":
-        ada.accepted(ERASE, userId="ada")
+        ada.accepted(DELETE_USER, userId="ada")
     else:
         ada.accepted(DELETE_SESSION, sessionId="chat", permanently=way == "permanent deletion")
     assert jobs(ada) == []
     if way == "erasure":
-        ada.accepted(USER, userId="ada")
+        ada.accepted(CREATE_USER, userId="ada")
     add(ada, "Hello again.")
     model.hold.set()
     done(ada)
@@ -526,15 +505,12 @@ def test_nothing_arrives_after_a_deletion(ada: Server, model: ModelServer, way: 
 
 
 def test_a_session_that_changes_its_owner_meanwhile_is_read_anew(ada: Server, model: ModelServer) -> None:
-    ada.accepted(USER, userId="bo")
-    ada.accepted(DECLARE, userId="ada", kind="FACT", content="Ada's own")
+    ada.accepted(CREATE_USER, userId="bo")
+    ada.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content="Ada's own")
     model.hold.clear()
     add(ada, "one")
     model.wait_for(1)
-    change = (
-        f"mutation ($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ session {{ id }} {ERRORS} }} }}"
-    )
-    ada.accepted(change, sessionId="chat", userId="bo")
+    ada.accepted(UPDATE_SESSION, sessionId="chat", userId="bo")
     model.hold.set()
     done(ada)
     assert [memory["content"] for memory in shown(model.asked[0].body)["memories"]] == ["Ada's own"]
@@ -546,7 +522,7 @@ def test_a_stopped_server_gives_its_jobs_back(model: ModelServer, migrated_file:
     path = tmp_path / "recallql.db"
     shutil.copyfile(migrated_file, path)
     first = Server(path, **settings_for(model, chat_timeout=600))
-    first.accepted(USER, userId="ada")
+    first.accepted(CREATE_USER, userId="ada")
     model.hold.clear()
     add(first, "one")
     model.wait_for(1)
@@ -566,12 +542,12 @@ def in_process(model: ModelServer) -> dict[str, str]:
 
 def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, serve: Serve) -> None:
     server = serve(env=in_process(model))
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     model.hold.clear()
     add(server, "one", "two")
     model.wait_for(1)
     server.process.send_signal(signal.SIGKILL)
-    server.process.wait(timeout=10)
+    server.wait()
     model.hold.set()
     again = serve(path=server.path, env=in_process(model))
     done(again)
@@ -582,7 +558,7 @@ def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, se
 
 def test_two_workers_share_the_jobs(model: ModelServer, serve: Serve) -> None:
     server = serve("--workers", "2", env=in_process(model))
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     for n in range(12):
         add(server, f"turn {n}", session=f"s{n}")
     done(server)

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from recallql.auth.credentials import REFUSED
+from tests.commands import ready_status, start, started
+from tests.desk import Desk
+from tests.documents import CREATE_USER
 from tests.servers import Server
-from tests.test_credentials import Desk
-from tests.test_process import ready_status, refusal, start, started  # noqa: F401 (a fixture)
 
 KEY = re.compile(r"rql_[A-Za-z0-9_-]{43}\n")
 ID = re.compile(r"[0-9a-f]{12}")
-CREATE = (
-    "mutation ($input: CreateUserInput!) { createUser(input: $input) { user { id } userErrors { code message path } } }"
-)
 
 
 class Shell:
@@ -119,7 +117,7 @@ def test_the_first_key_may_come_before_the_first_start(tmp_path: Path) -> None:
 
 
 def test_a_token_is_issued_for_a_user_who_is_there(shell: Shell, desk: Desk, server: Server) -> None:
-    server.accepted(CREATE, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     done = shell.run("token", "--user", "ada")
     assert done.returncode == 0
     assert done.stdout.strip() not in done.stderr
@@ -133,7 +131,7 @@ def test_a_token_is_issued_for_a_user_who_is_there(shell: Shell, desk: Desk, ser
 
 
 def test_a_signing_key_is_rotated_beside_a_running_server(shell: Shell, desk: Desk, server: Server) -> None:
-    server.accepted(CREATE, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     old = shell.out("token", "--user", "ada", "--expires-in", "86400").strip()
     assert shell.out("key", "rotate-signing").startswith("signing with ")
     new = shell.out("token", "--user", "ada").strip()
@@ -150,11 +148,11 @@ def test_with_a_key_another_address_may_be_served_and_the_line_says_that_one_is_
     shell = Shell(tmp_path, tmp_path / "recallql.db")
     shell.out("key", "create", "--name", "first")
     for host in ("0.0.0.0", "127.0.0.1"):
-        with started("--host", host, "--port", "0", cwd=tmp_path) as (_, line):
+        with started("--host", host, "--port", "0", cwd=tmp_path) as (process, line):
             assert "credential is needed" in line["event"]
             assert "without a key" not in line["event"]
             assert host in line["url"]
-            assert ready_status(line["url"]) == 200
+            assert ready_status(process, line["url"]) == 200
 
 
 @pytest.mark.parametrize(
@@ -169,23 +167,23 @@ def test_with_a_key_another_address_may_be_served_and_the_line_says_that_one_is_
     ],
 )
 def test_a_key_or_an_identity_provider_in_the_environment_is_enough(tmp_path: Path, variables: dict[str, str]) -> None:
-    with started("--host", "0.0.0.0", "--port", "0", "--workers", "2", cwd=tmp_path, **variables) as (_, line):
+    with started("--host", "0.0.0.0", "--port", "0", "--workers", "2", cwd=tmp_path, **variables) as (process, line):
         assert "credential is needed" in line["event"]
         assert not any(value in str(line) for value in variables.values())
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
 
 
 def test_the_options_of_the_identity_provider_go_before_the_environment(tmp_path: Path) -> None:
     options = ["--jwks-url", "https://id.example/jwks", "--jwks-issuer", "https://id.example", "--jwks-audience", "a"]
     more = ["--jwks-user-claim", "user", "--jwks-project", "web"]
-    with started(*options, *more, "--port", "0", cwd=tmp_path, RECALLQL_JWKS_URL="") as (_, line):
+    with started(*options, *more, "--port", "0", cwd=tmp_path, RECALLQL_JWKS_URL="") as (process, line):
         assert "credential is needed" in line["event"]
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
 
 
 def test_after_the_last_key_was_revoked_no_other_address_is_served_and_nobody_comes_in_without_one(
     tmp_path: Path,
-    refusal: Callable[..., str],  # noqa: F811
+    refusal: Callable[..., str],
 ) -> None:
     shell = Shell(tmp_path, tmp_path / "recallql.db")
     shell.out("key", "create", "--name", "first")
@@ -193,9 +191,9 @@ def test_after_the_last_key_was_revoked_no_other_address_is_served_and_nobody_co
     said = refusal("serve", "--host", "0.0.0.0", "--port", "0", "--database-url", f"sqlite:///{shell.path}")
     assert "key create" in said
     assert "RECALLQL_API_KEY" in said
-    with started("--port", "0", cwd=tmp_path) as (_, line):
+    with started("--port", "0", cwd=tmp_path) as (process, line):
         assert "credential is needed" in line["event"]
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
 
 
 @pytest.mark.parametrize(

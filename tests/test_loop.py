@@ -1,12 +1,7 @@
 """The event loop: no request holds it for long, and what works in threads ends with its request."""
 
-import asyncio
-import gc
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,43 +12,14 @@ from models.errors import TookTooLong, TooLarge
 from models.sqlite.containment import json_contains
 from models.sqlite.forms import form_of
 from models.statements import Statement
-from tests.servers import Server
+from tests.documents import mutation
+from tests.loop_watch import watched
+from tests.servers import Server, Start
 
-ADD = """mutation ($input: AddMessagesInput!) {
-    addMessages(input: $input) { deduplicated userErrors { code message } } }"""
+ADD = mutation("addMessages", "deduplicated")
 HELD = 0.3
 """Seconds of its thread's own time that a request may hold the loop here; the aim is 0.05, where nothing else runs."""
 LONG = ("lorem ipsum dolor sit amet consectetur " * 13_000)[:500_000]
-
-
-class Watch:
-    """How long the event loop was held: `held` is the longest time that its thread worked without a pause."""
-
-    held = 0.0
-    waited = 0.0
-
-
-@contextmanager
-def watched(server: Server) -> Iterator[Watch]:
-    watch, done = Watch(), asyncio.Event()
-
-    async def tick() -> None:
-        while not done.is_set():
-            worked, began = time.thread_time(), time.perf_counter()
-            await asyncio.sleep(0.002)
-            watch.held = max(watch.held, time.thread_time() - worked)
-            watch.waited = max(watch.waited, time.perf_counter() - began)
-
-    # What other tests have left must not be gone through meanwhile: a server freezes what it has loaded as well.
-    gc.collect()
-    gc.freeze()
-    ticking = asyncio.run_coroutine_threadsafe(tick(), server.host.loop)
-    try:
-        yield watch
-    finally:
-        gc.unfreeze()
-        server.host.loop.call_soon_threadsafe(done.set)
-        ticking.result(timeout=10)
 
 
 def fill(server: Server) -> None:
@@ -175,23 +141,7 @@ def test_a_number_with_too_many_digits_is_refused_in_the_words_of_json(server: S
     assert error["message"] == "The body's JSON has a number with too many digits."
 
 
-@pytest.fixture
-def start(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts a server on a fresh database with these settings."""
-    started: list[Server] = []
-
-    def one(**settings: Any) -> Server:
-        path = tmp_path / f"{len(started)}.db"
-        path.write_bytes(migrated_file.read_bytes())
-        started.append(Server(path, **settings))
-        return started[-1]
-
-    yield one
-    for server in started:
-        server.close()
-
-
-def test_highlights_of_more_text_than_a_request_may_hold_are_shown(start: Callable[..., Server]) -> None:
+def test_highlights_of_more_text_than_a_request_may_hold_are_shown(start: Start) -> None:
     server = start(max_answer_bytes=1024 * 1024)
     server.graphql('mutation { createUser(input: { userId: "u" }) { userErrors { code } } }')
     fill(server)
@@ -225,7 +175,7 @@ def test_a_comparison_ends_when_its_request_does() -> None:
         json_contains(whole, part, over.check)
 
 
-def test_a_read_in_a_thread_ends_at_the_deadline(start: Callable[..., Server]) -> None:
+def test_a_read_in_a_thread_ends_at_the_deadline(start: Start) -> None:
     server = start(request_timeout=0.4)
     slow = Allowance(0.2, credential="one")
     endless = Statement(
@@ -262,7 +212,7 @@ def test_an_allowance_of_bytes_ends() -> None:
         allowance.has_bytes(1001)
 
 
-def test_rows_of_more_bytes_than_an_answer_may_have_are_not_read(start: Callable[..., Server]) -> None:
+def test_rows_of_more_bytes_than_an_answer_may_have_are_not_read(start: Start) -> None:
     server = start(max_answer_bytes=1024 * 1024)
     messages = [{"role": "USER", "content": LONG} for _ in range(14)]
     server.accepted(ADD, sessionId="s", formMemories=False, messages=messages)

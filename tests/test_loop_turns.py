@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from models.allowance import Allowance
 from models.loop_turns import SHARE, LoopTurns
 from recallql.http.requests import BODY_BYTES
+from tests.documents import mutation
+from tests.loop_watch import watched
 from tests.servers import Serve, Server
-from tests.test_loop import ADD, watched
 from tests.wire import Connection, request
+
+ADD = mutation("addMessages", "deduplicated")
 
 
 def run(scene: Callable[[LoopTurns], Awaitable[None]]) -> None:

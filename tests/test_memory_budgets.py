@@ -8,10 +8,10 @@ import socket
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -22,7 +22,7 @@ from recallql.http.budgets import Budget, Busy
 from recallql.http.connections import RESERVED, Connections
 from recallql.http.throttle import TooMany
 from recallql.settings import Settings
-from tests.servers import Api, Process, Serve, Server, free_port
+from tests.servers import Api, Process, Serve, Start, free_port
 from tests.wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
 MEBIBYTE = 1024 * 1024
@@ -66,18 +66,9 @@ def guarded(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def start(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def begin(**settings: Any) -> Server:
-        path = tmp_path / f"{len(running)}.db"
-        shutil.copyfile(migrated_file, path)
-        running.append(Server(path, api_key=KEY, **settings))
-        return running[-1]
-
-    yield begin
-    for server in running:
-        server.close()
+def start(start: Start) -> Start:
+    """Servers that need a key."""
+    return partial(start, api_key=KEY)
 
 
 def resident(process: Process) -> int:
@@ -173,7 +164,7 @@ def test_unfinished_bodies_of_one_credential_leave_room_for_others(guarded: Proc
         assert ask_once(guarded, ada).status == 200, "What comes in one piece needs no room."
 
 
-def test_when_others_fill_the_budget_it_is_the_server_that_is_busy(start: Callable[..., Server]) -> None:
+def test_when_others_fill_the_budget_it_is_the_server_that_is_busy(start: Start) -> None:
     server = start(max_receiving_bytes=16 * MEBIBYTE)
     users = [token(server, f"user-{number}") for number in range(5)]
     with ExitStack() as opened:
@@ -194,7 +185,7 @@ def test_when_others_fill_the_budget_it_is_the_server_that_is_busy(start: Callab
     assert ask_once(server, users[-1], VIEWER.ljust(7 * MEBIBYTE)).status == 200
 
 
-def test_a_refused_body_is_read_only_for_a_while(start: Callable[..., Server]) -> None:
+def test_a_refused_body_is_read_only_for_a_while(start: Start) -> None:
     server = start()
     sent = 0
     with Connection(server.port) as connection:
@@ -346,7 +337,7 @@ def test_an_answer_over_the_limit_is_refused_as_a_whole(guarded: Process, accept
         assert connection.ask(request(VIEWER, SERVICE)).status == 200
 
 
-def test_the_largest_answer_is_a_setting(start: Callable[..., Server]) -> None:
+def test_the_largest_answer_is_a_setting(start: Start) -> None:
     server = start(max_answer_bytes=64 * 1024)
     aliases = " ".join(f"a{number}: __typename" for number in range(400))
     small, large = (graphql("{" + f" {aliases} " + more + "}") for more in ("", "viewer { role }"))
@@ -358,7 +349,7 @@ def test_the_largest_answer_is_a_setting(start: Callable[..., Server]) -> None:
     assert answer.codes() == ["PAYLOAD_TOO_LARGE"]
 
 
-def test_metadata_counts_each_time_that_it_stands_in_an_answer(start: Callable[..., Server]) -> None:
+def test_metadata_counts_each_time_that_it_stands_in_an_answer(start: Start) -> None:
     server = start(max_answer_bytes=8 * MEBIBYTE)
     add = """mutation ($m: [MessageInput!]!) {
       addMessages(input: {sessionId: "long", messages: $m}) { userErrors { code } } }"""
@@ -379,7 +370,7 @@ def test_metadata_counts_each_time_that_it_stands_in_an_answer(start: Callable[.
 # Connections
 
 
-def test_a_new_connection_takes_the_place_of_the_oldest_without_a_credential(start: Callable[..., Server]) -> None:
+def test_a_new_connection_takes_the_place_of_the_oldest_without_a_credential(start: Start) -> None:
     server = start(max_connections=12)
     with ExitStack() as opened:
         known = opened.enter_context(Connection(server.port))
@@ -393,7 +384,7 @@ def test_a_new_connection_takes_the_place_of_the_oldest_without_a_credential(sta
         assert strangers[0].is_closed()
 
 
-def test_one_users_connections_make_room_for_others(start: Callable[..., Server]) -> None:
+def test_one_users_connections_make_room_for_others(start: Start) -> None:
     server = start(max_connections=12, user_per_minute=0)
     ada, bo = token(server, "ada"), token(server, "bo")
     with ExitStack() as opened:
@@ -404,7 +395,7 @@ def test_one_users_connections_make_room_for_others(start: Callable[..., Server]
         assert first.ask(request(VIEWER, bo)).status == 200, "The least has kept its one."
 
 
-def test_without_room_a_connection_is_told_so(start: Callable[..., Server]) -> None:
+def test_without_room_a_connection_is_told_so(start: Start) -> None:
     server = start(max_connections=8, user_in_flight=0)
     ada = token(server, "ada")
     half = request(VIEWER, ada)[:-1]
@@ -423,7 +414,7 @@ def test_without_room_a_connection_is_told_so(start: Callable[..., Server]) -> N
             assert connection.ask(b"}").status == 200
 
 
-def test_connections_that_end_before_their_answer_are_forgotten(start: Callable[..., Server]) -> None:
+def test_connections_that_end_before_their_answer_are_forgotten(start: Start) -> None:
     server = start()
     say = graphql('mutation { addMessages(input: {sessionId: "s", messages: []}) { deduplicated } }')
     upsert = graphql('mutation { upsertUser(input: {userId: "ada"}) { created } }')

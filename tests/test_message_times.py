@@ -1,24 +1,21 @@
 """Times of messages: the offset that they were sent with, and lists in their order."""
 
-# ruff: noqa: F811 - fixtures of another file
-
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.archives import Command
+from tests.commands import url_of
+from tests.documents import DELETE_SESSION, mutation
 from tests.servers import Server
-from tests.test_archive import Command, command, url_of  # noqa: F401 - a fixture
 
-ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
-  messages { id createdAt utcOffset } userErrors { code message path } } }"""
-UPDATE = """mutation ($input: UpdateMessageInput!) { updateMessage(input: $input) {
-  message { createdAt utcOffset version } userErrors { code message path } } }"""
-DELETE = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
-  deletedSessionId userErrors { code message path } } }"""
+ADD = mutation("addMessages", "messages { id createdAt utcOffset }")
+UPDATE = mutation("updateMessage", "message { createdAt utcOffset version }")
 PAGE = """query ($first: Int, $after: String, $last: Int, $before: String, $filter: MessageFilter,
     $order: MessageOrder) { session(sessionId: "s") {
   messages(first: $first, after: $after, last: $last, before: $before, filter: $filter, orderBy: $order) {
@@ -34,7 +31,7 @@ TIMES = {
 }
 
 
-def said(times: list[str | None]) -> list[dict[str, Any]]:
+def said(times: Sequence[str | None]) -> list[dict[str, Any]]:
     return [{"role": "USER", "content": f"turn {n}"} | ({"createdAt": t} if t else {}) for n, t in enumerate(times)]
 
 
@@ -160,7 +157,7 @@ def test_a_cursor_is_good_for_its_order_alone(server: Server) -> None:
 @pytest.mark.parametrize("field", ["SEQUENCE", "CREATED_AT"])
 def test_turns_of_before_a_deletion_are_in_no_order(server: Server, field: str, direction: str) -> None:
     backfill(server)
-    server.accepted(DELETE, sessionId="s")
+    server.accepted(DELETE_SESSION, sessionId="s")
     server.accepted(ADD, sessionId="s", messages=said(["2025-01-01T03:00:00Z", "2025-01-01T02:00:00Z"]))
     expected = [25, 26] if (field == "SEQUENCE") == (direction == "ASC") else [26, 25]
     for backwards in (False, True):

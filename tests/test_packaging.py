@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import recallql
+from tests.servers import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ["breadth", "models", "resolvers", "schema"]
 
 pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]
@@ -83,7 +83,7 @@ def elsewhere(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_wheel_takes_one_name_and_carries_the_rooms(wheel):
+def test_the_wheel_takes_one_name_and_carries_the_rooms(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"recallql", f"recallql-{recallql.__version__}.dist-info"}
     assert [room for room in ROOMS if f"recallql/_rooms/{room}/__init__.py" not in names] == []
@@ -92,19 +92,21 @@ def test_the_wheel_takes_one_name_and_carries_the_rooms(wheel):
 
 
 @pytest.mark.parametrize("command", [["recallql"], ["python", "-m", "recallql"]], ids=" ".join)
-def test_the_command_works_in_a_folder_with_models_of_its_own(installed, elsewhere, command):
+def test_the_command_works_in_a_folder_with_models_of_its_own(
+    installed: Path, elsewhere: Path, command: list[str]
+) -> None:
     program = [installed / command[0], *command[1:]]
     assert recallql.__version__ in run(*program, "--version", cwd=elsewhere)
     assert run(*program, "schema", cwd=elsewhere) == (REPOSITORY / "schema.graphql").read_text(encoding="utf-8")
 
 
-def test_a_program_that_imports_recallql_gets_its_rooms(installed, elsewhere):
+def test_a_program_that_imports_recallql_gets_its_rooms(installed: Path, elsewhere: Path) -> None:
     code = "import recallql, models, schema; print(models.__file__, schema.__file__)"
     files = run(installed / "python", "-c", code, cwd=elsewhere).split()
     assert all("_rooms" in Path(file).parts for file in files)
 
 
-def test_without_the_npm_registry_the_installation_goes_on_without_the_playground(sdist, tmp_path):
+def test_without_the_npm_registry_the_installation_goes_on_without_the_playground(sdist: Path, tmp_path: Path) -> None:
     source = unpack(sdist, tmp_path)
     shutil.rmtree(source / "recallql" / "_playground", ignore_errors=True)
     unreachable = {"npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}

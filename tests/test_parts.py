@@ -13,15 +13,15 @@ import pytest
 import models.parts
 from models.sqlite.database import connect
 from models.sqlite.migrate import MIGRATIONS, migrate
+from tests.documents import mutation
+from tests.searches import assert_index_is_exact, fill, index_now
 from tests.servers import Server
-from tests.test_search import assert_index_is_exact, index_now, through_index  # noqa: F401 - a fixture
-from tests.test_search_scope import fill
 
-ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
-  messages { id sequence content parts toolCalls tokenCount } deduplicated memories { content }
-  userErrors { code message path } } }"""
-UPDATE = """mutation ($input: UpdateMessageInput!) { updateMessage(input: $input) {
-  message { id content parts toolCalls tokenCount version } userErrors { code message path } } }"""
+ADD = mutation(
+    "addMessages",
+    "messages { id sequence content parts toolCalls tokenCount } deduplicated memories { content }",
+)
+UPDATE = mutation("updateMessage", "message { id content parts toolCalls tokenCount version }")
 SEARCH = """query ($asked: String!, $roles: [Role!]) {
   search(query: $asked, scope: [MESSAGES], sessionId: "s", filter: {roles: $roles}, first: 100) {
     edges { score highlight node { ... on Message { sequence } } } } }"""

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.server
-import os
 import re
 import subprocess
 import sys
@@ -10,9 +9,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+import urllib.response
+from collections.abc import Generator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from recallql.app import path_below
 from recallql.settings import Settings
-from tests.servers import REPOSITORY, START_SECONDS, Process, Serve, Server, free_port
+from tests.commands import environment
+from tests.servers import START_SECONDS, Process, Serve, Server, free_port
 from tests.wire import Connection, body, found, request
 
 KEY = "a-key-of-this-test-only"
@@ -102,7 +103,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.target + path, self.rfile.read(length) if length else None, passed, method=self.command
         )
         with contextlib.closing(_open(asked)) as answer:
-            self.send_response(answer.status)
+            self.send_response(answer.status or 502)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -111,24 +112,24 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST
     do_OPTIONS = do_POST
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
 
 
-def _open(asked: urllib.request.Request) -> urllib.request.addinfourl:
+def _open(asked: urllib.request.Request) -> urllib.response.addinfourl:
     try:
         return urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect).open(asked, timeout=20)
     except urllib.error.HTTPError as error:
-        return error  # type: ignore[return-value]
+        return error
 
 
 @contextlib.contextmanager
-def proxy(target: str, prefix: str, *, strips: bool) -> Iterator[str]:
+def proxy(target: str, prefix: str, *, strips: bool) -> Generator[str]:
     handler = type("Handler", (Proxy,), {"target": target, "prefix": prefix, "strips": strips})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
@@ -139,17 +140,15 @@ def proxy(target: str, prefix: str, *, strips: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def stock_uvicorn(path: Path, *arguments: str) -> Iterator[str]:
+def stock_uvicorn(path: Path, *arguments: str) -> Generator[str]:
     """The application under uvicorn's own command."""
     port = free_port()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
     settings = {"DATABASE_URL": f"sqlite:///{path}", "API_KEY": KEY, "EMBEDDINGS": "off"}
-    environment = inherited | {f"RECALLQL_{name}": value for name, value in settings.items()}
     application = ["recallql.app:from_environment", "--factory", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *application, *arguments],
         cwd=path.parent,
-        env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        env=environment(**{f"RECALLQL_{name}": value for name, value in settings.items()}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -16,8 +16,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from recallql.http import playground
+from tests.servers import REPOSITORY, Server
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TABS = ["conversations.graphql", "remember.graphql"]
 FLAGS = [
     "--headless",
@@ -100,7 +100,7 @@ class Page:
 
 
 @pytest.mark.browser
-def test_a_newcomer_stores_a_first_conversation_and_reads_it_back(server, browser):
+def test_a_newcomer_stores_a_first_conversation_and_reads_it_back(server: Server, browser: webdriver.Chrome) -> None:
     page = Page(browser, server.url)
     assert browser.title == "RecallQL playground"
     assert page.tab_names() == ["Conversations", "Remember"]
@@ -115,7 +115,9 @@ def test_a_newcomer_stores_a_first_conversation_and_reads_it_back(server, browse
 
 
 @pytest.mark.browser
-def test_the_page_asks_nothing_of_another_origin_and_breaks_no_policy(server, browser):
+def test_the_page_asks_nothing_of_another_origin_and_breaks_no_policy(
+    server: Server, browser: webdriver.Chrome
+) -> None:
     page = Page(browser, server.url)
     page.run('"users"')
     for panel in browser.find_elements(By.CSS_SELECTOR, ".graphiql-sidebar button")[:3]:
@@ -128,7 +130,7 @@ def test_the_page_asks_nothing_of_another_origin_and_breaks_no_policy(server, br
 
 
 @pytest.mark.browser
-def test_a_tab_of_the_users_own_is_there_after_reloading(server, browser):
+def test_a_tab_of_the_users_own_is_there_after_reloading(server: Server, browser: webdriver.Chrome) -> None:
     page = Page(browser, server.url)
     browser.find_element(By.CSS_SELECTOR, ".graphiql-tab-add").click()
     # It is written down a moment later.
@@ -140,12 +142,12 @@ def test_a_tab_of_the_users_own_is_there_after_reloading(server, browser):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_the_queries_of_the_first_tabs_fit_the_published_schema(tab):
+def test_the_queries_of_the_first_tabs_fit_the_published_schema(tab: str) -> None:
     schema = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
     assert validate(schema, parse((REPOSITORY / "playground" / tab).read_text(encoding="utf-8"))) == []
 
 
-def test_a_browser_gets_the_page_with_a_strict_policy_and_no_inline_script(server):
+def test_a_browser_gets_the_page_with_a_strict_policy_and_no_inline_script(server: Server) -> None:
     answer = server.client.get(server.url, headers={"accept": "text/html"})
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -156,7 +158,7 @@ def test_a_browser_gets_the_page_with_a_strict_policy_and_no_inline_script(serve
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", answer.text))
 
 
-def test_every_file_of_the_page_is_there_and_may_be_kept_for_good(server):
+def test_every_file_of_the_page_is_there_and_may_be_kept_for_good(server: Server) -> None:
     page = server.client.get(server.url, headers={"accept": "text/html"}).text
     files = re.findall(r'(?:src|href)="(playground/[^"]+)"', page)
     if not files:
@@ -170,6 +172,6 @@ def test_every_file_of_the_page_is_there_and_may_be_kept_for_good(server):
     assert "immutable" not in missing.headers.get("cache-control", "")
 
 
-def test_a_page_that_was_not_built_says_how_to_build_it(monkeypatch, tmp_path):
+def test_a_page_that_was_not_built_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(playground, "BUILT", tmp_path)
     assert b"make playground" in playground.playground_page().body

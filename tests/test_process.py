@@ -8,10 +8,9 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,50 +30,9 @@ from recallql import __version__
 from recallql.commands.cli import main
 from recallql.logs import configure_logs
 from recallql.settings import Settings
-from tests.servers import REPOSITORY, Serve, Server, free_port
-
-ADD = """mutation ($input: AddMessagesInput!) { addMessages(input: $input) {
-    messages { sequence } userErrors { code message path } } }"""
-
-
-def environment(**more: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
-    return inherited | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | more
-
-
-def start(*arguments: str, cwd: Path, timeout: float = 30, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`recallql` with these arguments, which must end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "recallql", *arguments],
-        cwd=cwd,
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
-@contextlib.contextmanager
-def started(*arguments: str, cwd: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """`recallql serve` with these arguments only, and its start-up line."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "serve", *arguments],
-        cwd=cwd,
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            assert line.startswith("{"), line + process.stderr.read()
-            yield process, json.loads(line)
-        finally:
-            process.terminate()
-            process.wait(timeout=15)
+from tests.commands import ready_status, start, started
+from tests.documents import ADD_MESSAGES, DELETE_SESSION
+from tests.servers import START_SECONDS, Serve, Server, free_port, wait_until
 
 
 @pytest.fixture
@@ -97,22 +55,11 @@ def refusal(
     return call
 
 
-def ready_status(url: str) -> int:
-    """The status of /ready, once the socket answers."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return httpx.get(url.replace("/graphql", "/ready"), trust_env=False).status_code
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
 def test_without_options_it_serves_loopback_on_a_file_in_the_folder(tmp_path: Path) -> None:
     with started("--port", "0", cwd=tmp_path) as (process, line):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/graphql", line["url"])
         assert not line["url"].endswith((":0/graphql", ":8000/graphql"))
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
         assert (tmp_path / "recallql.db").is_file()
         assert line["database"] == "sqlite:///recallql.db"
         assert line["workers"] == 1
@@ -122,14 +69,14 @@ def test_without_options_it_serves_loopback_on_a_file_in_the_folder(tmp_path: Pa
         assert "without a key" in line["event"]
         assert "this machine only" in line["event"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=15) == 0
+        assert process.wait(timeout=START_SECONDS) == 0
 
 
 def test_an_option_goes_before_a_variable_and_a_variable_before_the_default(tmp_path: Path) -> None:
     variables = {"RECALLQL_DATABASE_URL": "sqlite:///by-variable.db", "RECALLQL_PORT": "0"}
-    with started("--database-url", "sqlite:///by-option.db", cwd=tmp_path, **variables) as (_, line):
+    with started("--database-url", "sqlite:///by-option.db", cwd=tmp_path, **variables) as (process, line):
         assert line["database"] == "sqlite:///by-option.db"
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
     assert {path.name for path in tmp_path.glob("*.db")} == {"by-option.db"}
 
 
@@ -311,8 +258,8 @@ def test_every_loopback_address_is_served(tmp_path: Path, host: str) -> None:
                 probe.bind(("::1", 0))
             except OSError:
                 pytest.skip("this machine has no IPv6")
-    with started("--host", host, "--port", "0", cwd=tmp_path) as (_, line):
-        assert ready_status(line["url"]) == 200
+    with started("--host", host, "--port", "0", cwd=tmp_path) as (process, line):
+        assert ready_status(process, line["url"]) == 200
 
 
 @pytest.mark.parametrize(
@@ -421,11 +368,11 @@ def test_a_database_that_another_process_has_locked_is_said_in_a_line(
 
 def test_logs_are_a_json_object_a_line_and_hold_nothing_that_was_said(serve: Serve) -> None:
     running = serve("--workers", "1", env={"RECALLQL_LOG_LEVEL": "debug"})
-    running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "a secret word"}])
+    running.accepted(ADD_MESSAGES, sessionId="s", messages=[{"role": "USER", "content": "a secret word"}])
     running.execute('{ user(userId: "a secret word") { nonsense } }')
     assert "secret word" not in running.output()
     running.process.terminate()
-    assert running.process.wait(timeout=15) == 0
+    assert running.wait() == 0
     lines = [json.loads(line) for line in running.output().splitlines()]
     assert lines
     for line in lines:
@@ -476,19 +423,19 @@ def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(
         assert ready.json()["status"] == "unavailable"
         assert ready.json()["reason"]
         assert server.client.get(f"{server.base}/health").status_code == 200
-        refused = server.errors(ADD, input={"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]})
+        refused = server.errors(ADD_MESSAGES, input={"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]})
         assert refused[0]["extensions"]["code"] == "UNAVAILABLE"
         assert server.graphql("{ viewer { role } users { totalCount } }")["users"]["totalCount"] == 0
         holding.execute("ROLLBACK")
     assert server.client.get(f"{server.base}/ready").status_code == 200
-    server.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "x"}])
+    server.accepted(ADD_MESSAGES, sessionId="s", messages=[{"role": "USER", "content": "x"}])
 
 
 def test_a_stopped_server_ends_well_and_keeps_what_it_answered(serve: Serve) -> None:
     running = serve()
-    running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "kept"}])
+    running.accepted(ADD_MESSAGES, sessionId="s", messages=[{"role": "USER", "content": "kept"}])
     running.process.terminate()
-    assert running.process.wait(timeout=15) == 0
+    assert running.wait() == 0
     assert "Traceback" not in running.output()
     assert not Path(f"{running.path}-wal").exists(), "the log was not moved into the file"
     with contextlib.closing(sqlite3.connect(running.path)) as connection:
@@ -501,7 +448,7 @@ def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -
         # Makes the write wait, so that the signal comes in between.
         holding.execute("BEGIN IMMEDIATE")
         body = {
-            "query": ADD,
+            "query": ADD_MESSAGES,
             "variables": {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "in flight"}]}},
         }
         text = json.dumps(body).encode()
@@ -518,7 +465,7 @@ def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -
                 answer += piece
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"sequence":1' in answer
-    assert running.process.wait(timeout=15) == 0
+    assert running.wait() == 0
 
 
 def test_two_workers_serve_and_stop(serve: Serve, tmp_path: Path) -> None:
@@ -527,13 +474,13 @@ def test_two_workers_serve_and_stop(serve: Serve, tmp_path: Path) -> None:
     for n in range(1, 9):
         with httpx.Client(trust_env=False) as client:
             variables = {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]}}
-            answer = client.post(running.url, json={"query": ADD, "variables": variables}).json()
-        assert answer["data"]["addMessages"]["messages"] == [{"sequence": n}]
+            answer = client.post(running.url, json={"query": ADD_MESSAGES, "variables": variables}).json()
+        assert [message["sequence"] for message in answer["data"]["addMessages"]["messages"]] == [n]
     children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
     served = [child for child in children if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()]
     assert len(served) == 2
     running.process.terminate()
-    assert running.process.wait(timeout=20) == 0
+    assert running.wait() == 0
     assert "Traceback" not in running.output()
     assert not any(Path(f"/proc/{child}").exists() for child in served)
 
@@ -663,8 +610,8 @@ def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: S
     for running in both:
         running.wait_until_ready()
     for n, running in enumerate(both, 1):
-        added = running.accepted(ADD, sessionId="s", messages=[{"role": "USER", "content": "x"}])
-        assert added["messages"] == [{"sequence": n}]
+        added = running.accepted(ADD_MESSAGES, sessionId="s", messages=[{"role": "USER", "content": "x"}])
+        assert [message["sequence"] for message in added["messages"]] == [n]
 
 
 def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: Path, tmp_path: Path) -> None:
@@ -675,7 +622,8 @@ def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: P
     for backup in (old, young, other):
         backup.write_bytes(b"")
     for backup in (old, other):
-        os.utime(backup, (time.time() - 3 * 86400,) * 2)
+        old_time = time.time() - 3 * 86400
+        os.utime(backup, (old_time, old_time))
     serve(path=path, env={"RECALLQL_PURGE_AFTER_DAYS": "2"})
     wait_until(lambda: not old.exists(), "the old backup is still there")
     assert young.exists()
@@ -688,19 +636,10 @@ def test_the_backups_of_a_file_with_brackets_in_its_name_are_found(migrated_file
     assert [backup.name for backup in backups_of(path)] == [f"re[call]*.db.backup-{HEAD}"]
 
 
-def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
-
-
 def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Server) -> None:
-    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
-        deletedSessionId userErrors { code message path } } }"""
     for session in ("gone", "stays"):
-        server.accepted(ADD, sessionId=session, messages=[{"role": "USER", "content": session}])
-    server.accepted(delete, sessionId="gone")
+        server.accepted(ADD_MESSAGES, sessionId=session, messages=[{"role": "USER", "content": session}])
+    server.accepted(DELETE_SESSION, sessionId="gone")
     contents = [row for row in server.tables()["messages"] if "gone" in row]
     assert len(contents) == 1, "deleting is soft"
     running = serve(path=server.path, env={"RECALLQL_PURGE_AFTER_DAYS": "0"})
@@ -711,10 +650,8 @@ def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Serve
 
 
 def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
-    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
-        deletedSessionId userErrors { code message path } } }"""
-    server.accepted(ADD, sessionId="gone", messages=[{"role": "USER", "content": "x"}])
-    server.accepted(delete, sessionId="gone")
+    server.accepted(ADD_MESSAGES, sessionId="gone", messages=[{"role": "USER", "content": "x"}])
+    server.accepted(DELETE_SESSION, sessionId="gone")
     again = Server(server.path)
     try:
         # A write, as the purge is one; they are carried out in their order.
@@ -726,10 +663,8 @@ def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
 
 
 def test_the_purge_command_counts_what_it_removed(server: Server, tmp_path: Path) -> None:
-    delete = """mutation ($input: DeleteSessionInput!) { deleteSession(input: $input) {
-        deletedSessionId userErrors { code message path } } }"""
-    server.accepted(ADD, sessionId="gone", messages=[{"role": "USER", "content": "x"}] * 3)
-    server.accepted(delete, sessionId="gone")
+    server.accepted(ADD_MESSAGES, sessionId="gone", messages=[{"role": "USER", "content": "x"}] * 3)
+    server.accepted(DELETE_SESSION, sessionId="gone")
     url = f"sqlite:///{server.path}"
     wrong = start("purge", "--deleted-before", "yesterday", "--database-url", url, cwd=tmp_path)
     assert wrong.returncode == 2
@@ -779,9 +714,9 @@ def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 def test_another_loopback_address_is_served_under_its_own_name(tmp_path: Path) -> None:
-    with started("--host", "127.0.0.2", "--port", "0", cwd=tmp_path) as (_, line):
+    with started("--host", "127.0.0.2", "--port", "0", cwd=tmp_path) as (process, line):
         assert line["url"].startswith("http://127.0.0.2:")
-        assert ready_status(line["url"]) == 200
+        assert ready_status(process, line["url"]) == 200
         answer = httpx.post(line["url"], json={"query": "{ viewer { role } }"}, trust_env=False)
         assert answer.request.headers["host"].startswith("127.0.0.2:")
         assert (answer.status_code, answer.json()) == (200, {"data": {"viewer": {"role": "SERVICE"}}})

@@ -6,9 +6,9 @@ import pytest
 
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.courtesies import is_courtesy
+from tests.contexts import of_session, of_user, remember, session, turns, user
+from tests.searches import add
 from tests.servers import Server
-from tests.test_contexts import of_session, of_user, remember, session, turns, user
-from tests.test_search import add
 
 LOG = [
     f"2026-03-01 12:{line:02} worker {line} request {line * 7919} path /api/v{line} status code 200"
@@ -36,7 +36,7 @@ QUESTION = "Which seeds does the parrot Xerxes need?"
 
 @pytest.mark.parametrize("place", [0, 50, 99])
 @pytest.mark.parametrize("question", [QUESTION, "tell me what the vet said of Xerxes"])
-def test_a_question_counts_wherever_it_stands_in_a_long_text(server: Server, place: int, question: str):
+def test_a_question_counts_wherever_it_stands_in_a_long_text(server: Server, place: int, question: str) -> None:
     with_parrot(server)
     text = "\n".join([*LOG[:place], question, *LOG[place:]])
     assert "sunflower" in of_session(server, "now", asked=text, budget=100)["text"]
@@ -45,13 +45,13 @@ def test_a_question_counts_wherever_it_stands_in_a_long_text(server: Server, pla
     assert "sunflower" in of_session(server, "now", budget=8000)["text"]
 
 
-def test_of_a_long_text_that_asks_nothing_the_rarest_words_are_looked_for(server: Server):
+def test_of_a_long_text_that_asks_nothing_the_rarest_words_are_looked_for(server: Server) -> None:
     with_parrot(server)
     text = "\n".join([*LOG, "status of the kitchen", *LOG])
     assert "painted" in of_session(server, "now", asked=text, budget=100)["text"]
 
 
-def test_a_question_counts_in_a_text_of_a_megabyte(server: Server):
+def test_a_question_counts_in_a_text_of_a_megabyte(server: Server) -> None:
     with_parrot(server)
     lines = "\n".join(f"{line:x} {line * 31:x} {line * 17:x}" for line in range(35_000))
     text = f"{lines[:500_000]}\n{QUESTION}\n{lines[500_000:]}"
@@ -90,7 +90,7 @@ def test_a_question_counts_in_a_text_of_a_megabyte(server: Server):
         "Thanks, that was really helpful. Take care and say hi to Xerxes!",
     ],
 )
-def test_a_courtesy_asks_for_nothing(server: Server, courtesy: str):
+def test_a_courtesy_asks_for_nothing(server: Server, courtesy: str) -> None:
     with_parrot(server)
     remember(server, "Likes green tea", userId="ada")
     add(server, "now", said("USER", QUESTION), said("ASSISTANT", "Sunflower seeds."), said("USER", courtesy))
@@ -100,7 +100,7 @@ def test_a_courtesy_asks_for_nothing(server: Server, courtesy: str):
     assert "kitchen" not in of_session(server, "now", last=1)["text"]
 
 
-def test_a_turn_that_asks_counts_also_where_thanks_follow_it(server: Server):
+def test_a_turn_that_asks_counts_also_where_thanks_follow_it(server: Server) -> None:
     with_parrot(server)
     add(server, "now", *turns(4), said("USER", QUESTION), said("USER", "Thanks!"))
     assert "old 1" in quoted(of_session(server, "now", budget=120))
@@ -112,20 +112,20 @@ SHORT = ("And the second one?", "why?", "And what about him?", "Et le deuxième 
 
 
 @pytest.mark.parametrize("short", SHORT)
-def test_a_short_turn_is_about_the_turns_before_it(server: Server, short: str):
+def test_a_short_turn_is_about_the_turns_before_it(server: Server, short: str) -> None:
     with_parrot(server)
     asked = said("USER", "Which seeds does Xerxes get?")
     add(server, "now", *turns(6), asked, said("ASSISTANT", "There are two."), said("USER", short))
     assert "old 1" in quoted(of_session(server, "now", budget=150))
 
 
-def test_yes_is_about_what_was_offered(server: Server):
+def test_yes_is_about_what_was_offered(server: Server) -> None:
     with_parrot(server)
     add(server, "now", *turns(6), said("ASSISTANT", "Shall I order seeds for Xerxes?"), said("USER", "Yes, please"))
     assert "old 1" in quoted(of_session(server, "now", budget=150))
 
 
-def test_a_long_answer_does_not_drown_the_question(server: Server):
+def test_a_long_answer_does_not_drown_the_question(server: Server) -> None:
     with_parrot(server)
     answer = "We painted the kitchen wall green, and the wall of the hall. " * 60
     add(
@@ -138,7 +138,7 @@ def test_a_long_answer_does_not_drown_the_question(server: Server):
     assert quoted(of_session(server, "now", budget=1500, last=1))[0] == "old 1"
 
 
-def test_the_users_turn_counts_after_the_answer_and_many_calls_of_tools(server: Server):
+def test_the_users_turn_counts_after_the_answer_and_many_calls_of_tools(server: Server) -> None:
     with_parrot(server)
     calls = [
         message
@@ -154,7 +154,7 @@ def test_the_users_turn_counts_after_the_answer_and_many_calls_of_tools(server: 
     assert "old 1" in quoted(of_session(server, "done"))
 
 
-def test_sentences_that_ask_are_told_from_addresses_and_statements():
+def test_sentences_that_ask_are_told_from_addresses_and_statements() -> None:
     assert sentences_that_ask("GET /a?b=c 200\nWhy does it stop?\nGET /x?y=1") == ["Why does it stop?"]
     assert sentences_that_ask("I moved to Turin. It is fine.") == []
     assert sentences_that_ask("¿Cómo se llama? Nada.") == ["¿Cómo se llama?"]
@@ -164,5 +164,5 @@ def test_sentences_that_ask_are_told_from_addresses_and_statements():
 @pytest.mark.parametrize(
     "text", ["Thanks, but which seeds?", "Hello, I need a dentist", "Is it good?", "Ok, and Paris?", "Good seeds"]
 )
-def test_what_says_more_is_no_courtesy(text: str):
+def test_what_says_more_is_no_courtesy(text: str) -> None:
     assert not is_courtesy(text)

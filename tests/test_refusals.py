@@ -9,12 +9,12 @@ import pytest
 
 import recallql.http.endpoint
 from recallql.http.requests import write_json
+from tests.documents import VIEWER
 from tests.servers import Server
 from tests.wire import Connection, graphql, request
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
-VIEWER = "{ viewer { role } }"
 KEY = "a-key-of-this-test-only"
 BEARER = f"Bearer {KEY}"
 CREATE = 'mutation { upsertUser(input: {userId: "ada"}) { created } }'

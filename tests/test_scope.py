@@ -21,10 +21,10 @@ from graphql import (
 )
 
 from schema.root import schema as strawberry_schema
+from tests.documents import ERRORS, ISSUE_USER_TOKEN
 from tests.servers import Api, Server
 
 SCHEMA: GraphQLSchema = strawberry_schema._schema  # pyright: ignore[reportPrivateUsage]
-ERRORS = "userErrors { code message path }"
 FOR_USERS = {"addMessages", "createMemory", "createSession"}
 
 # Every text of Bob's says so, and no text of Ada's does.
@@ -94,9 +94,7 @@ def filled(server: Server) -> Server:
 
 @pytest.fixture
 def ada(filled: Server) -> Iterator[Api]:
-    token = filled.accepted(
-        f"mutation($input: IssueUserTokenInput!) {{ issueUserToken(input: $input) {{ token {ERRORS} }} }}", userId="ada"
-    )["token"]
+    token = filled.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
     api = Api(filled.port, filled.path)
     api.client.headers["authorization"] = f"Bearer {token}"
     yield api

@@ -5,12 +5,9 @@ import json
 import random
 import resource
 import shutil
-import sqlite3
 import threading
-import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import crc32
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ from typing import Any
 import orjson
 import pytest
 
-from models.keys import lane_of, session_key, user_key
 from models.search import HIGHEST, LOWEST
 from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import connect
@@ -27,72 +23,25 @@ from models.words import index_text
 from recallql.commands.keys import create_key
 from recallql.settings import Settings
 from resolvers.search.questions import Asked
-from tests.servers import Server
-from tests.test_search import (
-    ADD,
+from tests.documents import (
+    ADD_MESSAGES,
     CREATE_DOCUMENT,
     CREATE_MEMORY,
     CREATE_SESSION,
     CREATE_USER,
     DELETE_MESSAGE,
     DELETE_SESSION,
-    ERASE,
-    SEARCH,
+    DELETE_USER,
     UPDATE_MESSAGE,
     UPDATE_SESSION,
-    add,
-    assert_index_is_exact,
-    found,
-    index_now,
-    through_index,  # noqa: F401
-    walk,
 )
+from tests.searches import SEARCH, add, assert_index_is_exact, fill, found, index_now, walk
+from tests.servers import Server, wait_until
 
 SAY = "addMessages(input: $input) { userErrors { message } }"
 
 MANY = 10_400
 """What another user writes afterwards: more than the index names of a word in one go."""
-
-
-def at(number: int) -> str:
-    return f"2025-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000000"
-
-
-def insert(connection: sqlite3.Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    names = list(rows[0])
-    marks = ", ".join(f":{name}" for name in names)
-    connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
-
-
-def fill(
-    path: Path, user: str, contents: Sequence[str | dict[str, Any]], *, project: str = "default", session: str = ""
-) -> None:
-    """Writes a user with one session of messages straight into the file."""
-    owner, key = user_key(project, user), session_key(project, session or f"{user}-s")
-    kept = {"project": project, "metadata": "{}", "created_at": at(0), "updated_at": at(0), "version": 1}
-    with contextlib.closing(connect(path)) as connection, connection:
-        if not connection.execute("SELECT 1 FROM users WHERE key = ?", (owner,)).fetchone():
-            insert(connection, "users", [kept | {"key": owner, "user_id": user, "about": ""}])
-        row = {"key": key, "session_id": session or f"{user}-s", "user_key": owner, "last_activity_at": at(0)}
-        numbers = {"last_sequence": len(contents), "deleted_through": 0}
-        lane = {"lane": lane_of(owner)} if "lane" in columns_of(connection, "sessions") else {}
-        insert(connection, "sessions", [kept | row | numbers | lane])
-        fixed = {"session_key": key, "generation": 0, "token_count": 1, "forms_memories": 0, "version": 1}
-        connection.execute("BEGIN")
-        insert(
-            connection,
-            "messages",
-            [
-                fixed
-                | {"sequence": n, "role": "USER", "metadata": "{}", "created_at": at(n), "updated_at": at(n)}
-                | (each if isinstance(each, dict) else {"content": each})
-                for n, each in enumerate(contents, 1)
-            ],
-        )
-
-
-def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def answer(server: Server, query: str, **arguments: Any) -> list[tuple[str, float]]:
@@ -173,7 +122,7 @@ def test_a_small_project_is_read_whole_whatever_else_is_there(server: Server) ->
 
 
 @pytest.fixture
-def little(monkeypatch: pytest.MonkeyPatch, through_index: None) -> None:  # noqa: F811
+def little(monkeypatch: pytest.MonkeyPatch, through_index: None) -> None:
     """Windows of a few candidates, and few words that are rare."""
     for each in SEARCH_KINDS.values():
         monkeypatch.setitem(vars(each), "chosen", 7)
@@ -254,7 +203,7 @@ def test_rows_with_nothing_but_common_words_come_after_the_others(server: Server
 
 def test_a_session_that_is_attached_later_is_searched_with_its_user(
     server: Server,
-    through_index: None,  # noqa: F811
+    through_index: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.accepted(CREATE_USER, userId="ada")
@@ -322,7 +271,7 @@ def test_the_index_forgets_what_is_deleted_on_every_way(server: Server) -> None:
     with contextlib.closing(connect(server.path)) as connection:
         connection.execute("DELETE FROM sessions WHERE session_id = 'erased'")
     assert_index_is_exact(server.path)
-    server.accepted(ERASE, userId="ada")
+    server.accepted(DELETE_USER, userId="ada")
     assert_index_is_exact(server.path)
     assert [edge["node"]["content"] for edge in found(server, "zebra")] == ["zebra"]
 
@@ -349,10 +298,7 @@ def test_writes_wake_the_background_and_ready_tells_what_waits(server: Server) -
     fill(server.path, "ada", [f"zebra {number}" for number in range(5000)])
     assert waiting(server) >= 5000
     add(server, "s", "a write that wakes it")
-    deadline = time.monotonic() + 20
-    while waiting(server) > SEARCH_KINDS["MESSAGES"].late and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert waiting(server) <= SEARCH_KINDS["MESSAGES"].late
+    wait_until(lambda: waiting(server) <= SEARCH_KINDS["MESSAGES"].late)
     assert_index_is_exact(server.path)
 
 
@@ -419,11 +365,11 @@ def test_a_file_of_the_version_before_is_indexed_by_its_migration(tmp_path: Path
     try:
         assert waiting(server) == 0
         assert_index_is_exact(path)
-        server.accepted(ADD, sessionId="ada-s", messages=[{"role": "USER", "content": "zebra last"}])
+        server.accepted(ADD_MESSAGES, sessionId="ada-s", messages=[{"role": "USER", "content": "zebra last"}])
         edges = found(server, "zebra last", userId="ada")
         assert (len(edges), edges[0]["node"]["content"]) == (100, "zebra last")
         server.accepted(CREATE_DOCUMENT, userId="ada", title="zebra", content="x")
-        server.accepted(ERASE, userId="ada")
+        server.accepted(DELETE_USER, userId="ada")
         index_now(server)
         assert_index_is_exact(path)
     finally:
@@ -483,10 +429,7 @@ def test_after_a_kill_the_background_catches_up(server: Server, serve: Any) -> N
     running = serve(path=path)
     # What an import that was killed has left waiting is found at once, and indexed soon.
     assert len(found(running, "zebra")) == 100
-    deadline = time.monotonic() + 30
-    while waiting(running) > SEARCH_KINDS["MESSAGES"].late and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert waiting(running) <= SEARCH_KINDS["MESSAGES"].late
+    wait_until(lambda: waiting(running) <= SEARCH_KINDS["MESSAGES"].late)
     assert len(found(running, "zebra")) == 100
 
 

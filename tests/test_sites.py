@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from recallql.seldom import MOST, Seldom
 from recallql.settings import Settings
+from tests.documents import VIEWER
 from tests.servers import Serve, Server
 from tests.wire import Connection, graphql, request
 
-VIEWER = "{ viewer { role } }"
 KEY = "a-key-of-this-test-only"
 APP = "https://app.example.org"
 NAMED = [

@@ -13,17 +13,12 @@ from models.keys import fingerprint, key_of, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
+from tests.documents import CREATE_USER, UPDATE_MESSAGE, mutation
 from tests.servers import Server
 
-ERRORS = "userErrors { code message path }"
 MEMORY = "id kind content about method validUntil supersededBy { content } user { userId }"
-USER = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ id }} {ERRORS} }} }}"
-DECLARE = (
-    f"mutation ($input: CreateMemoryInput!) {{ createMemory(input: $input) {{ memory {{ {MEMORY} }} {ERRORS} }} }}"
-)
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ messages {{ id }} memories {{ {MEMORY} }} {ERRORS} }}
-}}"""
+DECLARE = mutation("createMemory", f"memory {{ {MEMORY} }}")
+ADD = mutation("addMessages", f"messages {{ id }} memories {{ {MEMORY} }}")
 OF_USER = f"""query ($filter: MemoryFilter) {{
   user(userId: "ada") {{ summary {{ content }} memories(first: 100, filter: $filter) {{ nodes {{ {MEMORY} }} }} }}
 }}"""
@@ -40,7 +35,7 @@ def known(server: Server, **filter: Any) -> list[tuple[str, str | None]]:
 
 
 def test_a_declared_memory_says_whom_it_is_about(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     assert declare(server, "Lives in Turin.")["about"] is None
     assert declare(server, "Lives in Rome.", about="Bob Smith")["about"] == "Bob Smith"
     assert declare(server, "Lives in Kiel.", about="Greta")["about"] == "Greta"
@@ -57,7 +52,7 @@ def test_a_declared_memory_says_whom_it_is_about(server: Server) -> None:
 
 
 def test_a_retry_that_is_about_somebody_else_is_another_memory(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     first = declare(server, "Lives in Rome.", memoryId="m", about="Bob")
     assert declare(server, "Lives in Rome.", memoryId="m", about="Bob") == first
     for about in ({"about": "Greta"}, {}):
@@ -66,7 +61,7 @@ def test_a_retry_that_is_about_somebody_else_is_another_memory(server: Server) -
 
 
 def test_a_memory_supersedes_only_what_is_about_the_same_person(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     own = declare(server, "Lives in Turin.")["id"]
     bob = declare(server, "Lives in Rome.", about="Bob")["id"]
     for about, older in ({"about": "Bob"}, own), ({}, bob), ({"about": "Greta"}, bob):
@@ -77,7 +72,7 @@ def test_a_memory_supersedes_only_what_is_about_the_same_person(server: Server) 
 
 
 def test_a_summary_about_somebody_else_is_not_the_users(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     declare(server, "Ada's.", kind="SUMMARY")
     declare(server, "Bob's.", kind="SUMMARY", about="Bob")
     assert known(server) == [("Ada's.", None), ("Bob's.", "Bob")]
@@ -87,7 +82,7 @@ def test_a_summary_about_somebody_else_is_not_the_users(server: Server) -> None:
 
 
 def test_an_export_keeps_whom_memories_are_about(server: Server, tmp_path: Path) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     declare(server, "Lives in Rome.", about="Bob Smith")
     copy = tmp_path / "copy.db"
     exported, again = io.BytesIO(), io.BytesIO()
@@ -172,19 +167,19 @@ OWN = [
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_users_own_names_are_the_user(server: Server, name: str | None) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", None)]
     assert known(server) == [("I live in Turin", None)]
 
 
 @pytest.mark.parametrize("name", ["Bob", "Adam", "Ada Byron", "Lovelace", "assistant", "Countess", "Ben", "user 2"])
 def test_what_somebody_else_says_is_about_that_name(server: Server, name: str) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", name)]
 
 
 def test_each_fact_belongs_to_its_speaker_and_supersedes_only_that_speakers(server: Server) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), ("Bob", "I'm vegan."), userId="ada")
     assert known(server) == [("I live in Turin", None), ("I live in Rome", "Bob"), ("I'm vegan", "Bob")]
     say(server, ("bob", "I moved to Milan."), ("Ada", "I'm vegan."), session="other", userId="ada")
@@ -202,7 +197,7 @@ def test_each_fact_belongs_to_its_speaker_and_supersedes_only_that_speakers(serv
 
 
 def test_for_a_user_without_names_the_first_name_that_speaks_is_the_user(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     assert say(server, ("Greta", "Hi!"), ("Bob", "I live in Rome."), ("Greta", "I live in Kiel."), userId="ada") == [
         ("I live in Rome", "Bob"),
         ("I live in Kiel", None),
@@ -215,7 +210,7 @@ def test_for_a_user_without_names_the_first_name_that_speaks_is_the_user(server:
 
 
 def test_where_the_users_key_or_address_speaks_another_name_is_another_person(server: Server) -> None:
-    server.accepted(USER, userId="ada", email="countess@example.com")
+    server.accepted(CREATE_USER, userId="ada", email="countess@example.com")
     assert say(server, ("Greta", "I live in Kiel."), ("Ada", "I live in Turin."), userId="ada") == [
         ("I live in Kiel", "Greta"),
         ("I live in Turin", None),
@@ -226,8 +221,8 @@ def test_where_the_users_key_or_address_speaks_another_name_is_another_person(se
 
 
 def test_two_users_names_in_one_session_are_two_speakers(server: Server) -> None:
-    server.accepted(USER, userId="ada", name="Ada")
-    server.accepted(USER, userId="bob", name="Bob")
+    server.accepted(CREATE_USER, userId="ada", name="Ada")
+    server.accepted(CREATE_USER, userId="bob", name="Bob")
     say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), userId="ada")
     say(server, ("Ada", "I'm vegan."), ("Bob", "I'm a nurse."), session="other", userId="bob")
     assert known(server) == [("I live in Turin", None), ("I live in Rome", "Bob")]
@@ -236,14 +231,12 @@ def test_two_users_names_in_one_session_are_two_speakers(server: Server) -> None
     assert [(node["content"], node["about"]) for node in nodes] == [("I'm a nurse", None), ("I'm vegan", "Ada")]
 
 
-ATTACH = f"""mutation ($input: UpdateSessionInput!) {{
-  updateSession(input: $input) {{ session {{ sessionId }} {ERRORS} }}
-}}"""
+ATTACH = mutation("updateSession", "session { sessionId }")
 
 
 @pytest.mark.parametrize("with_messages", [True, False])
 def test_what_is_about_a_name_stays_so_when_the_session_gets_a_user(server: Server, with_messages: bool) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     say(server, (None, "I live in Turin."), session="own", userId="ada")
     assert say(
         server,
@@ -267,36 +260,35 @@ def test_what_is_about_a_name_stays_so_when_the_session_gets_a_user(server: Serv
 
 
 def test_who_spoke_before_the_session_had_a_user_stays_another(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     say(server, ("Greta", "I live in Kiel."))
     assert say(server, ("Greta", "I moved to Rome."), userId="ada") == [("I moved to Rome", "Greta")]
     assert known(server) == [("I moved to Rome", "Greta")]
 
 
 def test_a_session_that_changes_its_user_changes_whose_own_its_statements_are(server: Server) -> None:
-    server.accepted(USER, **ADA)
-    server.accepted(USER, userId="bob", name="Bob")
+    server.accepted(CREATE_USER, **ADA)
+    server.accepted(CREATE_USER, userId="bob", name="Bob")
     say(server, ("Ada", "I live in Turin."), ("Bob", "I live in Rome."), ("Eve", "I'm vegan."), userId="bob")
     server.accepted(ATTACH, sessionId="chat", userId="ada")
     assert sorted(known(server)) == [("I live in Rome", "Bob"), ("I live in Turin", None), ("I'm vegan", "Eve")]
 
 
 def test_a_message_that_is_corrected_keeps_its_speaker(server: Server) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     messages = [{"role": "USER", "name": "Bob", "content": "I live in Turin."}]
     (message,) = server.accepted(ADD, sessionId="chat", userId="ada", messages=messages)["messages"]
-    edit = f"mutation ($input: UpdateMessageInput!) {{ updateMessage(input: $input) {{ message {{ id }} {ERRORS} }} }}"
-    server.accepted(edit, id=message["id"], content="I live in Rome.")
+    server.accepted(UPDATE_MESSAGE, id=message["id"], content="I live in Rome.")
     assert known(server, history=True) == [("I live in Rome", "Bob")]
 
 
 def test_a_name_that_nobody_bears_forms_nothing(server: Server) -> None:
-    server.accepted(USER, **ADA)
+    server.accepted(CREATE_USER, **ADA)
     assert say(server, ("x" * 513, "I live in Turin."), userId="ada") == []
 
 
 def test_summaries_of_others_do_not_end_the_sessions(server: Server) -> None:
-    server.accepted(USER, userId="ada")
+    server.accepted(CREATE_USER, userId="ada")
     say(server, (None, "Hi!"), userId="ada")
     declare(server, "The session's.", kind="SUMMARY", sessionId="chat")
     declare(server, "Bob's.", kind="SUMMARY", sessionId="chat", about="Bob")

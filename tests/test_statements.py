@@ -4,7 +4,7 @@ import contextlib
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -491,7 +491,7 @@ def long(long_session: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def steps(server: Server) -> Iterator[Callable[[], int]]:
+def steps(server: Server) -> Generator[Callable[[], int]]:
     """Counts the steps of SQLite's virtual machine on all connections of the server, in tens."""
     counted = [0]
 

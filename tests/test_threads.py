@@ -12,9 +12,9 @@ from sqlalchemy import literal_column, select, text
 from models.allowance import Allowance
 from models.errors import TookTooLong
 from models.rows import UserRow
+from models.sqlite.database import SqliteStore
 from models.sqlite.reading import HEAVY, SqliteReader
 from models.statements import Statement
-from models.store import Store
 from models.threads import Threads
 from tests.servers import Server
 
@@ -111,12 +111,12 @@ LONG = Statement(
 """A statement that gives more bytes than any number of requests may hold at the same time."""
 
 
-async def take_all(database: Store) -> None:
+async def take_all(database: SqliteStore) -> None:
     for credential in range(HEAVY):
         await asyncio.wait_for(database.heavy.take(credential), 5)
 
 
-def give_all_back(database: Store) -> None:
+def give_all_back(database: SqliteStore) -> None:
     for credential in range(HEAVY):
         database.heavy.give_back(credential)
 

@@ -1,38 +1,15 @@
 """How long a request may take, and how many a credential may send."""
 
-import shutil
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recallql.http.throttle import Throttle, TooMany
-from tests.servers import Api, Server
+from tests.servers import Api, Server, Start, wait_until
 
-Start = Callable[..., Server]
 TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'
-
-
-@pytest.fixture
-def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
-    running: list[Server] = []
-
-    def begin(*, on: Path | None = None, **settings: Any) -> Server:
-        path = on or tmp_path / "recallql.db"
-        if on is None:
-            shutil.copyfile(migrated_file, path)
-        running.append(Server(path, **settings))
-        return running[-1]
-
-    yield begin
-    for server in running:
-        server.close()
 
 
 def user_of(server: Server) -> Api:
@@ -90,9 +67,7 @@ def test_requests_of_a_user_at_the_same_time_are_limited(start: Start) -> None:
     threads = [threading.Thread(target=send) for _ in range(6)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 20
-    while len(statuses) < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(statuses) == 4)
     blocker.execute("ROLLBACK")
     blocker.close()
     for thread in threads:
@@ -118,7 +93,7 @@ SLOW = """{ sessions(first: 50) { nodes {
 def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start) -> None:
     filled = start()
     fill(filled, 50)
-    server = start(on=filled.path, request_timeout=0.02)
+    server = start(path=filled.path, request_timeout=0.02)
     body = server.post({"query": SLOW}).json()
     assert {error["extensions"]["code"] for error in body["errors"]} == {"TIMEOUT"}
     assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
@@ -133,10 +108,8 @@ def test_what_is_waited_for_in_vain_is_no_lost_mutation(start: Start) -> None:
     assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
     blocker.execute("ROLLBACK")
     blocker.close()
-    deadline = time.monotonic() + 10
-    while server.graphql('{ user(userId: "late") { userId } }')["user"] is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.graphql('{ user(userId: "late") { userId } }')["user"] == {"userId": "late"}
+    query = '{ user(userId: "late") { userId } }'
+    assert wait_until(lambda: server.graphql(query)["user"]) == {"userId": "late"}
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 30), max_size=200))

@@ -6,23 +6,19 @@ from typing import Any
 
 import pytest
 
+from tests.documents import ADD_MESSAGES, NODES, mutation
+from tests.servers import Api, Serve, Server
+
 USER = "id userId email firstName lastName name about metadata createdAt updatedAt version"
-ERRORS = "userErrors { code message path }"
-CREATE = f"mutation ($input: CreateUserInput!) {{ createUser(input: $input) {{ user {{ {USER} }} {ERRORS} }} }}"
-UPDATE = f"mutation ($input: UpdateUserInput!) {{ updateUser(input: $input) {{ user {{ {USER} }} {ERRORS} }} }}"
-UPSERT = f"mutation ($input: UpsertUserInput!) {{ upsertUser(input: $input) {{ user {{ {USER} }} created {ERRORS} }} }}"
-DELETE = f"""mutation ($input: DeleteUserInput!) {{
-  deleteUser(input: $input) {{ deletedUserId receipt {{ userId }} {ERRORS} }}
-}}"""
-ADD = f"""mutation ($input: AddMessagesInput!) {{
-  addMessages(input: $input) {{ session {{ id }} messages {{ id sequence }} {ERRORS} }}
-}}"""
+CREATE = mutation("createUser", f"user {{ {USER} }}")
+UPDATE = mutation("updateUser", f"user {{ {USER} }}")
+UPSERT = mutation("upsertUser", f"user {{ {USER} }} created")
+DELETE = mutation("deleteUser", "deletedUserId receipt { userId }")
 GET = f"query ($userId: String!) {{ user(userId: $userId) {{ {USER} }} }}"
 LIST = """query ($filter: UserFilter, $orderBy: UserOrder) {
   users(first: 100, filter: $filter, orderBy: $orderBy) { nodes { userId } totalCount }
 }"""
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
-NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 
 RFC_7396 = [
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),
@@ -103,19 +99,26 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def create(server, **fields: Any) -> dict[str, Any]:
+def create(server: Api, **fields: Any) -> dict[str, Any]:
     return server.accepted(CREATE, **fields)["user"]
 
 
-def update(server, **fields: Any) -> dict[str, Any]:
+def update(server: Api, **fields: Any) -> dict[str, Any]:
     return server.accepted(UPDATE, **fields)["user"]
 
 
-def get(server, user_id: str) -> dict[str, Any] | None:
+def find(server: Api, user_id: str) -> dict[str, Any] | None:
     return server.graphql(GET, userId=user_id)["user"]
 
 
-def listed(server, order: str | None = None, **filters: Any) -> list[str]:
+def get(server: Api, user_id: str) -> dict[str, Any]:
+    """A user that must be there."""
+    user = find(server, user_id)
+    assert user is not None, f"there is no user {user_id!r}"
+    return user
+
+
+def listed(server: Server, order: str | None = None, **filters: Any) -> list[str]:
     """The userIds of a list, in its order, whose totalCount must agree; `order` is "FIELD DIRECTION"."""
     order_by = dict(zip(("field", "direction"), order.split(), strict=True)) if order else None
     users = server.graphql(LIST, filter=filters or None, orderBy=order_by)["users"]
@@ -131,7 +134,7 @@ def nested(levels: int) -> dict[str, Any]:
     return value
 
 
-def test_a_user_is_created_with_what_the_application_gives(server):
+def test_a_user_is_created_with_what_the_application_gives(server: Server) -> None:
     given = {
         "userId": "ada",
         "email": "Ada@example.org",
@@ -149,7 +152,7 @@ def test_a_user_is_created_with_what_the_application_gives(server):
     assert get(server, "ada") == user
 
 
-def test_a_user_without_a_key_gets_one(server):
+def test_a_user_without_a_key_gets_one(server: Server) -> None:
     users = [create(server, firstName="A"), create(server, firstName="A"), create(server, userId=None)]
     keys = {user["userId"] for user in users}
     assert len(keys) == 3
@@ -157,14 +160,14 @@ def test_a_user_without_a_key_gets_one(server):
     assert all(get(server, user["userId"]) == user for user in users)
 
 
-def test_a_user_is_created_only_once(server):
+def test_a_user_is_created_only_once(server: Server) -> None:
     first = create(server, userId="ada", about="first")
     error = server.refused(CREATE, userId="ada", about="second")
     assert (error["code"], error["path"]) == ("ALREADY_EXISTS", ["userId"])
     assert get(server, "ada") == first
 
 
-def test_of_twenty_clients_creating_one_user_exactly_one_succeeds(server):
+def test_of_twenty_clients_creating_one_user_exactly_one_succeeds(server: Server) -> None:
     def attempt(number: int) -> dict[str, Any]:
         return server.graphql(CREATE, input={"userId": "ada", "about": str(number)})["createUser"]
 
@@ -176,7 +179,7 @@ def test_of_twenty_clients_creating_one_user_exactly_one_succeeds(server):
     assert get(server, "ada") == winner
 
 
-def test_null_in_a_creation_means_left_out(server):
+def test_null_in_a_creation_means_left_out(server: Server) -> None:
     nulls = dict.fromkeys(
         ["email", "firstName", "lastName", "name", "about", "metadata", "documents", "createdAt"], None
     )
@@ -185,12 +188,12 @@ def test_null_in_a_creation_means_left_out(server):
     assert (user["about"], user["metadata"], user["version"]) == ("", {}, 1)
 
 
-def test_a_user_that_is_given_nothing_has_an_empty_about_and_metadata(server):
+def test_a_user_that_is_given_nothing_has_an_empty_about_and_metadata(server: Server) -> None:
     user = create(server, userId="ada")
     assert (user["about"], user["metadata"], user["email"], user["name"]) == ("", {}, None, None)
 
 
-def test_the_name_falls_back_to_first_and_last_name(server):
+def test_the_name_falls_back_to_first_and_last_name(server: Server) -> None:
     assert create(server, userId="1", firstName="Ada", lastName="Lovelace")["name"] == "Ada Lovelace"
     assert create(server, userId="2", firstName="Ada", lastName="Lovelace", name="Countess")["name"] == "Countess"
     assert create(server, userId="3", firstName="Ada")["name"] == "Ada"
@@ -200,7 +203,7 @@ def test_the_name_falls_back_to_first_and_last_name(server):
     assert update(server, userId="2", firstName="Augusta")["name"] == "Augusta Lovelace"
 
 
-def test_the_creation_time_may_be_given_by_the_application(server):
+def test_the_creation_time_may_be_given_by_the_application(server: Server) -> None:
     given = "2020-01-02T03:04:05.123456+02:00"
     user = create(server, userId="ada", createdAt=given)
     assert instant(user["createdAt"]) == instant(given)
@@ -208,7 +211,7 @@ def test_the_creation_time_may_be_given_by_the_application(server):
     assert get(server, "ada")["createdAt"] == user["createdAt"]
 
 
-def test_server_times_are_now_and_one_per_object(server):
+def test_server_times_are_now_and_one_per_object(server: Server) -> None:
     first = create(server, userId="1")
     second = create(server, userId="2")
     assert first["createdAt"] == first["updatedAt"]
@@ -216,7 +219,7 @@ def test_server_times_are_now_and_one_per_object(server):
     assert abs((datetime.now().astimezone() - instant(second["createdAt"])).total_seconds()) < 60
 
 
-def test_a_creation_with_documents_writes_all_or_nothing(server):
+def test_a_creation_with_documents_writes_all_or_nothing(server: Server) -> None:
     documents = [{"title": "One", "content": "first"}, {"title": "Two", "content": "second", "metadata": {"n": 2}}]
     create(server, userId="ada", documents=documents)
     query = 'query { user(userId: "ada") { documents(first: 10) { nodes { title content metadata } totalCount } } }'
@@ -227,19 +230,19 @@ def test_a_creation_with_documents_writes_all_or_nothing(server):
     broken = [{"title": "Good", "content": "good"}, {"title": "Bad", "content": "nul \0 inside"}]
     error = server.refused(CREATE, userId="bob", documents=broken)
     assert (error["code"], error["path"]) == ("INVALID", ["documents", "1", "content"])
-    assert get(server, "bob") is None
+    assert find(server, "bob") is None
 
 
-def test_keys_are_byte_exact(server):
+def test_keys_are_byte_exact(server: Server) -> None:
     keys = ["Ada", "ada", "ada ", " ada", "\u00e9", "e\u0301", "a/b?c#d", "😀", "%00", "null", "0"]
     users = {key: create(server, userId=key, about=key) for key in keys}
     assert all(get(server, key) == users[key] for key in keys)
     assert len({user["id"] for user in users.values()}) == len(keys)
     assert listed(server, userIds=["ada", "e\u0301"], order="USER_ID ASC") == ["ada", "e\u0301"]
-    assert get(server, "ADA") is None
+    assert find(server, "ADA") is None
 
 
-def test_keys_have_1_to_512_characters(server):
+def test_keys_have_1_to_512_characters(server: Server) -> None:
     for key in ["x", "x" * 512, "é" * 512, "😀" * 512]:
         create(server, userId=key)
         assert get(server, key)["userId"] == key
@@ -252,21 +255,21 @@ def test_keys_have_1_to_512_characters(server):
     assert server.refused(UPSERT, userId="")["code"] == "INVALID"
 
 
-def test_a_key_that_cannot_exist_is_simply_not_found(server):
-    assert get(server, "") is None
-    assert get(server, "x" * 513) is None
-    assert get(server, "x" * 100_000) is None
+def test_a_key_that_cannot_exist_is_simply_not_found(server: Server) -> None:
+    assert find(server, "") is None
+    assert find(server, "x" * 513) is None
+    assert find(server, "x" * 100_000) is None
     assert listed(server, userIds=["", "x" * 513]) == []
 
 
-def test_an_unknown_user_is_null_and_cannot_be_changed_or_deleted(server):
-    assert get(server, "nobody") is None
+def test_an_unknown_user_is_null_and_cannot_be_changed_or_deleted(server: Server) -> None:
+    assert find(server, "nobody") is None
     for document in (UPDATE, DELETE):
         error = server.refused(document, userId="nobody")
         assert (error["code"], error["path"]) == ("NOT_FOUND", ["userId"])
 
 
-def test_an_update_keeps_what_is_left_out(server):
+def test_an_update_keeps_what_is_left_out(server: Server) -> None:
     before = create(
         server, userId="ada", email="a@example.org", firstName="A", lastName="L", name="N", about="x", metadata={"a": 1}
     )
@@ -276,7 +279,7 @@ def test_an_update_keeps_what_is_left_out(server):
     assert get(server, "ada") == after
 
 
-def test_an_update_clears_what_is_null(server):
+def test_an_update_clears_what_is_null(server: Server) -> None:
     create(
         server, userId="ada", email="a@example.org", firstName="A", lastName="L", name="N", about="x", metadata={"a": 1}
     )
@@ -287,7 +290,7 @@ def test_an_update_clears_what_is_null(server):
     assert listed(server, emails=["a@example.org"]) == []
 
 
-def test_the_version_moves_only_when_something_changes(server):
+def test_the_version_moves_only_when_something_changes(server: Server) -> None:
     fields: dict[str, Any] = {"email": "a@example.org", "firstName": "A", "about": "x", "metadata": {"a": {"b": 1}}}
     before = create(server, userId="ada", **fields)
     assert update(server, userId="ada") == before
@@ -302,14 +305,14 @@ def test_the_version_moves_only_when_something_changes(server):
         assert update(server, userId="ada", about=str(number))["version"] == number
 
 
-def test_a_change_of_type_in_metadata_is_a_change(server):
+def test_a_change_of_type_in_metadata_is_a_change(server: Server) -> None:
     create(server, userId="ada", metadata={"a": 1})
     user = update(server, userId="ada", metadata={"a": True})
     assert user["metadata"]["a"] is True
     assert user["version"] == 2
 
 
-def test_an_update_of_another_version_is_a_conflict(server):
+def test_an_update_of_another_version_is_a_conflict(server: Server) -> None:
     create(server, userId="ada", about="1")
     assert update(server, userId="ada", about="2", expectedVersion=1)["version"] == 2
     for version in (1, 3, 0):
@@ -319,7 +322,7 @@ def test_an_update_of_another_version_is_a_conflict(server):
     assert update(server, userId="ada", about="3", expectedVersion=2)["version"] == 3
 
 
-def test_of_ten_clients_expecting_one_version_exactly_one_succeeds(server):
+def test_of_ten_clients_expecting_one_version_exactly_one_succeeds(server: Server) -> None:
     create(server, userId="ada")
 
     def attempt(number: int) -> dict[str, Any]:
@@ -334,7 +337,7 @@ def test_of_ten_clients_expecting_one_version_exactly_one_succeeds(server):
     assert winner["version"] == 2
 
 
-def test_no_merge_of_twenty_concurrent_ones_is_lost(server):
+def test_no_merge_of_twenty_concurrent_ones_is_lost(server: Server) -> None:
     create(server, userId="ada", metadata={"start": True})
 
     def merge(number: int) -> None:
@@ -347,12 +350,12 @@ def test_no_merge_of_twenty_concurrent_ones_is_lost(server):
     assert user["version"] == 21
 
 
-def test_metadata_is_merged_by_default(server):
+def test_metadata_is_merged_by_default(server: Server) -> None:
     create(server, userId="ada", metadata={"foo": "bar"})
     assert update(server, userId="ada", metadata={"qax": "baz"})["metadata"] == {"foo": "bar", "qax": "baz"}
 
 
-def test_metadata_is_merged_as_rfc_7396_says(server):
+def test_metadata_is_merged_as_rfc_7396_says(server: Server) -> None:
     for number, (before, patch, after) in enumerate(RFC_7396):
         key = str(number)
         assert create(server, userId=key, metadata=before)["metadata"] == before
@@ -362,13 +365,13 @@ def test_metadata_is_merged_as_rfc_7396_says(server):
         assert get(server, key) == user
 
 
-def test_a_creation_keeps_the_nulls_of_metadata(server):
+def test_a_creation_keeps_the_nulls_of_metadata(server: Server) -> None:
     metadata = {"a": None, "b": {"c": None, "d": [None]}}
     assert create(server, userId="ada", metadata=metadata)["metadata"] == metadata
     assert get(server, "ada")["metadata"] == metadata
 
 
-def test_replaced_metadata_keeps_its_nulls_and_nothing_else(server):
+def test_replaced_metadata_keeps_its_nulls_and_nothing_else(server: Server) -> None:
     create(server, userId="ada", metadata={"old": 1, "a": {"b": 1}})
     metadata = {"a": {"c": None}, "z": None}
     user = update(server, userId="ada", metadata=metadata, metadataMode="REPLACE")
@@ -376,7 +379,7 @@ def test_replaced_metadata_keeps_its_nulls_and_nothing_else(server):
     assert update(server, userId="ada", metadata=None, metadataMode="REPLACE")["metadata"] == {}
 
 
-def test_an_upsert_creates_by_merging_into_nothing(server):
+def test_an_upsert_creates_by_merging_into_nothing(server: Server) -> None:
     payload = server.accepted(
         UPSERT, userId="ada", about="x", metadata={"a": 1, "b": None, "c": {"d": None, "e": [None]}}
     )
@@ -389,7 +392,7 @@ def test_an_upsert_creates_by_merging_into_nothing(server):
     assert server.accepted(UPSERT, userId="eve", metadata=None)["user"]["metadata"] == {}
 
 
-def test_an_upsert_of_a_user_that_exists_is_an_update(server):
+def test_an_upsert_of_a_user_that_exists_is_an_update(server: Server) -> None:
     before = create(server, userId="ada", email="a@example.org", firstName="A", about="x", metadata={"a": 1, "b": 2})
     payload = server.accepted(UPSERT, userId="ada", email=None, lastName="L", metadata={"b": None, "c": 3})
     user = payload["user"]
@@ -400,7 +403,7 @@ def test_an_upsert_of_a_user_that_exists_is_an_update(server):
     assert (again["created"], again["user"]["about"], again["user"]["metadata"]) == (False, "", {"n": None})
 
 
-def test_of_twenty_clients_upserting_one_user_exactly_one_creates(server):
+def test_of_twenty_clients_upserting_one_user_exactly_one_creates(server: Server) -> None:
     def attempt(number: int) -> bool:
         return server.accepted(UPSERT, userId="ada", metadata={f"key-{number}": number})["created"]
 
@@ -410,7 +413,7 @@ def test_of_twenty_clients_upserting_one_user_exactly_one_creates(server):
     assert get(server, "ada")["metadata"] == {f"key-{number}": number for number in range(20)}
 
 
-def test_metadata_may_be_written_as_a_literal_in_the_document(server):
+def test_metadata_may_be_written_as_a_literal_in_the_document(server: Server) -> None:
     user = server.graphql(
         """mutation { createUser(input: {userId: "ada", metadata: {a: 1, b: [true, null, "x", 2.5], c: {d: "é"}}}) {
              user { metadata } userErrors { code } } }"""
@@ -418,7 +421,7 @@ def test_metadata_may_be_written_as_a_literal_in_the_document(server):
     assert user["metadata"] == {"a": 1, "b": [True, None, "x", 2.5], "c": {"d": "é"}}
 
 
-def test_metadata_that_is_no_object_is_invalid(server):
+def test_metadata_that_is_no_object_is_invalid(server: Server) -> None:
     create(server, userId="ada", metadata={"a": 1})
     for value in ([], [{"a": 1}], "text", "", 1, 0, 1.5, True, False):
         for document, fields in ((CREATE, {}), (UPDATE, {"userId": "ada"}), (UPSERT, {"userId": "bob"})):
@@ -427,7 +430,7 @@ def test_metadata_that_is_no_object_is_invalid(server):
     assert server.refused(UPDATE, userId="ada", metadata=[], metadataMode="REPLACE")["code"] == "INVALID"
 
 
-def test_metadata_holds_64_kib_of_utf_8(server):
+def test_metadata_holds_64_kib_of_utf_8(server: Server) -> None:
     for text in ("x" * 65_500, "é" * 32_700, "😀" * 16_300):
         assert create(server, metadata={"a": text})["metadata"] == {"a": text}
     create(server, userId="ada")
@@ -437,13 +440,13 @@ def test_metadata_holds_64_kib_of_utf_8(server):
             assert (error["code"], error["path"]) == ("TOO_LARGE", ["metadata"])
 
 
-def test_metadata_does_not_outgrow_its_limit_by_merging(server):
+def test_metadata_does_not_outgrow_its_limit_by_merging(server: Server) -> None:
     create(server, userId="ada", metadata={"a": "x" * 40_000})
     assert server.refused(UPDATE, userId="ada", metadata={"b": "x" * 40_000})["code"] == "TOO_LARGE"
     assert list(update(server, userId="ada", metadata={"a": None, "b": "x" * 40_000})["metadata"]) == ["b"]
 
 
-def test_metadata_has_at_most_32_levels(server):
+def test_metadata_has_at_most_32_levels(server: Server) -> None:
     for metadata in (nested(32), {"a": [[[nested(28)]]]}):
         assert create(server, metadata=metadata)["metadata"] == metadata
     for metadata in (nested(33), {"a": [[[nested(29)]]]}, nested(200)):
@@ -451,7 +454,7 @@ def test_metadata_has_at_most_32_levels(server):
         assert (error["code"], error["path"][:1]) == ("TOO_LARGE", ["metadata"])
 
 
-def test_about_holds_64_kib_of_utf_8(server):
+def test_about_holds_64_kib_of_utf_8(server: Server) -> None:
     for text in ("x" * 65_536, "é" * 32_768):
         assert create(server, about=text)["about"] == text
     create(server, userId="ada")
@@ -462,7 +465,7 @@ def test_about_holds_64_kib_of_utf_8(server):
 
 
 @pytest.mark.parametrize("character", ["\0", "\ud800", "a\udfff"], ids=["nul", "high surrogate", "low surrogate"])
-def test_what_no_database_stores_is_invalid_in_any_string(server, character):
+def test_what_no_database_stores_is_invalid_in_any_string(server: Server, character: str) -> None:
     create(server, userId="ada")
     text = f"before {character} after"
     for field in ("email", "firstName", "lastName", "name", "about"):
@@ -478,7 +481,7 @@ def test_what_no_database_stores_is_invalid_in_any_string(server, character):
         assert (error["code"], error["path"]) == ("INVALID", ["userId"])
 
 
-def test_a_lone_surrogate_in_the_bytes_of_a_request_is_invalid(server):
+def test_a_lone_surrogate_in_the_bytes_of_a_request_is_invalid(server: Server) -> None:
     query = "mutation ($i: CreateUserInput!) { createUser(input: $i) { user { userId } userErrors { code path } } }"
     body = b'{"query": "' + query.encode() + b'",'
     answer = server.post(body + rb' "variables": {"i": {"userId": "ada", "about": "lone \ud800 surrogate"}}}').json()
@@ -489,7 +492,7 @@ def test_a_lone_surrogate_in_the_bytes_of_a_request_is_invalid(server):
 
 
 @pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["nul", "surrogate"])
-def test_a_query_for_what_no_database_stores_is_no_fault_of_the_server(server, character):
+def test_a_query_for_what_no_database_stores_is_no_fault_of_the_server(server: Server, character: str) -> None:
     create(server, userId="ada")
     for query, variables in (
         (GET, {"userId": f"a{character}"}),
@@ -506,14 +509,14 @@ def test_a_query_for_what_no_database_stores_is_no_fault_of_the_server(server, c
             assert next(iter(answer["data"].values())) in (None, {"nodes": [], "totalCount": 0})
 
 
-def test_every_other_character_comes_back_as_it_was(server):
+def test_every_other_character_comes_back_as_it_was(server: Server) -> None:
     text = "".join(map(chr, range(1, 0x250))) + "\u2028\u2029\ufeff\ufffd\uffff😀\U0010ffff"
     user = create(server, userId=text[:512], about=text, name=text, metadata={text: text})
     assert (user["about"], user["name"], user["metadata"], user["userId"]) == (text, text, {text: text}, text[:512])
     assert get(server, text[:512]) == user
 
 
-def test_numbers_in_metadata_keep_their_value_and_type(server):
+def test_numbers_in_metadata_keep_their_value_and_type(server: Server) -> None:
     metadata = {
         "big": 2**53 + 1,
         "negative": -(2**63),
@@ -529,7 +532,7 @@ def test_numbers_in_metadata_keep_their_value_and_type(server):
     assert {key: type(value) for key, value in found.items()} == {key: type(value) for key, value in metadata.items()}
 
 
-def test_emails_are_found_exactly_but_casefolded(server):
+def test_emails_are_found_exactly_but_casefolded(server: Server) -> None:
     create(server, userId="1", email="Ada@Example.org")
     create(server, userId="2", email="ada@example.org")
     create(server, userId="3", email="ada@example.or")
@@ -549,14 +552,14 @@ def test_emails_are_found_exactly_but_casefolded(server):
     ]
 
 
-def test_an_email_that_changes_is_found_under_the_new_one_only(server):
+def test_an_email_that_changes_is_found_under_the_new_one_only(server: Server) -> None:
     create(server, userId="ada", email="old@example.org")
     update(server, userId="ada", email="NEW@example.org")
     assert listed(server, emails=["old@example.org"]) == []
     assert listed(server, emails=["new@example.org"]) == ["ada"]
 
 
-def test_users_are_found_by_what_their_metadata_contains(server):
+def test_users_are_found_by_what_their_metadata_contains(server: Server) -> None:
     for number, (metadata, filter_, contained) in enumerate(CONTAINMENT):
         create(server, userId=str(number), metadata=metadata)
         found = listed(server, metadata=filter_, userIds=[str(number)])
@@ -564,27 +567,27 @@ def test_users_are_found_by_what_their_metadata_contains(server):
     assert len(listed(server, metadata={})) == len(CONTAINMENT)
 
 
-def test_metadata_is_found_as_it_is_now(server):
+def test_metadata_is_found_as_it_is_now(server: Server) -> None:
     create(server, userId="ada", metadata={"plan": "free", "keep": 1})
     update(server, userId="ada", metadata={"plan": "pro"})
     assert listed(server, metadata={"plan": "free"}) == []
     assert listed(server, metadata={"plan": "pro", "keep": 1}) == ["ada"]
 
 
-def test_a_metadata_filter_that_is_no_object_is_bad_user_input(server):
+def test_a_metadata_filter_that_is_no_object_is_bad_user_input(server: Server) -> None:
     for value in ([], "text", 1, True):
         (error,) = server.errors(LIST, filter={"metadata": value})
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_users_are_filtered_by_key(server):
+def test_users_are_filtered_by_key(server: Server) -> None:
     for key in "abc":
         create(server, userId=key)
     assert listed(server, userIds=["c", "a", "nobody", "a"], order="USER_ID ASC") == ["a", "c"]
     assert listed(server, userIds=["nobody"]) == []
 
 
-def test_filters_apply_together(server):
+def test_filters_apply_together(server: Server) -> None:
     create(server, userId="1", email="a@example.org", metadata={"plan": "pro"})
     create(server, userId="2", email="a@example.org", metadata={"plan": "free"})
     create(server, userId="3", email="b@example.org", metadata={"plan": "pro"})
@@ -592,7 +595,7 @@ def test_filters_apply_together(server):
     assert listed(server, emails=["A@example.org"], userIds=["2", "3"]) == ["2"]
 
 
-def test_a_time_range_includes_its_start_and_not_its_end(server):
+def test_a_time_range_includes_its_start_and_not_its_end(server: Server) -> None:
     for day in range(1, 5):
         create(server, userId=str(day), createdAt=f"2020-01-0{day}T00:00:00Z")
     ascending = "CREATED_AT ASC"
@@ -609,7 +612,7 @@ def test_a_time_range_includes_its_start_and_not_its_end(server):
     assert within(since="2020-01-03T00:00:00Z", until="2020-01-03T00:00:00Z") == []
 
 
-def test_users_are_found_by_when_they_were_changed(server):
+def test_users_are_found_by_when_they_were_changed(server: Server) -> None:
     for key in "abc":
         create(server, userId=key, createdAt="2020-01-01T00:00:00Z")
     since = update(server, userId="a", about="changed")["updatedAt"]
@@ -617,7 +620,7 @@ def test_users_are_found_by_when_they_were_changed(server):
     assert "a" not in listed(server, updatedAt={"until": since})
 
 
-def test_users_are_listed_newest_first_unless_ordered_otherwise(server):
+def test_users_are_listed_newest_first_unless_ordered_otherwise(server: Server) -> None:
     for key, day in (("b", 2), ("c", 1), ("a", 3)):
         create(server, userId=key, createdAt=f"2020-01-0{day}T00:00:00Z")
     update(server, userId="c", about="changed")
@@ -631,7 +634,7 @@ def test_users_are_listed_newest_first_unless_ordered_otherwise(server):
     assert listed(server, order="UPDATED_AT ASC") == ["b", "c", "a"]
 
 
-def test_keys_are_sorted_by_code_point(server):
+def test_keys_are_sorted_by_code_point(server: Server) -> None:
     keys = ["10", "9", "A", "Z", "a", "a b", "aa", "b", "é", "ю", "\uff5e", "😀"]
     for key in reversed(keys):
         create(server, userId=key)
@@ -640,7 +643,7 @@ def test_keys_are_sorted_by_code_point(server):
     assert listed(server, order="USER_ID DESC") == keys[::-1]
 
 
-def test_users_created_at_one_time_have_a_fixed_order(server):
+def test_users_created_at_one_time_have_a_fixed_order(server: Server) -> None:
     for key in "bdac":
         create(server, userId=key, createdAt="2020-01-01T00:00:00Z")
     newest_first = listed(server)
@@ -651,9 +654,9 @@ def test_users_created_at_one_time_have_a_fixed_order(server):
     )
 
 
-def test_global_ids_lead_back_to_their_objects(server):
+def test_global_ids_lead_back_to_their_objects(server: Server) -> None:
     user = create(server, userId="ada")
-    added = server.accepted(ADD, sessionId="s", userId="ada", messages=[{"role": "USER", "content": "hello"}])
+    added = server.accepted(ADD_MESSAGES, sessionId="s", userId="ada", messages=[{"role": "USER", "content": "hello"}])
     expected = {
         user["id"]: "User",
         added["session"]["id"]: "Session",
@@ -668,19 +671,21 @@ def test_global_ids_lead_back_to_their_objects(server):
     assert [(node["id"], node["__typename"]) for node in nodes[:-1]] == [(id_, expected[id_]) for id_ in ids[:-1]]
 
 
-def test_a_node_answers_as_its_own_type(server):
+def test_a_node_answers_as_its_own_type(server: Server) -> None:
     user = create(server, userId="ada", metadata={"a": 1}, about="x")
     node = server.graphql(f"query ($id: ID!) {{ node(id: $id) {{ ... on User {{ {USER} }} }} }}", id=user["id"])["node"]
     assert node == user
 
 
-def test_the_same_key_of_a_user_and_a_session_gives_two_ids(server):
+def test_the_same_key_of_a_user_and_a_session_gives_two_ids(server: Server) -> None:
     user = create(server, userId="same")
-    session = server.accepted(ADD, sessionId="same", messages=[{"role": "USER", "content": "hello"}])["session"]
+    session = server.accepted(ADD_MESSAGES, sessionId="same", messages=[{"role": "USER", "content": "hello"}])[
+        "session"
+    ]
     assert user["id"] != session["id"]
 
 
-def test_an_id_that_is_none_of_ours_is_null(server):
+def test_an_id_that_is_none_of_ours_is_null(server: Server) -> None:
     user = create(server, userId="ada")
     alien = [
         "",
@@ -705,7 +710,7 @@ def test_an_id_that_is_none_of_ours_is_null(server):
     assert server.graphql("{ node(id: 1) { id } }")["node"] is None
 
 
-def test_at_most_100_nodes_are_given_at_once(server):
+def test_at_most_100_nodes_are_given_at_once(server: Server) -> None:
     id_ = create(server, userId="ada")["id"]
     assert server.graphql(NODES, ids=[])["nodes"] == []
     assert len([node for node in server.graphql(NODES, ids=[id_] * 100)["nodes"] if node]) == 100
@@ -713,21 +718,21 @@ def test_at_most_100_nodes_are_given_at_once(server):
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_global_ids_are_the_same_after_a_restart(serve):
+def test_global_ids_are_the_same_after_a_restart(serve: Serve) -> None:
     first = serve()
     user = create(first, userId="ada", about="stays")
-    added = first.accepted(ADD, sessionId="s", userId="ada", messages=[{"role": "USER", "content": "hello"}])
+    added = first.accepted(ADD_MESSAGES, sessionId="s", userId="ada", messages=[{"role": "USER", "content": "hello"}])
     ids = [user["id"], added["session"]["id"], added["messages"][0]["id"]]
     before = first.graphql(NODES, ids=ids)["nodes"]
     assert all(before)
     first.process.terminate()
-    first.process.wait(timeout=30)
+    first.wait()
     second = serve(path=first.path)
     assert second.graphql(NODES, ids=ids)["nodes"] == before
     assert get(second, "ada") == user
 
 
-def test_the_mutations_of_one_document_commit_one_by_one(server):
+def test_the_mutations_of_one_document_commit_one_by_one(server: Server) -> None:
     data = server.graphql(
         """mutation {
              a: createUser(input: {userId: "ada", about: "1"}) { user { version } userErrors { code } }
@@ -749,12 +754,12 @@ def test_the_mutations_of_one_document_commit_one_by_one(server):
     assert get(server, "bob") is not None
 
 
-def test_a_user_is_read_with_its_sessions_and_their_messages_in_one_request(server):
+def test_a_user_is_read_with_its_sessions_and_their_messages_in_one_request(server: Server) -> None:
     for number in (1, 2):
         create(server, userId=f"u{number}")
         for letter in "ab":
             messages = [{"role": "USER", "content": f"{number}{letter}{turn}"} for turn in range(3)]
-            server.accepted(ADD, sessionId=f"s{number}{letter}", userId=f"u{number}", messages=messages)
+            server.accepted(ADD_MESSAGES, sessionId=f"s{number}{letter}", userId=f"u{number}", messages=messages)
     query = """{ users(orderBy: {field: USER_ID, direction: ASC}) { nodes { userId
                  sessions(orderBy: {field: SESSION_ID, direction: ASC}) { totalCount nodes { sessionId
                    messages(last: 2) { totalCount nodes { content sequence } } } } } } }"""

@@ -233,7 +233,7 @@ def result_of(kind: str, depth: int, number: int, size: int, fault: Fault) -> An
 
 def shaped_resolver(kind: str, depth: int) -> Callable[..., Any]:
     async def resolve(_: Context, parents: Sequence[Any], fault: str, size: int, pause: int) -> list[Any]:
-        for _ in range(pause % 4):
+        for _step in range(pause % 4):
             await asyncio.sleep(0)
         how = Fault(fault)
         if how is Fault.RAISE:
@@ -471,7 +471,7 @@ async def ordinary(number: int = 1) -> str:
 
 @strawberry.type(description=TEXT)
 class Query:
-    lab: Lab = batch_field(lab_of, description=TEXT)
+    lab: LazyLab = batch_field(lab_of, description=TEXT)
     being: Being | None = shaped("being", "T")
     beings: list[Being | None] = shaped("being", "[T]!")
     things: list[Thing] | None = shaped("thing", "[T!]")
@@ -495,20 +495,20 @@ def changed(context: Context, what: str, number: int) -> Payload:
     return Payload(value=context.number, number=context.number, log=list(context.log))
 
 
-async def add(context: Context, parents: Sequence[Any], amount: int) -> list[Any]:
+async def added(context: Context, parents: Sequence[Any], amount: int) -> list[Any]:
     await asyncio.sleep(0)
     return [changed(context, f"add {amount}", context.number + amount) for _ in parents]
 
 
-async def multiply(context: Context, parents: Sequence[Any], by: int) -> list[Any]:
+async def multiplied(context: Context, parents: Sequence[Any], by: int) -> list[Any]:
     return [changed(context, f"multiply {by}", context.number * by) for _ in parents]
 
 
-async def take(context: Context, parents: Sequence[Any], nest: Any) -> list[Any]:
+async def taken(context: Context, parents: Sequence[Any], nest: Any) -> list[Any]:
     return [changed(context, f"take {nest!r}", context.number + 1) for _ in parents]
 
 
-async def fail(context: Context, parents: Sequence[Any], fault: str = "RAISE") -> list[Any]:
+async def failed(context: Context, parents: Sequence[Any], fault: str = "RAISE") -> list[Any]:
     await asyncio.sleep(0)
     payload = changed(context, f"fail {fault}", context.number * 2)
     if fault == "RAISE":
@@ -539,7 +539,7 @@ class Changed:
     nothing_set: int = strawberry.field(description=TEXT)
     being: Being | None = shaped("being", "T")
     dear: Being = shaped("being", "T!")
-    lab: Lab = batch_field(lab_of, description=TEXT)
+    lab: LazyLab = batch_field(lab_of, description=TEXT)
 
 
 async def ordinary_add(info: Info, amount: int = 1) -> Changed:
@@ -549,12 +549,12 @@ async def ordinary_add(info: Info, amount: int = 1) -> Changed:
 
 @strawberry.type(description=TEXT)
 class Mutation:
-    add: Changed = batch_field(add, description=TEXT, parameters=[parameter("amount", int, 1)])
-    add_maybe: Changed | None = batch_field(add, description=TEXT, parameters=[parameter("amount", int, 1)])
-    multiply: Changed | None = batch_field(multiply, description=TEXT, parameters=[parameter("by", int, ABSENT)])
-    take: Changed | None = batch_field(take, description=TEXT, parameters=[parameter("nest", Nest, ABSENT)])
-    fail: Changed | None = batch_field(fail, description=TEXT, parameters=[parameter("fault", Fault, Fault.RAISE)])
-    fail_set: Changed = batch_field(fail, description=TEXT, parameters=[parameter("fault", Fault, Fault.RAISE)])
+    add: Changed = batch_field(added, description=TEXT, parameters=[parameter("amount", int, 1)])
+    add_maybe: Changed | None = batch_field(added, description=TEXT, parameters=[parameter("amount", int, 1)])
+    multiply: Changed | None = batch_field(multiplied, description=TEXT, parameters=[parameter("by", int, ABSENT)])
+    take: Changed | None = batch_field(taken, description=TEXT, parameters=[parameter("nest", Nest, ABSENT)])
+    fail: Changed | None = batch_field(failed, description=TEXT, parameters=[parameter("fault", Fault, Fault.RAISE)])
+    fail_set: Changed = batch_field(failed, description=TEXT, parameters=[parameter("fault", Fault, Fault.RAISE)])
     count: int | None = batch_field(number_now, description=TEXT)
     ordinary_add: Changed = strawberry.mutation(resolver=ordinary_add, description=TEXT)
 

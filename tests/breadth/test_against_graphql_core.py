@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from graphql import (
+    GraphQLObjectType,
     get_named_type,
     is_leaf_type,
 )
@@ -17,6 +18,10 @@ from breadth import Executor
 from tests.breadth.generated import Case, Outcome, cases, compare, compare_generated, describe, outcome
 
 # graphql-core leaves coroutines behind where an error has made their answers needless.
+_lab = synthetic.schema._schema.type_map["Lab"]
+assert isinstance(_lab, GraphQLObjectType)
+LAB = _lab.fields
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -66,7 +71,7 @@ def test_generated_mutations_are_carried_out_once_and_in_order(ask: Any) -> None
 
 @pytest.mark.parametrize("fault", [one.name for one in synthetic.Fault])
 def test_every_shape_with_every_fault_becomes_the_same_nulls(same: Any, fault: str) -> None:
-    for number, (name, definition) in enumerate(synthetic.schema._schema.type_map["Lab"].fields.items()):
+    for number, (name, definition) in enumerate(LAB.items()):
         if "fault" not in definition.args:
             continue
         selection = "" if is_leaf_type(get_named_type(definition.type)) else "{ __typename }"
@@ -78,8 +83,7 @@ def test_every_shape_with_every_fault_becomes_the_same_nulls(same: Any, fault: s
 
 
 def test_every_leaf_type_writes_or_refuses_every_value_alike(same: Any) -> None:
-    fields = synthetic.schema._schema.type_map["Lab"].fields
-    odd = [name for name in fields if name.startswith("odd")]
+    odd = [name for name in LAB if name.startswith("odd")]
     nullable = [name for name in odd if not name.endswith("Set")]
     for which in range(len(synthetic.ODD)):
         selected = " ".join(f"{name}(which: {which})" for name in nullable)
@@ -87,7 +91,7 @@ def test_every_leaf_type_writes_or_refuses_every_value_alike(same: Any) -> None:
         for name in odd:
             if name.endswith("Set"):
                 same(f"{{ lab {{ {name}(which: {which}) }} being {{ lab {{ {name}(which: {which}) }} }} }}")
-    for name in (name for name in fields if name.startswith("computed")):
+    for name in (name for name in LAB if name.startswith("computed")):
         same(f"{{ lab {{ {'lab { ' * 12} {name} {f'{name} }}' * 12} number }} }}")
 
 

@@ -1,0 +1,141 @@
+"""Searches as the tests make them, and what the index must hold."""
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.keys import lane_of, session_key, user_key
+from models.search import bring_up_to_date
+from models.search_kinds import SEARCH_KINDS
+from models.sqlite.database import connect
+from models.words import words
+from resolvers.search.questions import term_of
+from tests.documents import (
+    ADD_MESSAGES,
+)
+from tests.servers import Api, Server
+
+SEARCH = """query ($asked: String!, $scope: [SearchScope!], $userId: String, $sessionId: String, $filter: SearchFilter,
+  $first: Int, $after: String) {
+  search(query: $asked, scope: $scope, userId: $userId, sessionId: $sessionId, filter: $filter, first: $first,
+    after: $after) {
+    edges { cursor score highlight node { __typename
+      ... on Message { id content session { sessionId } } ... on Memory { id content } ... on Document { id title } } }
+    nodes { __typename } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }"""
+
+
+def add(server: Api, session_id: str, *contents: Any, **fields: Any) -> list[str]:
+    """Adds messages by their contents, or by all that they are; their ids."""
+    messages = [{"role": "USER"} | (each if isinstance(each, dict) else {"content": each}) for each in contents]
+    payload = server.accepted(ADD_MESSAGES, sessionId=session_id, messages=messages, formMemories=False, **fields)
+    return [message["id"] for message in payload["messages"]]
+
+
+def found(server: Api, query: str, **arguments: Any) -> list[dict[str, Any]]:
+    """The edges of the first hundred results."""
+    return server.graphql(SEARCH, **{"asked": query, "first": 100, **arguments})["search"]["edges"]
+
+
+def texts(server: Api, query: str, **arguments: Any) -> list[str]:
+    """The contents or titles of results that hold a word of the query, best first."""
+    edges = found(server, query, **arguments)
+    return [edge["node"].get("content") or edge["node"]["title"] for edge in edges if edge["highlight"] is not None]
+
+
+def index_now(server: Server) -> None:
+    """Puts into the index whatever waits."""
+    for kind in SEARCH_KINDS.values():
+        server.host.wait_for(bring_up_to_date(server.app.state.database, kind, late=0))
+
+
+# Pages
+
+
+def walk(server: Api, between: Any = lambda: None, **arguments: Any) -> list[dict[str, Any]]:
+    """All results, page by page; `between` runs after each."""
+    edges: list[dict[str, Any]] = []
+    page = {"hasNextPage": True, "endCursor": None}
+    while page["hasNextPage"]:
+        got = server.graphql(SEARCH, **{**arguments, "after": page["endCursor"]})["search"]
+        page = got["pageInfo"]
+        assert page["hasPreviousPage"] is bool(edges)
+        assert (page["startCursor"], page["endCursor"]) == (got["edges"][0]["cursor"], got["edges"][-1]["cursor"])
+        assert [edge["node"]["__typename"] for edge in got["edges"]] == [n["__typename"] for n in got["nodes"]]
+        edges += got["edges"]
+        between()
+    return edges
+
+
+_OF_MESSAGE = "content || ' ' || coalesce(parts_text, '') || ' ' || coalesce(aside, '')"
+_OF_SESSION = "messages CROSS JOIN sessions ON sessions.key = messages.session_key"
+
+
+def assert_index_is_exact(path: Path) -> None:
+    """The index has each word of each row up to its mark, where the row's project and owner stand, and nothing else."""
+    with contextlib.closing(connect(path)) as connection:
+        numbers = dict(connection.execute("SELECT project, number FROM indexed_projects").fetchall())
+        for name, content, project, lane, rows in (
+            ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
+            ("memories", "content", "project", "lane_of(coalesce(user_key, session_key))", "memories"),
+            ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
+        ):
+            (through,) = connection.execute("SELECT through FROM indexed WHERE name = ?", (name,)).fetchone()
+            (newest,) = connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}").fetchone()
+            assert through <= newest
+            found = connection.execute(
+                f"SELECT number, {project}, {lane}, {content} FROM {rows} WHERE number <= ?", (through,)
+            ).fetchall()
+            connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {name}_words, instance)")
+            kept = set(connection.execute("SELECT term, doc FROM temp.vocabulary").fetchall())
+            connection.execute("DROP TABLE temp.vocabulary")
+            expected: set[tuple[str, int]] = set()
+            counts: dict[str, int] = dict.fromkeys(numbers, 0)
+            for number, project_name, its_lane, text in found:
+                place = (numbers[project_name] << 49) + (its_lane << 31) + number
+                expected |= {(term_of(word), place) for word in words(text)}
+                counts[project_name] += 1
+            assert kept == expected, name
+            assert dict(connection.execute(f"SELECT project, {name} FROM indexed_projects").fetchall()) == counts, name
+
+
+def at(number: int) -> str:
+    return f"2025-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000000"
+
+
+def insert(connection: sqlite3.Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    names = list(rows[0])
+    marks = ", ".join(f":{name}" for name in names)
+    connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
+
+
+def fill(
+    path: Path, user: str, contents: Sequence[str | dict[str, Any]], *, project: str = "default", session: str = ""
+) -> None:
+    """Writes a user with one session of messages straight into the file."""
+    owner, key = user_key(project, user), session_key(project, session or f"{user}-s")
+    kept = {"project": project, "metadata": "{}", "created_at": at(0), "updated_at": at(0), "version": 1}
+    with contextlib.closing(connect(path)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM users WHERE key = ?", (owner,)).fetchone():
+            insert(connection, "users", [kept | {"key": owner, "user_id": user, "about": ""}])
+        row = {"key": key, "session_id": session or f"{user}-s", "user_key": owner, "last_activity_at": at(0)}
+        numbers = {"last_sequence": len(contents), "deleted_through": 0}
+        lane = {"lane": lane_of(owner)} if "lane" in columns_of(connection, "sessions") else {}
+        insert(connection, "sessions", [kept | row | numbers | lane])
+        fixed = {"session_key": key, "generation": 0, "token_count": 1, "forms_memories": 0, "version": 1}
+        connection.execute("BEGIN")
+        insert(
+            connection,
+            "messages",
+            [
+                fixed
+                | {"sequence": n, "role": "USER", "metadata": "{}", "created_at": at(n), "updated_at": at(n)}
+                | (each if isinstance(each, dict) else {"content": each})
+                for n, each in enumerate(contents, 1)
+            ],
+        )
+
+
+def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
