@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import product
@@ -101,7 +101,7 @@ class Crowded:
 
 
 @contextmanager
-def running(folder: Path, name: str, **settings: str) -> Iterator[Crowded]:
+def running(folder: Path, name: str, **settings: str) -> Generator[Crowded]:
     server = Crowded(folder, name, **settings)
     try:
         yield server
@@ -121,12 +121,14 @@ def attack(name: str, port: int, token: str, connections: int, seconds: float, t
         while time.monotonic() < end:
             with suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MIB)
-                while time.monotonic() < end:
-                    start = time.monotonic()
-                    writer.write(next(requests))
-                    statuses[await answer_of(reader)] += 1
-                    times.append(time.monotonic() - start)
-            writer.close()
+                try:
+                    while time.monotonic() < end:
+                        start = time.monotonic()
+                        writer.write(next(requests))
+                        statuses[await answer_of(reader)] += 1
+                        times.append(time.monotonic() - start)
+                finally:
+                    writer.close()
             await asyncio.sleep(0.05)
 
     async def all_of_them() -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import mean
@@ -67,7 +67,7 @@ def scores_of(way: Way, question: Question) -> dict[str, float]:
 
 
 @contextmanager
-def serving(data: Path, settings: dict[str, str]) -> Iterator[Server]:
+def serving(data: Path, settings: dict[str, str]) -> Generator[Server]:
     """The server in a process of its own, with the conversations of a data set."""
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "recall.db"

@@ -25,9 +25,8 @@ from benchmarks.process import ROOT
 from models.keys import lane_of, session_key, user_key
 from models.search import bring_up_to_date
 from models.search_kinds import MESSAGES
-from models.sqlite.database import connect
+from models.sqlite.database import SqliteStore, connect
 from models.sqlite.migrate import migrate
-from models.store import Store
 
 FILE = ROOT / "build" / "scoped_search.db"
 SCOPES = {"million": 1_000_000, "hundred-thousand": 100_000, "ten-thousand": 10_000}
@@ -89,7 +88,7 @@ def index(path: Path) -> None:
     import asyncio
 
     async def run() -> None:
-        database = await Store.open(path, synchronous="normal")
+        database = await SqliteStore.open(path, durable=False)
         await bring_up_to_date(database, MESSAGES, late=0)
         await database.close()
 

@@ -165,7 +165,7 @@ def create_app(settings: Settings) -> Application:
 
 def from_environment() -> Application:
     """The application of a worker process: its settings come from the environment."""
-    settings = Settings()  # pyright: ignore[reportCallIssue]
+    settings = Settings()
     configure_logs(settings)
     return_large_blocks()
     app = create_app(settings)

@@ -50,152 +50,168 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RECALLQL_", frozen=True, extra="forbid")
 
     host: str = Field(
-        "127.0.0.1", description="The address to listen on; it must be a loopback address until there is a key."
+        default="127.0.0.1", description="The address to listen on; it must be a loopback address until there is a key."
     )
-    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     database_url: str = Field(
-        "sqlite:///recallql.db",
+        default="sqlite:///recallql.db",
         description="The database file: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.",
     )
     synchronous: Literal["full", "normal"] = Field(
-        "full",
+        default="full",
         description="Durability of a commit: `full` survives a power cut, `normal` only a crash of the process.",
     )
-    workers: int = Field(1, ge=1, le=64, description="The number of processes that serve; one is enough for most.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="The number of processes that serve; one is enough for most."
+    )
     purge_after_days: float = Field(
-        30,
+        default=30,
         ge=0,
         le=36500,
         description="Days until soft-deleted rows and the backups of migrations are removed for good.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe level that is logged."
+        default="info", description="The least severe level that is logged."
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`json` writes one object a line; `auto` is `console` on a terminal, else `json`."
+        default="auto", description="`json` writes one object a line; `auto` is `console` on a terminal, else `json`."
     )
     shutdown_timeout: int = Field(
-        30, ge=1, le=3600, description="Seconds that requests in flight have to finish when the server stops."
+        default=30, ge=1, le=3600, description="Seconds that requests in flight have to finish when the server stops."
     )
     introspection: bool = Field(
-        True, description="Answers introspection queries, and suggests names of the schema in errors."
+        default=True, description="Answers introspection queries, and suggests names of the schema in errors."
     )
-    playground: bool = Field(True, description="Serves the playground to browsers that open `/graphql`.")
+    playground: bool = Field(default=True, description="Serves the playground to browsers that open `/graphql`.")
     cors_origins: str = Field(
-        "",
+        default="",
         description="Origins whose pages and apps may use the API, comma-separated: "
         "`https://app.example.org, tauri://localhost`.",
     )
     root_path: str = Field(
-        "", description="The path below which a proxy serves this server, such as `/memory`; `/graphql` works as well."
+        default="",
+        description="The path below which a proxy serves this server, such as `/memory`; `/graphql` works as well.",
     )
-    max_query_characters: int = Field(262_144, ge=1, description="Characters of a GraphQL document.")
+    max_query_characters: int = Field(default=262_144, ge=1, description="Characters of a GraphQL document.")
     max_query_tokens: int = Field(
-        10_000, ge=1, description="Tokens of a document; it may have as many comments on top."
+        default=10_000, ge=1, description="Tokens of a document; it may have as many comments on top."
     )
-    max_query_depth: int = Field(25, ge=1, le=200, description="Levels of nested fields.")
-    max_query_aliases: int = Field(500, ge=0, description="Aliases; fragments count wherever they are spread.")
-    max_query_directives: int = Field(200, ge=0, description="Directives; fragments count likewise.")
-    max_query_fields: int = Field(2_500, ge=1, description="Fields that are selected; fragments count likewise.")
+    max_query_depth: int = Field(default=25, ge=1, le=200, description="Levels of nested fields.")
+    max_query_aliases: int = Field(default=500, ge=0, description="Aliases; fragments count wherever they are spread.")
+    max_query_directives: int = Field(default=200, ge=0, description="Directives; fragments count likewise.")
+    max_query_fields: int = Field(
+        default=2_500, ge=1, description="Fields that are selected; fragments count likewise."
+    )
     max_query_cost: int = Field(
-        1_000_000, ge=1, description="Cost of an operation: about the number of fields in its answer."
+        default=1_000_000, ge=1, description="Cost of an operation: about the number of fields in its answer."
     )
     compression_level: int = Field(
-        1, ge=0, le=9, description="gzip level of answers, from 1 (fast) to 9 (small); 0 turns compression off."
+        default=1, ge=0, le=9, description="gzip level of answers, from 1 (fast) to 9 (small); 0 turns compression off."
     )
     plan_cache_bytes: int = Field(
-        64 * MEBIBYTE,
+        default=64 * MEBIBYTE,
         ge=MEBIBYTE,
         description="Memory for documents and their plans in each process, in bytes; an estimate.",
     )
     request_timeout: float = Field(
-        30, gt=0, le=3600, description="Seconds that a request may take before it fails with `TIMEOUT`."
+        default=30, gt=0, le=3600, description="Seconds that a request may take before it fails with `TIMEOUT`."
     )
     slow_readers: int = Field(
-        4,
+        default=4,
         ge=2,
         le=64,
         description="Database connections for slow reads in each process; no credential gets all of them.",
     )
-    user_in_flight: int = Field(32, ge=0, description="Concurrent requests of one user; 0 is no limit.")
+    user_in_flight: int = Field(default=32, ge=0, description="Concurrent requests of one user; 0 is no limit.")
     user_per_minute: int = Field(
-        1_200, ge=0, description="Requests of one user in a minute, in each process; 0 is no limit."
+        default=1_200, ge=0, description="Requests of one user in a minute, in each process; 0 is no limit."
     )
-    service_in_flight: int = Field(0, ge=0, description="Concurrent requests with one API key; 0 is no limit.")
+    service_in_flight: int = Field(default=0, ge=0, description="Concurrent requests with one API key; 0 is no limit.")
     service_per_minute: int = Field(
-        0, ge=0, description="Requests with one API key in a minute, in each process; 0 is no limit."
+        default=0, ge=0, description="Requests with one API key in a minute, in each process; 0 is no limit."
     )
 
     head_timeout: float = Field(
-        10, gt=0, le=3600, description="Seconds that a client has to send the head of a request."
+        default=10, gt=0, le=3600, description="Seconds that a client has to send the head of a request."
     )
     body_timeout: float = Field(
-        30, gt=0, le=3600, description="Seconds that a client has to send the body of a request."
+        default=30, gt=0, le=3600, description="Seconds that a client has to send the body of a request."
     )
     answer_timeout: float = Field(
-        30, gt=0, le=3600, description="Seconds without progress in reading an answer before the connection is cut."
+        default=30,
+        gt=0,
+        le=3600,
+        description="Seconds without progress in reading an answer before the connection is cut.",
     )
     max_connections: int = Field(
-        2_000, ge=8, description="Open connections of a process; over it, the caller with the most of them loses some."
+        default=2_000,
+        ge=8,
+        description="Open connections of a process; over it, the caller with the most of them loses some.",
     )
     max_receiving_bytes: int = Field(
-        64 * MEBIBYTE,
+        default=64 * MEBIBYTE,
         ge=2 * BODY_BYTES,
         description="Bytes of unfinished requests in a process; one credential gets at most half.",
     )
     max_unsent_bytes: int = Field(
-        64 * MEBIBYTE,
+        default=64 * MEBIBYTE,
         ge=MEBIBYTE,
         description="Bytes of unread answers in a process; one credential gets at most half.",
     )
     max_answer_bytes: int = Field(
-        16 * MEBIBYTE,
+        default=16 * MEBIBYTE,
         ge=64 * 1024,
         description="Bytes of an answer, and half of the bytes of rows read for it; over it, `PAYLOAD_TOO_LARGE`.",
     )
 
     token_counter: str = Field(
-        "", description="`package.module:function` that counts the tokens of a text, instead of the estimate."
+        default="", description="`package.module:function` that counts the tokens of a text, instead of the estimate."
     )
     embeddings: Literal["auto", "off", "local", "endpoint"] = Field(
-        "auto",
+        default="auto",
         description="The model for search by meaning: `local` is the installed one, `endpoint` an OpenAI-compatible "
         "API; `auto` takes the endpoint if one is set, else the local model if it is installed.",
     )
-    model_dir: str = Field("", description="The folder of the local model; by default the user's data folder.")
+    model_dir: str = Field(default="", description="The folder of the local model; by default the user's data folder.")
     embeddings_base_url: str = Field(
-        "", description="The address of the endpoint, such as `https://api.example.com/v1`."
+        default="", description="The address of the endpoint, such as `https://api.example.com/v1`."
     )
-    embeddings_api_key: str = Field("", repr=False, description="The key for the endpoint, if it needs one.")
-    embeddings_model: str = Field("", description="The model, as the endpoint names it.")
+    embeddings_api_key: str = Field(default="", repr=False, description="The key for the endpoint, if it needs one.")
+    embeddings_model: str = Field(default="", description="The model, as the endpoint names it.")
     embeddings_dimensions: int = Field(
-        0,
+        default=0,
         ge=0,
         le=8192,
         description="The length of its vectors, for models that offer several; 0 is the model's default.",
     )
 
-    api_key: str = Field("", repr=False, description="An API key for the project `default`; 16 characters or more.")
+    api_key: str = Field(
+        default="", repr=False, description="An API key for the project `default`; 16 characters or more."
+    )
     jwks_url: str = Field(
-        "",
+        default="",
         description="The URL of your identity provider's signing keys: `https://`, or `http://` on this machine.",
     )
-    jwks_issuer: str = Field("", description="The `iss` of its tokens.")
-    jwks_audience: str = Field("", description="The `aud` of its tokens, or one of several there.")
-    jwks_user_claim: str = Field("sub", min_length=1, description="The claim of its tokens that holds the `userId`.")
-    jwks_project: str = Field("default", min_length=1, description="The project that its tokens open.")
+    jwks_issuer: str = Field(default="", description="The `iss` of its tokens.")
+    jwks_audience: str = Field(default="", description="The `aud` of its tokens, or one of several there.")
+    jwks_user_claim: str = Field(
+        default="sub", min_length=1, description="The claim of its tokens that holds the `userId`."
+    )
+    jwks_project: str = Field(default="default", min_length=1, description="The project that its tokens open.")
 
     chat_base_url: str = Field(
-        "",
+        default="",
         description="An OpenAI-compatible API with a chat model that forms memories, such as `https://api.openai.com/v1`.",
     )
-    chat_api_key: str = Field("", repr=False, description="The key for it, if it needs one.")
-    chat_model: str = Field("", description="The chat model, as the API names it.")
-    chat_timeout: float = Field(60, gt=0, le=3600, description="Seconds that the chat model has to answer.")
-    chat_attempts: int = Field(8, ge=1, le=100, description="Attempts before a job is given up as failed.")
-    chat_in_flight: int = Field(4, ge=1, le=64, description="Concurrent requests to the chat model, in each process.")
+    chat_api_key: str = Field(default="", repr=False, description="The key for it, if it needs one.")
+    chat_model: str = Field(default="", description="The chat model, as the API names it.")
+    chat_timeout: float = Field(default=60, gt=0, le=3600, description="Seconds that the chat model has to answer.")
+    chat_attempts: int = Field(default=8, ge=1, le=100, description="Attempts before a job is given up as failed.")
+    chat_in_flight: int = Field(
+        default=4, ge=1, le=64, description="Concurrent requests to the chat model, in each process."
+    )
     chat_json: bool = Field(
-        True,
+        default=True,
         description="Asks for an answer in JSON (`response_format`); turn it off where the API does not support it.",
     )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -13,6 +13,7 @@ import aiosqlite
 import orjson
 import strawberry
 from starlette.applications import Starlette
+from starlette.routing import Route
 from strawberry.asgi import GraphQL
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
@@ -49,7 +50,7 @@ class Database:
         return list(await self._reader.execute_fetchall(statement, values))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def transaction(self) -> AsyncGenerator[aiosqlite.Connection]:
         async with self._writing:
             await self._writer.execute_fetchall("BEGIN IMMEDIATE")
             yield self._writer
@@ -241,12 +242,12 @@ class App(GraphQL[Loaders, None]):
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[None]:
+async def lifespan(_: Starlette) -> AsyncGenerator[None]:
     await database.open()
     yield
     await database.close()
 
 
 extensions = [lambda: ParserCache(maxsize=100), lambda: ValidationCache(maxsize=100)]
-app = Starlette(lifespan=lifespan)
-app.add_route("/graphql", App(strawberry.Schema(Query, Mutation, extensions=extensions)))
+endpoint = App(strawberry.Schema(Query, Mutation, extensions=extensions))
+app = Starlette(routes=[Route("/graphql", endpoint)], lifespan=lifespan)
