@@ -1,14 +1,21 @@
 """Statements on API keys. They are the operator's: no scope, for a key says itself whose data it opens."""
 
+from typing import TypedDict
+
 from sqlalchemy import bindparam, func, select, update
 
 from models.rows import ApiKeyRow
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Reader, Snapshot, Transaction
 from models.tables import api_keys
 from models.writing import TypedTable
 
 api_key_table = TypedTable(api_keys, ApiKeyRow)
+
+
+class KeyCounts(TypedDict):
+    made: int
+    good: int
 
 
 _good = (api_keys.c.hash == bindparam("hash"), api_keys.c.revoked_at.is_(None))
@@ -19,7 +26,8 @@ _all = Statement(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
 _counts = Statement(
     select(func.count().label("made"), (func.count() - func.count(api_keys.c.revoked_at)).label("good")).select_from(
         api_keys
-    )
+    ),
+    KeyCounts,
 )
 _revoke = Statement(
     update(api_keys)
@@ -55,7 +63,7 @@ async def list_api_keys(read: Reader) -> list[ApiKeyRow]:
     return await read.fetch(_all, {})
 
 
-async def insert_api_key(write: Transaction, values: Record) -> ApiKeyRow:
+async def insert_api_key(write: Transaction, values: ApiKeyRow) -> ApiKeyRow:
     return await api_key_table.insert(write, values)
 
 

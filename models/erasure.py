@@ -1,12 +1,15 @@
 """Erasing a user and purging what was deleted: statements that remove for good, and count."""
 
+from typing import TypedDict
+
 from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
 
 from models.expressions import CrossJoin, Parents, in_project, parent_key, parents, upsert
 from models.memories import forget_sources
 from models.removals import note_removal
+from models.rows import ErasureRow, SessionDeletionRow, UserRow
 from models.scope import Scope
-from models.statements import Record, Statement
+from models.statements import Count, Keyed, Statement
 from models.store import Reader, Transaction
 from models.tables import (
     deleted_messages,
@@ -25,6 +28,7 @@ from models.tables import (
     withheld_memories,
 )
 from models.users import user_table
+from models.values import Time
 
 PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
 """Deletions that one transaction of the purge carries out, and messages and memories that it removes: others get their
@@ -40,12 +44,12 @@ def _count(table: FromClause) -> Select[int]:
 
 
 _counts = {
-    "sessions": Statement(_count(sessions).where(sessions.c.user_key == _user)),
-    "messages": Statement(_count(messages).where(messages.c.session_key.in_(_own_sessions))),
-    "memories": Statement(_count(memories).where(_own_memories)),
-    "documents": Statement(_count(documents).where(documents.c.user_key == _user)),
+    "sessions": Statement(_count(sessions).where(sessions.c.user_key == _user), Count),
+    "messages": Statement(_count(messages).where(messages.c.session_key.in_(_own_sessions)), Count),
+    "memories": Statement(_count(memories).where(_own_memories), Count),
+    "documents": Statement(_count(documents).where(documents.c.user_key == _user), Count),
 }
-_keys = Statement(_own_sessions)
+_keys = Statement(_own_sessions, Keyed)
 _erase = [
     Statement(delete(memories).where(_own_memories)),
     Statement(delete(messages).where(messages.c.session_key.in_(_own_sessions))),
@@ -57,14 +61,15 @@ _keep = Statement(
     upsert(erasures)
     .values({**_given, "generation": 1})
     .on_conflict_do_update(index_elements=["key"], set_={**_given, "generation": erasures.c.generation + 1})
-    .returning(*erasures.c)
+    .returning(*erasures.c),
+    ErasureRow,
 )
 _left_of_user = [
-    Statement(_count(table).where(table.c[column] == _user))
+    Statement(_count(table).where(table.c[column] == _user), Count)
     for table, column in ((users, "key"), (sessions, "user_key"), (memories, "user_key"), (documents, "user_key"))
 ]
 _left_of_sessions = [
-    Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key))
+    Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key), Count)
     for table in (
         *(messages, message_vectors, deleted_messages, withheld_memories),
         *(session_deletions, memories, memory_sources, jobs),
@@ -73,8 +78,8 @@ _left_of_sessions = [
 # By the keys of what was the user's.
 _left_of_rows = [
     (
-        Statement(select(owned.c.key).where(condition)),
-        Statement(_count(CrossJoin(parents, table)).where(table.c.key == parent_key)),
+        Statement(select(owned.c.key).where(condition), Keyed),
+        Statement(_count(CrossJoin(parents, table)).where(table.c.key == parent_key), Count),
     )
     for owned, condition, table in (
         (memories, _own_memories, memory_vectors),
@@ -82,21 +87,21 @@ _left_of_rows = [
     )
 ]
 
-_erasure = Statement(select(erasures).where(erasures.c.key == _user))
+_erasure = Statement(select(erasures).where(erasures.c.key == _user), ErasureRow)
 
 
-async def last_erasure(read: Reader, user: bytes) -> Record | None:
+async def last_erasure(read: Reader, user: bytes) -> ErasureRow | None:
     """The last erasure of the user under this key: when (`erased_at`), and which one it was (`generation`)."""
     return await read.look_up(_erasure, {"user": user})
 
 
-async def erasure_of(read: Reader, user: bytes) -> Record | None:
+async def erasure_of(read: Reader, user: bytes) -> ErasureRow | None:
     """The last erasure of the user under this key, with its receipt; None also for one that kept no receipt."""
     rows = await read.fetch(_erasure, {"user": user})
     return rows[0] if rows and rows[0]["sessions"] is not None else None
 
 
-async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -> Record:
+async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time) -> ErasureRow:
     """Removes a user and all that is theirs; the row of the erasure, which counts what was removed.
 
     Raises `RuntimeError` when a look-up afterwards finds something left, which undoes all of it.
@@ -124,12 +129,27 @@ async def erase_user(write: Transaction, scope: Scope, user: Record, now: str) -
     return erasure
 
 
+class OldDeletion(SessionDeletionRow):
+    """A deletion with what its session says now."""
+
+    session_deleted_at: Time | None
+    deleted_through: int
+
+
+class Oldest(TypedDict):
+    """A number of a session's oldest messages, and the last of them."""
+
+    count: int
+    last: int
+
+
 _old_deletions = Statement(
     select(session_deletions, sessions.c.deleted_at.label("session_deleted_at"), sessions.c.deleted_through)
     .join(sessions, sessions.c.key == session_deletions.c.session_key)
     .where(session_deletions.c.deleted_at < bindparam("before"), in_project(sessions))
     .order_by(session_deletions.c.deleted_at)
-    .limit(PURGED_TOGETHER)
+    .limit(PURGED_TOGETHER),
+    OldDeletion,
 )
 _up_to = [
     Statement(
@@ -147,7 +167,7 @@ _some = (
     .limit(bindparam("limit", type_=Integer))
     .subquery()
 )
-_oldest = Statement(select(func.count().label("count"), func.max(_some.c.sequence).label("last")))
+_oldest = Statement(select(func.count().label("count"), func.max(_some.c.sequence).label("last")), Oldest)
 _deleted = memories.alias("deleted")
 _old_memories = Statement(
     delete(memories).where(

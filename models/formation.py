@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_project
 from models.memories import source_table
-from models.rows import MemoryRow
+from models.rows import MemoryRow, MemorySourceRow
 from models.scope import Scope
 from models.statements import Record, Statement
 from models.store import Reader, Transaction
@@ -25,6 +25,21 @@ class SourcePlace(TypedDict):
     position: int
     session_key: bytes | None
     sequence: int | None
+
+
+class SourceName(TypedDict):
+    """The name that a message bears which a memory rests on."""
+
+    memory_key: bytes
+    name: str | None
+
+
+class Room(TypedDict):
+    """The number of a memory's sources, the next position, and whether a message is among them."""
+
+    sources: int
+    position: int
+    there: int
 
 
 SOURCES_OF_MEMORY = 100
@@ -135,7 +150,8 @@ _names = Statement(
         messages.c.sequence == memory_sources.c.sequence,
         messages.c.role == "USER",
     )
-    .order_by(memory_sources.c.memory_key, memory_sources.c.position)
+    .order_by(memory_sources.c.memory_key, memory_sources.c.position),
+    SourceName,
 )
 _spoken_of = Statement(
     select(memories.c.key)
@@ -159,7 +175,8 @@ _room = Statement(
             ),
             0,
         ).label("there"),
-    ).where(memory_sources.c.memory_key == bindparam("key"))
+    ).where(memory_sources.c.memory_key == bindparam("key")),
+    Room,
 )
 
 
@@ -224,10 +241,16 @@ async def places_of(read: Reader, memory: bytes) -> list[SourcePlace]:
     return await read.fetch(_places, {"key": memory})
 
 
-async def add_source(write: Transaction, memory: Record, session: bytes, sequence: int) -> None:
+async def add_source(write: Transaction, memory: MemoryRow, session: bytes, sequence: int) -> None:
     """Has a memory rest on one more message, if it does not yet, and rests on fewer than it may."""
     (room,) = await write.fetch(_room, {"key": memory["key"], "session": session, "sequence": sequence})
     if room["there"] or room["sources"] >= SOURCES_OF_MEMORY:
         return
-    place = {"session_key": session, "sequence": sequence, "document_key": None}
-    await source_table.insert(write, {"memory_key": memory["key"], "position": room["position"], **place})
+    source: MemorySourceRow = {
+        "memory_key": memory["key"],
+        "position": room["position"],
+        "session_key": session,
+        "sequence": sequence,
+        "document_key": None,
+    }
+    await source_table.insert(write, source)

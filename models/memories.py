@@ -12,7 +12,7 @@ from models.keys import memory_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
 from models.rows import MemoryRow, MemorySourceRow, WithheldMemoryRow
 from models.scope import Scope, of_viewer
-from models.statements import ByKey, Statement
+from models.statements import ByKey, Count, Statement
 from models.store import Reader, Transaction
 from models.tables import documents, memories, memory_sources, messages, sessions, withheld_memories
 from models.writing import TypedTable
@@ -308,9 +308,17 @@ async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: b
     await move_shared(write, scope, session)
     await write.execute(_come_home, values)
     for row in await write.fetch(_shared, values):
-        own = {"key": memory_key(session, None), "memory_id": None, "session_key": session, "user_key": owner}
-        # What has taken its place may not be the new owner's.
-        copy = await memory_table.insert(write, {**row, **own, "superseded_by": None, "version": 1})
+        own: MemoryRow = {
+            **row,
+            "key": memory_key(session, None),
+            "memory_id": None,
+            "session_key": session,
+            "user_key": owner,
+            # What has taken its place may not be the new owner's.
+            "superseded_by": None,
+            "version": 1,
+        }
+        copy = await memory_table.insert(write, own)
         await write.execute(_take_sources, {"session": session, "memory": row["key"], "copy": copy["key"]})
     for statement in _part:
         await write.execute(statement, values)
@@ -350,7 +358,8 @@ _withheld = Statement(
         withheld_memories.c.session_key == bindparam("session"),
         withheld_memories.c.sequence.in_(each_of("sequences", Number)),
         withheld_memories.c.fingerprint == bindparam("fingerprint"),
-    )
+    ),
+    Count,
 )
 
 
@@ -362,8 +371,7 @@ async def withhold(write: Transaction, memories: list[bytes], said: bytes | None
 async def withhold_of_message(write: Transaction, session: bytes, sequence: int, said: Sequence[bytes]) -> None:
     """Has what has these fingerprints not be formed of a message."""
     for fingerprint in set(said):
-        row = {"session_key": session, "sequence": sequence, "fingerprint": fingerprint}
-        await withheld_table.insert(write, row)
+        await withheld_table.insert(write, {"session_key": session, "sequence": sequence, "fingerprint": fingerprint})
 
 
 async def is_withheld(read: Reader, session: bytes, sequences: Sequence[int], fingerprint: bytes) -> bool:

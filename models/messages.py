@@ -1,7 +1,7 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
 
@@ -9,15 +9,33 @@ from models.columns import Number
 from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
-from models.rows import DeletedMessageRow, MessageRow
+from models.rows import DeletedMessageRow, MessageRow, SessionRow
 from models.scope import Scope, of_viewer
-from models.statements import Record, Statement
+from models.statements import Count, Statement
 from models.store import Reader, Transaction
 from models.tables import deleted_messages, messages, sessions
+from models.values import Time
 from models.writing import TypedTable
 
 message_table = TypedTable(messages, MessageRow)
 deleted_message_table = TypedTable(deleted_messages, DeletedMessageRow)
+
+
+class Tombstone(TypedDict):
+    message_id_hash: bytes
+
+
+class Numbered(TypedDict):
+    sequence: int
+
+
+class Spoken(TypedDict):
+    created_at: Time
+    sequence: int
+
+
+class Named(TypedDict):
+    name: str
 
 
 MESSAGES_OF_SESSION = Listing(
@@ -61,13 +79,15 @@ _tombstones = Statement(
         deleted_messages.c.message_id_hash == parent_key,
         # An expression, so that SQLite goes by the hash and not by the sequence, which most rows pass.
         deleted_messages.c.sequence + 0 > bindparam("deleted_through"),
-    )
+    ),
+    Tombstone,
 )
 _stones = Statement(
     select(deleted_messages.c.sequence).where(
         deleted_messages.c.session_key == bindparam("session"),
         deleted_messages.c.sequence.in_(each_of("sequences", Number)),
-    )
+    ),
+    Numbered,
 )
 _at = Statement(
     select(messages).where(
@@ -112,7 +132,8 @@ _oldest = (
     .subquery()
 )
 _names = Statement(
-    select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(50)
+    select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(50),
+    Named,
 )
 # Without an index to go by the sequence, which would sort the whole session.
 _newest = {
@@ -138,7 +159,8 @@ _place = Statement(
     .where(messages.c.session_key == bindparam("session"), messages.c.sequence + 0 > bindparam("floor"))
     .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
     .limit(1)
-    .offset(bindparam("newer", type_=Integer))
+    .offset(bindparam("newer", type_=Integer)),
+    Spoken,
 )
 _newest_of_role = Statement(
     select(messages)
@@ -159,7 +181,8 @@ _renew = Statement(
 _deleted = Statement(
     select(func.count().label("count")).where(
         deleted_messages.c.session_key == bindparam("session"), deleted_messages.c.sequence > bindparam("floor")
-    )
+    ),
+    Count,
 )
 _delete = Statement(
     delete(messages).where(
@@ -172,7 +195,7 @@ Moment = tuple[str, int]
 """When a message was said, and its sequence: the order of a conversation."""
 
 
-def generation_of(session: Record) -> int:
+def generation_of(session: SessionRow) -> int:
     """Returns what tells the messages written to a session now from those before its last deletion and of earlier
     sessions."""
     return session["nonce"] << NONCE_BITS | session["deleted_through"]
@@ -190,27 +213,29 @@ async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes
 
 
 async def messages_by_message_id(
-    read: Reader, session: Record, message_ids: Sequence[str]
+    read: Reader, session: SessionRow, message_ids: Sequence[str]
 ) -> dict[str | None, MessageRow]:
     """The session's messages that bear one of the client's own keys , by that key."""
     values = {"session": session["key"], "generation": generation_of(session), "message_ids": message_ids}
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
 
 
-async def deleted_ids(read: Reader, session: Record, hashes: list[bytes]) -> set[bytes]:
+async def deleted_ids(read: Reader, session: SessionRow, hashes: list[bytes]) -> set[bytes]:
     """Which of these hashes are of own keys of the session's deleted messages."""
     values = {"session": session["key"], "deleted_through": session["deleted_through"], **Parents(hashes).values}
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 
-async def messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> Fetched[MessageRow]:
+async def messages_between(read: Reader, session: SessionRow, first: int, last: int, limit: int) -> Fetched[MessageRow]:
     """The keys of the first so many messages of a range."""
     first = max(first, session["deleted_through"] + 1)
     values = {"session": session["key"], "first": first, "last": last, "limit": limit + 1}
     return cut(await read.fetch(_range, values), limit)
 
 
-async def latest_messages(read: Reader, session: Record, limit: int, *, through: int | None = None) -> list[MessageRow]:
+async def latest_messages(
+    read: Reader, session: SessionRow, limit: int, *, through: int | None = None
+) -> list[MessageRow]:
     """The session's newest messages (up to a sequence) in their order."""
     last = session["last_sequence"] if through is None else through
     values = {"session": session["key"], "first": session["deleted_through"] + 1, "last": last, "limit": limit}
@@ -218,7 +243,7 @@ async def latest_messages(read: Reader, session: Record, limit: int, *, through:
 
 
 async def newest_messages(
-    read: Reader, session: Record, limit: int, *, before: Moment | None = None
+    read: Reader, session: SessionRow, limit: int, *, before: Moment | None = None
 ) -> list[MessageRow]:
     """The session's messages that were said last (before a time and sequence), the newest first."""
     values: dict[str, Any] = {"session": session["key"], "floor": session["deleted_through"], "limit": limit}
@@ -227,38 +252,40 @@ async def newest_messages(
     return await read.fetch(_newest[before is not None], values, slowly=limit > 100)
 
 
-async def newest_of_role(read: Reader, session: Record, role: str, limit: int) -> list[MessageRow]:
+async def newest_of_role(read: Reader, session: SessionRow, role: str, limit: int) -> list[MessageRow]:
     """The session's messages of a role that were said last, the newest first."""
     values = {"session": session["key"], "floor": session["deleted_through"], "role": role, "limit": limit}
     return await read.fetch(_newest_of_role, values)
 
 
-async def moment_of_newest(read: Reader, session: Record, number: int) -> Moment | None:
+async def moment_of_newest(read: Reader, session: SessionRow, number: int) -> Moment | None:
     """When the message was said that is the newest but so many, and its sequence."""
     values = {"session": session["key"], "floor": session["deleted_through"], "newer": number}
     rows = await read.fetch(_place, values, slowly=number > 1000)
     return (rows[0]["created_at"], rows[0]["sequence"]) if rows else None
 
 
-async def whole_messages_between(read: Reader, session: Record, first: int, last: int, limit: int) -> list[MessageRow]:
+async def whole_messages_between(
+    read: Reader, session: SessionRow, first: int, last: int, limit: int
+) -> list[MessageRow]:
     """The first so many messages of a range, with all their columns."""
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
-async def first_speakers(read: Reader, session: Record) -> list[str]:
+async def first_speakers(read: Reader, session: SessionRow) -> list[str]:
     """The names that the oldest USER messages of a session bear, in their order."""
     found = await read.fetch(_names, {"session": session["key"], "first": session["deleted_through"] + 1})
     return [row["name"] for row in found]
 
 
-async def count_messages(read: Reader, session: Record) -> int:
+async def count_messages(read: Reader, session: SessionRow) -> int:
     """Counts a session's messages: of the sequences given, all but the few deleted ones are there."""
     values = {"session": session["key"], "floor": session["deleted_through"]}
     deleted = (await read.fetch(_deleted, values))[0]["count"]
     return session["last_sequence"] - session["deleted_through"] - deleted
 
 
-async def delete_messages(write: Transaction, session: bytes, rows: Sequence[Record]) -> None:
+async def delete_messages(write: Transaction, session: bytes, rows: Sequence[MessageRow]) -> None:
     """Deletes messages for good; their sequences stay, and the hashes of their own keys."""
     sequences = [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
@@ -269,8 +296,7 @@ async def delete_messages(write: Transaction, session: bytes, rows: Sequence[Rec
 
 async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
     """Notes that a message was deleted."""
-    stone = {"session_key": session, "sequence": sequence, "message_id_hash": hash}
-    await deleted_message_table.insert(write, stone)
+    await deleted_message_table.insert(write, {"session_key": session, "sequence": sequence, "message_id_hash": hash})
 
 
 async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) -> set[int]:
@@ -279,7 +305,7 @@ async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) 
     return {row["sequence"] for row in await read.fetch(_stones, values)}
 
 
-async def messages_at(read: Reader, session: Record, moments: list[str]) -> list[MessageRow]:
+async def messages_at(read: Reader, session: SessionRow, moments: list[str]) -> list[MessageRow]:
     """The session's messages that were created at one of these times."""
     values = {"session": session["key"], "floor": session["deleted_through"], "moments": moments}
     return await read.fetch(_at, values)

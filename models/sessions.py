@@ -10,7 +10,7 @@ from models.memories import move_shared, part_shared
 from models.removals import note_removal
 from models.rows import SessionDeletionRow, SessionRow
 from models.scope import Scope, of_viewer
-from models.statements import ByKey, Record, Statement
+from models.statements import ByKey, Statement
 from models.store import Reader, Transaction
 from models.tables import (
     agents,
@@ -22,6 +22,7 @@ from models.tables import (
     sessions,
     users,
 )
+from models.values import Time
 from models.writing import TypedTable
 
 session_table = TypedTable(sessions, SessionRow)
@@ -159,14 +160,16 @@ async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: 
     await write.execute(_unlink_owners, {**scope.values, "session": session, "none": None})
 
 
-async def delete_softly(write: Transaction, scope: Scope, row: Record, now: str) -> SessionRow:
+async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: Time) -> SessionRow:
     """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
     await move_shared(write, scope, row["key"])
     await drop_job(write, row["key"])
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
-    deletion = {"session_key": row["key"], "deleted_at": now, "through_sequence": row["last_sequence"]}
-    await session_deletion_table.insert(write, deletion)
-    changes = {"deleted_at": now, "deleted_through": row["last_sequence"]}
+    through = row["last_sequence"]
+    await session_deletion_table.insert(
+        write, {"session_key": row["key"], "deleted_at": now, "through_sequence": through}
+    )
+    changes = {"deleted_at": now, "deleted_through": through}
     return await session_table.update(write, row, {**changes, "updated_at": now, "version": row["version"] + 1})
 
 

@@ -5,7 +5,7 @@ from typing import TypedDict
 from sqlalchemy import bindparam, delete, select, update
 
 from models.rows import SigningKeyRow
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import erasures, signing_keys
 from models.values import Time
@@ -53,7 +53,7 @@ async def token_standing(read: Reader, *, kid: str, user: bytes) -> TokenStandin
     return await read.look_up(_standing, {"kid": kid, "user": user})
 
 
-async def insert_signing_key(write: Transaction, values: Record) -> SigningKeyRow:
+async def insert_signing_key(write: Transaction, values: SigningKeyRow) -> SigningKeyRow:
     return await signing_key_table.insert(write, values)
 
 

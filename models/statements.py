@@ -1,7 +1,7 @@
 """Statements: built with SQLAlchemy Core, compiled for a database when they first run there."""
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypedDict, TypeVar, overload
 
 from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy.sql.base import Executable
@@ -18,6 +18,19 @@ Parameters = Mapping[str, Any]
 
 Record = Mapping[str, Any]
 """A row of which nothing more is known than that it has its columns by name."""
+
+
+class NoRow(TypedDict):
+    """The row of a statement that returns none."""
+
+
+class Count(TypedDict):
+    count: int
+
+
+class Keyed(TypedDict):
+    key: bytes
+
 
 NOUNS: dict[type[Any], str] = {
     UserRow: "User",
@@ -46,7 +59,7 @@ class Statement(Generic[R_co]):
     __slots__ = ("clause", "forms", "noun", "single", "spills", "upkeep")
 
     @overload
-    def __init__(self: "Statement[Record]", clause: ClauseElement | Executable, *, upkeep: bool = False) -> None: ...
+    def __init__(self: "Statement[NoRow]", clause: ClauseElement | Executable, *, upkeep: bool = False) -> None: ...
 
     @overload
     def __init__(

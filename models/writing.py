@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Transaction
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Mapping[str, Any])
 
 SEARCHED = frozenset(("messages", "memories", "documents"))
 """Tables whose texts have a full-text index, which an edit or a deletion changes at once."""
@@ -28,23 +28,23 @@ class TypedTable(Generic[R]):
         self._row = row
         self._update = lru_cache(maxsize=64)(self._updating)
 
-    async def insert(self, write: Transaction, values: Record) -> R:
+    async def insert(self, write: Transaction, values: R) -> R:
         """Inserts a row with every column; returns it as it is kept."""
         row = (await write.fetch(self._insert, values))[0]
         write.changed("insert", self._table.name, row)
         return row
 
-    async def insert_many(self, write: Transaction, rows: Sequence[Record]) -> list[R]:
+    async def insert_many(self, write: Transaction, rows: Sequence[R]) -> list[R]:
         """Inserts rows, each with every column in the order of the table; returns them as they are kept."""
         kept = await write.insert(self._insert_many, self._shape, cast(Sequence[dict[str, Any]], rows))
         for row in kept:
             write.changed("insert", self._table.name, row)
         return kept
 
-    async def update(self, write: Transaction, row: Record, changes: Mapping[str, Any]) -> R:
+    async def update(self, write: Transaction, row: R, changes: Mapping[str, Any]) -> R:
         """Returns the row with these columns changed; the row as it is if there are none."""
         if not changes:
-            return cast(R, row)
+            return row
         keys = {f"the_{name}": row[name] for name in self._keys}
         slowly = self._is_long(row) or self._is_long(changes)
         statement = self._update(tuple(sorted(changes)))
@@ -52,7 +52,7 @@ class TypedTable(Generic[R]):
         write.changed("update", self._table.name, changed)
         return changed
 
-    async def delete(self, write: Transaction, row: Record) -> None:
+    async def delete(self, write: Transaction, row: R) -> None:
         keys = {name: row[name] for name in self._keys}
         await write.execute(self._delete, keys, slowly=self._is_long(row))
         write.changed("delete", self._table.name, row)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 import structlog
@@ -25,9 +25,10 @@ from models.errors import DataError, Unavailable
 from models.expressions import Parents, parent_key, parents
 from models.keys import KEY_SIZE
 from models.leases import take_lease
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Clearing, Transaction
 from models.tables import erasures, removals
+from models.values import Time
 
 if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
@@ -64,6 +65,23 @@ LEASE = 2_000
 TOLD_AFTER, TOLD_EVERY = 1.0, 60.0
 """Seconds after which the log says that a reader holds up the clearing, and between two such lines."""
 
+
+class Noted(TypedDict):
+    """Notes of removals: how many, since when, and their keys in hexadecimal form."""
+
+    waiting: int
+    since: Time | None
+    keys: str
+
+
+class Index(TypedDict):
+    name: str
+
+
+class Changes(TypedDict):
+    changes: int
+
+
 # In one row, so that a look takes one short read.
 _noted = Statement(
     select(
@@ -71,6 +89,7 @@ _noted = Statement(
         func.min(removals.c.removed_at).label("since"),
         func.coalesce(func.group_concat(func.hex(removals.c.key), ""), "").label("keys"),
     ),
+    Noted,
     upkeep=True,
 )
 _cleared = Statement(
@@ -89,9 +108,10 @@ _indexes = Statement(
         "SELECT name FROM sqlite_master "
         "WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE %USING fts5%' ORDER BY name"
     ),
+    Index,
     upkeep=True,
 )
-_changes = Statement(text("SELECT total_changes() AS changes"), upkeep=True)
+_changes = Statement(text("SELECT total_changes() AS changes"), Changes, upkeep=True)
 
 
 @lru_cache(maxsize=16)
@@ -148,7 +168,7 @@ class SqliteClearing(Clearing):
         if waiters:
             await asyncio.wait(waiters, timeout=seconds)
 
-    async def _noted(self) -> Record:
+    async def _noted(self) -> Noted:
         return await self._store.reader.look_up(_noted, {}) or {"waiting": 0, "since": None, "keys": ""}
 
     async def _run(self) -> None:
@@ -249,7 +269,7 @@ class SqliteClearing(Clearing):
             log.info("the write-ahead log is emptied", seconds=round(monotonic() - started))
 
 
-def _keys_of(noted: Record) -> list[bytes]:
+def _keys_of(noted: Noted) -> list[bytes]:
     keys = bytes.fromhex(noted["keys"])
     return [keys[start : start + KEY_SIZE] for start in range(0, len(keys), KEY_SIZE)]
 
