@@ -16,8 +16,8 @@ R_co = TypeVar("R_co", covariant=True)
 Parameters = Mapping[str, Any]
 """The values of a statement's parameters. A list is bound as it is."""
 
-Record = Mapping[str, Any]
-"""A row of which nothing more is known than that it has its columns by name."""
+Record = Any
+"""A row of any table."""
 
 
 class NoRow(TypedDict):

@@ -6,7 +6,7 @@ from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agent_table, agen
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import forget_sources
-from models.rows import AgentRow
+from models.rows import AgentRow, DocumentRow, SessionRow
 from models.statements import Record
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
@@ -45,7 +45,7 @@ async def agent(context: OperationContext, agent_id: str) -> Record | None:
     return await agent_by_id(context.read, context.scope, agent_id)
 
 
-async def agents_of(context: OperationContext, rows: Sequence[Record]) -> list[AgentRow | None]:
+async def agents_of(context: OperationContext, rows: Sequence[SessionRow | DocumentRow]) -> list[AgentRow | None]:
     """The agent of each session or document."""
     return await follow(context, agents_by_key, [row["agent_key"] for row in rows])
 
@@ -57,7 +57,7 @@ async def list_agents(
     return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, columns=columns)
 
 
-async def instructions_of(context: OperationContext, rows: Sequence[Record]) -> list[str | None]:
+async def instructions_of(context: OperationContext, rows: Sequence[AgentRow]) -> list[str | None]:
     context.only_service("read an agent's instructions")
     return [row["instructions"] for row in rows]
 

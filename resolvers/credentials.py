@@ -18,13 +18,13 @@ from models.api_keys import list_api_keys as all_api_keys
 from models.api_keys import revoke_api_key as revoke
 from models.erasure import last_erasure
 from models.keys import user_key
+from models.rows import ApiKeyRow, SigningKeyRow
 from models.signing_keys import (
     current_signing_key,
     forget_signing_keys,
     insert_signing_key,
     retire_signing_keys,
 )
-from models.statements import Record
 from models.store import Transaction
 from models.users import user_by_id
 from resolvers.errors import refuse
@@ -81,17 +81,22 @@ async def issue_user_token(context: OperationContext, values: Values) -> dict[st
     return {"token": token, "expires_at": expires_at}
 
 
-async def _first_signing_key(context: OperationContext) -> Record:
-    async def operation(write: Transaction) -> Record:
+async def _first_signing_key(context: OperationContext) -> SigningKeyRow:
+    async def operation(write: Transaction) -> SigningKeyRow:
         # Another process may have made it meanwhile.
         return await current_signing_key(write) or await _make_signing_key(write, context)
 
     return await context.write(operation)
 
 
-async def _make_signing_key(write: Transaction, context: OperationContext) -> Record:
-    values = {"kid": secrets.token_hex(8), "secret": secrets.token_bytes(32), "created_at": context.clock.now()}
-    return await insert_signing_key(write, {**values, "retired_at": None})
+async def _make_signing_key(write: Transaction, context: OperationContext) -> SigningKeyRow:
+    row: SigningKeyRow = {
+        "kid": secrets.token_hex(8),
+        "secret": secrets.token_bytes(32),
+        "created_at": context.clock.now(),
+        "retired_at": None,
+    }
+    return await insert_signing_key(write, row)
 
 
 async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str:
@@ -100,7 +105,7 @@ async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str
     Tokens signed before stay good until they expire; with `at_once` none of them is good any more.
     """
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> SigningKeyRow:
         if at_once:
             await forget_signing_keys(write)
         longest = ago(timedelta(seconds=LARGEST_LIFE))
@@ -110,27 +115,34 @@ async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str
     return (await context.write(operation))["kid"]
 
 
-async def create_api_key(context: OperationContext, values: Values) -> tuple[Record, str]:
+async def create_api_key(context: OperationContext, values: Values) -> tuple[ApiKeyRow, str]:
     """The new key's row and the key itself, which is kept nowhere; `values` are its name and project."""
     check(values, KEY_RULES)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    row = {**values, "id": secrets.token_hex(6), "hash": key_hash(key), "revoked_at": None}
+    row: ApiKeyRow = {
+        "id": secrets.token_hex(6),
+        "name": values["name"],
+        "project": values["project"],
+        "hash": key_hash(key),
+        "created_at": context.clock.now(),
+        "revoked_at": None,
+    }
 
-    async def operation(write: Transaction) -> Record:
-        return await insert_api_key(write, {**row, "created_at": context.clock.now()})
+    async def operation(write: Transaction) -> ApiKeyRow:
+        return await insert_api_key(write, row)
 
     return await context.write(operation), key
 
 
-async def list_api_keys(context: OperationContext) -> Sequence[Record]:
+async def list_api_keys(context: OperationContext) -> Sequence[ApiKeyRow]:
     """All keys of all projects, the oldest first."""
     return await all_api_keys(context.read)
 
 
-async def revoke_api_key(context: OperationContext, id: str) -> Record:
+async def revoke_api_key(context: OperationContext, id: str) -> ApiKeyRow:
     """The key, which is good no more; revoking it again changes nothing."""
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> ApiKeyRow:
         row = await revoke(write, id, context.clock.now())
         if row is None:
             raise refuse("NOT_FOUND", f"There is no key with the id {id}; `recallql key list` shows them all.", "id")

@@ -1,6 +1,7 @@
 """Documents: texts that belong to a user or to an agent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -8,7 +9,7 @@ from models.agents import agent_by_id
 from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, document_table, documents_by_key
 from models.keys import document_key, identity
 from models.memories import forget_sources
-from models.statements import Record
+from models.rows import AgentRow, DocumentRow, UserRow
 from models.store import Transaction
 from models.users import user_by_id, users_by_email
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
@@ -70,15 +71,23 @@ DOCUMENT = Noun(
 OWNERS = ("user_id", "user_email", "agent_id")
 
 
+@dataclass(frozen=True)
+class DocumentOwner:
+    """The user or the agent that a document belongs to."""
+
+    user: UserRow | None = None
+    agent: AgentRow | None = None
+
+
 async def documents_of_users(
-    context: OperationContext, users: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext, users: Sequence[UserRow], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     built = FilterBuilder(filter).metadata().build()
     return await connect_to(context, DOCUMENTS_OF_USER, paging, users, filter=built, columns=columns)
 
 
 async def documents_of_agents(
-    context: OperationContext, agents: Sequence[Record], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext, agents: Sequence[AgentRow], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
     built = FilterBuilder(filter).metadata().build()
@@ -88,11 +97,12 @@ async def documents_of_agents(
 
 
 def document_row(
-    context: OperationContext, columns: dict[str, Any], *, user: Record | None = None, agent: Record | None = None
-) -> dict[str, Any]:
+    context: OperationContext, columns: dict[str, Any], *, user: UserRow | None = None, agent: AgentRow | None = None
+) -> DocumentRow:
     """The row of a new document of a user or an agent."""
     owner = identity(user["key"], user["nonce"]) if user else agent["key"] if agent else b""
     return stamped(
+        DocumentRow,
         columns,
         context.clock.now(),
         project=context.scope.project,
@@ -103,10 +113,10 @@ def document_row(
 
 
 async def insert_document(
-    write: Transaction, context: OperationContext, columns: dict[str, Any], owner: Mapping[str, Record]
-) -> Record:
+    write: Transaction, context: OperationContext, columns: dict[str, Any], owner: DocumentOwner
+) -> DocumentRow:
     """Keeps a document of a `user` or an `agent`, or gives back the one that a first try has kept."""
-    row = document_row(context, columns, **owner)
+    row = document_row(context, columns, user=owner.user, agent=owner.agent)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is None:
         return await document_table.insert(write, row)
@@ -130,51 +140,51 @@ def document_faults(values: Values) -> list[Fault]:
     ]
 
 
-async def find_owner(write: Transaction, context: OperationContext, values: Values) -> dict[str, Record]:
+async def find_owner(write: Transaction, context: OperationContext, values: Values) -> DocumentOwner:
     """The one owner that a new document names."""
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
         if agent is None:
             raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
-        return {"agent": agent}
+        return DocumentOwner(agent=agent)
     if "user_id" in values:
         found = await user_by_id(write, context.scope, values["user_id"])
         if found is None:
             raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
-        return {"user": found}
+        return DocumentOwner(user=found)
     bearers = await users_by_email(write, context.scope, values["user_email"])
     if not bearers:
         raise refuse("NOT_FOUND", "No user bears this e-mail address.", "userEmail")
     if len(bearers) > 1:
         raise refuse("CONFLICT", "Several users bear this e-mail address; name one with `userId`.", "userEmail")
-    return {"user": bearers[0]}
+    return DocumentOwner(user=bearers[0])
 
 
-async def create_document(context: OperationContext, given: Values) -> Record:
+async def create_document(context: OperationContext, given: Values) -> DocumentRow:
     values = created(given)
     owners = [name for name in OWNERS if name in values]
     several = Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
     check(values, DOCUMENT.rules, more=[several] if len(owners) != 1 else [])
     columns = DOCUMENT.new(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> DocumentRow:
         return await insert_document(write, context, columns, await find_owner(write, context, values))
 
     return await context.write(operation)
 
 
-async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> DocumentRow:
     row = await find_node(write, context.scope, id, "Document")
     if row is None:
         raise refuse("NOT_FOUND", "There is no document with this id.", "id")
     return row
 
 
-async def update_document(context: OperationContext, values: Values) -> Record:
+async def update_document(context: OperationContext, values: Values) -> DocumentRow:
     check(values, DOCUMENT.rules, required=DOCUMENT.required)
     change = DOCUMENT.change(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> DocumentRow:
         row = await _find(write, context, values["id"])
         check_version(row, values)
         wanted = change.of(row)

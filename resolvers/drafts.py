@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from models.messages import generation_of
+from models.rows import MessageRow, SessionRow
 from models.statements import Record
+from models.values import Time
 from resolvers.formation.rules import Claim, claims_in
 from resolvers.inputs import Values, content, integer_rule, json_rule, key_rule, text
 from resolvers.nouns import CREATED_AT, METADATA, MOST, UPDATED_AT, VERSION, Attribute, Derived, Internal, Noun, stamped
@@ -61,10 +63,12 @@ class Draft(NamedTuple):
     digest: bytes | None
     claims: Sequence[Claim]
 
-    def row(self, session: Record, sequence: int, now: str) -> dict[str, Any]:
+    def row(self, session: SessionRow, sequence: int, now: Time) -> MessageRow:
         """The row of the message at its place in a session."""
         generation = generation_of(session)
-        return stamped(self.columns, now, session_key=session["key"], sequence=sequence, generation=generation)
+        return stamped(
+            MessageRow, self.columns, now, session_key=session["key"], sequence=sequence, generation=generation
+        )
 
     def repeats(self, row: Record) -> bool:
         """Tells whether a message under the same id, or at the same place, is this one."""

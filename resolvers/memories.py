@@ -21,7 +21,7 @@ from models.memories import (
     withhold,
 )
 from models.messages import messages_by_place
-from models.rows import MemoryRow
+from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import sessions_by_key
 from models.statements import Record
 from models.store import Transaction
@@ -39,7 +39,7 @@ from resolvers.inputs import (
     refuse_all,
     service_faults,
 )
-from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_rows import MEMORY, Owner, Source, insert_sources, memory_row, remove_memory, supersede
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.references import follow
@@ -63,7 +63,7 @@ def memory_filter(context: OperationContext, given: Given) -> Filter:
 
 async def memories_of_users(
     context: OperationContext,
-    users: Sequence[Record],
+    users: Sequence[UserRow],
     paging: Paging,
     filter: Given,
     order: Given,
@@ -78,7 +78,7 @@ async def memories_of_users(
 
 async def memories_of_sessions(
     context: OperationContext,
-    sessions: Sequence[Record],
+    sessions: Sequence[SessionRow],
     paging: Paging,
     filter: Given,
     order: Given,
@@ -92,7 +92,7 @@ async def memories_of_sessions(
 
 
 async def memories_of_messages(
-    context: OperationContext, rows: Sequence[Record], paging: Paging, columns: Columns = None
+    context: OperationContext, rows: Sequence[MessageRow], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
     """Every memory that names the message among its sources, also what is no longer true."""
     keys = [row["session_key"] for row in rows]
@@ -102,33 +102,33 @@ async def memories_of_messages(
 
 
 async def _summaries(
-    context: OperationContext, listing: Listing, rows: Sequence[Record], *also: str
-) -> list[Record | None]:
+    context: OperationContext, listing: Listing, rows: Sequence[UserRow] | Sequence[SessionRow], *also: str
+) -> list[MemoryRow | None]:
     filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": ["SUMMARY"]})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)
     return [page.rows[0] if isinstance(page, Page) and page.rows else None for page in pages]
 
 
-async def summaries_of_users(context: OperationContext, users: Sequence[Record]) -> list[Record | None]:
+async def summaries_of_users(context: OperationContext, users: Sequence[UserRow]) -> list[MemoryRow | None]:
     """The newest summary that stands, of the user apart from any session."""
     return await _summaries(context, MEMORIES_OF_USER, users, "of_no_session")
 
 
-async def summaries_of_sessions(context: OperationContext, sessions: Sequence[Record]) -> list[Record | None]:
+async def summaries_of_sessions(context: OperationContext, sessions: Sequence[SessionRow]) -> list[MemoryRow | None]:
     return await _summaries(context, MEMORIES_OF_SESSION, sessions)
 
 
-async def newer_of(context: OperationContext, rows: Sequence[Record]) -> list[MemoryRow | None]:
+async def newer_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list[MemoryRow | None]:
     """Returns what has taken the place of each memory."""
     return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
 
 
-async def older_of(context: OperationContext, rows: Sequence[Record]) -> list[list[MemoryRow]]:
+async def older_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list[list[MemoryRow]]:
     """Whose place each memory has taken."""
     return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
 
 
-async def sources_of(context: OperationContext, rows: Sequence[Record], paging: Paging) -> list[Page | BadInput]:
+async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], paging: Paging) -> list[Page | BadInput]:
     """Messages and documents in the order in which they were named."""
     keys = [row["key"] for row in rows]
     pages = await connect(context, SOURCES_OF_MEMORY, paging, keys, order="position", descending=False)
@@ -149,12 +149,12 @@ async def sources_of(context: OperationContext, rows: Sequence[Record], paging: 
     return pages
 
 
-async def create_memory(context: OperationContext, given: Values) -> Record:
+async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
     values = created(given)
     check(values, MEMORY.rules, more=memory_faults(context, values))
     columns = MEMORY.new(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> MemoryRow:
         owner = await find_owner(write, context, values)
         row = memory_row(context, columns, owner, context.clock.now())
         stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
@@ -215,11 +215,9 @@ def _validity_faults(values: Values) -> list[Fault]:
     return []
 
 
-async def _sources(
-    write: Transaction, context: OperationContext, owner: Owner, ids: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The rows of the sources that a memory names: messages and documents that are there and of the same owner."""
-    sources: list[dict[str, Any]] = []
+async def _sources(write: Transaction, context: OperationContext, owner: Owner, ids: Sequence[str]) -> list[Source]:
+    """The sources that a memory names: messages and documents that are there and of the same owner."""
+    sources: list[Source] = []
     for index, id in enumerate(ids):
         path = ("sources", str(index))
         node = parse_id(id)
@@ -231,20 +229,19 @@ async def _sources(
         about = (await sessions_by_key(write, context.scope, [node.key]))[0] if node.noun == "Message" else row
         if about is not None and about["user_key"] not in (None, owner.user):
             raise refuse("INVALID", "The source is another user's.", *path)
-        source = {"session_key": None, "sequence": None, "document_key": None}
-        if node.noun == "Message":
-            source |= {"session_key": node.key, "sequence": node.sequence}
-        else:
-            source |= {"document_key": node.key}
+        is_message = node.noun == "Message"
+        source = Source(node.key, node.sequence) if is_message else Source(document_key=node.key)
         if source not in sources:
             sources.append(source)
     return sources
 
 
-async def find_superseded(write: Transaction, context: OperationContext, owner: Owner, values: Values) -> list[Record]:
+async def find_superseded(
+    write: Transaction, context: OperationContext, owner: Owner, values: Values
+) -> list[MemoryRow]:
     """The memories that a new one supersedes: of the same owner and about the same person."""
     about = values.get("about")
-    older: list[Record] = []
+    older: list[MemoryRow] = []
     for index, id in enumerate(values.get("supersedes", ())):
         path = ("supersedes", str(index))
         row = await find_node(write, context.scope, id, "Memory")
@@ -256,18 +253,18 @@ async def find_superseded(write: Transaction, context: OperationContext, owner: 
     return older
 
 
-async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> MemoryRow:
     row = await find_node(write, context.scope, id, "Memory")
     if row is None:
         raise refuse("NOT_FOUND", "There is no memory with this id.", "id")
     return row
 
 
-async def update_memory(context: OperationContext, values: Values) -> Record:
+async def update_memory(context: OperationContext, values: Values) -> MemoryRow:
     check(values, MEMORY.rules, required=MEMORY.required)
     change = MEMORY.change(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> MemoryRow:
         row = await _find(write, context, values["id"])
         check_version(row, values)
         if change.columns.keys() & {"valid_from", "valid_until"}:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import memory_table, source_table, unlink_newer
-from models.statements import Record
+from models.rows import MemoryRow, MemorySourceRow, SessionRow, UserRow
 from models.store import Transaction
+from models.values import Time
 from resolvers.inputs import CONTENT_BYTES, TEXT_BYTES, key_rule, required_text, share_rule, text
 from resolvers.json_values import json_text
 from resolvers.nouns import (
@@ -36,14 +37,14 @@ class Owner:
     identity: bytes
 
     @classmethod
-    def of_session(cls, row: Record) -> "Owner":
+    def of_session(cls, row: SessionRow) -> "Owner":
         return cls(row["user_key"], row["key"], identity(row["key"], row["nonce"]))
 
     @classmethod
-    def of_user(cls, row: Record) -> "Owner":
+    def of_user(cls, row: UserRow) -> "Owner":
         return cls(row["key"], None, identity(row["key"], row["nonce"]))
 
-    def has(self, row: Record) -> bool:
+    def has(self, row: MemoryRow) -> bool:
         """Tells whether a memory belongs to the same user, or, where there is none, the same session."""
         return row["user_key"] == self.user if self.user else row["session_key"] == self.session
 
@@ -90,9 +91,10 @@ MEMORY = Noun(
 )
 
 
-def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner, now: str) -> dict[str, Any]:
+def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner, now: Time) -> MemoryRow:
     """The row of a new memory, whose columns `MEMORY.new` gave."""
     return stamped(
+        MemoryRow,
         columns,
         now,
         project=context.scope.project,
@@ -107,18 +109,38 @@ def about_columns(about: str | None) -> dict[str, str | None]:
     return {"about": about, "about_folded": _folded(about)}
 
 
-def message_sources(session: Record, sequences: Sequence[int]) -> list[dict[str, Any]]:
+class Source(NamedTuple):
+    """A message (by session and sequence) or a document that a memory rests on; `position` where an export gives it."""
+
+    session_key: bytes | None = None
+    sequence: int | None = None
+    document_key: bytes | None = None
+    position: int | None = None
+
+
+def message_sources(session: SessionRow, sequences: Sequence[int]) -> list[Source]:
     """Messages of a session as the sources of a memory."""
-    return [{"session_key": session["key"], "sequence": sequence, "document_key": None} for sequence in sequences]
+    return [Source(session["key"], sequence) for sequence in sequences]
 
 
-async def insert_sources(write: Transaction, memory: Record, sources: Sequence[dict[str, Any]]) -> None:
-    rows = [{"memory_key": memory["key"], "position": position, **source} for position, source in enumerate(sources)]
+async def insert_sources(write: Transaction, memory: MemoryRow, sources: Sequence[Source]) -> None:
+    rows: list[MemorySourceRow] = [
+        {
+            "memory_key": memory["key"],
+            "position": position if source.position is None else source.position,
+            "session_key": source.session_key,
+            "sequence": source.sequence,
+            "document_key": source.document_key,
+        }
+        for position, source in enumerate(sources)
+    ]
     if rows:
         await source_table.insert_many(write, rows)
 
 
-async def supersede(write: Transaction, context: OperationContext, newer: Record, older: Sequence[Record]) -> None:
+async def supersede(
+    write: Transaction, context: OperationContext, newer: MemoryRow, older: Sequence[MemoryRow]
+) -> None:
     """The older memories end where the newer one begins, if they were open."""
     start = newer["valid_from"] or newer["created_at"]
     # An event is current from its creation on.
@@ -132,6 +154,6 @@ async def supersede(write: Transaction, context: OperationContext, newer: Record
         await revise(write, memory_table, row, wanted, context.clock.now())
 
 
-async def remove_memory(write: Transaction, row: Record) -> None:
+async def remove_memory(write: Transaction, row: MemoryRow) -> None:
     await unlink_newer(write, row["key"])
     await memory_table.delete(write, row)

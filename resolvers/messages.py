@@ -14,7 +14,7 @@ from models.messages import (
     messages_between,
     messages_by_message_id,
 )
-from models.rows import MessageRow
+from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import session_by_id, session_table, sessions_by_key
 from models.statements import Record
 from models.store import Transaction
@@ -62,7 +62,7 @@ LARGEST_DELETION = 1000
 
 async def messages_of_sessions(
     context: OperationContext,
-    rows: Sequence[Record],
+    rows: Sequence[SessionRow],
     paging: Paging,
     filter: Given,
     order: Given = None,
@@ -88,11 +88,11 @@ class Added:
     """What became of a batch: its messages in the order of the input, those that are new with their claims, and what
     was formed."""
 
-    session: Record
-    messages: list[Record]
-    new: Sequence[Record]
+    session: SessionRow
+    messages: list[MessageRow]
+    new: Sequence[MessageRow]
     claims: Claims
-    memories: Sequence[Record] = ()
+    memories: Sequence[MemoryRow] = ()
 
     @property
     def deduplicated(self) -> int:
@@ -169,14 +169,14 @@ async def form(write: Transaction, context: OperationContext, added: Added) -> A
 async def append(
     write: Transaction,
     context: OperationContext,
-    session: Record,
+    session: SessionRow,
     batch: Sequence[Draft],
     owner: bytes | None = None,
     *,
     even_ended: bool = False,
 ) -> Added:
     """Appends messages to a session, within a transaction; `even_ended` to one that has ended."""
-    known: dict[str | None, Any] = {**await _known(write, session, batch)}
+    known = await _known(write, session, batch)
     is_over = session["ended_at"] is not None and not even_ended
     if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
@@ -184,9 +184,9 @@ async def append(
         refuse_other_owner(session, owner)
     session = await _wake(write, context, session, owner)
 
-    rows: list[Any] = []
+    rows: list[MessageRow] = []
     inserted: list[MessageRow] = []
-    new: list[dict[str, Any]] = []
+    new: list[MessageRow] = []
     claims: dict[int, Sequence[Claim]] = {}
     for index, draft in enumerate(batch):
         own = draft.message_id
@@ -214,7 +214,7 @@ async def append(
     return Added(session, rows, inserted, claims)
 
 
-async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) -> dict[str | None, MessageRow]:
+async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]) -> dict[str | None, MessageRow]:
     """The messages of the batch that are there already, by their own key; CONFLICT for one deleted since."""
     ids = [draft.message_id for draft in batch if draft.message_id is not None]
     if not ids:
@@ -227,7 +227,7 @@ async def _known(write: Transaction, session: Record, batch: Sequence[Draft]) ->
     return await messages_by_message_id(write, session, ids)
 
 
-async def _wake(write: Transaction, context: OperationContext, session: Record, owner: bytes | None) -> Record:
+async def _wake(write: Transaction, context: OperationContext, session: SessionRow, owner: bytes | None) -> SessionRow:
     """Brings a deleted session back, and attaches an ownerless one to the user whom the messages name."""
     wanted: dict[str, Any] = {"deleted_at": None}
     if owner is not None:
@@ -237,7 +237,7 @@ async def _wake(write: Transaction, context: OperationContext, session: Record, 
     return await revise(write, session_table, session, wanted, context.clock.now())
 
 
-async def _find(write: Transaction, context: OperationContext, id: str) -> Record:
+async def _find(write: Transaction, context: OperationContext, id: str) -> MessageRow:
     row = await find_node(write, context.scope, id, "Message")
     if row is None:
         raise refuse("NOT_FOUND", "There is no message with this id.", "id")
@@ -245,7 +245,7 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Recor
 
 
 async def _forget(
-    write: Transaction, context: OperationContext, rows: Sequence[Record], *, edited: bool = False
+    write: Transaction, context: OperationContext, rows: Sequence[MessageRow], *, edited: bool = False
 ) -> None:
     """Returns what was derived from these messages of one session goes with them."""
     sequences = [row["sequence"] for row in rows]
@@ -290,7 +290,7 @@ async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
     return await context.prepare(_edit_of, context, row, values)
 
 
-async def update_message(context: OperationContext, values: Values) -> Record:
+async def update_message(context: OperationContext, values: Values) -> MessageRow:
     """Edits a message; what was derived of it as it was goes."""
     check(values, MESSAGE.rules, required=MESSAGE.required)
     takes_texts = bool(given_of(values, *_SAID)) or values.get("token_count", 0) is None

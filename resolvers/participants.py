@@ -8,7 +8,7 @@ from models.scope import Scope
 from models.statements import Record
 from models.store import Reader, Transaction
 from models.writing import TypedTable
-from resolvers.documents import DOCUMENT, document_faults, insert_document
+from resolvers.documents import DOCUMENT, DocumentOwner, document_faults, insert_document
 from resolvers.errors import Refused, refuse
 from resolvers.inputs import Values, camel, check, check_version, created
 from resolvers.nouns import Column, Noun, stamped
@@ -48,10 +48,10 @@ class Participant(Noun):
     ) -> Record:
         """Keeps a new object, whose columns `new` gave, with its documents."""
         project = context.scope.project
-        values = stamped(columns, context.clock.now(), project=project, **self._keys(project, columns))
+        values = stamped(dict[str, Any], columns, context.clock.now(), project=project, **self._keys(project, columns))
         row = await self._table.insert(write, values)
         for document in documents:
-            await insert_document(write, context, document, {self.word: row})
+            await insert_document(write, context, document, DocumentOwner(**{self.word: row}))
         return row
 
     async def create(self, context: OperationContext, given: Values) -> Record:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from models.keys import lane_of, new_nonce, session_key
 from models.memories import forget_sources, move_shared
-from models.rows import SessionRow
+from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import (
     SESSIONS,
     SESSIONS_OF_AGENT,
@@ -21,6 +21,7 @@ from models.sessions import (
 )
 from models.statements import Record
 from models.store import Transaction
+from models.values import Time
 from resolvers.agents import find_agent
 from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
 from resolvers.errors import BadInput, refuse
@@ -88,7 +89,7 @@ async def session(context: OperationContext, session_id: str) -> Record | None:
     return row if row is not None and row["deleted_at"] is None else None
 
 
-async def sessions_of(context: OperationContext, rows: Sequence[Record]) -> list[SessionRow | None]:
+async def sessions_of(context: OperationContext, rows: Sequence[MessageRow | MemoryRow]) -> list[SessionRow | None]:
     """The session of each message or memory."""
     return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
 
@@ -126,7 +127,7 @@ async def list_sessions(
 
 async def sessions_of_users(
     context: OperationContext,
-    users: Sequence[Record],
+    users: Sequence[UserRow],
     paging: Paging,
     filter: Given,
     order: Given,
@@ -141,7 +142,7 @@ async def sessions_of_users(
 
 async def sessions_of_agents(
     context: OperationContext,
-    agents: Sequence[Record],
+    agents: Sequence[AgentRow],
     paging: Paging,
     filter: Given,
     order: Given,
@@ -155,7 +156,7 @@ async def sessions_of_agents(
     )
 
 
-async def find_session(write: Transaction, context: OperationContext, session_id: str) -> Record:
+async def find_session(write: Transaction, context: OperationContext, session_id: str) -> SessionRow:
     """The session a mutation names, which must exist and not be deleted."""
     row = await session_by_id(write, context.scope, session_id)
     if row is None or row["deleted_at"] is not None:
@@ -164,11 +165,12 @@ async def find_session(write: Transaction, context: OperationContext, session_id
 
 
 def session_row(
-    context: OperationContext, columns: dict[str, Any], now: str, *, user: bytes | None, agent: bytes | None
-) -> dict[str, Any]:
+    context: OperationContext, columns: dict[str, Any], now: Time, *, user: bytes | None, agent: bytes | None
+) -> SessionRow:
     """The row of a new session, whose columns `SESSION.new` gave; an import brings the nonce."""
     key = session_key(context.scope.project, columns["session_id"])
     return stamped(
+        SessionRow,
         columns,
         now,
         project=context.scope.project,
@@ -196,8 +198,8 @@ async def references(write: Transaction, context: OperationContext, values: Valu
 
 
 async def begin_session(
-    write: Transaction, context: OperationContext, values: Values, columns: dict[str, Any], remains: Record | None
-) -> Record:
+    write: Transaction, context: OperationContext, values: Values, columns: dict[str, Any], remains: SessionRow | None
+) -> SessionRow:
     """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
     keys = await references(write, context, values)
     row = session_row(context, columns, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
@@ -206,17 +208,18 @@ async def begin_session(
     last = remains["last_sequence"]
     await forget_sources(write, "session", {"session": remains["key"], "through": last})
     await clear(write, remains["key"], row["updated_at"])
-    del row["key"]
-    return await session_table.update(write, remains, {**row, "last_sequence": last})
+    changes: dict[str, Any] = {**row, "last_sequence": last}
+    del changes["key"]
+    return await session_table.update(write, remains, changes)
 
 
-async def create_session(context: OperationContext, given: Values) -> Record:
+async def create_session(context: OperationContext, given: Values) -> SessionRow:
     values = created(given)
     check(values, SESSION.rules, more=service_faults(context, values, "created_at", "last_activity_at"))
     values.setdefault("session_id", str(uuid4()))
     columns = SESSION.new(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> SessionRow:
         row = await session_by_id(write, context.scope.whole_project, values["session_id"])
         if row is not None and (row["deleted_at"] is None or not context.may_see(row)):
             message = "A session with this sessionId exists; use updateSession or upsertSession."
@@ -226,7 +229,7 @@ async def create_session(context: OperationContext, given: Values) -> Record:
     return await context.write(operation)
 
 
-def refuse_other_owner(session: Record, owner: bytes | None) -> None:
+def refuse_other_owner(session: SessionRow, owner: bytes | None) -> None:
     """Keeps the session with the user whose it is: only `update_session` gives it to somebody else, or to nobody."""
     if session["user_key"] not in (None, owner):
         raise refuse("CONFLICT", "The session belongs to another user; only updateSession changes that.", "userId")
@@ -234,7 +237,7 @@ def refuse_other_owner(session: Record, owner: bytes | None) -> None:
 
 async def _change(
     write: Transaction, context: OperationContext, row: Record, values: Values, change: Change, *, takes: bool
-) -> Record:
+) -> SessionRow:
     keys = await references(write, context, values)
     if "user_key" in keys and not takes:
         refuse_other_owner(row, keys["user_key"])
@@ -243,11 +246,11 @@ async def _change(
     return await revise(write, session_table, row, {**change.of(row), **keys}, context.clock.now())
 
 
-async def update_session(context: OperationContext, values: Values) -> Record:
+async def update_session(context: OperationContext, values: Values) -> SessionRow:
     check(values, SESSION.rules)
     change = SESSION.change(values)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> SessionRow:
         row = await find_session(write, context, values["session_id"])
         check_version(row, values)
         return await _change(write, context, row, values, change, takes=True)
@@ -269,10 +272,10 @@ async def upsert_session(context: OperationContext, values: Values) -> tuple[Rec
     return await context.write(operation)
 
 
-async def end_session(context: OperationContext, values: Values) -> Record:
+async def end_session(context: OperationContext, values: Values) -> SessionRow:
     """Ending twice changes nothing."""
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> SessionRow:
         row = await find_session(write, context, values["session_id"])
         if row["ended_at"] is not None:
             return row
@@ -284,8 +287,8 @@ async def end_session(context: OperationContext, values: Values) -> Record:
     return await context.write(operation)
 
 
-async def reopen_session(context: OperationContext, values: Values) -> Record:
-    async def operation(write: Transaction) -> Record:
+async def reopen_session(context: OperationContext, values: Values) -> SessionRow:
+    async def operation(write: Transaction) -> SessionRow:
         row = await find_session(write, context, values["session_id"])
         return await revise(write, session_table, row, {"ended_at": None}, context.clock.now())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from models.formation import is_spoken_of
 from models.keys import folded
 from models.messages import first_speakers
+from models.rows import SessionRow, UserRow
 from models.scope import Scope
 from models.statements import Record
 from models.store import Reader
@@ -33,7 +34,7 @@ ROLE_WORDS = frozenset(map(folded, [*_WORDS.split(), "người dùng", "con ngư
 """Names that say no more than the role: user, human, customer, client and me, in several languages."""
 
 
-def own_names(user: Record) -> frozenset[str]:
+def own_names(user: UserRow) -> frozenset[str]:
     """The names under which a user speaks, folded."""
     both = " ".join(filter(None, (user["first_name"], user["last_name"])))
     email = user["email"] or ""
@@ -50,7 +51,7 @@ def is_users_own(role: str | None, name: str | None) -> bool:
     return role == "USER" and not name
 
 
-def user_name(user: Record) -> str | None:
+def user_name(user: UserRow) -> str | None:
     """The name that a user goes by."""
     return display_name(user["name"], user["first_name"], user["last_name"])
 
@@ -60,7 +61,7 @@ def speaker_name(row: Record, own: str | None) -> str | None:
     return own if is_users_own(row["role"], row["name"]) else row["name"]
 
 
-def speaker_of(row: Record, user: Record | None) -> str:
+def speaker_of(row: Record, user: UserRow | None) -> str:
     """The speaker of a message as texts for models name them, in one line; the role where there is no name."""
     name = speaker_name(row, None if user is None else user_name(user))
     return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
@@ -88,7 +89,7 @@ def is_nobodys(name: str | None) -> bool:
     return name is not None and len(name) > KEY_CHARACTERS
 
 
-async def speakers_of(read: Reader, scope: Scope, session: Record, owner: bytes | None) -> Speakers:
+async def speakers_of(read: Reader, scope: Scope, session: SessionRow, owner: bytes | None) -> Speakers:
     """The speakers of a session that has this owner, or gets it.
 
     For a user without names the first one who speaks under a name is the user, unless one speaks under the user's key

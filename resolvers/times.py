@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from models.values import Time, datetime_of, rfc3339, time_of
+
 _form = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _epoch = datetime(1970, 1, 1)
 SMALL_STEP = 5_000_000
@@ -25,23 +27,18 @@ def offset_of(moment: str | None) -> int | None:
     return moment.offset if isinstance(moment, SentTime) else None
 
 
-def with_offset(moment: str, offset: int | None) -> str:
+def with_offset(moment: Time, offset: int | None) -> str:
     """A kept time in RFC 3339 as it was sent: at its offset, or with Z."""
     if offset is None:
-        return f"{moment}Z"
-    local = datetime.fromisoformat(moment) + timedelta(minutes=offset)
+        return rfc3339(moment)
+    local = datetime_of(moment).replace(tzinfo=None) + timedelta(minutes=offset)
     hours, minutes = divmod(abs(offset), 60)
     return f"{local.isoformat()}{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
 
 
-def time_text(value: datetime) -> str:
-    """A time with offset as it is kept: UTC, microseconds where there are any, no `Z`."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat()
-
-
 def _sent(text: str) -> SentTime:
     value = datetime.fromisoformat(text)
-    sent = SentTime(time_text(value))
+    sent = SentTime(time_of(value))
     # RFC 3339 says that an offset of -00:00 is unknown.
     offset = None if text.endswith(("Z", "-00:00")) else value.utcoffset()
     sent.offset = None if offset is None else round(offset.total_seconds() / 60)
@@ -80,7 +77,7 @@ class Clock:
         self._second = 0
         self._second_text = ""
 
-    def now(self) -> str:
+    def now(self) -> Time:
         wall = self._wall_clock() // 1000
         if wall > self._last:
             self._last = wall
@@ -92,19 +89,19 @@ class Clock:
         second, microseconds = divmod(self._last, 1_000_000)
         if second != self._second:
             self._second, self._second_text = second, (_epoch + timedelta(seconds=second)).isoformat()
-        return f"{self._second_text}.{microseconds:06d}"
+        return Time(f"{self._second_text}.{microseconds:06d}")
 
 
-def ago(span: timedelta) -> str:
+def ago(span: timedelta) -> Time:
     """The kept form of the time this long before now."""
-    return time_text(datetime.fromtimestamp(time.time(), UTC) - span)
+    return time_of(datetime.fromtimestamp(time.time(), UTC) - span)
 
 
-def later(moment: str, span: timedelta) -> str:
+def later(moment: Time, span: timedelta) -> Time:
     """The kept form of the time this long after one."""
-    return (datetime.fromisoformat(moment) + span).isoformat()
+    return time_of(datetime_of(moment) + span)
 
 
-def epoch_seconds(moment: str) -> float:
+def epoch_seconds(moment: Time) -> float:
     """Seconds since 1970 of a kept time, to the microsecond."""
-    return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    return datetime_of(moment).timestamp()

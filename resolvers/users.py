@@ -6,7 +6,7 @@ from typing import Any
 
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
-from models.rows import UserRow
+from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
 from models.statements import Record
 from models.store import Transaction
 from models.users import USER_ALONE, USERS, user_by_id, user_table, users_by_key
@@ -57,7 +57,9 @@ async def user(context: OperationContext, user_id: str) -> Record | None:
     return await user_by_id(context.read, context.scope, user_id)
 
 
-async def users_of(context: OperationContext, rows: Sequence[Record]) -> list[UserRow | None]:
+async def users_of(
+    context: OperationContext, rows: Sequence[SessionRow | MemoryRow | DocumentRow]
+) -> list[UserRow | None]:
     """The user of each session, memory or document."""
     return await follow(context, users_by_key, [row["user_key"] for row in rows])
 
@@ -93,7 +95,7 @@ update_user = USER.update
 upsert_user = USER.upsert
 
 
-async def find_viewer(write: Transaction, context: OperationContext) -> Record:
+async def find_viewer(write: Transaction, context: OperationContext) -> UserRow:
     """The user whom the request speaks for."""
     row = (await users_by_key(write, context.scope, [context.scope.user or b""]))[0]
     if row is None:
@@ -111,7 +113,7 @@ async def delete_user(context: OperationContext, values: Values) -> dict[str, An
     user_id = values["user_id"]
     key = user_key(context.scope.project, user_id)
 
-    async def operation(write: Transaction) -> Record:
+    async def operation(write: Transaction) -> ErasureRow:
         if await user_by_id(write, context.scope, user_id) is None:
             erased = await erasure_of(write, key)
             if erased is not None:
@@ -129,7 +131,7 @@ async def delete_user(context: OperationContext, values: Values) -> dict[str, An
     }
 
 
-async def _as_it_is_by_now(context: OperationContext, erasure: Record) -> Record:
+async def _as_it_is_by_now(context: OperationContext, erasure: ErasureRow) -> ErasureRow:
     """The same erasure with its `files_cleared_at`; as it was, if the key was erased once more meanwhile."""
     newer = await erasure_of(context.read, erasure["key"])
     return newer if newer is not None and newer["generation"] == erasure["generation"] else erasure

@@ -20,6 +20,7 @@ from breadth import Executor, Request
 from breadth.running import Run
 from models.sqlite.database import SqliteStore
 from models.sqlite.migrate import migrate
+from models.values import Time
 from recallql.http.requests import write_json
 from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
@@ -42,11 +43,11 @@ class FixedClock(Clock):
         self.mutations = 0
         self.ticks: int | None = None
 
-    def now(self) -> str:
+    def now(self) -> Time:
         if self.ticks is None:
-            return f"2025-06-15T12:{self.mutations % 60:02}:00"
+            return Time(f"2025-06-15T12:{self.mutations % 60:02}:00")
         self.ticks += 1
-        return f"2025-06-15T12:{self.mutations % 60:02}:00.{self.ticks:06}"
+        return Time(f"2025-06-15T12:{self.mutations % 60:02}:00.{self.ticks:06}")
 
 
 @dataclass

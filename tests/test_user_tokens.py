@@ -13,6 +13,7 @@ from models.keys import user_key
 from models.sqlite.database import SqliteStore
 from models.store import Transaction
 from models.users import user_by_id
+from models.values import Time, datetime_of, time_of
 from recallql.auth.credentials import EXPIRED, REFUSED
 from resolvers.credentials import (
     LARGEST_LIFE,
@@ -159,8 +160,8 @@ def test_a_clock_that_is_set_back_revives_no_token(desk: Desk) -> None:
     token = desk.token(life=86_400)
 
     class Behind(Clock):
-        def now(self) -> str:
-            return (datetime.fromisoformat(super().now()) - timedelta(hours=1)).isoformat()
+        def now(self) -> Time:
+            return time_of(datetime_of(super().now()) - timedelta(hours=1))
 
     context = OperationContext(desk.database, Behind())
     desk.run(delete_user(context, {"user_id": "ada"}))

@@ -8,6 +8,7 @@ import structlog
 
 from models.corrections import are_times_ahead, correct_times
 from models.store import Store
+from models.values import Time
 from resolvers.times import LEEWAY, Clock, later
 
 log = structlog.get_logger("recallql.timekeeping")
@@ -31,7 +32,7 @@ async def keep_time(database: Store, clock: Clock) -> None:
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _correct(database: Store, now: str) -> None:
+async def _correct(database: Store, now: Time) -> None:
     soon = later(now, timedelta(seconds=LEEWAY))
     if await are_times_ahead(database.reader, soon):
         await database.write(partial(correct_times, now=now, soon=soon))

@@ -15,8 +15,8 @@ from models.messages import (
     messages_by_message_id,
     messages_by_place,
 )
+from models.rows import MessageRow, SessionRow
 from models.sessions import session_by_id, session_table
-from models.statements import Record
 from models.store import Transaction
 from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
@@ -42,7 +42,7 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
 
 
 async def _add_placed(
-    write: Transaction, context: OperationContext, session: Record, entries: list[MessageEntry]
+    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
 ) -> int:
     """Adds messages whose sequence an export gives; nothing is formed of them, since the export has that too."""
     if session["deleted_at"] is not None:
@@ -50,9 +50,10 @@ async def _add_placed(
     sequences = [entry.line["sequence"] for entry in entries]
     gone = await deleted_sequences(write, session["key"], sequences)
     places = [(session["key"], sequence) for sequence in sequences]
-    stored: dict[int, Any] = dict(zip(sequences, await messages_by_place(write, context.scope, places), strict=True))
-    known: dict[Any, Any] = {**await messages_by_message_id(write, session, _ids(entries))}
-    rows: list[dict[str, Any]] = []
+    there = await messages_by_place(write, context.scope, places)
+    stored: dict[int, MessageRow | None] = dict(zip(sequences, there, strict=True))
+    known = await messages_by_message_id(write, session, _ids(entries))
+    rows: list[MessageRow] = []
     for entry in entries:
         line, sequence, own = entry.line, entry.line["sequence"], entry.line.get("message_id")
         # What was deleted since the export stays so.
@@ -81,7 +82,9 @@ async def _add_placed(
     return len(rows)
 
 
-async def _append(write: Transaction, context: OperationContext, session: Record, entries: list[MessageEntry]) -> int:
+async def _append(
+    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
+) -> int:
     """Appends messages without a sequence, and forms memories of them one by one, as if they had just been said."""
     gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
     known = await messages_by_message_id(write, session, _ids(entries))
@@ -110,7 +113,7 @@ async def _append(write: Transaction, context: OperationContext, session: Record
 
 
 async def _said_already(
-    write: Transaction, session: Record, entries: list[MessageEntry]
+    write: Transaction, session: SessionRow, entries: list[MessageEntry]
 ) -> Counter[tuple[Any, bytes | None]]:
     """Returns how often the session holds what these lines say, at the same time."""
     moments = list({entry.line["created_at"] for entry in entries if entry.alike})
@@ -123,7 +126,7 @@ def _ids(entries: list[MessageEntry]) -> list[str]:
     return [entry.line["message_id"] for entry in entries if "message_id" in entry.line]
 
 
-def _collision(entry: MessageEntry, session: Record, other: Any, name: str) -> Collision:
+def _collision(entry: MessageEntry, session: SessionRow, other: Any, name: str) -> Collision:
     """Says what a line collides with: a message that is there, or another line of the run."""
     own = entry.line.get("message_id", "")
     if name == "messageId" and not entry.line.get("sequence") and own == f"sequence-{own[9:]}":

@@ -8,6 +8,7 @@ from models.documents import document_table, documents_by_key
 from models.keys import session_key, user_key
 from models.memories import memories_by_key, memory_table
 from models.messages import bury, deleted_sequences, generation_of, messages_by_place, set_generation
+from models.rows import DocumentRow, MemoryRow, SessionRow
 from models.sessions import session_by_id, session_table
 from models.statements import Record
 from models.store import Transaction
@@ -23,7 +24,7 @@ from resolvers.ids import parse_id
 from resolvers.inputs import camel
 from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded
-from resolvers.memory_rows import insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_rows import Source, insert_sources, memory_row, remove_memory, supersede
 from resolvers.operation_context import OperationContext
 from resolvers.sessions import SESSION, begin_session, references, session_row
 from resolvers.users import USER
@@ -67,7 +68,7 @@ async def add_session(write: Transaction, context: OperationContext, entry: Obje
     columns = entry.columns | nonce
     if there is None or there["deleted_at"] is not None:
         session = await begin_session(write, context, line, columns, there)
-        session = await session_table.update(write, session, _last_sequence(session, line))
+        session = await session_table.update(write, session, {"last_sequence": _last_sequence(session, line)})
     elif _has_only_messages(context, there):
         session = await _complete(write, context, there, line, columns)
         if session is there:
@@ -83,12 +84,13 @@ async def add_session(write: Transaction, context: OperationContext, entry: Obje
     return True
 
 
-def _last_sequence(session: Record, line: Line) -> dict[str, int]:
-    stones = [stone["sequence"] for stone in line.get("deleted_messages", ())]
-    return {"last_sequence": max(session["last_sequence"], line.get("last_sequence", 0), *stones, 0)}
+def _last_sequence(session: SessionRow, line: Line) -> int:
+    """The last sequence that a session has given, also to messages that were deleted since."""
+    deleted = [tombstone["sequence"] for tombstone in line.get("deleted_messages", ())]
+    return max(session["last_sequence"], line.get("last_sequence", 0), *deleted, 0)
 
 
-def _has_only_messages(context: OperationContext, session: Record) -> bool:
+def _has_only_messages(context: OperationContext, session: SessionRow) -> bool:
     """Tells whether a session came into being by its messages, and nobody has given it anything since."""
     columns = SESSION.new({"session_id": session["session_id"]})
     blank = session_row(context, columns, session["created_at"], user=None, agent=None)
@@ -96,15 +98,17 @@ def _has_only_messages(context: OperationContext, session: Record) -> bool:
 
 
 async def _complete(
-    write: Transaction, context: OperationContext, session: Record, line: Line, columns: dict[str, Any]
+    write: Transaction, context: OperationContext, session: SessionRow, line: Line, columns: dict[str, Any]
 ) -> Record:
     """Gives a session that has only messages what its line says; the session itself where that is nothing."""
     keys = await references(write, context, line)
     kept = {name: session[name] for name in ("nonce", "last_activity_at", "updated_at") if columns[name] is None}
     given = {**columns, **kept}
     row = session_row(context, given, session["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
-    row |= _last_sequence(session, line)
-    changes = {name: row[name] for name in row.keys() - _OF_MESSAGES | {"last_sequence"} if row[name] != session[name]}
+    row["last_sequence"] = _last_sequence(session, line)
+    wanted: dict[str, Any] = {**row}
+    names = wanted.keys() - _OF_MESSAGES | {"last_sequence"}
+    changes = {name: wanted[name] for name in names if wanted[name] != session[name]}
     # Its line may have been all that it was given: then the session goes on from there.
     if not changes.keys() - {"last_activity_at", "updated_at", "last_sequence"}:
         return session
@@ -116,7 +120,7 @@ async def _complete(
     return completed
 
 
-async def _refuse_other_owner(write: Transaction, context: OperationContext, session: Record, line: Line) -> None:
+async def _refuse_other_owner(write: Transaction, context: OperationContext, session: SessionRow, line: Line) -> None:
     """An import never takes a session from its owner."""
     owner = session["user_key"]
     if owner is None or line.get("user_id") is None or owner == user_key(context.scope.project, line["user_id"]):
@@ -128,7 +132,8 @@ async def _refuse_other_owner(write: Transaction, context: OperationContext, ses
 
 async def add_document(write: Transaction, context: OperationContext, entry: ObjectEntry) -> bool:
     owner = await find_document_owner(write, context, entry.line)
-    row = document_row(context, entry.columns, **owner) | _given_keys(entry)
+    row = document_row(context, entry.columns, user=owner.user, agent=owner.agent)
+    _take_keys(entry, row)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is not None:
         return _is_known(entry.line, row, stored, "document_id")
@@ -136,17 +141,20 @@ async def add_document(write: Transaction, context: OperationContext, entry: Obj
     return True
 
 
-def _given_keys(entry: ObjectEntry) -> dict[str, bytes]:
-    """The key and the digest that a line gives a document or a memory."""
-    given = {} if entry.key is None else {"key": entry.key}
-    return given | ({"digest": hex_of(entry.line, "digest")} if "digest" in entry.line else {})
+def _take_keys(entry: ObjectEntry, row: DocumentRow | MemoryRow) -> None:
+    """Gives a row the key and the digest that its line has."""
+    if entry.key is not None:
+        row["key"] = entry.key
+    if "digest" in entry.line:
+        row["digest"] = hex_of(entry.line, "digest")
 
 
 async def add_memory(write: Transaction, context: OperationContext, entry: ObjectEntry, *, is_partial: bool) -> bool:
     """Adds a memory; `is_partial` says that lines of the file were left out, which may be its sources."""
     line = entry.line
     owner = await find_memory_owner(write, context, line)
-    row = memory_row(context, entry.columns, owner, context.clock.now()) | _given_keys(entry)
+    row = memory_row(context, entry.columns, owner, context.clock.now())
+    _take_keys(entry, row)
     if "superseded_by" in line:
         row["superseded_by"] = moved(line, context.scope.project, "memory", hex_of(line, "superseded_by"))
     stored = (await memories_by_key(write, context.scope, [row["key"]], deleted=True))[0]
@@ -165,7 +173,7 @@ async def add_memory(write: Transaction, context: OperationContext, entry: Objec
     return True
 
 
-def _is_known(line: Line, row: Line, stored: Record, own: str) -> bool:
+def _is_known(line: Line, row: DocumentRow | MemoryRow, stored: DocumentRow | MemoryRow, own: str) -> bool:
     """False: it is there. An exported object may have changed since; another one under the same id is refused."""
     if "key" not in line and own in line and stored["digest"] != row["digest"]:
         said = json.dumps(stored["content"][:60], ensure_ascii=False)
@@ -173,19 +181,19 @@ def _is_known(line: Line, row: Line, stored: Record, own: str) -> bool:
     return False
 
 
-async def _source(write: Transaction, context: OperationContext, line: Line, index: int) -> dict[str, Any] | None:
-    """The row of a memory's source, or None when what it names is not there."""
+async def _source(write: Transaction, context: OperationContext, line: Line, index: int) -> Source | None:
+    """A memory's source, or None when what it names is not there."""
     source = line["sources"][index]
     position = index if source.get("position") is None else source["position"]
     if source.get("document_key") is not None:
         key = moved(line, context.scope.project, "document", hex_of(source, "document_key"))
         found = (await documents_by_key(write, context.scope, [key]))[0]
-        row = {"session_key": None, "sequence": None, "document_key": key}
+        named = Source(document_key=key, position=position)
     else:
         place = (session_key(context.scope.project, source.get("session_id") or ""), source.get("sequence") or 0)
         found = (await messages_by_place(write, context.scope, [place]))[0]
-        row = {"session_key": place[0], "sequence": place[1], "document_key": None}
-    return None if found is None else {**row, "position": position}
+        named = Source(*place, position=position)
+    return None if found is None else named
 
 
 ADD = {

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from models.rows import MessageRow
 from models.statements import Record, noun_of
 from resolvers.agents import AGENT
 from resolvers.documents import DOCUMENT
@@ -77,7 +78,7 @@ def line_of(row: Record) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _offset_time(message: Record) -> str:
+def _offset_time(message: MessageRow) -> str:
     return with_offset(message["created_at"], message["utc_offset"])
 
 

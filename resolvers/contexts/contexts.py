@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from models.messages import latest_messages, newest_messages, newest_of_role
+from models.rows import MemoryRow, SessionRow, UserRow
 from models.search_kinds import Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import Record
@@ -75,9 +76,9 @@ Searches = dict[tuple[Any, ...], Sequence[Record]]
 class About:
     """Whose context it is; `summary` is the session's, else the user's."""
 
-    user: Record | None
-    session: Record | None = None
-    summary: Record | None = None
+    user: UserRow | None
+    session: SessionRow | None = None
+    summary: MemoryRow | None = None
     window: Window = NO_WINDOW
     searches: Searches = field(default_factory=dict[Any, Any])
     """What has been searched for already: the sessions of one user ask the same."""
@@ -147,7 +148,7 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
             raise BadInput(f"`{name}` is {number}; give at least 1, or leave it out.")
 
 
-async def _last_asked(context: OperationContext, user: Record) -> str | None:
+async def _last_asked(context: OperationContext, user: UserRow) -> str | None:
     """Returns what the user's latest session asks for."""
     latest = await _latest_sessions(context, user, 1)
     return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
@@ -164,7 +165,7 @@ async def _asked(context: OperationContext, about: About) -> str | None:
     return asked_in(newest)
 
 
-async def _latest_sessions(context: OperationContext, user: Record, limit: int) -> Sequence[Record]:
+async def _latest_sessions(context: OperationContext, user: UserRow, limit: int) -> Sequence[Record]:
     """The sessions of a user in which something happened last."""
     paging, live = Paging(limit=limit), session_filter(context, None)
     (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
@@ -286,7 +287,7 @@ async def _add_latest(context: OperationContext, recall: Recall, about: About) -
                 return
 
 
-async def _latest_said(context: OperationContext, session: Record) -> AsyncIterator[Record]:
+async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncIterator[Record]:
     """A session's newest messages, the newest first; few are read at first, since they may not fit."""
     with context.allowance.passing():
         rows = await latest_messages(context.read, session, FIRST_READ)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from models.parts import read_calls
+from models.rows import MessageRow
 from models.statements import Record
 from resolvers.parts import TOOLS, answered_ids, call_ids
 
@@ -16,7 +17,7 @@ UNNAMED = "\0"
 """Before the name of a function in the place of an id, where a call has none (OpenAI's older `function_call`)."""
 
 
-def calls_in(message: Record) -> list[str]:
+def calls_in(message: MessageRow) -> list[str]:
     """The ids of the calls in a message; the names of the functions where `toolCalls` give none."""
     ids = call_ids(message)
     if ids or message["tool_calls"] is None:
@@ -24,7 +25,7 @@ def calls_in(message: Record) -> list[str]:
     return [UNNAMED + text.partition(" ")[0] for text in read_calls(message["tool_calls"]).called]
 
 
-def answers_in(message: Record) -> list[str] | None:
+def answers_in(message: MessageRow) -> list[str] | None:
     """The ids of the calls that a message answers; None for a message that is no answer."""
     ids = answered_ids(message)
     if not ids and message["role"] == "FUNCTION" and message["name"] is not None:
@@ -32,7 +33,7 @@ def answers_in(message: Record) -> list[str] | None:
     return ids if ids or message["role"] in TOOLS else None
 
 
-def is_turn(message: Record) -> bool:
+def is_turn(message: MessageRow) -> bool:
     """True for a message that neither calls a tool nor answers."""
     return not calls_in(message) and answers_in(message) is None
 
@@ -46,7 +47,7 @@ class _Group:
     is_broken: bool = False
 
 
-def exchanges(messages: Sequence[Record]) -> list[list[Record]]:
+def exchanges(messages: Sequence[MessageRow]) -> list[list[Record]]:
     """The messages (oldest first) in groups that may stand in a prompt, by their first message; each in its order.
 
     A message that is no call and no answer is a group of its own. What is broken is left out.
@@ -62,7 +63,7 @@ def exchanges(messages: Sequence[Record]) -> list[list[Record]]:
 class _Groups:
     """Takes messages in their order."""
 
-    def __init__(self, messages: Sequence[Record]) -> None:
+    def __init__(self, messages: Sequence[MessageRow]) -> None:
         self._of = [_Group(index, [index]) for index in range(len(messages))]
         self._calls: dict[str, int] = {}
         self._waiting: dict[int, set[str]] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from models.memories import NEUTRAL, known_memories, sources_of_memories
+from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
 from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 from models.words import words
@@ -61,14 +62,14 @@ class Knowledge:
         """Fills what is left, by rating and by how well they match."""
         matches = {memory["key"]: 1 / (1 + rank) for rank, memory in enumerate(self._matching)}
 
-        def worth(memory: Record) -> float:
+        def worth(memory: MemoryRow) -> float:
             rating = NEUTRAL if memory["rating"] is None else memory["rating"]
             return rating + matches.get(memory["key"], 0.0)
 
         for memory in sorted((*self._matching, *self._rest), key=worth, reverse=True):
             self.add(prompt, memory, prompt.left)
 
-    def add(self, prompt: Prompt, memory: Record, most: int) -> None:
+    def add(self, prompt: Prompt, memory: MemoryRow, most: int) -> None:
         """Adds a memory, unless it is there or says what another one says."""
         if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES)}:
             return
@@ -78,7 +79,7 @@ class Knowledge:
             if memory["method"] != "RULE":
                 self._told.append(told)
 
-    def _piece(self, memory: Record) -> Piece:
+    def _piece(self, memory: MemoryRow) -> Piece:
         """ "Audrey: Keeps bees. (2026-03-01)", with the dates of words such as "yesterday"."""
         content, who = memory["content"], memory["about"] or self._name
         day = local_day(memory["valid_from"] or memory["created_at"], None)
@@ -94,7 +95,7 @@ class Knowledge:
         for row in await sources_of_memories(context.read, list(shown)):
             self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
 
-    def tells(self, prompt: Prompt, message: Record) -> bool:
+    def tells(self, prompt: Prompt, message: MessageRow) -> bool:
         """Tells whether a message says no more than what a memory or the summary says that stands there."""
         text = said_in(message)
         if len(text) > LONGEST:
@@ -159,8 +160,8 @@ def _lines(summaries: Iterable[Record]) -> list[str]:
 
 async def knowledge_of(
     context: OperationContext,
-    user: Record | None,
-    session: Record | None,
+    user: UserRow | None,
+    session: SessionRow | None,
     name: str,
     found: Sequence[Record],
     budget: int,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.rows import MessageRow
 from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 
@@ -29,7 +30,7 @@ FRAME, ROLE, NAME = 3, 1, 1
 """Tokens around a message and of its role; and what its name takes besides the name's own tokens."""
 
 
-def size_of(message: Record, count: Callable[[str], int]) -> int:
+def size_of(message: MessageRow, count: Callable[[str], int]) -> int:
     """Tokens that a message takes in a prompt."""
     name = message["name"]
     return message["token_count"] + FRAME + ROLE + (NAME + count(name) if name else 0)
@@ -98,7 +99,7 @@ class Prompt:
             (node["session_key"], node["sequence"] + step) in self._quoted for step in steps
         )
 
-    def add_messages(self, messages: Sequence[Record], within: int | None = None) -> bool:
+    def add_messages(self, messages: Sequence[MessageRow], within: int | None = None) -> bool:
         """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
         new = [message for message in messages if not self.has(message)]
         size = sum(size_of(message, self._count) for message in new)
@@ -135,7 +136,7 @@ class Prompt:
         """The messages that the text quotes."""
         return [node for section in QUOTES for node in self.nodes(section)]
 
-    def has(self, message: Record) -> bool:
+    def has(self, message: MessageRow) -> bool:
         """Tells whether a message of the session is there."""
         return message["sequence"] in self._messages
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from models.messages import messages_by_place
+from models.rows import MessageRow, SessionRow, UserRow
 from models.search_kinds import SEARCH_KINDS
 from models.statements import Record
 from models.words import words
@@ -53,8 +54,8 @@ class Recall:
     prompt: Prompt
     question: Question
     knowledge: Knowledge
-    user: Record | None = None
-    session: Record | None = None
+    user: UserRow | None = None
+    session: SessionRow | None = None
     window: Window = NO_WINDOW
     names: set[str] = field(default_factory=set[str])
     _passages: int = 0
@@ -87,7 +88,7 @@ class Recall:
         """Tells whether only a passage of a text may be quoted."""
         return len(text) > int(self.prompt.budget * share) * _CHARACTERS
 
-    async def add_said(self, message: Record) -> bool:
+    async def add_said(self, message: MessageRow) -> bool:
         """Adds what was said last elsewhere; false once there is no room."""
         if asks_nothing(said_in(message), self.names) or self._is_there(message):
             return True
@@ -116,7 +117,7 @@ class Recall:
         own = self.session is not None and node["session_key"] == self.session["key"]
         return own and self.window.has(node)
 
-    def _stands(self, message: Record, most: int) -> bool:
+    def _stands(self, message: MessageRow, most: int) -> bool:
         """Tells whether a message of the session is among the messages, or may stand nowhere; else it can be quoted.
 
         Calls of tools and their answers stand among what was said around them.
@@ -135,7 +136,7 @@ class Recall:
             return ""
         return await self.context.aside(passage, text, self.question, longest)
 
-    def _quote(self, message: Record, text: str, most: int) -> bool:
+    def _quote(self, message: MessageRow, text: str, most: int) -> bool:
         day = local_day(message["created_at"], message["utc_offset"])
         dates = dated(text, day) if len(text) // WIDE_TOKEN <= most else []
         position = (message["created_at"], message["session_key"], message["sequence"])
@@ -182,11 +183,11 @@ class Recall:
         return pairs
 
 
-def _location(message: Record) -> tuple[bytes, int]:
+def _location(message: MessageRow) -> tuple[bytes, int]:
     return message["session_key"], message["sequence"]
 
 
-def _asks(message: Record) -> bool:
+def _asks(message: MessageRow) -> bool:
     return said_in(message)[-200:].rstrip(" \"')]").endswith(("?", "？", "؟"))
 
 

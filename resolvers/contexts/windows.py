@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from models.messages import Moment, count_messages, moment_of_newest, newest_messages
+from models.rows import MessageRow, SessionRow
 from models.statements import Record
 from resolvers.contexts.exchanges import exchanges
 from resolvers.contexts.prompts import WIDEST_TOKEN, size_of
@@ -47,7 +48,7 @@ class Window:
         """Sequences of messages that may not stand in a prompt: answers without a call, calls without all answers."""
         return {row["sequence"] for row in self.rows} - {row["sequence"] for unit in self.units for row in unit}
 
-    def has(self, message: Record) -> bool:
+    def has(self, message: MessageRow) -> bool:
         """Tells whether a message of the session is one of those that were asked for."""
         return self.first is None or (message["created_at"], message["sequence"]) >= self.first
 
@@ -55,7 +56,7 @@ class Window:
 NO_WINDOW = Window([], 0, None)
 
 
-async def read_window(context: OperationContext, session: Record, budget: int, last: int | None) -> Window:
+async def read_window(context: OperationContext, session: SessionRow, budget: int, last: int | None) -> Window:
     """The window for a budget of tokens, of the last so many messages."""
     count = await count_messages(context.read, session)
     wanted = count if last is None else min(count, last)
@@ -78,6 +79,6 @@ async def read_window(context: OperationContext, session: Record, budget: int, l
     return Window(rows, wanted, before)
 
 
-def _least(context: OperationContext, message: Record) -> int:
+def _least(context: OperationContext, message: MessageRow) -> int:
     """Tokens of a message, and what it takes at least, whatever the client said of it: else a window had no bound."""
     return max(size_of(message, context.count_tokens), len(said_in(message)) // WIDEST_TOKEN)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.rows import MemoryRow, SessionRow
 from models.statements import Record
 from resolvers.json_values import unstorable
 from resolvers.parts import said_in
@@ -53,11 +54,11 @@ class Reading:
     `speakers` says who is the user.
     """
 
-    session: Record
+    session: SessionRow
     sent: Sequence[Record]
     before: Sequence[Record]
     known: Sequence[Record]
-    summary: Record | None
+    summary: MemoryRow | None
     through: int
     edited: Sequence[int]
     speakers: Speakers

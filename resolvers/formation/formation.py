@@ -20,7 +20,7 @@ from models.formation import (
 from models.keys import fingerprint
 from models.memories import is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
-from models.rows import MemoryRow
+from models.rows import MemoryRow, SessionRow
 from models.sessions import change_owner
 from models.statements import Record
 from models.store import Transaction
@@ -60,7 +60,7 @@ Claims = Mapping[int, Sequence[Claim]]
 
 
 async def form_by_rules(
-    write: Transaction, context: OperationContext, session: Record, rows: Iterable[Record], claims: Claims
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Iterable[Record], claims: Claims
 ) -> list[Record]:
     """Returns what these messages state, each memory once, in the order in which it was said."""
     formed: dict[bytes, Record] = {}
@@ -85,7 +85,7 @@ async def form_by_rules(
 
 
 async def keep_formed(
-    write: Transaction, context: OperationContext, session: Record, values: dict[str, Any], sequences: Sequence[int]
+    write: Transaction, context: OperationContext, session: SessionRow, values: dict[str, Any], sequences: Sequence[int]
 ) -> Record | None:
     """A memory formed of messages of a session; what is known that says the same; None if the application says so
     itself, or does not want it."""
@@ -104,7 +104,8 @@ async def keep_formed(
     if after is not None:
         # It was said before what is known by now: it held until then.
         start = after["valid_from"] or after["created_at"]
-        row |= {"superseded_by": after["key"], "superseded_from": start, "valid_until": start}
+        row["superseded_by"] = after["key"]
+        row["superseded_from"] = row["valid_until"] = start
     kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, sequences))
     for older in ended:
@@ -112,7 +113,7 @@ async def keep_formed(
     return kept
 
 
-async def give_session(write: Transaction, context: OperationContext, session: Record, user: bytes | None) -> None:
+async def give_session(write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None) -> None:
     """Gives what was formed of a session to its new owner, among what is known of them already."""
     await change_owner(write, context.scope, session["key"], user)
     formed = await formed_in(write, context.scope, session["key"])
@@ -125,7 +126,7 @@ async def give_session(write: Transaction, context: OperationContext, session: R
 
 
 async def _tell_apart(
-    write: Transaction, context: OperationContext, session: Record, user: bytes | None, formed: Sequence[Record]
+    write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None, formed: Sequence[Record]
 ) -> None:
     """The names of the messages say again what is the owner's own; what is about another name stays so."""
     speakers = await speakers_of(write, context.scope, session, user)
@@ -166,7 +167,7 @@ async def _neighbours(
     return ended, next((newer for newer in after if ends(newer["content"], content, subject)), None)
 
 
-async def _end(write: Transaction, context: OperationContext, older: Record, newer: Record) -> None:
+async def _end(write: Transaction, context: OperationContext, older: MemoryRow, newer: MemoryRow) -> None:
     """The older memory ends where the newer begins, also if until now one that begins later still had ended it."""
     start = newer["valid_from"] or newer["created_at"]
     # One that something else has ended by then has nothing to do with this.
@@ -180,7 +181,7 @@ async def _end(write: Transaction, context: OperationContext, older: Record, new
 
 
 async def formed_of(
-    write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[Record]
 ) -> list[Record]:
     """Returns what was formed of messages that had been kept before, for the answer to a retry."""
     sequences = [row["sequence"] for row in rows]
@@ -194,7 +195,9 @@ def summary_is_due(before: int, now: int) -> bool:
     return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
 
 
-async def summarise(write: Transaction, context: OperationContext, session: Record, *, added: int = 0) -> Record | None:
+async def summarise(
+    write: Transaction, context: OperationContext, session: SessionRow, *, added: int = 0
+) -> Record | None:
     """A new extractive summary of a session, of which so many messages are new; None where there is nothing to say."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
@@ -219,7 +222,9 @@ async def summarise(write: Transaction, context: OperationContext, session: Reco
     return kept
 
 
-async def _said(write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]) -> list[Line]:
+async def _said(
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[Record]
+) -> list[Line]:
     """The sentences that people and models said, with their speakers, unless all are the user's own."""
     spoken = [row for row in rows if row["role"] in ("USER", "ASSISTANT")]
     user = (await users_by_key(write, context.scope, [session["user_key"]]))[0] if session["user_key"] else None
@@ -236,7 +241,7 @@ async def _said(write: Transaction, context: OperationContext, session: Record, 
     ]
 
 
-async def _lines(write: Transaction, summary: Record) -> list[Line]:
+async def _lines(write: Transaction, summary: MemoryRow) -> list[Line]:
     """The sentences of an extractive summary: a line for each source."""
     sequences = [place["sequence"] or 0 for place in await places_of(write, summary["key"])]
     texts = summary["content"].split("\n")

@@ -14,9 +14,11 @@ from models.formation import SOURCES_OF_MEMORY, places_of, standing_memories
 from models.jobs import claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
 from models.memories import memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
+from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
 from models.statements import Record
 from models.store import Transaction
+from models.values import Time, json_of
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.formation.formation import keep_formed
 from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, message_sources, supersede
@@ -36,7 +38,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 _READ_ROLES = ("USER", "ASSISTANT")
 
 
-async def put_down(write: Transaction, context: OperationContext, session: Record, rows: Sequence[Record]) -> None:
+async def put_down(
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
+) -> None:
     """Has the new messages of a session read: by the job that there is, or by a new one."""
     now = context.clock.now()
     through = rows[-1]["sequence"]
@@ -47,7 +51,7 @@ async def put_down(write: Transaction, context: OperationContext, session: Recor
     await job_table.insert(write, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now))
 
 
-async def put_down_edited(write: Transaction, context: OperationContext, session: Record, row: Record) -> None:
+async def put_down_edited(write: Transaction, context: OperationContext, session: SessionRow, row: MessageRow) -> None:
     """Has a message that was edited read again, or, by a job that had failed, at last."""
     now = context.clock.now()
     job = await job_of_session(write, session["key"])
@@ -63,14 +67,14 @@ async def put_down_edited(write: Transaction, context: OperationContext, session
         await job_table.update(write, job, {**changes, "updated_at": now})
 
 
-def _row(session: Record, *, after: int, through: int, edited: list[int], now: str) -> dict[str, object]:
+def _row(session: SessionRow, *, after: int, through: int, edited: list[int], now: Time) -> JobRow:
     return {
         "session_key": session["key"],
         "project": session["project"],
         "status": "PENDING",
         "after_sequence": after,
         "through_sequence": through,
-        "edited": json.dumps(edited),
+        "edited": json_of(edited),
         "attempts": 0,
         "due_at": now,
         "claim": None,
@@ -80,7 +84,7 @@ def _row(session: Record, *, after: int, through: int, edited: list[int], now: s
     }
 
 
-def _revived(job: Record, now: str) -> dict[str, object]:
+def _revived(job: JobRow, now: Time) -> dict[str, object]:
     """A failed job gets another chance with what is new."""
     return {"status": "PENDING", "attempts": 0, "due_at": now} if job["status"] == "FAILED" else {}
 
@@ -105,7 +109,7 @@ async def claim(context: OperationContext, *, lease: float, attempts: int) -> Re
     return await context.write(operation)
 
 
-async def reading_for(context: OperationContext, job: Record) -> Reading | None:
+async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
     """Returns what the model is to be shown; None when the session is gone."""
     session = (await sessions_by_key(context.read, context.scope, [job["session_key"]]))[0]
     if session is None:
@@ -115,7 +119,7 @@ async def reading_for(context: OperationContext, job: Record) -> Reading | None:
     edited = json.loads(job["edited"])[:_EDITED_AT_ONCE]
     places = [(session["key"], sequence) for sequence in edited if sequence < first]
     old = [row for row in await messages_by_place(context.read, context.scope, places) if row is not None]
-    sent: list[Record] = []
+    sent: list[MessageRow] = []
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
         if _is_read(row):
@@ -143,7 +147,7 @@ async def reading_for(context: OperationContext, job: Record) -> Reading | None:
     )
 
 
-def _is_read(row: Record) -> bool:
+def _is_read(row: MessageRow) -> bool:
     return (
         bool(row["forms_memories"])
         and row["role"] in _READ_ROLES
@@ -152,12 +156,12 @@ def _is_read(row: Record) -> bool:
     )
 
 
-def _newest(summaries: Sequence[Record]) -> Record | None:
+def _newest(summaries: Sequence[MemoryRow]) -> MemoryRow | None:
     return max(summaries, key=lambda row: (row["created_at"], row["key"]), default=None)
 
 
 async def keep_answer(
-    context: OperationContext, job: Record, reading: Reading, answer: Answer | None, model: str
+    context: OperationContext, job: JobRow, reading: Reading, answer: Answer | None, model: str
 ) -> None:
     """Keeps what the model found of what is still as it was shown, if the job is still the caller's.
 
@@ -196,10 +200,10 @@ async def keep_answer(
 async def _keep_memories(
     write: Transaction,
     context: OperationContext,
-    session: Record,
+    session: SessionRow,
     reading: Reading,
     answer: Answer,
-    same: Mapping[int, Record],
+    same: Mapping[int, MessageRow],
     model: str,
 ) -> None:
     for found in answer.memories:
@@ -235,7 +239,7 @@ async def _keep_memories(
 
 
 async def _keep_summary(
-    write: Transaction, context: OperationContext, session: Record, reading: Reading, content: str, model: str
+    write: Transaction, context: OperationContext, session: SessionRow, reading: Reading, content: str, model: str
 ) -> None:
     """The summary takes the place of the one that it was made of, if that stands as it was, and was not declared."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
@@ -254,7 +258,7 @@ async def _keep_summary(
 
 
 async def _go_on(
-    write: Transaction, context: OperationContext, job: Record, reading: Reading, same: Mapping[int, Record]
+    write: Transaction, context: OperationContext, job: JobRow, reading: Reading, same: Mapping[int, MessageRow]
 ) -> None:
     """The job is done, or goes on with what was left, came meanwhile, or was edited meanwhile."""
     sent = {row["sequence"] for row in reading.sent}
@@ -271,18 +275,18 @@ async def _go_on(
     await _release(write, context, job, **changes, attempts=0, last_error=None)
 
 
-async def _still_claimed(write: Transaction, job: Record) -> Record | None:
+async def _still_claimed(write: Transaction, job: JobRow) -> Record | None:
     now = await job_of_session(write, job["session_key"])
     return now if now is not None and now["claim"] == job["claim"] else None
 
 
-async def _release(write: Transaction, context: OperationContext, job: Record, **changes: object) -> None:
+async def _release(write: Transaction, context: OperationContext, job: JobRow, **changes: object) -> None:
     now = context.clock.now()
     free = {"status": "PENDING", "claim": None, "due_at": now, "updated_at": now}
     await job_table.update(write, job, {**free, **changes})
 
 
-async def give_back(context: OperationContext, job: Record) -> None:
+async def give_back(context: OperationContext, job: JobRow) -> None:
     """The caller stops before it got an answer; this attempt does not count."""
 
     async def operation(write: Transaction) -> None:
@@ -293,7 +297,7 @@ async def give_back(context: OperationContext, job: Record) -> None:
     await context.write(operation)
 
 
-async def drop(context: OperationContext, job: Record) -> None:
+async def drop(context: OperationContext, job: JobRow) -> None:
     """The session is gone, and nothing of it is to be read."""
 
     async def operation(write: Transaction) -> None:
@@ -305,7 +309,7 @@ async def drop(context: OperationContext, job: Record) -> None:
 
 
 async def put_off(
-    context: OperationContext, job: Record, reason: str, *, attempts: int, after: float | None = None
+    context: OperationContext, job: JobRow, reason: str, *, attempts: int, after: float | None = None
 ) -> bool:
     """Notes that an attempt failed; whether it was the last one (of so many), so that the job stays FAILED."""
 
@@ -324,7 +328,7 @@ async def put_off(
     return await context.write(operation)
 
 
-async def list_jobs(context: OperationContext, limit: int) -> Sequence[Record]:
+async def list_jobs(context: OperationContext, limit: int) -> Sequence[JobRow]:
     return await jobs_of_all(context.read, limit)
 
 
