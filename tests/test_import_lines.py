@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import recallql.commands.archive
-from tests.archives import KEPT, Command, Line, counts, kept, mutate, rows, run, said, serving, write
+from tests.archives import KEPT, Command, Line, counts, kept, mutate, rows, said, serving, write
 from tests.commands import url_of
 from tests.documents import ADD_MESSAGES
 from tests.servers import Server
@@ -174,12 +174,12 @@ def test_a_bad_line_is_named_and_the_mended_file_is_imported_as_a_whole(
     assert (kept["users"], kept["sessions"], kept["messages"]) == (2, 1, 2)
 
 
-def test_nothing_is_imported_when_a_line_at_the_end_is_malformed(tmp_path: Path) -> None:
+def test_nothing_is_imported_when_a_line_at_the_end_is_malformed(path: Path, tmp_path: Path, command: Command) -> None:
     lines = [{"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"} for n in range(1, 1201)]
     file = write(tmp_path / "in.ndjson", [*lines, {**lines[0], "role": "NOBODY"}])
-    failed = run("import", file, cwd=tmp_path)
+    failed = command("import", file, *url_of(path))
     assert "line 1201" in said(failed)
-    assert counts(tmp_path / "recallql.db")["messages"] == 0
+    assert counts(path)["messages"] == 0
 
 
 @pytest.mark.parametrize("batch", [1, 3, 500])
