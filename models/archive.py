@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, null, select
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, literal_column, null, select
 
-from models.expressions import in_project
+from models.expressions import Hex, JsonList, JsonObject, in_project
 from models.keys import user_key
 from models.memories import is_there
 from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
@@ -27,7 +27,7 @@ from models.tables import (
 
 _live = sessions.c.deleted_at.is_(None)
 _sources = memory_sources.alias("s")
-_source = func.json_object(
+_source = JsonObject(
     literal("position"),
     _sources.c.position,
     literal("sessionId"),
@@ -35,24 +35,24 @@ _source = func.json_object(
     literal("sequence"),
     _sources.c.sequence,
     literal("documentKey"),
-    func.nullif(func.lower(func.hex(_sources.c.document_key)), ""),
+    Hex(_sources.c.document_key),
 )
 _named_sources = (
-    select(func.json_group_array(func.json(_source)))
+    select(func.coalesce(JsonList(_source), literal_column("'[]'")))
     .select_from(_sources.outerjoin(sessions, sessions.c.key == _sources.c.session_key))
     .where(_sources.c.memory_key == memories.c.key, is_there(_sources))
     .correlate(memories)
     .scalar_subquery()
 )
 
-_stone = func.json_object(
+_tombstone = JsonObject(
     literal("sequence"),
     deleted_messages.c.sequence,
     literal("messageIdHash"),
-    func.nullif(func.lower(func.hex(deleted_messages.c.message_id_hash)), ""),
+    Hex(deleted_messages.c.message_id_hash),
 )
 _deleted_messages = (
-    select(func.nullif(func.json_group_array(func.json(_stone)), "[]"))
+    select(JsonList(_tombstone))
     .select_from(deleted_messages)
     .where(deleted_messages.c.session_key == sessions.c.key, deleted_messages.c.sequence > sessions.c.deleted_through)
     .correlate(sessions)
@@ -60,7 +60,7 @@ _deleted_messages = (
 )
 
 _withheld = (
-    select(func.nullif(func.json_group_array(func.lower(func.hex(withheld_memories.c.fingerprint))), "[]"))
+    select(JsonList(Hex(withheld_memories.c.fingerprint)))
     .where(
         withheld_memories.c.session_key == messages.c.session_key, withheld_memories.c.sequence == messages.c.sequence
     )

@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import Join
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from models.columns import Key, Number, Words
+from models.columns import Json, Key, Number, Words
 
 upsert = postgresql.insert
 """INSERT … ON CONFLICT. Every compiler of a database that has it writes it from this object."""
@@ -71,6 +71,30 @@ class Contains(FunctionElement[bool]):
     name = "json_contains"
     inherit_cache = True
     type = Boolean()
+
+
+class JsonObject(FunctionElement[str]):
+    """A JSON object of names and values, one after the other."""
+
+    name = "json_object"
+    inherit_cache = True
+    type = Json
+
+
+class JsonList(FunctionElement[str]):
+    """The values of all rows as a JSON list; null for no rows."""
+
+    name = "json_list"
+    inherit_cache = True
+    type = Json
+
+
+class Hex(FunctionElement[str]):
+    """Bytes as hexadecimal digits."""
+
+    name = "hex"
+    inherit_cache = True
+    type = Words
 
 
 class CrossJoin(Join):

@@ -575,7 +575,7 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Start) -> None:
     server = start()
     add(server, "talk", "short", "é" * (LONGEST_READ + 1))
 
-    async def read() -> list[str]:
+    async def read() -> list[str | None]:
         database = await SqliteStore.open(server.path)
         try:
             rows = await texts_without_vectors(database.reader, SEARCH_KINDS["MESSAGES"], 0, 10)

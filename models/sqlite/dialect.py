@@ -7,7 +7,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from models.expressions import Contains, CrossJoin, Each, Greatest, ParentKey, ParentRows
+from models.expressions import Contains, CrossJoin, Each, Greatest, Hex, JsonList, JsonObject, ParentKey, ParentRows
 
 DIALECT = sqlite.dialect(paramstyle="named")
 
@@ -44,6 +44,21 @@ def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Contains, "sqlite")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_contains({', '.join(_arguments(element, compiler, options))}) = 1"
+
+
+@compiles(JsonObject, "sqlite")
+def _json_object(element: JsonObject, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json(json_object({', '.join(_arguments(element, compiler, options))}))"
+
+
+@compiles(JsonList, "sqlite")
+def _json_list(element: JsonList, compiler: SQLCompiler, **options: Any) -> str:
+    return f"nullif(json_group_array({_arguments(element, compiler, options)[0]}), '[]')"
+
+
+@compiles(Hex, "sqlite")
+def _hex(element: Hex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"nullif(lower(hex({_arguments(element, compiler, options)[0]})), '')"
 
 
 @compiles(CrossJoin, "sqlite")

@@ -1,0 +1,176 @@
+"""Vectors of what can be searched, on SQLite: which texts wait for theirs, keeping them, reading them.
+
+A row belongs to the text with the same `number`. Texts are taken in the order of their numbers, so that those above the
+highest number here have none yet; what was edited since has a row without vectors. Nothing else has to be remembered
+for a crash to lose nothing. All vectors of a table are of one model.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from sqlalchemy import and_, null, text, true
+
+from models.search_kinds import SEARCH_KINDS, SearchKind
+from models.sqlite.word_index import sql_of
+from models.statements import R, Statement
+from models.store import Reader, Transaction
+from models.values import Time
+
+
+class WaitingText(TypedDict):
+    """A text without vectors, who said it, and which version it is; None for a text that is deleted."""
+
+    number: int
+    updated_at: Time
+    version: int
+    text: str | None
+    role: str | None
+    name: str | None
+    user_name: str | None
+    first_name: str | None
+    last_name: str | None
+
+
+class KeptVectors(TypedDict):
+    position: int
+    vectors: bytes
+
+
+class ProgressRow(TypedDict):
+    newest: int
+    through: int
+    edited: int
+    model: str | None
+
+
+LONGEST_READ = 40_000
+"""Characters of a text that are read for its vectors; no model takes more."""
+
+
+def _names_of(kind: SearchKind) -> dict[str, str]:
+    """The SQL of a kind, by the names that statements here give it in braces."""
+    turn, aside = kind.turn, null() if kind.aside is None else kind.aside
+    owned = "".join(f"JOIN {kind.owned.name} ON {sql_of(condition)} " for condition in kind.joined)
+    return {
+        "table": kind.table.name,
+        "vectors": kind.vectors.name,
+        "columns": ", ".join(column.name for column in kind.vectors.primary_key),
+        "exists": sql_of(and_(true(), *kind.exists)),
+        # The longest texts are a MiB, and many are read together.
+        "text": f"substr(coalesce(nullif({sql_of(kind.said)}, ''), {sql_of(aside)}, ''), 1, {LONGEST_READ})",
+        "speaker": f"{sql_of(turn['role'])} AS role, {sql_of(turn['name'])} AS name, "
+        "users.name AS user_name, users.first_name, users.last_name",
+        "join": f"{owned}LEFT JOIN users ON users.key = {sql_of(turn['user'])}",
+    }
+
+
+def _texts(sql: str, row: type[R] = dict[str, Any]) -> dict[str, Statement[R]]:
+    """A statement for each kind."""
+    return {kind.name: Statement(text(sql.format(**_names_of(kind))), row) for kind in SEARCH_KINDS.values()}
+
+
+_progress = _texts(
+    "SELECT (SELECT coalesce(max(number), 0) FROM {table}) AS newest, "
+    "(SELECT coalesce(max(number), 0) FROM {vectors}) AS through, "
+    "(SELECT count(*) FROM {vectors} WHERE vectors IS NULL) AS edited, "
+    "(SELECT model FROM vector_models WHERE name = '{vectors}') AS model",
+    ProgressRow,
+)
+_waiting = _texts(
+    "SELECT {table}.number, {table}.updated_at, {table}.version, "
+    "CASE WHEN {exists} THEN {text} END AS text, {speaker} FROM "
+    "(SELECT number FROM (SELECT number FROM {vectors} WHERE vectors IS NULL ORDER BY number LIMIT :limit) UNION ALL "
+    "SELECT number FROM (SELECT number FROM {table} WHERE number > :through ORDER BY number LIMIT :limit)) AS waiting "
+    "CROSS JOIN {table} ON {table}.number = waiting.number {join} ORDER BY {table}.number",
+    WaitingText,
+)
+_put = _texts(
+    "INSERT INTO {vectors} (number, {columns}, vectors) SELECT number, {columns}, :vectors FROM {table} "
+    "WHERE number = :number AND updated_at = :updated_at AND version = :version "
+    "ON CONFLICT (number) DO UPDATE SET vectors = excluded.vectors"
+)
+_fill = _texts(
+    "INSERT INTO {vectors} (number, {columns}, vectors) SELECT number, {columns}, NULL FROM {table} "
+    "WHERE number > (SELECT coalesce(max(number), 0) FROM {vectors} WHERE number <= :through) AND number <= :end "
+    "ON CONFLICT DO NOTHING"
+)
+_mark = _texts(
+    "INSERT INTO vector_models (name, model) VALUES ('{vectors}', :model) "
+    "ON CONFLICT (name) DO UPDATE SET model = excluded.model"
+)
+_drop = _texts("DELETE FROM {vectors}")
+_read = _texts(
+    "SELECT wanted.key AS position, {vectors}.vectors FROM json_each(:numbers) AS wanted "
+    "CROSS JOIN {vectors} ON {vectors}.number = wanted.value "
+    "WHERE {vectors}.number <= :through AND {vectors}.vectors IS NOT NULL "
+    "AND EXISTS (SELECT 1 FROM vector_models WHERE name = '{vectors}' AND model = :model)",
+    KeptVectors,
+)
+
+
+class Progress(NamedTuple):
+    """How far the vectors of a kind are: texts up to number `through` have rows, `edited` of them wait once more.
+
+    `newest` is the highest number of a text, `model` what the vectors are of.
+    """
+
+    newest: int
+    through: int
+    edited: int
+    model: str | None
+
+    @property
+    def waiting(self) -> int:
+        """The number of texts that wait, about."""
+        return self.newest - self.through + self.edited
+
+
+async def vector_progress(read: Reader, kind: SearchKind) -> Progress:
+    row = (await read.fetch(_progress[kind.name], {}))[0]
+    return Progress(row["newest"], row["through"], row["edited"], row["model"])
+
+
+async def texts_without_vectors(read: Reader, kind: SearchKind, through: int, limit: int) -> list[WaitingText]:
+    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones, each up
+    to its first `LONGEST_READ`. What is deleted and not purged yet has None for a text."""
+    return await read.fetch(_waiting[kind.name], {"through": through, "limit": limit}, slowly=True)
+
+
+async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> None:
+    """Makes the vectors of a kind those of a model; those of another are removed."""
+    if (await vector_progress(write, kind)).model != model:
+        await write.execute(_drop[kind.name], {}, slowly=True)
+        await write.execute(_mark[kind.name], {"model": model})
+
+
+async def put_vectors(
+    write: Transaction, kind: SearchKind, model: str, through: int, rows: Sequence[WaitingText], made: Sequence[bytes]
+) -> bool:
+    """Keeps the vectors made of rows (see `texts_without_vectors`); a text that has changed since waits once more.
+
+    False, and nothing is kept, when the vectors have become those of another model.
+    """
+    if (await vector_progress(write, kind)).model != model:
+        return False
+    for row, vectors in zip(rows, made, strict=True):
+        given = {
+            "number": row["number"],
+            "updated_at": row["updated_at"],
+            "version": row["version"],
+            "vectors": vectors,
+        }
+        await write.execute(_put[kind.name], given)
+    await write.execute(_fill[kind.name], {"through": through, "end": rows[-1]["number"]})
+    return True
+
+
+async def read_vectors(
+    read: Reader, kind: SearchKind, model: str, numbers: Sequence[int], through: int
+) -> list[bytes | None]:
+    """Returns what is kept for the texts with these numbers, if it is of this model and up to a number; None for the
+    others."""
+    bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
+    found: list[bytes | None] = [None] * len(numbers)
+    for row in await read.fetch(_read[kind.name], bound, slowly=True):
+        found[row["position"]] = row["vectors"]
+    return found
