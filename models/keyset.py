@@ -241,17 +241,17 @@ async def fetch_pages(
 def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]:
     """The page of each parent, without the extra row; rows are sorted by its position, their last column."""
     found: list[Fetched[Any]] = []
-    start = 0
+    # Going backwards the extra row comes first.
+    start, limit, skipped = 0, part.limit, int(part.backwards)
     for parent in range(parents):
-        end = start + part.limit + 1
-        has_more = end <= len(rows) and rows[end - 1][PARENT] == parent
-        if not has_more:
+        extra = start + limit
+        if has_more := extra < len(rows) and rows[extra][PARENT] == parent:
+            own, end = rows[start + skipped : extra + skipped], extra + 1
+        else:
             end = start
             while end < len(rows) and rows[end][PARENT] == parent:
                 end += 1
-        own = rows[start:end]
-        if has_more:
-            own = own[1:] if part.backwards else own[:-1]
+            own = rows[start:end]
         found.append(Fetched(own, has_more))
         start = end
     return found
