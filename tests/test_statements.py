@@ -501,16 +501,17 @@ def steps(server: Server) -> Generator[Callable[[], int]]:
 
     database = server.app.state.database
 
-    def listen(handler: Callable[[], int] | None) -> None:
+    async def listen(handler: Callable[[], int] | None) -> None:
         readers = [database.reading, *database.slow_reads.connections]
         for connection in (database._writing, *(reader.sqlite for reader in readers)):
             connection.set_progress_handler(handler, 10)
 
-    listen(tick)
+    # In the server's loop, where short reads run: a handler that is set during a statement waits for it with the GIL.
+    server.host.wait_for(listen(tick))
     try:
         yield lambda: counted[0]
     finally:
-        listen(None)
+        server.host.wait_for(listen(None))
 
 
 PAGE = """query ($first: Int, $after: String, $last: Int, $before: String) { session(sessionId: "long") {
