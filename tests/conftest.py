@@ -178,6 +178,26 @@ def command(
 
 
 @pytest.fixture
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], root_logger: None
+) -> Callable[..., str]:
+    """Runs a command within this process (there are many), which must fail with status 1; the one line it says."""
+
+    def call(*arguments: str) -> str:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["recallql", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr().err
+        assert end.value.code == 1, said
+        assert said.startswith("recallql: "), said
+        assert said.count("\n") == 1, said
+        return said
+
+    return call
+
+
+@pytest.fixture
 def path(migrated_file: Path, tmp_path: Path) -> Path:
     """A fresh database file that nobody serves."""
     fresh = tmp_path / "fresh.db"

@@ -35,26 +35,6 @@ from tests.documents import ADD_MESSAGES, DELETE_SESSION
 from tests.servers import START_SECONDS, Serve, Server, free_port, wait_until
 
 
-@pytest.fixture
-def refusal(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], root_logger: None
-) -> Callable[..., str]:
-    """Runs a command within this process (there are many), which must fail with status 1; the one line it says."""
-
-    def call(*arguments: str) -> str:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["recallql", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capfd.readouterr().err
-        assert end.value.code == 1, said
-        assert said.startswith("recallql: "), said
-        assert said.count("\n") == 1, said
-        return said
-
-    return call
-
-
 def test_without_options_it_serves_loopback_on_a_file_in_the_folder(tmp_path: Path) -> None:
     with started("--port", "0", cwd=tmp_path) as (process, line):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/graphql", line["url"])
