@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, literal_column, null, select
 
 from models.expressions import Hex, JsonList, JsonObject, in_project
 from models.keys import user_key
 from models.memories import is_there
-from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
+from models.rows import AgentRow, AnyRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.scope import Scope, viewer
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Snapshot
 from models.tables import (
     agents,
@@ -158,9 +158,15 @@ def _statements(*, of_user: bool) -> list[tuple[Statement[Any], Statement[Any]]]
 _PROJECTS = (users, agents, sessions, documents, memories)
 
 
-def _next_project(table: FromClause) -> Statement[Record]:
+class _Project(TypedDict):
+    project: str | None
+
+
+def _next_project(table: FromClause) -> Statement[_Project]:
     # From one to the next by an index: a list of distinct ones would be gathered from all rows.
-    return Statement(select(func.min(table.c.project).label("project")).where(table.c.project > bindparam("after")))
+    return Statement(
+        select(func.min(table.c.project).label("project")).where(table.c.project > bindparam("after")), _Project
+    )
 
 
 _next_projects = [_next_project(table) for table in _PROJECTS]
@@ -193,7 +199,7 @@ class Archive:
         keys = {name: user_key(name, user_id) for name in projects}
         return [Scope(name, key) for name, key in keys.items() if list(self._rows(_user, {"key": key}))]
 
-    def read(self, scopes: Sequence[Scope]) -> Iterator[Record]:
+    def read(self, scopes: Sequence[Scope]) -> Iterator[AnyRow]:
         """Every row that is not deleted; what refers to others comes after them."""
         for scope in scopes:
             for statement, _ in _statements(of_user=scope.user is not None):

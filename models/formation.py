@@ -14,9 +14,16 @@ from models.expressions import CrossJoin, each_of, in_project
 from models.memories import source_table
 from models.rows import MemoryRow, MemorySourceRow
 from models.scope import Scope
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import memories, memory_sources, messages
+
+
+class SessionOwner(TypedDict):
+    """The keys of a session's user and of the session, of which one owns its memories."""
+
+    user_key: bytes | None
+    session_key: bytes
 
 
 class SourcePlace(TypedDict):
@@ -204,7 +211,7 @@ async def memories_around(
     return before, after
 
 
-async def standing_memories(read: Reader, scope: Scope, owner: Record, now: str, limit: int) -> list[MemoryRow]:
+async def standing_memories(read: Reader, scope: Scope, owner: SessionOwner, now: str, limit: int) -> list[MemoryRow]:
     """Returns what is known and holds, apart from summaries, newest first."""
     values = {"user": owner["user_key"], "session": owner["session_key"], "now": now, "limit": limit}
     return await read.fetch(_standing[owner["user_key"] is not None], {**scope.values, **values})

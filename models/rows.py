@@ -4,7 +4,8 @@
 read them with `row["column"]`, and make a dict with `dict(row)` before you change one.
 """
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from models.values import Json, Time
 
@@ -229,3 +230,13 @@ class SigningKeyRow(TypedDict):
     secret: bytes
     created_at: Time
     retired_at: Time | None
+
+
+AnyRow = Mapping[str, Any]
+"""A row of any table, for code that is given the names of the columns."""
+
+SearchedRow = MessageRow | MemoryRow | DocumentRow
+"""A row of a kind that search finds."""
+
+NounRow = UserRow | SessionRow | AgentRow | SearchedRow
+"""A row of a noun: of an object with a global id."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypedDict
 
 from sqlalchemy import ColumnElement, bindparam, func
 
@@ -29,6 +30,12 @@ class Scope:
     def whole_project(self) -> "Scope":
         """For finding out whether a key is taken, by whomever."""
         return Scope(self.project)
+
+
+class Owned(TypedDict):
+    """A row of what belongs to a user, or to nobody."""
+
+    user_key: bytes | None
 
 
 viewer = bindparam("viewer", type_=Key)

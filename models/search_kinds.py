@@ -28,8 +28,8 @@ from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.memories import memories_by_key
 from models.messages import MESSAGES_OF_SESSION, messages_by_place
+from models.rows import SearchedRow
 from models.scope import Scope
-from models.statements import Record
 from models.store import Reader
 from models.tables import (
     document_vectors,
@@ -118,7 +118,7 @@ class SearchKind:
     said: ColumnElement[str]
     filters: Mapping[str, Condition]
     owners: Columns
-    fetch: Callable[[Reader, Scope, list[Location]], Awaitable[Sequence[Record | None]]]
+    fetch: Callable[[Reader, Scope, list[Location]], Awaitable[Sequence[SearchedRow | None]]]
     scanned: int
     scanned_of_one: int
     chosen: int
@@ -181,9 +181,6 @@ class SearchKind:
         own = replace(within, **others)
         is_of_session = "session" not in others or within.agent is not None
         return own if is_of_session and (own.whose or not within.whose) else None
-
-    def is_of(self, row: Record) -> bool:
-        return getattr(type(row), "noun", None) == self.noun
 
 
 MESSAGES = SearchKind(

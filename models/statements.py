@@ -1,7 +1,7 @@
 """Statements: built with SQLAlchemy Core, compiled for a database when they first run there."""
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypedDict, TypeVar, overload
+from typing import Any, Generic, TypedDict, TypeGuard, TypeVar, overload
 
 from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy.sql.base import Executable
@@ -15,9 +15,6 @@ R_co = TypeVar("R_co", covariant=True)
 
 Parameters = Mapping[str, Any]
 """The values of a statement's parameters. A list is bound as it is."""
-
-Record = Any
-"""A row of any table."""
 
 
 class NoRow(TypedDict):
@@ -46,6 +43,18 @@ NOUNS: dict[type[Any], str] = {
 def noun_of(row: Any) -> str:
     """Returns which noun a row is of, "" for a row of no noun."""
     return getattr(type(row), "noun", "")
+
+
+def is_message(row: object) -> TypeGuard[MessageRow]:
+    return noun_of(row) == "Message"
+
+
+def is_memory(row: object) -> TypeGuard[MemoryRow]:
+    return noun_of(row) == "Memory"
+
+
+def is_document(row: object) -> TypeGuard[DocumentRow]:
+    return noun_of(row) == "Document"
 
 
 class Statement(Generic[R_co]):

@@ -25,7 +25,7 @@ class TypedTable(Generic[R]):
 
     def __init__(self, table: Table, row: type[R]) -> None:
         self._table = table
-        self._row = row
+        self.row = row
         self._update = lru_cache(maxsize=64)(self._updating)
 
     async def insert(self, write: Transaction, values: R) -> R:
@@ -67,21 +67,21 @@ class TypedTable(Generic[R]):
 
     @cached_property
     def _insert(self) -> Statement[R]:
-        return Statement(insert(self._table).values(self._parameters).returning(*self._table.columns), self._row)
+        return Statement(insert(self._table).values(self._parameters).returning(*self._table.columns), self.row)
 
     @cached_property
     def _insert_many(self) -> Statement[R]:
-        return Statement(insert(self._table).values(self._parameters), self._row)
+        return Statement(insert(self._table).values(self._parameters), self.row)
 
     @cached_property
     def _shape(self) -> Statement[R]:
         """A selection of no rows, which has the columns that inserted ones have."""
-        return Statement(select(*self._table.columns).where(false()), self._row)
+        return Statement(select(*self._table.columns).where(false()), self.row)
 
     def _updating(self, columns: tuple[str, ...]) -> Statement[R]:
         keys = [column == bindparam(f"the_{column.name}") for column in self._table.primary_key]
         values = {name: bindparam(name) for name in columns}
-        return Statement(update(self._table).where(*keys).values(values).returning(*self._table.columns), self._row)
+        return Statement(update(self._table).where(*keys).values(values).returning(*self._table.columns), self.row)
 
     @cached_property
     def _delete(self) -> Statement[Any]:

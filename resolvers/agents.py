@@ -7,9 +7,9 @@ from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import forget_sources
 from models.rows import AgentRow, DocumentRow, SessionRow
-from models.statements import Record
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
+from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput
 from resolvers.ids import global_id
 from resolvers.inputs import TEXT_BYTES, Values, key_rule, required_text, text
@@ -34,6 +34,7 @@ AGENT = Participant(
     table=agent_table,
     by_id=agent_by_id,
     keys=lambda project, columns: {"key": agent_key(project, columns["agent_id"])},
+    as_owner=lambda row: DocumentOwner(agent=row),
 )
 find_agent = AGENT.find
 create_agent = AGENT.create
@@ -41,7 +42,7 @@ update_agent = AGENT.update
 upsert_agent = AGENT.upsert
 
 
-async def agent(context: OperationContext, agent_id: str) -> Record | None:
+async def agent(context: OperationContext, agent_id: str) -> AgentRow | None:
     return await agent_by_id(context.read, context.scope, agent_id)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from models.expressions import Parents
 from models.keys import identity
 from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
-from models.statements import Record
+from models.rows import AnyRow, SessionRow, UserRow
 from resolvers.cursors import Cursors
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
@@ -41,7 +41,7 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
     return Paging(DEFAULT_PAGE if size is None else size, last is not None, after, before)
 
 
-Edge = tuple[Callable[[Record], str], Record, Any]
+Edge = tuple[Callable[[AnyRow], str], AnyRow, Any]
 """What makes the cursor, when it is asked for; the row that stands in the list; its node."""
 
 CURSOR_OF, ROW, NODE = range(3)
@@ -145,7 +145,7 @@ async def connect(
 
 
 async def connect_to(
-    context: OperationContext, listing: Listing, paging: Paging, rows: Sequence[Record], **part: Any
+    context: OperationContext, listing: Listing, paging: Paging, rows: Sequence[UserRow | SessionRow], **part: Any
 ) -> list[Page | BadInput]:
     """The pages of users or sessions. A cursor is not good for a later one under the same key.
 

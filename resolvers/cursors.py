@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from models.keyset import Listing
-from models.statements import Record
+from models.rows import AnyRow
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 
@@ -57,14 +57,14 @@ class Cursors:
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
         self._numbers = self._types == [int]
         self._seed = seed_of(identity + (parent or b""), size=7 if self._numbers else 4)
-        self.of: Callable[[Record], str] = self._of_numbers() if self._numbers else self._of_values
+        self.of: Callable[[AnyRow], str] = self._of_numbers() if self._numbers else self._of_values
         """The cursor of a row."""
 
-    def _of_numbers(self) -> Callable[[Record], str]:
+    def _of_numbers(self) -> Callable[[AnyRow], str]:
         (column,), seed = self._columns, self._seed
         return lambda row: f"{row[column] * _PRIME + seed:x}"
 
-    def _of_values(self, row: Record) -> str:
+    def _of_values(self, row: AnyRow) -> str:
         return encode([row[name] for name in self._columns], self._seed)
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:

@@ -13,7 +13,6 @@ import orjson
 
 from models.messages import generation_of
 from models.rows import MessageRow, SessionRow
-from models.statements import Record
 from models.values import Time
 from resolvers.formation.rules import Claim, claims_in
 from resolvers.inputs import Values, content, integer_rule, json_rule, key_rule, text
@@ -70,7 +69,7 @@ class Draft(NamedTuple):
             MessageRow, self.columns, now, session_key=session["key"], sequence=sequence, generation=generation
         )
 
-    def repeats(self, row: Record) -> bool:
+    def repeats(self, row: MessageRow) -> bool:
         """Tells whether a message under the same id, or at the same place, is this one."""
         columns = self.columns
         # Most retries repeat what is kept letter by letter, which takes no digest to see.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from models.keys import KEY_SIZE
 from models.messages import nonce_of
-from models.statements import Record
+from models.rows import AnyRow
 
 LETTERS = {"User": "U", "Session": "S", "Message": "M", "Memory": "Y", "Document": "D", "Agent": "A", "Viewer": "V"}
 NOUNS = {letter: noun for noun, letter in LETTERS.items()}
@@ -33,7 +33,7 @@ class NodeId(NamedTuple):
     nonce: int = 0
     sequence: int = 0
 
-    def names(self, row: Record) -> bool:
+    def names(self, row: AnyRow) -> bool:
         """Tells whether the row under this id's key is the object that the id was made for, and not a later one."""
         if self.noun == "Message":
             return self.nonce == nonce_of(row["generation"])

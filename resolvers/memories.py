@@ -21,9 +21,8 @@ from models.memories import (
     withhold,
 )
 from models.messages import messages_by_place
-from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
+from models.rows import DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import sessions_by_key
-from models.statements import Record
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.errors import BadInput, Fault, refuse
@@ -135,7 +134,7 @@ async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], pagin
     named = [source for page in pages if isinstance(page, Page) for source in page.rows]
     places = list({(s["session_key"], s["sequence"]) for s in named if s["session_key"] is not None})
     keys = list({s["document_key"] for s in named if s["document_key"] is not None})
-    nodes: dict[Any, Record | None] = {}
+    nodes: dict[Any, MessageRow | DocumentRow | None] = {}
     if places:
         nodes |= zip(places, await messages_by_place(context.read, context.scope, places), strict=True)
     if keys:
@@ -223,14 +222,14 @@ async def _sources(write: Transaction, context: OperationContext, owner: Owner, 
         node = parse_id(id)
         if node is not None and node.noun not in ("Message", "Document"):
             raise refuse("INVALID", "A source is a message or a document; this id names something else.", *path)
-        row = None if node is None else await find_node(write, context.scope, id, node.noun)
-        if node is None or row is None:
+        message = await find_node(write, context.scope, id, "Message")
+        document = await find_node(write, context.scope, id, "Document")
+        if node is None or (message is None and document is None):
             raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
-        about = (await sessions_by_key(write, context.scope, [node.key]))[0] if node.noun == "Message" else row
+        about = document if message is None else (await sessions_by_key(write, context.scope, [node.key]))[0]
         if about is not None and about["user_key"] not in (None, owner.user):
             raise refuse("INVALID", "The source is another user's.", *path)
-        is_message = node.noun == "Message"
-        source = Source(node.key, node.sequence) if is_message else Source(document_key=node.key)
+        source = Source(document_key=node.key) if message is None else Source(node.key, node.sequence)
         if source not in sources:
             sources.append(source)
     return sources

@@ -16,7 +16,6 @@ from models.messages import (
 )
 from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import session_by_id, session_table, sessions_by_key
-from models.statements import Record
 from models.store import Transaction
 from models.writing import LONG
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
@@ -262,12 +261,13 @@ class _Edit(NamedTuple):
     claims: Sequence[Claim]
 
 
-def _edit_of(context: OperationContext, row: Record, values: Values) -> _Edit:
-    kept = {name: row[name] for name in _SAID} | given_of(values, "content")
+def _edit_of(context: OperationContext, row: MessageRow, values: Values) -> _Edit:
+    kept: dict[str, Any] = {name: row[name] for name in _SAID} | given_of(values, "content")
     for name in ("parts", "tool_calls"):
         if name in values:
             text = None if values[name] is None else json_text(values[name])
-            if text is None or row[name] is None or not same_json(text, row[name]):
+            there = row[name]
+            if text is None or there is None or not same_json(text, there):
                 kept[name] = text
     is_edited = any(kept[name] != row[name] for name in _SAID)
     texts = texts_of(kept["content"], kept["parts"], kept["tool_calls"])
@@ -300,11 +300,11 @@ async def update_message(context: OperationContext, values: Values) -> MessageRo
     return row
 
 
-async def _update(context: OperationContext, values: Values, edit: _Edit | None) -> Record | None:
+async def _update(context: OperationContext, values: Values, edit: _Edit | None) -> MessageRow | None:
     """Keeps an update; None if somebody else has changed the message since the edit was worked out."""
     change = MESSAGE.change(values)
 
-    async def operation(write: Transaction) -> Record | None:
+    async def operation(write: Transaction) -> MessageRow | None:
         row = await _find(write, context, values["id"])
         check_version(row, values)
         if edit is not None and edit.version != row["version"]:

@@ -1,14 +1,15 @@
 """Nodes: any object by its global id."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, overload
 
 from models.agents import agents_by_key
 from models.documents import documents_by_key
 from models.memories import memories_by_key
 from models.messages import messages_by_place
+from models.rows import DocumentRow, MemoryRow, MessageRow, NounRow
 from models.scope import Scope
 from models.sessions import sessions_by_key
-from models.statements import Record
 from models.store import Reader
 from models.users import users_by_key
 from resolvers.errors import BadInput
@@ -17,7 +18,7 @@ from resolvers.operation_context import OperationContext
 
 LARGEST_LIST = 100
 
-BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[Sequence[Record | None]]]] = {
+BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[Sequence[NounRow | None]]]] = {
     "User": users_by_key,
     "Session": sessions_by_key,
     "Memory": memories_by_key,
@@ -26,12 +27,12 @@ BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[Sequence[Reco
 }
 
 
-async def nodes(context: OperationContext, ids: Sequence[str]) -> list[Record | None]:
+async def nodes(context: OperationContext, ids: Sequence[str]) -> list[NounRow | None]:
     """For each id its object, or None; one statement for each kind among them."""
     if len(ids) > LARGEST_LIST:
         raise BadInput(f"`ids` has {len(ids)} items; at most {LARGEST_LIST} are allowed.")
     parsed = [parse_id(id) for id in ids]
-    found: dict[NodeId, Record | None] = {}
+    found: dict[NodeId, NounRow | None] = {}
     for noun in {node.noun for node in parsed if node is not None}:
         wanted = list(dict.fromkeys(node for node in parsed if node is not None and node.noun == noun))
         rows = await _fetch(context.read, context.scope, noun, wanted)
@@ -39,13 +40,19 @@ async def nodes(context: OperationContext, ids: Sequence[str]) -> list[Record | 
     return [None if node is None else found[node] for node in parsed]
 
 
-async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Record | None:
+@overload
+async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Message"]) -> MessageRow | None: ...
+@overload
+async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Memory"]) -> MemoryRow | None: ...
+@overload
+async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Document"]) -> DocumentRow | None: ...
+async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Any:
     """The object of this kind that an id names; None for an id of another kind or of none."""
     node = parse_id(id)
     return None if node is None or node.noun != noun else (await _fetch(read, scope, noun, [node]))[0]
 
 
-async def _fetch(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[Record | None]:
+async def _fetch(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[NounRow | None]:
     if noun == "Message":
         rows = await messages_by_place(read, scope, [(node.key, node.sequence) for node in wanted])
     else:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from models.allowance import Allowance
-from models.scope import Scope
-from models.statements import Record
+from models.scope import Owned, Scope
 from models.store import Reader, Store, Transaction
 from models.threads import Threads
 from resolvers.embeddings import Encoder
@@ -52,7 +51,7 @@ class OperationContext:
         if self.scope.user is not None:
             raise Forbidden(what)
 
-    def may_see(self, row: Record) -> bool:
+    def may_see(self, row: Owned) -> bool:
         """Tells whether a row with an owner may be known of."""
         return self.scope.user is None or row["user_key"] == self.scope.user
 

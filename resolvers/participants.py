@@ -1,13 +1,12 @@
 """What users and agents have in common: a key that the application gives, attributes, and documents."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Generic
 from uuid import uuid4
 
 from models.scope import Scope
-from models.statements import Record
 from models.store import Reader, Transaction
-from models.writing import TypedTable
+from models.writing import R, TypedTable
 from resolvers.documents import DOCUMENT, DocumentOwner, document_faults, insert_document
 from resolvers.errors import Refused, refuse
 from resolvers.inputs import Values, camel, check, check_version, created
@@ -16,23 +15,27 @@ from resolvers.operation_context import OperationContext
 from resolvers.updates import Change, revise
 
 
-class Participant(Noun):
-    """A noun whose objects the application names: `by_id` finds one, `keys` gives its row the columns of its key."""
+class Participant(Noun, Generic[R]):
+    """A noun whose objects the application names: `by_id` finds one, `keys` gives its row the columns of its key.
+
+    `as_owner` names a row as the owner of documents.
+    """
 
     def __init__(
         self,
         name: str,
         *columns: Column,
-        table: TypedTable[Any],
-        by_id: Callable[[Reader, Scope, str], Awaitable[Record | None]],
+        table: TypedTable[R],
+        by_id: Callable[[Reader, Scope, str], Awaitable[R | None]],
         keys: Callable[[str, dict[str, Any]], dict[str, Any]],
+        as_owner: Callable[[R], DocumentOwner],
     ) -> None:
         super().__init__(name, *columns)
         self.word = name.lower()
         self.own_id = f"{self.word}_id"
-        self._table, self._by_id, self._keys = table, by_id, keys
+        self._table, self._by_id, self._keys, self._as_owner = table, by_id, keys, as_owner
 
-    async def find(self, write: Transaction, context: OperationContext, id: str) -> Record:
+    async def find(self, write: Transaction, context: OperationContext, id: str) -> R:
         """The object that a mutation names, which must exist."""
         row = await self._by_id(write, context.scope, id)
         if row is None:
@@ -45,45 +48,45 @@ class Participant(Noun):
         context: OperationContext,
         columns: dict[str, Any],
         documents: Sequence[dict[str, Any]] = (),
-    ) -> Record:
+    ) -> R:
         """Keeps a new object, whose columns `new` gave, with its documents."""
         project = context.scope.project
-        values = stamped(dict[str, Any], columns, context.clock.now(), project=project, **self._keys(project, columns))
+        values = stamped(self._table.row, columns, context.clock.now(), project=project, **self._keys(project, columns))
         row = await self._table.insert(write, values)
         for document in documents:
-            await insert_document(write, context, document, DocumentOwner(**{self.word: row}))
+            await insert_document(write, context, document, self._as_owner(row))
         return row
 
-    async def create(self, context: OperationContext, given: Values) -> Record:
+    async def create(self, context: OperationContext, given: Values) -> R:
         values = created(given)
         check(values, self.rules, more=document_faults(values))
         values.setdefault(self.own_id, str(uuid4()))
         columns, documents = self.new(values), documents_in(values)
 
-        async def operation(write: Transaction) -> Record:
+        async def operation(write: Transaction) -> R:
             if await self._by_id(write, context.scope, values[self.own_id]):
                 raise self._already_exists()
             return await self.insert(write, context, columns, documents)
 
         return await context.write(operation)
 
-    async def update(self, context: OperationContext, values: Values) -> Record:
+    async def update(self, context: OperationContext, values: Values) -> R:
         check(values, self.rules, required=self.required)
         change = self.change(values)
 
-        async def operation(write: Transaction) -> Record:
+        async def operation(write: Transaction) -> R:
             row = await self.find(write, context, values[self.own_id])
             check_version(row, values)
             return await self._revise(write, context, row, change)
 
         return await context.write(operation)
 
-    async def upsert(self, context: OperationContext, values: Values) -> tuple[Record, bool]:
+    async def upsert(self, context: OperationContext, values: Values) -> tuple[R, bool]:
         """The object, and whether it is new."""
         check(values, self.rules, required=self.required)
         columns, change = self.new_or_change(values)
 
-        async def operation(write: Transaction) -> tuple[Record, bool]:
+        async def operation(write: Transaction) -> tuple[R, bool]:
             row = await self._by_id(write, context.scope, values[self.own_id])
             if row is None:
                 return await self.insert(write, context, columns), True
@@ -96,7 +99,7 @@ class Participant(Noun):
         message = f"{article} {self.word} with this {own_id} exists; use update{self.name} or upsert{self.name}."
         return refuse("ALREADY_EXISTS", message, own_id)
 
-    async def _revise(self, write: Transaction, context: OperationContext, row: Record, change: Change) -> Record:
+    async def _revise(self, write: Transaction, context: OperationContext, row: R, change: Change) -> R:
         return await revise(write, self._table, row, change.of(row), context.clock.now())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from models.parts import Inside, beside, has_calls_of, read_calls, read_parts, texts_beside
-from models.statements import Record
+from models.rows import MessageRow
 
 TOOLS = ("TOOL", "FUNCTION")
 """Roles whose messages are answers of tools."""
@@ -51,30 +51,30 @@ def _counted(content: str, parts: Inside, called: Inside | None, calls: str | No
     yield from () if has_calls_of(called, parts) else parts.sent
 
 
-def said_in(row: Record) -> str:
+def said_in(row: MessageRow) -> str:
     """The text of a message: what its speaker says, or what a tool answered."""
     return _joined(row["content"], row["parts_text"])
 
 
-def searched_text(row: Record) -> str:
+def searched_text(row: MessageRow) -> str:
     """All that a message is found by, which its highlight is a part of."""
     return _joined(row["content"], row["parts_text"], row["aside"])
 
 
-def call_ids(row: Record) -> list[str]:
+def call_ids(row: MessageRow) -> list[str]:
     """The ids of the tool calls of a message that other messages answer, in order."""
     answered = {id for inside in _inside(row) for id in inside.answers}
     return [id for inside in _inside(row) for id in inside.calls if id not in answered]
 
 
-def answered_ids(row: Record) -> list[str]:
+def answered_ids(row: MessageRow) -> list[str]:
     """The ids of the tool calls of other messages that a message answers, in order."""
     called = {id for inside in _inside(row) for id in inside.calls}
     own = [] if row["tool_call_id"] is None else [row["tool_call_id"]]
     return own + [id for inside in _inside(row) for id in inside.answers if id not in called]
 
 
-def _inside(row: Record) -> list[Inside]:
+def _inside(row: MessageRow) -> list[Inside]:
     readers: dict[str, Any] = {"tool_calls": read_calls, "parts": read_parts}
     return [read(row[name]) for name, read in readers.items() if row[name] is not None]
 

@@ -19,7 +19,6 @@ from models.sessions import (
     session_table,
     sessions_by_key,
 )
-from models.statements import Record
 from models.store import Transaction
 from models.values import Time
 from resolvers.agents import find_agent
@@ -83,7 +82,7 @@ LARGEST_DELETION = 1000
 DEFAULT_DELETION = 100
 
 
-async def session(context: OperationContext, session_id: str) -> Record | None:
+async def session(context: OperationContext, session_id: str) -> SessionRow | None:
     """A session that was not deleted."""
     row = await session_by_id(context.read, context.scope, session_id)
     return row if row is not None and row["deleted_at"] is None else None
@@ -236,7 +235,7 @@ def refuse_other_owner(session: SessionRow, owner: bytes | None) -> None:
 
 
 async def _change(
-    write: Transaction, context: OperationContext, row: Record, values: Values, change: Change, *, takes: bool
+    write: Transaction, context: OperationContext, row: SessionRow, values: Values, change: Change, *, takes: bool
 ) -> SessionRow:
     keys = await references(write, context, values)
     if "user_key" in keys and not takes:
@@ -258,12 +257,12 @@ async def update_session(context: OperationContext, values: Values) -> SessionRo
     return await context.write(operation)
 
 
-async def upsert_session(context: OperationContext, values: Values) -> tuple[Record, bool]:
+async def upsert_session(context: OperationContext, values: Values) -> tuple[SessionRow, bool]:
     """The session, and whether it is new."""
     check(values, SESSION.rules)
     columns, change = SESSION.new_or_change(values)
 
-    async def operation(write: Transaction) -> tuple[Record, bool]:
+    async def operation(write: Transaction) -> tuple[SessionRow, bool]:
         row = await session_by_id(write, context.scope, values["session_id"])
         if row is not None and row["deleted_at"] is None:
             return await _change(write, context, row, values, change, takes=False), False

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from models.formation import is_spoken_of
 from models.keys import folded
 from models.messages import first_speakers
-from models.rows import SessionRow, UserRow
+from models.rows import MessageRow, SessionRow, UserRow
 from models.scope import Scope
-from models.statements import Record
 from models.store import Reader
 from models.users import users_by_key
 from resolvers.inputs import KEY_CHARACTERS
@@ -56,14 +55,14 @@ def user_name(user: UserRow) -> str | None:
     return display_name(user["name"], user["first_name"], user["last_name"])
 
 
-def speaker_name(row: Record, own: str | None) -> str | None:
+def speaker_name(role: str | None, name: str | None, own: str | None) -> str | None:
     """The name of who said a message: the one that it bears, for a message of the session's user `own`."""
-    return own if is_users_own(row["role"], row["name"]) else row["name"]
+    return own if is_users_own(role, name) else name
 
 
-def speaker_of(row: Record, user: UserRow | None) -> str:
+def speaker_of(row: MessageRow, user: UserRow | None) -> str:
     """The speaker of a message as texts for models name them, in one line; the role where there is no name."""
-    name = speaker_name(row, None if user is None else user_name(user))
+    name = speaker_name(row["role"], row["name"], None if user is None else user_name(user))
     return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
 
 
@@ -79,7 +78,7 @@ class Speakers:
             return None
         return None if (plain := folded(name)) in ROLE_WORDS or plain in self.own else name
 
-    def among(self, rows: Iterable[Record]) -> list[str | None]:
+    def among(self, rows: Iterable[MessageRow]) -> list[str | None]:
         """Returns whom the statements of each USER message among these are about."""
         return [self.about(row["name"]) for row in rows if row["role"] == "USER"]
 

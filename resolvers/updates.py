@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from models.statements import Record
+from models.rows import AnyRow
 from models.store import Transaction
 from models.writing import R, TypedTable
 from resolvers.errors import refuse
@@ -21,7 +21,7 @@ class Change(NamedTuple):
     metadata: str | None = None
     patch: Any = None
 
-    def of(self, row: Record) -> dict[str, Any]:
+    def of(self, row: AnyRow) -> dict[str, Any]:
         """The columns that it wants of a row."""
         if self.metadata is None:
             return self.columns
@@ -45,7 +45,7 @@ def changed_metadata(columns: dict[str, Any], values: Values) -> Change:
     return Change(columns, json_text(merge_patch({}, given)), given)
 
 
-async def revise(write: Transaction, table: TypedTable[R], row: Record, wanted: Mapping[str, Any], now: str) -> R:
+async def revise(write: Transaction, table: TypedTable[R], row: R, wanted: Mapping[str, Any], now: str) -> R:
     """The row with the wanted values, version and `updated_at` moved on; the row itself if it has them already."""
     changes = {
         name: value

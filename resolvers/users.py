@@ -7,10 +7,10 @@ from typing import Any
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
 from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
-from models.statements import Record
 from models.store import Transaction
 from models.users import USER_ALONE, USERS, user_by_id, user_table, users_by_key
 from resolvers.connections import Columns, Page, Paging, connect_visible
+from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import FilterBuilder, Given, order_of
 from resolvers.ids import global_id
@@ -50,10 +50,11 @@ USER = Participant(
     table=user_table,
     by_id=user_by_id,
     keys=_keys,
+    as_owner=lambda row: DocumentOwner(user=row),
 )
 
 
-async def user(context: OperationContext, user_id: str) -> Record | None:
+async def user(context: OperationContext, user_id: str) -> UserRow | None:
     return await user_by_id(context.read, context.scope, user_id)
 
 

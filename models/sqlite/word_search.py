@@ -27,7 +27,7 @@ from models.expressions import CrossJoin, Each, ListOf
 from models.scope import Scope
 from models.search_kinds import Conversation, Receive, SearchKind, Within
 from models.sqlite.word_index import LANE, PROJECT, index_progress, names_of, number_of, project_in_index
-from models.statements import Record, Statement
+from models.statements import Statement
 from models.store import Reader
 
 NEAR = 2
@@ -177,7 +177,7 @@ def _hits(kind: SearchKind) -> Subquery:
     return _text(_HITS, kind).columns(column("number", Integer), column("worth", Integer)).subquery("hit")
 
 
-def _between(first: Bound, last: Bound) -> Record:
+def _between(first: Bound, last: Bound) -> dict[str, Any]:
     """The parameters that `_hits` takes for its bounds; the first bound is not included."""
     return {
         "from_worth": first.worth,

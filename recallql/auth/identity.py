@@ -23,8 +23,8 @@ import structlog
 
 from models.erasure import last_erasure
 from models.keys import user_key
+from models.rows import ErasureRow
 from models.scope import Scope
-from models.statements import Record
 from models.store import Reader
 from models.values import JsonValue
 from recallql.auth.claims import BadToken, read_claims, text_claim
@@ -162,7 +162,7 @@ class ForeignProof:
         )
 
 
-def _issued_since(erasure: Record | None, issued: float) -> bool:
+def _issued_since(erasure: ErasureRow | None, issued: float) -> bool:
     """Tells whether a token is surely younger than the last erasure of its user."""
     return erasure is None or issued > epoch_seconds(erasure["erased_at"]) + LEEWAY
 

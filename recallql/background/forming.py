@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from models.rows import JobRow
 from models.scope import Scope
-from models.statements import Record
 from models.store import Store
 from recallql.openai import ModelEndpoint, ModelError, Rejected, TryAgain
 from recallql.settings import Settings
@@ -70,7 +70,7 @@ class Forming:
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
-    async def _do(self, job: Record) -> None:
+    async def _do(self, job: JobRow) -> None:
         context = OperationContext(self._database, self._clock, Scope(job["project"]))
         try:
             await self._read(context, job)
@@ -88,7 +88,7 @@ class Forming:
                 context, job, "a fault of the server; its log has it", attempts=self._settings.chat_attempts
             )
 
-    async def _read(self, context: OperationContext, job: Record) -> None:
+    async def _read(self, context: OperationContext, job: JobRow) -> None:
         reading = await reading_for(context, job)
         if reading is None:
             await drop(context, job)
@@ -102,7 +102,7 @@ class Forming:
         await keep_answer(context, job, reading, answer, model)
 
     async def _put_off(
-        self, context: OperationContext, job: Record, reason: str, *, attempts: int, after: float | None = None
+        self, context: OperationContext, job: JobRow, reason: str, *, attempts: int, after: float | None = None
     ) -> None:
         try:
             if await put_off(context, job, reason, attempts=attempts, after=after):

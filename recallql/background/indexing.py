@@ -15,9 +15,8 @@ import structlog
 from models.leases import take_lease
 from models.search import Progress, bring_up_to_date, index_progress
 from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.statements import Record
 from models.store import Store
-from models.vectors import claim_vectors, put_vectors, texts_without_vectors, vector_progress
+from models.vectors import WaitingText, claim_vectors, put_vectors, texts_without_vectors, vector_progress
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.speakers import speaker_name
 from resolvers.users import display_name
@@ -137,7 +136,7 @@ async def _encode_some(
     if not rows:
         return False
     # What is deleted is nobody's to find or to send.
-    texts = {row["number"]: _spoken(row) for row in rows if row["text"] is not None}
+    texts = {row["number"]: _spoken(row, row["text"]) for row in rows if row["text"] is not None}
     encoded = await encoder.encode_texts(list(texts.values()), kind.vectors_of_one) if texts else []
     vectors = dict(zip(texts, encoded, strict=True))
     made = [vectors.get(row["number"], b"") for row in rows]
@@ -145,13 +144,13 @@ async def _encode_some(
     return await database.write(put)
 
 
-def _spoken(row: Record) -> str:
+def _spoken(row: WaitingText, text: str) -> str:
     """A text with the name of who said it."""
     own = display_name(row["user_name"], row["first_name"], row["last_name"])
-    return spoken(speaker_name(row, own), row["text"])
+    return spoken(speaker_name(row["role"], row["name"], own), text)
 
 
-def _together(rows: Sequence[Any]) -> Sequence[Any]:
+def _together(rows: Sequence[WaitingText]) -> Sequence[WaitingText]:
     """The first of these texts, as many as are encoded at once: a server that stops waits for that."""
     sizes = accumulate(len(row["text"] or "") for row in rows)
     return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from models.errors import DataError
+from models.jobs import ListedJob
 from models.keys import KEY_SIZE
-from models.statements import Record
 from recallql.commands.stores import existing, run
 from recallql.settings import Settings
 from resolvers.formation import jobs
@@ -22,7 +22,7 @@ class JobProblem(DataError):
     """Why a job was not found, in words."""
 
 
-def list_jobs(settings: Settings) -> Sequence[Record]:
+def list_jobs(settings: Settings) -> Sequence[ListedJob]:
     return _run(settings, lambda context: jobs.list_jobs(context, LISTED))
 
 

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from models.errors import DataError
+from models.rows import ApiKeyRow
 from models.scope import Scope
-from models.statements import Record
 from models.store import Database, database_at
 from recallql.commands.stores import existing, run
 from recallql.settings import Settings
@@ -21,18 +21,18 @@ class KeyProblem(DataError):
     """Why a key or a token was not made or changed, in words."""
 
 
-def create_key(settings: Settings, *, name: str, project: str) -> tuple[Record, str]:
+def create_key(settings: Settings, *, name: str, project: str) -> tuple[ApiKeyRow, str]:
     """A new key's row, and the key; the database is made if need be."""
     database = database_at(settings.database_url)
     database.migrate()
     return _run(database, lambda context: credentials.create_api_key(context, {"name": name, "project": project}))
 
 
-def list_keys(settings: Settings) -> Sequence[Record]:
+def list_keys(settings: Settings) -> Sequence[ApiKeyRow]:
     return _run(existing(settings), credentials.list_api_keys)
 
 
-def revoke_key(settings: Settings, id: str) -> Record:
+def revoke_key(settings: Settings, id: str) -> ApiKeyRow:
     return _run(existing(settings), lambda context: credentials.revoke_api_key(context, id))
 
 

@@ -10,7 +10,6 @@ from models.memories import memories_by_key, memory_table
 from models.messages import bury, deleted_sequences, generation_of, messages_by_place, set_generation
 from models.rows import DocumentRow, MemoryRow, SessionRow
 from models.sessions import session_by_id, session_table
-from models.statements import Record
 from models.store import Transaction
 from models.users import user_by_id, users_by_key
 from resolvers.agents import AGENT
@@ -93,13 +92,14 @@ def _last_sequence(session: SessionRow, line: Line) -> int:
 def _has_only_messages(context: OperationContext, session: SessionRow) -> bool:
     """Tells whether a session came into being by its messages, and nobody has given it anything since."""
     columns = SESSION.new({"session_id": session["session_id"]})
-    blank = session_row(context, columns, session["created_at"], user=None, agent=None)
-    return all(session[name] == blank[name] for name in blank.keys() - _OF_MESSAGES - _SERVER_TIMES)
+    kept = dict(session)
+    blank = dict(session_row(context, columns, session["created_at"], user=None, agent=None))
+    return all(kept[name] == blank[name] for name in blank.keys() - _OF_MESSAGES - _SERVER_TIMES)
 
 
 async def _complete(
     write: Transaction, context: OperationContext, session: SessionRow, line: Line, columns: dict[str, Any]
-) -> Record:
+) -> SessionRow:
     """Gives a session that has only messages what its line says; the session itself where that is nothing."""
     keys = await references(write, context, line)
     kept = {name: session[name] for name in ("nonce", "last_activity_at", "updated_at") if columns[name] is None}

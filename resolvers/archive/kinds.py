@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from models.rows import MessageRow
-from models.statements import Record, noun_of
+from models.rows import AnyRow
+from models.statements import noun_of
 from resolvers.agents import AGENT
 from resolvers.documents import DOCUMENT
 from resolvers.drafts import MESSAGE
@@ -60,7 +60,7 @@ _WRITTEN = {
 }
 
 
-def line_of(row: Record) -> bytes:
+def line_of(row: AnyRow) -> bytes:
     """A row as a line of an export, without what is null."""
     noun = noun_of(row)
     line: dict[str, Any] = {"type": noun.lower()}
@@ -78,7 +78,7 @@ def line_of(row: Record) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _offset_time(message: MessageRow) -> str:
+def _offset_time(message: AnyRow) -> str:
     return with_offset(message["created_at"], message["utc_offset"])
 
 

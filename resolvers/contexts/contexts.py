@@ -11,10 +11,10 @@ from itertools import chain
 from typing import Any
 
 from models.messages import latest_messages, newest_messages, newest_of_role
-from models.rows import MemoryRow, SessionRow, UserRow
+from models.rows import MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.search_kinds import Within
 from models.sessions import SESSIONS_OF_USER
-from models.statements import Record
+from models.statements import is_document, is_memory
 from resolvers.connections import Page, Paging, connect
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.intents import LOOKED_AT, asked_in
@@ -69,7 +69,7 @@ class OverBudget(BadInput):
         )
 
 
-Searches = dict[tuple[Any, ...], Sequence[Record]]
+Searches = dict[tuple[Any, ...], Sequence[SearchedRow]]
 
 
 @dataclass
@@ -98,7 +98,7 @@ class About:
 
 async def contexts_of_sessions(
     context: OperationContext,
-    rows: Sequence[Record],
+    rows: Sequence[SessionRow],
     *,
     query: str | None = None,
     max_tokens: int | None = None,
@@ -118,7 +118,7 @@ async def contexts_of_sessions(
             found.append(None)
             continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
-        about = About(user, row, summary or of_users.get(row["user_key"]), searches=searches)
+        about = About(user, row, summary or of_users.get(row["user_key"] or b""), searches=searches)
         treatment = overflow or row["context_overflow"] or "ADAPTIVE"
         try:
             found.append(await _build(context, about, budget, query, treatment, last_messages))
@@ -128,7 +128,7 @@ async def contexts_of_sessions(
 
 
 async def contexts_of_users(
-    context: OperationContext, rows: Sequence[Record], *, query: str | None = None, max_tokens: int | None = None
+    context: OperationContext, rows: Sequence[UserRow], *, query: str | None = None, max_tokens: int | None = None
 ) -> list[dict[str, Any]]:
     """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
     _check(query, max_tokens)
@@ -165,7 +165,7 @@ async def _asked(context: OperationContext, about: About) -> str | None:
     return asked_in(newest)
 
 
-async def _latest_sessions(context: OperationContext, user: UserRow, limit: int) -> Sequence[Record]:
+async def _latest_sessions(context: OperationContext, user: UserRow, limit: int) -> Sequence[SessionRow]:
     """The sessions of a user in which something happened last."""
     paging, live = Paging(limit=limit), session_filter(context, None)
     (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
@@ -206,7 +206,7 @@ async def _put_together(
     query = query or await _asked(context, about)
     if query is not None:
         query = await narrowed(context, query, about.within)
-    found: Sequence[Record] = (
+    found: Sequence[SearchedRow] = (
         () if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
     )
     knowledge = await knowledge_of(context, about.user, about.session, about.name, found, budget)
@@ -239,10 +239,10 @@ async def _put_together(
         "token_count": prompt.tokens,
         "max_tokens": budget,
         "messages": messages,
-        "memories": prompt.nodes(MEMORIES),
-        "documents": prompt.nodes(DOCUMENTS),
+        "memories": prompt.nodes(MEMORIES, is_memory),
+        "documents": prompt.nodes(DOCUMENTS, is_document),
         "recalled": prompt.quoted,
-        "summary": next(iter(prompt.nodes(SUMMARY)), None),
+        "summary": next(iter(prompt.nodes(SUMMARY, is_memory)), None),
         "dropped_messages": window.wanted - len(messages),
     }
 
@@ -287,7 +287,7 @@ async def _add_latest(context: OperationContext, recall: Recall, about: About) -
                 return
 
 
-async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncIterator[Record]:
+async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncIterator[MessageRow]:
     """A session's newest messages, the newest first; few are read at first, since they may not fit."""
     with context.allowance.passing():
         rows = await latest_messages(context.read, session, FIRST_READ)
@@ -300,7 +300,9 @@ async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncI
             yield message
 
 
-async def _search(context: OperationContext, about: About, query: str, most: int, *, quoting: bool) -> Sequence[Record]:
+async def _search(
+    context: OperationContext, about: About, query: str, most: int, *, quoting: bool
+) -> Sequence[SearchedRow]:
     """Returns what answers the query, best first: about as much as fits."""
     scopes = ("MESSAGES", "MEMORIES", "DOCUMENTS") if quoting else ("MEMORIES", "DOCUMENTS")
     session, user = about.session, about.user

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from models.parts import read_calls
 from models.rows import MessageRow
-from models.statements import Record
 from resolvers.parts import TOOLS, answered_ids, call_ids
 
 UNNAMED = "\0"
@@ -47,7 +46,7 @@ class _Group:
     is_broken: bool = False
 
 
-def exchanges(messages: Sequence[MessageRow]) -> list[list[Record]]:
+def exchanges(messages: Sequence[MessageRow]) -> list[list[MessageRow]]:
     """The messages (oldest first) in groups that may stand in a prompt, by their first message; each in its order.
 
     A message that is no call and no answer is a group of its own. What is broken is left out.

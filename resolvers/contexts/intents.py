@@ -7,7 +7,7 @@ assistant has offered; and a short turn such as "and the second one?" is about t
 import re
 from collections.abc import Iterable, Sequence
 
-from models.statements import Record
+from models.rows import MessageRow
 from models.words import UNSPACED, words
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.courtesies import closes, is_courtesy
@@ -61,7 +61,7 @@ def asks_nothing(text: str, names: Iterable[str] = ()) -> bool:
     return is_courtesy(text, names) or (closes(text, names) and not sentences_that_ask(text))
 
 
-def asked_in(newest: Sequence[Record]) -> str | None:
+def asked_in(newest: Sequence[MessageRow]) -> str | None:
     """Returns what a conversation asks for at its end; None where it asks for nothing. The newest turn comes first."""
     names = {turn["name"] for turn in newest if turn["name"]}
     turns = [turn for turn in newest if turn["role"] in ("USER", "ASSISTANT") and said_in(turn).strip()]
@@ -96,7 +96,7 @@ def _refers(text: str) -> bool:
     return len(said) <= SHORT or (len(content) <= FEW and refers)
 
 
-def _answered(before: Sequence[Record]) -> str | None:
+def _answered(before: Sequence[MessageRow]) -> str | None:
     """Returns what the user says yes or no to: what the turn before asks, if it asks something."""
     asked = sentences_that_ask(said_in(before[0]))[:1] if before else []
     if asked and before[0]["role"] == "ASSISTANT":
@@ -104,7 +104,7 @@ def _answered(before: Sequence[Record]) -> str | None:
     return "\n".join(asked) or None
 
 
-def _referred_to(before: Sequence[Record], names: Iterable[str]) -> list[str]:
+def _referred_to(before: Sequence[MessageRow], names: Iterable[str]) -> list[str]:
     """The turn before and, where that is an answer, the user's own turn before it."""
     found: list[str] = []
     for turn in before:
@@ -117,7 +117,7 @@ def _referred_to(before: Sequence[Record], names: Iterable[str]) -> list[str]:
     return found[:-3:-1]
 
 
-def _gist(turn: Record) -> str:
+def _gist(turn: MessageRow) -> str:
     """A turn, or its beginning and what it asks at its end."""
     text = said_in(turn)
     if len(text) <= GIST:

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from models.memories import NEUTRAL, known_memories, sources_of_memories
-from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
-from models.search_kinds import SEARCH_KINDS
-from models.statements import Record
+from models.rows import MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
+from models.statements import is_memory
 from models.words import words
 from resolvers.contexts.prompts import MEMORIES, SUMMARY, Piece, Prompt
 from resolvers.formation.dates import dated, local_day
@@ -36,7 +35,7 @@ _CHARACTERS = 4
 class Knowledge:
     """The known facts of a user, or of a session without one; `name` is the user's, before what is the user's own."""
 
-    def __init__(self, name: str, known: Sequence[Record], matching: Sequence[Record], now: str) -> None:
+    def __init__(self, name: str, known: Sequence[MemoryRow], matching: Sequence[MemoryRow], now: str) -> None:
         self._name = name
         self._matching = matching
         keys = {memory["key"] for memory in matching}
@@ -50,7 +49,7 @@ class Knowledge:
         self._all: list[str] = []
         self._told: list[str] = []
         self._lines: list[str] | None = None
-        self._sources: dict[tuple[bytes, int], list[Record]] = {}
+        self._sources: dict[tuple[bytes, int], list[MemoryRow]] = {}
 
     def add_standing(self, prompt: Prompt) -> None:
         """Adds the few best rated facts, and then those that match."""
@@ -71,7 +70,7 @@ class Knowledge:
 
     def add(self, prompt: Prompt, memory: MemoryRow, most: int) -> None:
         """Adds a memory, unless it is there or says what another one says."""
-        if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES)}:
+        if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES, is_memory)}:
             return
         told = _plain(memory["content"])
         if not any(told in other for other in self._all) and prompt.add(self._piece(memory), most):
@@ -90,7 +89,7 @@ class Knowledge:
 
     async def find_sources(self, context: OperationContext, prompt: Prompt) -> None:
         """Looks up what the memories that are there were formed from."""
-        shown = {memory["key"]: memory for memory in prompt.nodes(MEMORIES)}
+        shown = {memory["key"]: memory for memory in prompt.nodes(MEMORIES, is_memory)}
         self._sources = {}
         for row in await sources_of_memories(context.read, list(shown)):
             self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
@@ -121,7 +120,7 @@ class Knowledge:
     def _lines_of(self, prompt: Prompt) -> list[str]:
         """The sentences of the summary that stands there."""
         if self._lines is None:
-            self._lines = _lines(prompt.nodes(SUMMARY))
+            self._lines = _lines(prompt.nodes(SUMMARY, is_memory))
         return self._lines
 
     def forget_said(self, prompt: Prompt) -> None:
@@ -132,10 +131,10 @@ class Knowledge:
         }
         texts = [_plain(said_in(message)[:LONGEST]) for message in messages]
         said_of = {memory["key"] for location, own in self._sources.items() if location in there for memory in own}
-        for memory in prompt.nodes(MEMORIES):
+        for memory in prompt.nodes(MEMORIES, is_memory):
             if memory["key"] in said_of or any(_plain(memory["content"]) in text for text in texts):
                 prompt.remove(memory)
-        for summary in prompt.nodes(SUMMARY):
+        for summary in prompt.nodes(SUMMARY, is_memory):
             lines = _lines([summary]) if summary["method"] == "EXTRACTIVE" else []
             if lines and all(any(line in text for text in texts) for line in lines):
                 prompt.remove(summary)
@@ -146,7 +145,7 @@ def _plain(text: str) -> str:
     return f" {' '.join(words(text))} "
 
 
-def _lines(summaries: Iterable[Record]) -> list[str]:
+def _lines(summaries: Iterable[MemoryRow]) -> list[str]:
     """The sentences of extractive summaries, without speakers and dates."""
     return [
         _plain(sentence)
@@ -163,17 +162,17 @@ async def knowledge_of(
     user: UserRow | None,
     session: SessionRow | None,
     name: str,
-    found: Sequence[Record],
+    found: Sequence[SearchedRow],
     budget: int,
 ) -> Knowledge:
     """Returns what is known that may stand in a context of so many tokens, where search has found so much."""
     owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
-    known: Sequence[Record] = []
+    known: Sequence[MemoryRow] = []
     if owner is not None:
         longest = int(budget * MOST_OF_ONE) * _CHARACTERS
         with context.allowance.passing():
             known = await known_memories(
                 context.read, context.scope, owner=owner, as_of=context.clock.now(), longest=longest, limit=MOST_KNOWN
             )
-    matching = [node for node in found if SEARCH_KINDS["MEMORIES"].is_of(node)]
+    matching = [node for node in found if is_memory(node)]
     return Knowledge(name, known, matching, context.clock.now())

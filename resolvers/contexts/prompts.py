@@ -7,11 +7,12 @@ own tokens, and a name where one is given.
 from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
-from models.rows import MessageRow
-from models.search_kinds import SEARCH_KINDS
-from models.statements import Record
+from models.rows import MessageRow, SearchedRow
+from models.statements import is_message
+
+R = TypeVar("R")
 
 SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID, NEWEST = range(6)
 TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before", "The newest message, cut")
@@ -44,7 +45,7 @@ class Piece:
     position: tuple[Any, ...]
     text: str = field(compare=False)
     group: str = field(default="", compare=False)
-    node: Record | None = field(default=None, compare=False)
+    node: SearchedRow | None = field(default=None, compare=False)
 
 
 class Prompt:
@@ -53,10 +54,10 @@ class Prompt:
     def __init__(self, budget: int, count: Callable[[str], int]) -> None:
         self.budget = budget
         self._count = count
-        self._added: list[Piece | list[Record]] = []
+        self._added: list[Piece | list[MessageRow]] = []
         self._pieces: list[Piece] = []
         self._headings: set[tuple[int, str]] = set()
-        self._messages: dict[int, Record] = {}
+        self._messages: dict[int, MessageRow] = {}
         self._quoted: set[tuple[bytes, int]] = set()
         self._taken = 0
 
@@ -84,7 +85,7 @@ class Prompt:
         if size > limit:
             return False
         self._headings |= new.keys()
-        if piece.node is not None and piece.section in QUOTES:
+        if piece.section in QUOTES and is_message(piece.node):
             self._quoted.add((piece.node["session_key"], piece.node["sequence"]))
         insort(self._pieces, piece)
         self._added.append(piece)
@@ -95,7 +96,7 @@ class Prompt:
         """Tells whether a turn that was said shortly before or after one is quoted."""
         node = piece.node
         steps = (*range(-NEAR, 0), *range(1, NEAR + 1))
-        return node is not None and any(
+        return is_message(node) and any(
             (node["session_key"], node["sequence"] + step) in self._quoted for step in steps
         )
 
@@ -124,7 +125,7 @@ class Prompt:
                     del self._messages[message["sequence"]]
         return kept
 
-    def remove(self, node: Record) -> None:
+    def remove(self, node: SearchedRow) -> None:
         """Takes a piece of the text out."""
         for piece in [piece for piece in self._pieces if piece.node is node]:
             self._pieces.remove(piece)
@@ -132,22 +133,22 @@ class Prompt:
             self._taken -= self._count(piece.text) + 1
 
     @property
-    def quoted(self) -> list[Record]:
+    def quoted(self) -> list[MessageRow]:
         """The messages that the text quotes."""
-        return [node for section in QUOTES for node in self.nodes(section)]
+        return [node for section in QUOTES for node in self.nodes(section, is_message)]
 
     def has(self, message: MessageRow) -> bool:
         """Tells whether a message of the session is there."""
         return message["sequence"] in self._messages
 
-    def fits(self, units: Sequence[Sequence[Record]]) -> bool:
+    def fits(self, units: Sequence[Sequence[MessageRow]]) -> bool:
         """Tells whether all these messages fit into what is left."""
         new = (message for unit in units for message in unit if not self.has(message))
         return sum(size_of(message, self._count) for message in new) <= self.left
 
-    def quotes(self, node: Record) -> bool:
+    def quotes(self, node: SearchedRow) -> bool:
         """Tells whether the text quotes a message."""
-        return SEARCH_KINDS["MESSAGES"].is_of(node) and (node["session_key"], node["sequence"]) in self._quoted
+        return is_message(node) and (node["session_key"], node["sequence"]) in self._quoted
 
     @property
     def tokens(self) -> int:
@@ -171,18 +172,19 @@ class Prompt:
         return "\n".join(lines)
 
     @property
-    def messages(self) -> list[Record]:
+    def messages(self) -> list[MessageRow]:
         """In the order in which they were said."""
         return sorted(self._messages.values(), key=lambda message: (message["created_at"], message["sequence"]))
 
-    def nodes(self, section: int) -> list[Record]:
-        """Returns what the pieces of a section are of, in the order in which they stand there."""
-        return [piece.node for piece in self._pieces if piece.section == section and piece.node is not None]
+    def nodes(self, section: int, is_of: Callable[[object], TypeGuard[R]]) -> list[R]:
+        """The rows of a kind that the pieces of a section are of, in the order in which they stand there."""
+        nodes = [piece.node for piece in self._pieces if piece.section == section]
+        return [node for node in nodes if is_of(node)]
 
 
 def _are_apart(earlier: Piece, later: Piece) -> bool:
     """Tells whether much was said between two turns of a day, or they are of different sessions."""
     first, second = earlier.node, later.node
-    if first is None or second is None:
+    if not (is_message(first) and is_message(second)):
         return False
     return first["session_key"] != second["session_key"] or abs(second["sequence"] - first["sequence"]) > NEAR

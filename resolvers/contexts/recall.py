@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from models.messages import messages_by_place
-from models.rows import MessageRow, SessionRow, UserRow
-from models.search_kinds import SEARCH_KINDS
-from models.statements import Record
+from models.rows import DocumentRow, MessageRow, SearchedRow, SessionRow, UserRow
+from models.statements import is_document, is_memory, is_message
 from models.words import words
 from resolvers.contexts.courtesies import closes, is_courtesy, says_little
 from resolvers.contexts.exchanges import is_turn
@@ -61,26 +60,31 @@ class Recall:
     _passages: int = 0
     _texts: set[str] = field(default_factory=set[str])
 
-    async def add(self, found: Sequence[Record], most: int) -> None:
+    async def add(self, found: Sequence[SearchedRow], most: int) -> None:
         """Adds what answers the question, best first, in no more tokens than that."""
         floor = self.prompt.left - most
         if not self.names:
-            spoken = [node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)]
+            spoken = [node for node in found if is_message(node)]
             self.names = {speaker_of(node, self.user) for node in spoken}
         neighbours = await self._neighbours(found[: most // LEAST_QUOTE])
         for rank, node in enumerate(found):
             left = self.prompt.left - floor
             if left < LEAST_QUOTE:
                 return
-            if SEARCH_KINDS["MEMORIES"].is_of(node):
+            if is_memory(node):
                 self.knowledge.add(self.prompt, node, left)
-            elif SEARCH_KINDS["DOCUMENTS"].is_of(node):
+            elif is_document(node):
                 await self._add_document(node, rank, left)
-            elif self._may_fit(node, left) and not self._is_filler(node) and await self._add_message(node, left):
+            elif (
+                is_message(node)
+                and self._may_fit(node, left)
+                and not self._is_filler(node)
+                and await self._add_message(node, left)
+            ):
                 for other in neighbours.get(_location(node), ()):
                     await self._add_message(other, self.prompt.left - floor, ANSWER)
 
-    def _may_fit(self, node: Record, most: int) -> bool:
+    def _may_fit(self, node: MessageRow, most: int) -> bool:
         """False for what surely is too long: to look at it takes longer than to see that."""
         return len(node["content"]) // WIDE_TOKEN <= most or self._is_long(said_in(node))
 
@@ -94,11 +98,11 @@ class Recall:
             return True
         return self._quote(message, said_in(message), self.prompt.left)
 
-    async def _add_document(self, node: Record, rank: int, most: int) -> None:
+    async def _add_document(self, node: DocumentRow, rank: int, most: int) -> None:
         if text := await self._passage(node["content"], most):
             self.prompt.add(Piece(DOCUMENTS, (rank,), f"### {node['title']}\n{text}", node=node), most)
 
-    async def _add_message(self, node: Record, most: int, share: float = PASSAGE) -> bool:
+    async def _add_message(self, node: MessageRow, most: int, share: float = PASSAGE) -> bool:
         """Adds a message among the session's own, or quotes it, at most such a share of the budget; false if it does
         not fit."""
         if self._is_there(node) or (self._is_own(node) and self._stands(node, most)):
@@ -106,13 +110,13 @@ class Recall:
         text = await self._passage(said_in(node), most, share)
         return bool(text) and self._quote(node, text, most)
 
-    def _is_there(self, node: Record) -> bool:
+    def _is_there(self, node: MessageRow) -> bool:
         """Tells whether a message is quoted, or what it says stands there already."""
         if self.prompt.quotes(node) or (self._is_own(node) and self.prompt.has(node)):
             return True
         return f"{node['name']}\n{said_in(node)}" in self._texts or self.knowledge.tells(self.prompt, node)
 
-    def _is_own(self, node: Record) -> bool:
+    def _is_own(self, node: MessageRow) -> bool:
         """Tells whether a message is one of the session's that were asked for."""
         own = self.session is not None and node["session_key"] == self.session["key"]
         return own and self.window.has(node)
@@ -147,7 +151,7 @@ class Recall:
         self._texts.add(f"{message['name']}\n{said_in(message)}")
         return True
 
-    def _is_filler(self, node: Record) -> bool:
+    def _is_filler(self, node: MessageRow) -> bool:
         """Tells whether a turn says hardly anything, and none of the words that are asked for."""
         text, names = said_in(node), self.names
         little = is_courtesy(text, names) or says_little(text, names) or closes(text, names, besides=FAREWELL)
@@ -158,11 +162,11 @@ class Recall:
         """The terms of the question but for the names of speakers, whom anybody may greet."""
         return self.question.terms.keys() - {term_of(word) for name in self.names for word in words(name)}
 
-    async def _neighbours(self, found: Sequence[Record]) -> dict[tuple[bytes, int], list[Record]]:
+    async def _neighbours(self, found: Sequence[SearchedRow]) -> dict[tuple[bytes, int], list[MessageRow]]:
         """For a turn that asks the turn after it, and for a short reply the question before it."""
         wanted: dict[tuple[bytes, int], tuple[bytes, int]] = {}
         for node in found:
-            if not SEARCH_KINDS["MESSAGES"].is_of(node):
+            if not is_message(node):
                 continue
             key, sequence = _location(node)
             if _asks(node):
@@ -171,8 +175,8 @@ class Recall:
                 wanted[key, sequence - 1] = (key, sequence)
         with self.context.allowance.passing():
             rows = await messages_by_place(self.context.read, self.context.scope, list(wanted)) if wanted else []
-        of = {_location(node): node for node in found if SEARCH_KINDS["MESSAGES"].is_of(node)}
-        pairs: dict[tuple[bytes, int], list[Record]] = {}
+        of = {_location(node): node for node in found if is_message(node)}
+        pairs: dict[tuple[bytes, int], list[MessageRow]] = {}
         for row in rows:
             if row is None:
                 continue
@@ -191,7 +195,7 @@ def _asks(message: MessageRow) -> bool:
     return said_in(message)[-200:].rstrip(" \"')]").endswith(("?", "？", "؟"))
 
 
-def _follows(question: Record, answer: Record) -> bool:
+def _follows(question: MessageRow, answer: MessageRow) -> bool:
     """Tells whether a turn came soon after another: one that was added late may be an older turn."""
     first, second = (datetime.fromisoformat(row["created_at"]) for row in (question, answer))
     return first <= second <= first + ANSWERED_WITHIN

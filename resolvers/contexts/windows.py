@@ -8,7 +8,6 @@ from functools import cached_property
 
 from models.messages import Moment, count_messages, moment_of_newest, newest_messages
 from models.rows import MessageRow, SessionRow
-from models.statements import Record
 from resolvers.contexts.exchanges import exchanges
 from resolvers.contexts.prompts import WIDEST_TOKEN, size_of
 from resolvers.operation_context import OperationContext
@@ -29,7 +28,7 @@ class Window:
     is all there are.
     """
 
-    rows: list[Record]
+    rows: list[MessageRow]
     wanted: int
     first: Moment | None
 
@@ -38,7 +37,7 @@ class Window:
         return len(self.rows) == self.wanted
 
     @cached_property
-    def units(self) -> list[list[Record]]:
+    def units(self) -> list[list[MessageRow]]:
         """Tells what may stand in a prompt: messages one by one, calls of tools with their answers; the newest
         first."""
         return exchanges(self.rows[::-1])[::-1]
@@ -60,7 +59,7 @@ async def read_window(context: OperationContext, session: SessionRow, budget: in
     """The window for a budget of tokens, of the last so many messages."""
     count = await count_messages(context.read, session)
     wanted = count if last is None else min(count, last)
-    rows: list[Record] = []
+    rows: list[MessageRow] = []
     tokens, before = 0, None
     most, size = min(wanted, LARGEST_WINDOW), FIRST_READ
     while len(rows) < most and tokens <= budget:

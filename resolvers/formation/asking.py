@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.rows import MemoryRow, SessionRow
-from models.statements import Record
+from models.rows import MemoryRow, MessageRow, SessionRow
 from resolvers.json_values import unstorable
 from resolvers.parts import said_in
 from resolvers.speakers import Speakers
@@ -55,16 +54,16 @@ class Reading:
     """
 
     session: SessionRow
-    sent: Sequence[Record]
-    before: Sequence[Record]
-    known: Sequence[Record]
+    sent: Sequence[MessageRow]
+    before: Sequence[MessageRow]
+    known: Sequence[MemoryRow]
     summary: MemoryRow | None
     through: int
     edited: Sequence[int]
     speakers: Speakers
 
     @property
-    def replaceable(self) -> dict[int, Record]:
+    def replaceable(self) -> dict[int, MemoryRow]:
         """Memories by number: those that were formed. What the application declared no model replaces."""
         return {number: row for number, row in enumerate(self.known, 1) if row["method"] != "DECLARED"}
 
@@ -109,13 +108,13 @@ def question_for(reading: Reading, model: str, *, as_json: bool) -> dict[str, An
     return {**body, "response_format": {"type": "json_object"}} if as_json else body
 
 
-def _memory(row: Record, number: int | None) -> dict[str, Any]:
+def _memory(row: MemoryRow, number: int | None) -> dict[str, Any]:
     numbered = {} if number is None else {"number": number}
     about = {"about": row["about"][:_NAME]} if row["about"] else {}
     return {**numbered, **about, "content": row["content"][:_CONTENT]}
 
 
-def _turn(row: Record, speakers: Speakers) -> dict[str, Any]:
+def _turn(row: MessageRow, speakers: Speakers) -> dict[str, Any]:
     turn = {"sequence": row["sequence"], "role": row["role"], "at": f"{row['created_at'][:19]}Z"}
     another = speakers.about(row["name"]) if row["role"] == "USER" else None
     if row["name"]:

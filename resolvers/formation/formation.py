@@ -20,9 +20,8 @@ from models.formation import (
 from models.keys import fingerprint
 from models.memories import is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
-from models.rows import MemoryRow, SessionRow
+from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import change_owner
-from models.statements import Record
 from models.store import Transaction
 from models.users import users_by_key
 from resolvers.formation.dates import local_day
@@ -60,10 +59,10 @@ Claims = Mapping[int, Sequence[Claim]]
 
 
 async def form_by_rules(
-    write: Transaction, context: OperationContext, session: SessionRow, rows: Iterable[Record], claims: Claims
-) -> list[Record]:
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Iterable[MessageRow], claims: Claims
+) -> list[MemoryRow]:
     """Returns what these messages state, each memory once, in the order in which it was said."""
-    formed: dict[bytes, Record] = {}
+    formed: dict[bytes, MemoryRow] = {}
     speakers: Speakers | None = None
     for row in rows if claims else ():
         found = claims.get(row["sequence"])
@@ -86,7 +85,7 @@ async def form_by_rules(
 
 async def keep_formed(
     write: Transaction, context: OperationContext, session: SessionRow, values: dict[str, Any], sequences: Sequence[int]
-) -> Record | None:
+) -> MemoryRow | None:
     """A memory formed of messages of a session; what is known that says the same; None if the application says so
     itself, or does not want it."""
     now = context.clock.now()
@@ -126,7 +125,7 @@ async def give_session(write: Transaction, context: OperationContext, session: S
 
 
 async def _tell_apart(
-    write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None, formed: Sequence[Record]
+    write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None, formed: Sequence[MemoryRow]
 ) -> None:
     """The names of the messages say again what is the owner's own; what is about another name stays so."""
     speakers = await speakers_of(write, context.scope, session, user)
@@ -137,7 +136,7 @@ async def _tell_apart(
         await revise(write, memory_table, row, about_columns(about), context.clock.now())
 
 
-async def _place(write: Transaction, context: OperationContext, row: Record) -> None:
+async def _place(write: Transaction, context: OperationContext, row: MemoryRow) -> None:
     """A memory that got another owner is one with what says the same, or ends what it supersedes, or is ended."""
     if row["superseded_from"] is None and row["valid_until"] is None:
         known = await memory_like(write, context.scope, row, context.clock.now())
@@ -181,8 +180,8 @@ async def _end(write: Transaction, context: OperationContext, older: MemoryRow, 
 
 
 async def formed_of(
-    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[Record]
-) -> list[Record]:
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
+) -> list[MemoryRow]:
     """Returns what was formed of messages that had been kept before, for the answer to a retry."""
     sequences = [row["sequence"] for row in rows]
     found = await memories_naming(write, context.scope, session["key"], sequences, _RULES)
@@ -197,7 +196,7 @@ def summary_is_due(before: int, now: int) -> bool:
 
 async def summarise(
     write: Transaction, context: OperationContext, session: SessionRow, *, added: int = 0
-) -> Record | None:
+) -> MemoryRow | None:
     """A new extractive summary of a session, of which so many messages are new; None where there is nothing to say."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
@@ -223,7 +222,7 @@ async def summarise(
 
 
 async def _said(
-    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[Record]
+    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
 ) -> list[Line]:
     """The sentences that people and models said, with their speakers, unless all are the user's own."""
     spoken = [row for row in rows if row["role"] in ("USER", "ASSISTANT")]

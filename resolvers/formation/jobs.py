@@ -10,13 +10,12 @@ from datetime import timedelta
 from random import uniform
 from uuid import uuid4
 
-from models.formation import SOURCES_OF_MEMORY, places_of, standing_memories
-from models.jobs import claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
+from models.formation import SOURCES_OF_MEMORY, SessionOwner, places_of, standing_memories
+from models.jobs import ListedJob, claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
 from models.memories import memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_place, whole_messages_between
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
-from models.statements import Record
 from models.store import Transaction
 from models.values import Time, json_of
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
@@ -93,10 +92,10 @@ async def is_due(context: OperationContext) -> bool:
     return await job_is_due(context.read, context.clock.now())
 
 
-async def claim(context: OperationContext, *, lease: float, attempts: int) -> Record | None:
+async def claim(context: OperationContext, *, lease: float, attempts: int) -> JobRow | None:
     """A job that is due, for so many seconds the caller's alone; None when there is none, or it was tried too often."""
 
-    async def operation(write: Transaction) -> Record | None:
+    async def operation(write: Transaction) -> JobRow | None:
         now = context.clock.now()
         job = await claim_job(write, uuid4().bytes, now=now, until=later(now, timedelta(seconds=lease)))
         # Its processes died every time: nobody was left to say why.
@@ -131,7 +130,7 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
     else:
         if len(rows) == MESSAGES_AT_ONCE:
             through = rows[-1]["sequence"]
-    owner = {"user_key": session["user_key"], "session_key": session["key"]}
+    owner = SessionOwner(user_key=session["user_key"], session_key=session["key"])
     summaries = await standing_summaries(context.read, context.scope, session=session["key"], user=None)
     before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
     again = {row["sequence"] for row in old}
@@ -275,7 +274,7 @@ async def _go_on(
     await _release(write, context, job, **changes, attempts=0, last_error=None)
 
 
-async def _still_claimed(write: Transaction, job: JobRow) -> Record | None:
+async def _still_claimed(write: Transaction, job: JobRow) -> JobRow | None:
     now = await job_of_session(write, job["session_key"])
     return now if now is not None and now["claim"] == job["claim"] else None
 
@@ -328,7 +327,7 @@ async def put_off(
     return await context.write(operation)
 
 
-async def list_jobs(context: OperationContext, limit: int) -> Sequence[JobRow]:
+async def list_jobs(context: OperationContext, limit: int) -> Sequence[ListedJob]:
     return await jobs_of_all(context.read, limit)
 
 

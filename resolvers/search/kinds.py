@@ -5,9 +5,10 @@ Statements go by the descriptions in `models/search_kinds.py`, which these refer
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from models.rows import DocumentRow, MemoryRow
 from models.search_kinds import DOCUMENTS, MEMORIES, MESSAGES, SearchKind
-from models.statements import Record
 from resolvers.parts import searched_text
 
 
@@ -17,16 +18,24 @@ class ResultKind:
     has: where it is given, kinds without one of their own are left out."""
 
     searched: SearchKind
-    text: Callable[[Record], str]
+    text: Callable[[Any], str]
     own_filter: str | None = None
+
+
+def _memory_text(row: MemoryRow) -> str:
+    return row["content"]
+
+
+def _document_text(row: DocumentRow) -> str:
+    return f"{row['title']}\n{row['content']}"
 
 
 RESULT_KINDS = {
     kind.searched.name: kind
     for kind in (
         ResultKind(MESSAGES, searched_text, own_filter="roles"),
-        ResultKind(MEMORIES, lambda row: row["content"], own_filter="kinds"),
-        ResultKind(DOCUMENTS, lambda row: f"{row['title']}\n{row['content']}"),
+        ResultKind(MEMORIES, _memory_text, own_filter="kinds"),
+        ResultKind(DOCUMENTS, _document_text),
     )
 }
 """The kinds by their names among the scopes of a search, in the order in which results of equal score stand."""

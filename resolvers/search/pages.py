@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from models.errors import TooLarge
-from models.statements import Record
+from models.rows import SearchedRow
 from resolvers.connections import Columns
 from resolvers.operation_context import OperationContext
 from resolvers.search.highlights import highlight
@@ -25,8 +25,8 @@ class Edge(NamedTuple):
 
     asked: Asked
     result: Result
-    node: Record
-    """Empty where nobody asks for the object itself, and it was too long to be held."""
+    node: SearchedRow | None
+    """None where nobody asks for the object itself, and it was too long to be held."""
     shown: str | None = None
     """The highlight of such a one."""
 
@@ -53,8 +53,8 @@ class SearchPage:
     has_previous_page: bool
 
     @property
-    def nodes(self) -> list[Record]:
-        return [edge.node for edge in self.edges]
+    def nodes(self) -> list[SearchedRow]:
+        return [edge.node for edge in self.edges if edge.node is not None]
 
     @property
     def start_cursor(self) -> str | None:
@@ -114,18 +114,18 @@ async def _shown(context: OperationContext, asked: Asked, results: Sequence[Resu
                 raise
             size //= 4
             continue
-        edges += [edge._replace(node={}, shown=text) for edge, text in zip(some, texts, strict=True)]
+        edges += [edge._replace(node=None, shown=text) for edge, text in zip(some, texts, strict=True)]
         start += size
     return edges
 
 
 async def _nodes_within(
     context: OperationContext, names: Sequence[str], positions: Sequence[Position], most: int | None
-) -> list[Record | None]:
+) -> list[SearchedRow | None]:
     """The objects of results, in order, until their texts have so many characters."""
     if most is None:
         return await _nodes(context, names, positions)
-    nodes: list[Record | None] = []
+    nodes: list[SearchedRow | None] = []
     size = 0
     while len(nodes) < len(positions) and size < most:
         some = await _nodes(context, names, positions[len(nodes) : len(nodes) + READ_TOGETHER])
@@ -134,9 +134,11 @@ async def _nodes_within(
     return nodes
 
 
-async def _nodes(context: OperationContext, names: Sequence[str], positions: Sequence[Position]) -> list[Record | None]:
+async def _nodes(
+    context: OperationContext, names: Sequence[str], positions: Sequence[Position]
+) -> list[SearchedRow | None]:
     """The objects of results, in order; None for one that is gone."""
-    found: dict[tuple[int, bytes, int], Record | None] = {}
+    found: dict[tuple[int, bytes, int], SearchedRow | None] = {}
     for number, name in enumerate(names):
         keys = [(position.key, position.sequence) for position in positions if position.kind == number]
         if keys:
