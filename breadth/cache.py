@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Cache(Generic[K, V]):
+class WeighedCache(Generic[K, V]):
     """At most `size` entries (a segmented LRU), which take no more than `most` bytes by what `weigh` says of each.
 
     New ones are on trial in a fifth of it. One that is asked for again is kept with the others that were; of those the

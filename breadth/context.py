@@ -18,7 +18,7 @@ class Context(Protocol):
         """True when the request is so large that working on its variables would hold the event loop."""
         ...
 
-    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls a function that takes long, off the event loop if there is a way, and returns what it returns."""
         ...
 
@@ -35,7 +35,7 @@ class PlainContext:
     def __init__(self) -> None:
         self.batches: dict[Any, Any] = {}
 
-    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return function(*arguments)
 
     async def rest(self) -> None:

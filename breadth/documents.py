@@ -25,7 +25,7 @@ from graphql import (
 from graphql.validation.validate import ValidationAbortedError
 
 from breadth.arguments import Signature, Variables
-from breadth.cache import Cache
+from breadth.cache import WeighedCache
 from breadth.context import Context
 from breadth.cost import Cost
 from breadth.errors import Formatted, Refused, coded, formatted, validation_code
@@ -104,11 +104,11 @@ class Document:
         self._schema = schema
         self._known = known
         self.is_long = len(text) > LARGEST_AT_ONCE
-        """True when its plans are compiled aside, since that would hold the event loop."""
+        """True when its plans are compiled in a thread, since that would hold the event loop."""
         self.has_aliases = _alias.search(text) is not None
         self.coverage = coverage_of(schema, node)
         self._flags = sorted(flag_names(node))
-        self.plans: Cache[PlanKey, Selection] = Cache(64, most=plan_bytes, weigh=_weight_of_plan)
+        self.plans: WeighedCache[PlanKey, Selection] = WeighedCache(64, most=plan_bytes, weigh=_weight_of_plan)
         self._own_weight = ENTRY_BYTES + TOKEN_BYTES * _forget_tokens(node)
         self._operations: dict[str | None, Operation] = {}
         for definition in node.definitions:
@@ -171,8 +171,8 @@ class Documents:
         part = plan_bytes // 8
         self._plan_bytes = 2 * part
         self._known = Known(set)
-        self._kept: Cache[str, Document] = Cache(size, most=plan_bytes - part, weigh=_weight_of_document)
-        self._refused: Cache[tuple[str, bool], Refused] = Cache(size, most=part, weigh=_weight_of_refused)
+        self._kept: WeighedCache[str, Document] = WeighedCache(size, most=plan_bytes - part, weigh=_weight_of_document)
+        self._refused: WeighedCache[tuple[str, bool], Refused] = WeighedCache(size, most=part, weigh=_weight_of_refused)
         """Why documents are refused, which is said in other words with suggestions and without."""
         self._reading: dict[tuple[str, bool], asyncio.Future[Document | Refused | None]] = {}
         """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
@@ -186,7 +186,7 @@ class Documents:
         self._kept.update(document.text)
 
     async def read(self, text: str, context: Context, *, suggestions: bool) -> Document:
-        """The document of a text that is not kept, or `Refused`. A long one is read aside, once for all who ask."""
+        """The document of a text that is not kept, or `Refused`. A long one is read in a thread, once for all who ask."""
         key = text, suggestions
         found = self._refused.get(key)
         if found is None and len(text) <= LARGEST_AT_ONCE:
@@ -204,7 +204,7 @@ class Documents:
         self._reading[key] = reading = asyncio.get_running_loop().create_future()
         found = None
         try:
-            found = self._keep(key, await context.aside(self._read, *key))
+            found = self._keep(key, await context.in_thread(self._read, *key))
             return found
         finally:
             del self._reading[key]

@@ -15,7 +15,7 @@ import strawberry
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema
 
 from breadth.arguments import Variables
-from breadth.cache import Cache
+from breadth.cache import WeighedCache
 from breadth.context import Context
 from breadth.core import execute
 from breadth.cost import MOST
@@ -98,7 +98,7 @@ class Executor:
         self._documents = Documents(
             self.schema, limits, size=documents, plan_bytes=plan_bytes - part, introspection=introspection
         )
-        self._persisted: Cache[str, str] = Cache(documents, most=part, weigh=_weight_of_text)
+        self._persisted: WeighedCache[str, str] = WeighedCache(documents, most=part, weigh=_weight_of_text)
         self._reference = reference
 
     async def execute(
@@ -118,7 +118,7 @@ class Executor:
             if operation.is_mutation and not mutations:
                 raise MutationRefused
             if context.is_large:
-                variables = await context.aside(Variables, operation.signature, request.variables)
+                variables = await context.in_thread(Variables, operation.signature, request.variables)
             else:
                 variables = Variables(operation.signature, request.variables)
             if variables.plain is None:
@@ -153,7 +153,7 @@ class Executor:
         """Has graphql-core coerce the variables; `Refused` says what is wrong with them."""
         most = self._limits.errors
         coerce = partial(variables.coerce, errors=most, suggestions=suggestions)
-        wrong = await context.aside(coerce) if context.is_large else coerce()
+        wrong = await context.in_thread(coerce) if context.is_large else coerce()
         if isinstance(wrong, list):
             raise Refused(*(formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]))
 
@@ -174,7 +174,7 @@ class Executor:
         plan = document.plans.get(key)
         if plan is None:
             compile = partial(document.compile, operation, key)
-            plan = await context.aside(compile) if document.is_long else compile()
+            plan = await context.in_thread(compile) if document.is_long else compile()
             if plan is None:
                 return await self._run_graphql_core(document, operation, request, context, cost)
             document.plans.put(key, plan)
@@ -210,7 +210,7 @@ class Executor:
             hide_suggestions=True,
         )
         # The schema is there already: all is done in one go.
-        result = run() if coverage.data else await context.aside(run)
+        result = run() if coverage.data else await context.in_thread(run)
         if not isinstance(result, ExecutionResult):
             result = await result
         return self._answer(result.data, result.errors, None)

@@ -74,7 +74,7 @@ class Run:
         """The answers of objects of one type, and of all that stands within them."""
         writer = selection.writer
         if writer is None:
-            writer = await self.context.aside(selection.compile) if self._is_long else selection.compile()
+            writer = await self.context.in_thread(selection.compile) if self._is_long else selection.compile()
         # What was resolved before may hold what has to become null here.
         ordinary, before = not self._done, self._failures
         columns: list[list[Any]] = []

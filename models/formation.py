@@ -26,7 +26,7 @@ class SessionOwner(TypedDict):
     session_key: bytes
 
 
-class SourcePlace(TypedDict):
+class OrderedSource(TypedDict):
     """Where a source stands: at a position, and if it is a message, in a session at a sequence."""
 
     position: int
@@ -169,7 +169,7 @@ _places = Statement(
     select(memory_sources.c.position, memory_sources.c.session_key, memory_sources.c.sequence)
     .where(memory_sources.c.memory_key == bindparam("key"))
     .order_by(memory_sources.c.position),
-    SourcePlace,
+    OrderedSource,
 )
 _room = Statement(
     select(
@@ -243,7 +243,7 @@ async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
     return bool(await read.fetch(_spoken_of, {"session": session, "about": about}))
 
 
-async def places_of(read: Reader, memory: bytes) -> list[SourcePlace]:
+async def ordered_sources(read: Reader, memory: bytes) -> list[OrderedSource]:
     """Returns what a memory rests on, in order."""
     return await read.fetch(_places, {"key": memory})
 

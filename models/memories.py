@@ -270,8 +270,8 @@ _told_elsewhere = exists(
         memory_sources.c.memory_key == memories.c.key, memory_sources.c.session_key != bindparam("session")
     )
 )
-_lives_here = memories.c.session_key == bindparam("session")
-_come_home = Statement(
+_of_session = memories.c.session_key == bindparam("session")
+_claim_for_session = Statement(
     update(memories)
     .where(
         memories.c.session_key != bindparam("session"), _formed, in_project(memories), _told_here, not_(_told_elsewhere)
@@ -289,11 +289,11 @@ _take_sources = Statement(
 )
 # What is left of other sessions by now is gone with them.
 _part = [
-    Statement(delete(memories).where(_lives_here, _formed, in_project(memories), _told_elsewhere, not_(_told_here))),
+    Statement(delete(memories).where(_of_session, _formed, in_project(memories), _told_elsewhere, not_(_told_here))),
     Statement(
         delete(memory_sources).where(
             memory_sources.c.session_key != bindparam("session"),
-            memory_sources.c.memory_key.in_(select(memories.c.key).where(_lives_here, memories.c.method != "DECLARED")),
+            memory_sources.c.memory_key.in_(select(memories.c.key).where(_of_session, memories.c.method != "DECLARED")),
         )
     ),
 ]
@@ -306,7 +306,7 @@ async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: b
     """
     values = {**scope.values, "session": session}
     await move_shared(write, scope, session)
-    await write.execute(_come_home, values)
+    await write.execute(_claim_for_session, values)
     for row in await write.fetch(_shared, values):
         own: MemoryRow = {
             **row,

@@ -49,7 +49,7 @@ MESSAGES_OF_SESSION = Listing(
     filters={"roles": in_list("role", "roles"), "metadata": contains(), **between("created_at")},
 )
 
-_by_place = Statement(
+_by_sequence = Statement(
     select(parents.c.key.label("parent"), messages)
     .select_from(CrossJoin(CrossJoin(parents, sessions), messages))
     .where(
@@ -82,7 +82,7 @@ _tombstones = Statement(
     ),
     Tombstone,
 )
-_stones = Statement(
+_deleted_sequences = Statement(
     select(deleted_messages.c.sequence).where(
         deleted_messages.c.session_key == bindparam("session"),
         deleted_messages.c.sequence.in_(each_of("sequences", Number)),
@@ -154,7 +154,7 @@ _newest = {
     )
     for before in (True, False)
 }
-_place = Statement(
+_moment = Statement(
     select(messages.c.created_at, messages.c.sequence)
     .where(messages.c.session_key == bindparam("session"), messages.c.sequence + 0 > bindparam("floor"))
     .order_by(messages.c.created_at.desc(), messages.c.sequence.desc())
@@ -206,10 +206,10 @@ def nonce_of(generation: int) -> int:
     return generation >> NONCE_BITS
 
 
-async def messages_by_place(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[MessageRow | None]:
+async def messages_by_sequence(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[MessageRow | None]:
     """Messages by session key and sequence; None for one that is deleted or not there."""
     of = Parents([session for session, _ in places], [sequence for _, sequence in places])
-    return await fetch_one_each(read, scope, _by_place, of)
+    return await fetch_one_each(read, scope, _by_sequence, of)
 
 
 async def messages_by_message_id(
@@ -261,7 +261,7 @@ async def newest_of_role(read: Reader, session: SessionRow, role: str, limit: in
 async def moment_of_newest(read: Reader, session: SessionRow, number: int) -> Moment | None:
     """When the message was said that is the newest but so many, and its sequence."""
     values = {"session": session["key"], "floor": session["deleted_through"], "newer": number}
-    rows = await read.fetch(_place, values, slowly=number > 1000)
+    rows = await read.fetch(_moment, values, slowly=number > 1000)
     return (rows[0]["created_at"], rows[0]["sequence"]) if rows else None
 
 
@@ -291,10 +291,10 @@ async def delete_messages(write: Transaction, session: bytes, rows: Sequence[Mes
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
         own = row["message_id"]
-        await bury(write, session, row["sequence"], None if own is None else message_id_hash(own))
+        await keep_tombstone(write, session, row["sequence"], None if own is None else message_id_hash(own))
 
 
-async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
+async def keep_tombstone(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
     """Notes that a message was deleted."""
     await deleted_message_table.insert(write, {"session_key": session, "sequence": sequence, "message_id_hash": hash})
 
@@ -302,7 +302,7 @@ async def bury(write: Transaction, session: bytes, sequence: int, hash: bytes | 
 async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) -> set[int]:
     """Which of these places had messages that were deleted."""
     values = {"session": session, "sequences": sequences}
-    return {row["sequence"] for row in await read.fetch(_stones, values)}
+    return {row["sequence"] for row in await read.fetch(_deleted_sequences, values)}
 
 
 async def messages_at(read: Reader, session: SessionRow, moments: list[str]) -> list[MessageRow]:

@@ -27,7 +27,7 @@ from models.expressions import in_project
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.memories import memories_by_key
-from models.messages import MESSAGES_OF_SESSION, messages_by_place
+from models.messages import MESSAGES_OF_SESSION, messages_by_sequence
 from models.rows import SearchedRow
 from models.scope import Scope
 from models.store import Reader
@@ -196,7 +196,7 @@ MESSAGES = SearchKind(
     filters=MESSAGES_OF_SESSION.filters,
     owners={"user": sessions.c.user_key, "session": sessions.c.key},
     exists=(sessions.c.deleted_at.is_(None), messages.c.sequence > sessions.c.deleted_through),
-    fetch=messages_by_place,
+    fetch=messages_by_sequence,
     conversation=Conversation(
         table=sessions,
         key=messages.c.session_key,

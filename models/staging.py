@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 
-class Place(NamedTuple):
+class LinePosition(NamedTuple):
     """The place of a line in the order: `rank` is its kind's, `step` says which of a session's lines come first.
 
     `own` is the client's own key of a message.
@@ -29,7 +29,7 @@ class Staging(Protocol):
 
     def close(self) -> None: ...
 
-    def add(self, lines: Iterable[tuple[Place, int, int, int]]) -> None:
+    def add(self, lines: Iterable[tuple[LinePosition, int, int, int]]) -> None:
         """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
         ...
 
@@ -37,7 +37,7 @@ class Staging(Protocol):
         """The number, start and size of each line."""
         ...
 
-    def line_like(self, place: Place, number: int) -> int | None:
+    def line_like(self, place: LinePosition, number: int) -> int | None:
         """The number of the first other line with the same place in its session, or the same own key."""
         ...
 

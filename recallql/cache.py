@@ -7,7 +7,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Cache(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """At most `size` entries; the least recently used one makes room for a new one."""
 
     def __init__(self, size: int) -> None:

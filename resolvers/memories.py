@@ -20,7 +20,7 @@ from models.memories import (
     unlink_newer,
     withhold,
 )
-from models.messages import messages_by_place
+from models.messages import messages_by_sequence
 from models.rows import DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
@@ -136,7 +136,7 @@ async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], pagin
     keys = list({s["document_key"] for s in named if s["document_key"] is not None})
     nodes: dict[Any, MessageRow | DocumentRow | None] = {}
     if places:
-        nodes |= zip(places, await messages_by_place(context.read, context.scope, places), strict=True)
+        nodes |= zip(places, await messages_by_sequence(context.read, context.scope, places), strict=True)
     if keys:
         nodes |= zip(keys, await documents_by_key(context.read, context.scope, keys), strict=True)
     for page in pages:

@@ -32,7 +32,7 @@ from resolvers.formation.formation import (
     summarise,
     summary_is_due,
 )
-from resolvers.formation.jobs import put_down, put_down_edited
+from resolvers.formation.jobs import enqueue, enqueue_edited
 from resolvers.formation.rules import Claim
 from resolvers.ids import message_id
 from resolvers.inputs import (
@@ -154,7 +154,7 @@ async def form(write: Transaction, context: OperationContext, added: Added) -> A
     """Forms memories of what is new; of what had been kept before they are there already."""
     session, count = added.session, len(added.new)
     if context.asks_model and count:
-        await put_down(write, context, session, added.new)
+        await enqueue(write, context, session, added.new)
     formed = await form_by_rules(write, context, session, added.new, added.claims)
     if count < len(added.messages):
         formed += await formed_of(write, context, session, added.messages)
@@ -286,7 +286,7 @@ async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
     if row is None:
         return _Edit(0, {}, ())
     if len(row["content"]) > LONG:
-        return await context.aside(_edit_of, context, row, values)
+        return await context.in_thread(_edit_of, context, row, values)
     return await context.prepare(_edit_of, context, row, values)
 
 
@@ -318,7 +318,7 @@ async def _update(context: OperationContext, values: Values, edit: _Edit | None)
         if row["forms_memories"] and session is not None:
             await form_by_rules(write, context, session, [row], {row["sequence"]: edit.claims})
             if context.asks_model:
-                await put_down_edited(write, context, session, row)
+                await enqueue_edited(write, context, session, row)
         return row
 
     return await context.write(operation)

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 from models.agents import agents_by_key
 from models.documents import documents_by_key
 from models.memories import memories_by_key
-from models.messages import messages_by_place
+from models.messages import messages_by_sequence
 from models.rows import DocumentRow, MemoryRow, MessageRow, NounRow
 from models.scope import Scope
 from models.sessions import sessions_by_key
@@ -54,7 +54,7 @@ async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Any:
 
 async def _fetch(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[NounRow | None]:
     if noun == "Message":
-        rows = await messages_by_place(read, scope, [(node.key, node.sequence) for node in wanted])
+        rows = await messages_by_sequence(read, scope, [(node.key, node.sequence) for node in wanted])
     else:
         rows = await BY_KEY[noun](read, scope, [node.key for node in wanted])
     return [row if row is not None and node.names(row) else None for node, row in zip(wanted, rows, strict=True)]

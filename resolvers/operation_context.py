@@ -15,13 +15,13 @@ from resolvers.tokens import count_tokens
 
 T = TypeVar("T")
 
-ASIDE = 2
+THREADS = 2
 """Threads for work that would hold the event loop; they share one processor."""
 
 
-def threads_aside() -> Threads:
-    """Returns what `Context.aside` works with."""
-    return Threads("aside", ASIDE)
+def operation_threads() -> Threads:
+    """Returns what `OperationContext.in_thread` works with."""
+    return Threads("operation", THREADS)
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class OperationContext:
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)
-    threads: Threads = field(default_factory=threads_aside)
+    threads: Threads = field(default_factory=operation_threads)
     is_large: bool = False
     """Tells whether the request is so large that working on its input would hold the event loop."""
     read: Reader = field(init=False)
@@ -55,7 +55,7 @@ class OperationContext:
         """Tells whether a row with an owner may be known of."""
         return self.scope.user is None or row["user_key"] == self.scope.user
 
-    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Returns what a function gives that would hold the event loop, in a thread: see `models.threads`.
 
         One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
@@ -67,8 +67,8 @@ class OperationContext:
         await self.allowance.rest()
 
     async def prepare(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Returns what a function makes of the request's input, before a transaction: aside if the request is large."""
-        return await self.aside(function, *arguments) if self.is_large else function(*arguments)
+        """Returns what a function makes of a request's input before a transaction, in a thread if it is large."""
+        return await self.in_thread(function, *arguments) if self.is_large else function(*arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Carries out a mutation; see `Store.write`."""

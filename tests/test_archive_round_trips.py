@@ -283,7 +283,7 @@ def test_the_id_of_a_deleted_message_is_refused_after_an_import_elsewhere(
     target = copied(command, server.path, tmp_path, migrated_file)
     lines = [json.loads(line) for line in (tmp_path / "copied.ndjson").read_text().splitlines()]
     (session,) = [line for line in lines if line["type"] == "session"]
-    assert [stone["sequence"] for stone in session["deletedMessages"]] == [1, 3]
+    assert [tombstone["sequence"] for tombstone in session["deletedMessages"]] == [1, 3]
     with serving(target) as other:
         assert other.refused(ADD_MESSAGES, sessionId="s", messages=[first])["code"] == "CONFLICT"
         assert kept(other, "s") == ["two"]

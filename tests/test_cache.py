@@ -1,10 +1,10 @@
 """The cache of the process: bounded, and what is used stays."""
 
-from recallql.cache import Cache
+from recallql.cache import LruCache
 
 
 def test_the_least_recently_used_makes_room() -> None:
-    cache: Cache[int, str] = Cache(3)
+    cache: LruCache[int, str] = LruCache(3)
     for number in range(3):
         cache.put(number, f"{number}")
     assert cache.get(0) == "0"
@@ -13,7 +13,7 @@ def test_the_least_recently_used_makes_room() -> None:
 
 
 def test_a_value_that_is_put_again_counts_as_used() -> None:
-    cache: Cache[str, int] = Cache(2)
+    cache: LruCache[str, int] = LruCache(2)
     for key, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
         cache.put(key, value)
     assert [cache.get(key) for key in "abc"] == [3, None, 4]

@@ -236,7 +236,7 @@ class SqliteStore(Store):
     def move_log(self) -> None:
         """Moves what it can of the write-ahead log into the file, without a lock that others wait for."""
         # A connection to a place where the file is no longer would make another one there.
-        self.health.check_place()
+        self.health.check_file()
         with closing(connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -307,14 +307,14 @@ class SqliteStore(Store):
                 del noted[before:]
                 answers.append(self._explained(error))
             self._writing.execute("RELEASE operation")
-        self.health.check_place()
+        self.health.check_file()
         if self._waits_for_disk:
             # In a thread; meanwhile the loop reads, and the next operations gather.
             await self.in_writer_thread(self._writing.execute, "COMMIT")
         else:
             self._writing.execute("COMMIT")
         # What went into a file that is not there any more must not be acknowledged.
-        self.health.check_place()
+        self.health.check_file()
         if self._writing.total_changes != changes:
             self._tell_listeners()
         return answers
@@ -360,7 +360,7 @@ class SqliteStore(Store):
         await asyncio.shield(self._checking)
 
     async def _check(self) -> None:
-        self.health.check_place()
+        self.health.check_file()
         size = LARGE_CHECK if self.health.write_failed else SMALL_CHECK
 
         async def make_room(write: Transaction) -> None:

@@ -123,7 +123,7 @@ class FileHealth:
         names = [str(self._path.absolute()), f"{file}-wal"]
         self._watched = [(name, _identity(name)) for name in names]
 
-    def check_place(self) -> None:
+    def check_file(self) -> None:
         """Raises `Unavailable` when the files are no longer where they were opened. It takes 3 µs."""
         for name, identity in self._watched:
             if _identity(name) != identity:
@@ -190,7 +190,7 @@ class FileHealth:
         """Checks all pages; False when it was interrupted."""
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
-        self.check_place()
+        self.check_file()
         try:
             with closing(sqlite3.connect(self._path, timeout=1, check_same_thread=False)) as connection:
                 self._whole = connection

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from models.errors import DatabaseProblem
-from models.staging import Place, Staging
+from models.staging import LinePosition, Staging
 
 _TABLE = """CREATE TABLE lines (project TEXT, rank INTEGER, session TEXT, step INTEGER, sequence INTEGER, moment TEXT,
     own TEXT, number INTEGER, start INTEGER, size INTEGER)"""
@@ -40,7 +40,7 @@ class SqliteStaging(Staging):
     def close(self) -> None:
         self._sqlite.close()
 
-    def add(self, lines: Iterable[tuple[Place, int, int, int]]) -> None:
+    def add(self, lines: Iterable[tuple[LinePosition, int, int, int]]) -> None:
         """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
         with _explained():
             self._sqlite.executemany(_ADD, ((*place, *where) for place, *where in lines))
@@ -51,7 +51,7 @@ class SqliteStaging(Staging):
             sorted_lines = self._sqlite.execute(_IN_ORDER)
         yield from sorted_lines
 
-    def line_like(self, place: Place, number: int) -> int | None:
+    def line_like(self, place: LinePosition, number: int) -> int | None:
         """The number of the first other line with the same place in its session, or the same own key."""
         self._sqlite.execute(_INDEX)
         values: dict[str, Any] = {"session": place.session, "project": place.project, "rank": place.rank}

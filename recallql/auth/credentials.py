@@ -19,7 +19,7 @@ from models.store import Reader, Store, database_at
 from recallql.auth.claims import BadToken, read_header
 from recallql.auth.identity import IdentityProvider
 from recallql.auth.user_tokens import UserTokens
-from recallql.cache import Cache
+from recallql.cache import LruCache
 from recallql.http.hosts import is_loopback
 from recallql.seldom import Seldom
 from recallql.settings import Settings
@@ -79,7 +79,7 @@ class Credentials:
         self._provider = IdentityProvider(database.reader, settings) if settings.jwks_url else None
         self._needed = bool(settings.api_key or settings.jwks_url) or not is_loopback(settings.host)
         self._next_look = 0.0
-        self._proofs: Cache[bytes, Proof] = Cache(REMEMBERED)
+        self._proofs: LruCache[bytes, Proof] = LruCache(REMEMBERED)
         self._logged = Seldom()
 
     async def are_needed(self) -> bool:

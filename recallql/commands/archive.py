@@ -16,7 +16,7 @@ from models.archive import Archive
 from models.errors import DataError
 from models.search import bring_up_to_date
 from models.search_kinds import SEARCH_KINDS
-from models.staging import Place, Staging, new_staging
+from models.staging import LinePosition, Staging, new_staging
 from models.statements import noun_of
 from models.store import Store, database_at
 from recallql.commands.lines import LARGEST_LINE, LineReader
@@ -90,7 +90,7 @@ class _File:
     def stage(self, importer: Importer, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
         """Checks each line and notes its place; whether positions identify any."""
         by_position = False
-        noted: list[tuple[Place, int, int, int]] = []
+        noted: list[tuple[LinePosition, int, int, int]] = []
         start = self._file.tell()
         for number, raw in enumerate(iter(lambda: self._file.readline(LARGEST_LINE + 1), b""), 1):
             if len(raw) > LARGEST_LINE:

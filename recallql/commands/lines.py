@@ -61,7 +61,7 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
     """The types of lines: the contract's create inputs with what exported lines add."""
     types: Any = schema._schema.type_map  # pyright: ignore[reportPrivateUsage]
     source = {"sessionId": GraphQLString, "sequence": GraphQLInt, "documentKey": GraphQLString, "position": GraphQLInt}
-    stone = {"sequence": GraphQLNonNull(GraphQLInt), "messageIdHash": GraphQLString}
+    tombstone = {"sequence": GraphQLNonNull(GraphQLInt), "messageIdHash": GraphQLString}
     joined: dict[str, Any] = {
         "project": GraphQLString,
         "id": GraphQLString,
@@ -70,7 +70,7 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
         "withheldMemories": GraphQLList(GraphQLNonNull(GraphQLString)),
         "method": types["MemoryMethod"],
         "sources": GraphQLList(GraphQLNonNull(_object("source", source))),
-        "deletedMessages": GraphQLList(GraphQLNonNull(_object("deletedMessage", stone))),
+        "deletedMessages": GraphQLList(GraphQLNonNull(_object("deletedMessage", tombstone))),
     }
 
     of_type = {"time": types["DateTime"], "integer": GraphQLInt, "number": GraphQLFloat}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from recallql.cache import Cache
+from recallql.cache import LruCache
 from recallql.embedding.model_files import MODEL, ModelProblem, check_model, model_folder
 from recallql.settings import Settings
 from resolvers.embeddings import Encoder, QuestionVectors
@@ -141,7 +141,7 @@ class LocalEncoder:
             raise ModelProblem("The local model needs other packages: pip install 'recallql[semantic]'.") from error
         self._model = MiniLM(folder)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="recallql-encoder", initializer=_step_back)
-        self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
+        self._questions: LruCache[str, QuestionVectors] = LruCache(QUESTIONS)
 
     async def encode_question(self, text: str) -> QuestionVectors | None:
         known = self._questions.get(text)

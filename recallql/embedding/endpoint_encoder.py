@@ -9,7 +9,7 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from recallql.cache import Cache
+from recallql.cache import LruCache
 from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
@@ -35,7 +35,7 @@ class EndpointEncoder:
         self._endpoint = ModelEndpoint(settings.embeddings_base_url, settings.embeddings_api_key)
         self._report = report
         self._resting_until = 0.0
-        self._questions: Cache[str, QuestionVectors] = Cache(QUESTIONS)
+        self._questions: LruCache[str, QuestionVectors] = LruCache(QUESTIONS)
 
     async def encode_question(self, text: str) -> QuestionVectors | None:
         known = self._questions.get(text)

@@ -13,7 +13,7 @@ from breadth import Executor, MutationRefused, Request
 from models.allowance import Allowance
 from models.store import Store
 from recallql.auth.credentials import Credentials, Unauthenticated
-from recallql.cache import Cache
+from recallql.cache import LruCache
 from recallql.embedding.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.http import statuses
@@ -39,7 +39,7 @@ from recallql.http.requests import (
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
 from recallql.settings import Settings
-from resolvers.operation_context import OperationContext, threads_aside
+from resolvers.operation_context import OperationContext, operation_threads
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
@@ -85,11 +85,11 @@ class Endpoint:
         self._patience = settings.request_timeout
         self._largest = settings.max_answer_bytes
         self.admissions = Admissions(settings)
-        self._threads = threads_aside()
+        self._threads = operation_threads()
         self.connections = Connections(settings)
         self._playground = settings.playground
         self._level = settings.compression_level
-        self._heads: Cache[bytes, Head] = Cache(HEADS)
+        self._heads: LruCache[bytes, Head] = LruCache(HEADS)
 
     def head(self, raw: bytes) -> Head | None:
         """Returns what the bytes of a plain head say, which are read once; None for one that is not plain, or is
@@ -141,7 +141,7 @@ class Endpoint:
             if head.compressed:
                 body = await _decompressed(body, admission)
             context = self._context(viewer, admission, len(body))
-            value = await context.aside(read_json, body) if context.is_large else read_json(body)
+            value = await context.in_thread(read_json, body) if context.is_large else read_json(body)
             return await self._execute(context, request_of(value), head, admission)
         except Exception as error:
             return refusal(error, head, admission)
@@ -289,7 +289,7 @@ class Endpoint:
     async def _compressed(self, body: bytes, context: OperationContext) -> bytes:
         if len(body) <= PIECE:
             return compress(body, self._level)
-        return await context.aside(compress, body, self._level, context.allowance.check)
+        return await context.in_thread(compress, body, self._level, context.allowance.check)
 
 
 def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from math import ceil
 from time import monotonic
 
-from recallql.cache import Cache
+from recallql.cache import LruCache
 
 REMEMBERED = 16_384
 """Credentials whose rate is known; one that is forgotten starts anew."""
@@ -33,7 +33,7 @@ class Throttle:
         self._per_minute = per_minute
         self._now = now
         self._under_way: dict[Hashable, int] = {}
-        self._buckets: Cache[Hashable, tuple[float, float]] = Cache(REMEMBERED)
+        self._buckets: LruCache[Hashable, tuple[float, float]] = LruCache(REMEMBERED)
 
     def enter(self, credential: Hashable) -> None:
         """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import KEY_SIZE, key_of
-from models.staging import Place
+from models.staging import LinePosition
 from resolvers.archive.kinds import KINDS, Line
 from resolvers.drafts import Draft, digest_of, draft_of
 from resolvers.errors import Fault, Refused, refuse
@@ -99,7 +99,7 @@ def source_project(line: Line) -> str:
     return line.get("project", SOURCE_PROJECT)
 
 
-def place_of(line: Line, project: str) -> Place:
+def position_of(line: Line, project: str) -> LinePosition:
     """Returns where a line stands in the order in which an import goes."""
     kind, session = line["type"], ""
     step, sequence, moment, own = 0, 0, line.get("created_at"), None
@@ -113,7 +113,7 @@ def place_of(line: Line, project: str) -> Place:
         step = int("supersedes" in line)
     else:
         moment = None
-    return Place(project, KINDS[kind].rank, session, step, sequence, moment, own)
+    return LinePosition(project, KINDS[kind].rank, session, step, sequence, moment, own)
 
 
 def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:

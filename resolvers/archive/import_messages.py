@@ -13,7 +13,7 @@ from models.messages import (
     message_table,
     messages_at,
     messages_by_message_id,
-    messages_by_place,
+    messages_by_sequence,
 )
 from models.rows import MessageRow, SessionRow
 from models.sessions import session_by_id, session_table
@@ -50,7 +50,7 @@ async def _add_placed(
     sequences = [entry.line["sequence"] for entry in entries]
     gone = await deleted_sequences(write, session["key"], sequences)
     places = [(session["key"], sequence) for sequence in sequences]
-    there = await messages_by_place(write, context.scope, places)
+    there = await messages_by_sequence(write, context.scope, places)
     stored: dict[int, MessageRow | None] = dict(zip(sequences, there, strict=True))
     known = await messages_by_message_id(write, session, _ids(entries))
     rows: list[MessageRow] = []

@@ -7,7 +7,7 @@ from models.agents import agent_by_id
 from models.documents import document_table, documents_by_key
 from models.keys import session_key, user_key
 from models.memories import memories_by_key, memory_table
-from models.messages import bury, deleted_sequences, generation_of, messages_by_place, set_generation
+from models.messages import deleted_sequences, generation_of, keep_tombstone, messages_by_sequence, set_generation
 from models.rows import DocumentRow, MemoryRow, SessionRow
 from models.sessions import session_by_id, session_table
 from models.store import Transaction
@@ -75,11 +75,15 @@ async def add_session(write: Transaction, context: OperationContext, entry: Obje
     else:
         await _refuse_other_owner(write, context, there, line)
         return False
-    stones = {stone["sequence"]: stone for stone in line.get("deleted_messages", ())}
-    gone = await deleted_sequences(write, session["key"], list(stones))
-    for sequence in stones.keys() - gone:
-        hash = None if stones[sequence].get("message_id_hash") is None else hex_of(stones[sequence], "message_id_hash")
-        await bury(write, session["key"], sequence, hash)
+    tombstones = {tombstone["sequence"]: tombstone for tombstone in line.get("deleted_messages", ())}
+    gone = await deleted_sequences(write, session["key"], list(tombstones))
+    for sequence in tombstones.keys() - gone:
+        hash = (
+            None
+            if tombstones[sequence].get("message_id_hash") is None
+            else hex_of(tombstones[sequence], "message_id_hash")
+        )
+        await keep_tombstone(write, session["key"], sequence, hash)
     return True
 
 
@@ -191,7 +195,7 @@ async def _source(write: Transaction, context: OperationContext, line: Line, ind
         named = Source(document_key=key, position=position)
     else:
         place = (session_key(context.scope.project, source.get("session_id") or ""), source.get("sequence") or 0)
-        found = (await messages_by_place(write, context.scope, [place]))[0]
+        found = (await messages_by_sequence(write, context.scope, [place]))[0]
         named = Source(*place, position=position)
     return None if found is None else named
 

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from models.errors import ConstraintViolated
 from models.scope import Scope
-from models.staging import Place
+from models.staging import LinePosition
 from models.store import Transaction
 from resolvers.archive.entries import (
     SOURCE_PROJECT,
@@ -23,7 +23,7 @@ from resolvers.archive.entries import (
     MessageEntry,
     ObjectEntry,
     hex_of,
-    place_of,
+    position_of,
     runs_of,
 )
 from resolvers.archive.import_messages import add_messages
@@ -64,7 +64,7 @@ class Importer:
         *,
         project: str | None = None,
         skip: Callable[[BadLine], None] | None = None,
-        line_like: Callable[[Place, int], int | None] = lambda place, number: None,
+        line_like: Callable[[LinePosition, int], int | None] = lambda place, number: None,
     ) -> None:
         self.tally = Tally()
         self.is_partial = False
@@ -79,7 +79,7 @@ class Importer:
         """The project that a line is imported into."""
         return self._project or line.get("project", SOURCE_PROJECT)
 
-    def place(self, number: int, line: Line) -> Place:
+    def place(self, number: int, line: Line) -> LinePosition:
         """The place of a line; `BadLine` says what is wrong with it, as far as that can be seen from the line alone."""
         kind = line["type"]
         try:
@@ -89,7 +89,7 @@ class Importer:
             check(line, KINDS[kind].noun.rules, more=_faults(self._context, line))
         except Refused as refusal:
             raise BadLine.of(number, refusal) from refusal
-        return place_of(line, self.project_of(line))
+        return position_of(line, self.project_of(line))
 
     async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
         """Imports lines that `place` has let through, in one transaction; after a `BadLine` none of them is there."""
@@ -142,7 +142,7 @@ class Importer:
         if not isinstance(problem, Collision):
             return problem
         line = next(entry.line for entry in run if entry.number == problem.number)
-        other = self._line_like(place_of(line, self.project_of(line)), problem.number)
+        other = self._line_like(position_of(line, self.project_of(line)), problem.number)
         return problem if other is None else BadLine(problem.number, f"{problem}, from line {other}.")
 
 
@@ -174,7 +174,7 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
         case "user" | "agent":
             yield from document_faults(line)
         case "session":
-            yield from _stone_faults(line)
+            yield from _tombstone_faults(line)
         case "message":
             yield from message_faults(context, line, ())
             for hash in line.get("withheld_memories", ()):
@@ -188,12 +188,12 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
             yield from _source_faults(line)
 
 
-def _stone_faults(line: Line) -> Iterator[Fault]:
-    for stone in line.get("deleted_messages", ()):
-        if not 1 <= stone["sequence"] <= MOST:
-            yield Fault("INVALID", f"{stone['sequence']} is no sequence of a message.", ("deletedMessages",))
-        if stone.get("message_id_hash") is not None:
-            hex_of(stone, "message_id_hash", "deletedMessages")
+def _tombstone_faults(line: Line) -> Iterator[Fault]:
+    for tombstone in line.get("deleted_messages", ()):
+        if not 1 <= tombstone["sequence"] <= MOST:
+            yield Fault("INVALID", f"{tombstone['sequence']} is no sequence of a message.", ("deletedMessages",))
+        if tombstone.get("message_id_hash") is not None:
+            hex_of(tombstone, "message_id_hash", "deletedMessages")
 
 
 def _source_faults(line: Line) -> Iterator[Fault]:

@@ -257,9 +257,9 @@ async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> 
     limit = prompt.left // 2
     longest = limit * _CHARACTERS
     whole = said_in(last)
-    asked = await context.aside(sentences_that_ask, whole)
+    asked = await context.in_thread(sentences_that_ask, whole)
     while longest:
-        text = await context.aside(cut, whole, asked[0] if asked else whole[:longest], longest)
+        text = await context.in_thread(cut, whole, asked[0] if asked else whole[:longest], longest)
         if prompt.add(Piece(NEWEST, (), f"{speaker_of(last, about.user)}: {text}", node=last), limit):
             return
         longest = longest * 2 // 3

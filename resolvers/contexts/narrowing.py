@@ -38,7 +38,7 @@ async def narrowed(context: OperationContext, text: str, within: Within) -> str:
     """The text itself where a search goes by all of its words, else what of it is to be looked for in a scope."""
     if len(text) <= LARGEST_QUESTION:
         return text
-    asked, rest = await context.aside(_parts, text[: LONGEST // 2] + text[LONGEST // 2 :][-LONGEST // 2 :])
+    asked, rest = await context.in_thread(_parts, text[: LONGEST // 2] + text[LONGEST // 2 :][-LONGEST // 2 :])
     if not rest:
         return text if asked is None else asked
     counts = Counter[str]()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from models.messages import messages_by_place
+from models.messages import messages_by_sequence
 from models.rows import DocumentRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.statements import is_document, is_memory, is_message
 from models.words import words
@@ -138,7 +138,7 @@ class Recall:
         self._passages += 1
         if self._passages > MOST_PASSAGES or (len(text) > VERY_LONG and longest < LEAST_OF_VERY_LONG):
             return ""
-        return await self.context.aside(passage, text, self.question, longest)
+        return await self.context.in_thread(passage, text, self.question, longest)
 
     def _quote(self, message: MessageRow, text: str, most: int) -> bool:
         day = local_day(message["created_at"], message["utc_offset"])
@@ -174,7 +174,7 @@ class Recall:
             elif len(node["content"]) <= LONGEST_REPLY:
                 wanted[key, sequence - 1] = (key, sequence)
         with self.context.allowance.passing():
-            rows = await messages_by_place(self.context.read, self.context.scope, list(wanted)) if wanted else []
+            rows = await messages_by_sequence(self.context.read, self.context.scope, list(wanted)) if wanted else []
         of = {_location(node): node for node in found if is_message(node)}
         pairs: dict[tuple[bytes, int], list[MessageRow]] = {}
         for row in rows:

@@ -15,7 +15,7 @@ from models.formation import (
     memories_naming,
     memory_like,
     names_of_sources,
-    places_of,
+    ordered_sources,
 )
 from models.keys import fingerprint
 from models.memories import is_withheld, memories_by_key, memory_table, standing_summaries
@@ -142,7 +142,7 @@ async def _place(write: Transaction, context: OperationContext, row: MemoryRow) 
         known = await memory_like(write, context.scope, row, context.clock.now())
         if known is not None:
             if known["method"] != "DECLARED":
-                for place in await places_of(write, row["key"]):
+                for place in await ordered_sources(write, row["key"]):
                     if place["session_key"] is not None and place["sequence"] is not None:
                         await add_source(write, known, place["session_key"], place["sequence"])
             await remove_memory(write, row)
@@ -242,7 +242,7 @@ async def _said(
 
 async def _lines(write: Transaction, summary: MemoryRow) -> list[Line]:
     """The sentences of an extractive summary: a line for each source."""
-    sequences = [place["sequence"] or 0 for place in await places_of(write, summary["key"])]
+    sequences = [place["sequence"] or 0 for place in await ordered_sources(write, summary["key"])]
     texts = summary["content"].split("\n")
     # The application may have changed it: then nobody knows whose its words are.
     if len(texts) != len(sequences):

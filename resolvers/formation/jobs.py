@@ -10,10 +10,10 @@ from datetime import timedelta
 from random import uniform
 from uuid import uuid4
 
-from models.formation import SOURCES_OF_MEMORY, SessionOwner, places_of, standing_memories
+from models.formation import SOURCES_OF_MEMORY, SessionOwner, ordered_sources, standing_memories
 from models.jobs import ListedJob, claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
 from models.memories import memories_by_key, memory_table, standing_summaries
-from models.messages import latest_messages, messages_by_place, whole_messages_between
+from models.messages import latest_messages, messages_by_sequence, whole_messages_between
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
@@ -37,7 +37,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 _READ_ROLES = ("USER", "ASSISTANT")
 
 
-async def put_down(
+async def enqueue(
     write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
 ) -> None:
     """Has the new messages of a session read: by the job that there is, or by a new one."""
@@ -50,7 +50,7 @@ async def put_down(
     await job_table.insert(write, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now))
 
 
-async def put_down_edited(write: Transaction, context: OperationContext, session: SessionRow, row: MessageRow) -> None:
+async def enqueue_edited(write: Transaction, context: OperationContext, session: SessionRow, row: MessageRow) -> None:
     """Has a message that was edited read again, or, by a job that had failed, at last."""
     now = context.clock.now()
     job = await job_of_session(write, session["key"])
@@ -117,7 +117,7 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
     rows = await whole_messages_between(context.read, session, first, job["through_sequence"], MESSAGES_AT_ONCE)
     edited = json.loads(job["edited"])[:_EDITED_AT_ONCE]
     places = [(session["key"], sequence) for sequence in edited if sequence < first]
-    old = [row for row in await messages_by_place(context.read, context.scope, places) if row is not None]
+    old = [row for row in await messages_by_sequence(context.read, context.scope, places) if row is not None]
     sent: list[MessageRow] = []
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
@@ -180,7 +180,7 @@ async def keep_answer(
             await _release(write, context, mine)
             return
         shown = [*reading.before, *reading.sent]
-        there = await messages_by_place(write, context.scope, [(session["key"], row["sequence"]) for row in shown])
+        there = await messages_by_sequence(write, context.scope, [(session["key"], row["sequence"]) for row in shown])
         same = {
             now["sequence"]: now
             for now, then in zip(there, shown, strict=True)
@@ -248,7 +248,7 @@ async def _keep_summary(
         return
     sequences = {row["sequence"] for row in reading.sent}
     for summary in standing:
-        sequences |= {place["sequence"] for place in await places_of(write, summary["key"]) if place["sequence"]}
+        sequences |= {place["sequence"] for place in await ordered_sources(write, summary["key"]) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
     row = memory_row(context, MEMORY.new(values), Owner.of_session(session), context.clock.now())
     kept = await memory_table.insert(write, row)

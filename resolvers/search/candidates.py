@@ -131,7 +131,7 @@ class Source:
         part = await part_to_read(context.read, context.scope, self.kind, size.lanes)
         tail = Tail(self.question, self.context.allowance)
         await read_tail(context.read, context.scope, self.kind, self.within, part, tail.receive)
-        await self.context.aside(tail.finish)
+        await self.context.in_thread(tail.finish)
         terms = [Term(said[0], 0, rare=False) for said in self.question.terms.values()]
         self._opened = Look(terms, part), tail
         return self._opened
@@ -168,7 +168,7 @@ class Source:
         names = {key: user_name(user) for key, user in zip(keys, users, strict=True) if user is not None}
         if gathering.is_small:
             return Found(*gathering.finish(names))
-        return Found(*await self.context.aside(gathering.finish, names))
+        return Found(*await self.context.in_thread(gathering.finish, names))
 
 
 def _weighed(look: Look, tail: Tail, window: Window, weights: Sequence[float]) -> Look:

@@ -89,7 +89,7 @@ async def highlights(context: OperationContext, edges: Sequence[Edge]) -> list[s
 
     if sum(len(edge.text) for edge in edges if edge.node) <= INLINE_HIGHLIGHTS:
         return work()
-    return await context.aside(work)
+    return await context.in_thread(work)
 
 
 async def _edges(

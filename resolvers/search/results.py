@@ -103,7 +103,7 @@ class Results:
         if close is None and sum(len(one.rows) for one in found) <= INLINE:
             ranked, self._statistics = rank(kinds, question, self._statistics)
         else:
-            ranked, self._statistics = await self._context.aside(rank, kinds, question, self._statistics, close)
+            ranked, self._statistics = await self._context.in_thread(rank, kinds, question, self._statistics, close)
         return ranked
 
     async def _closeness(
@@ -149,7 +149,7 @@ class Results:
             by = before._replace(late=shown) if before else Usual(model, through, shown, *usual(near))
             return by, [unusual(one, words, by) for one in near]
 
-        by, close = await self._context.aside(judge)
+        by, close = await self._context.in_thread(judge)
         return replace(statistics, usual=by), close
 
 

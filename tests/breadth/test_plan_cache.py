@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from breadth import Executor, PlainContext, Request
-from breadth.cache import Cache
+from breadth.cache import WeighedCache
 from tests.breadth.everything import Context, schema
 from tests.breadth.generated import describe
 
@@ -18,7 +18,7 @@ HOT = "{ __typename }"
 
 @pytest.mark.parametrize("size", [2, 3, 5, 10, 64, 1024])
 def test_a_key_used_twice_survives_a_flood(size: int) -> None:
-    cache: Cache[str, object] = Cache(size)
+    cache: WeighedCache[str, object] = WeighedCache(size)
     hot = object()
     cache.put("hot", hot)
     assert cache.get("hot") is hot
@@ -30,7 +30,7 @@ def test_a_key_used_twice_survives_a_flood(size: int) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 5, 10, 64, 1024])
 def test_there_are_never_more_entries_than_its_size(size: int) -> None:
-    cache: Cache[int, str] = Cache(size)
+    cache: WeighedCache[int, str] = WeighedCache(size)
     for number in range(3 * size + 100):
         cache.put(number, f"{number}")
         assert len(cache) <= size
@@ -42,7 +42,7 @@ def test_there_are_never_more_entries_than_its_size(size: int) -> None:
 
 
 def test_what_is_used_is_kept_and_the_least_recently_used_goes_first() -> None:
-    cache: Cache[int, str] = Cache(10)
+    cache: WeighedCache[int, str] = WeighedCache(10)
     for number in range(8):
         cache.put(number, f"{number}")
         assert cache.get(number) == f"{number}"
@@ -58,7 +58,7 @@ def test_what_is_used_is_kept_and_the_least_recently_used_goes_first() -> None:
 
 
 def test_an_unknown_key_is_none() -> None:
-    cache: Cache[str, str] = Cache(10)
+    cache: WeighedCache[str, str] = WeighedCache(10)
     assert cache.get("nothing") is None
     assert len(cache) == 0
 
@@ -125,7 +125,7 @@ def large(number: int) -> str:
     return "{" + " ".join(f"a{i}x{number}: cat {{ number name title nick }}" for i in range(100)) + "}"
 
 
-def caches_of(executor: Executor) -> list[Cache[Any, Any]]:
+def caches_of(executor: Executor) -> list[WeighedCache[Any, Any]]:
     return [executor._documents._kept, executor._documents._refused, executor._persisted]
 
 
