@@ -5,10 +5,10 @@ from typing import TypedDict
 from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
 
 from models.expressions import CrossJoin, Parents, in_project, parent_key, parents, upsert
-from models.memories import forget_sources
 from models.removals import note_removal
 from models.rows import ErasureRow, SessionDeletionRow, UserRow
 from models.scope import Scope
+from models.sources import Sources, forget_sources
 from models.statements import Count, Keyed, Statement
 from models.store import Reader, Transaction
 from models.tables import (
@@ -115,7 +115,7 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
         (left, Parents([row["key"] for row in await write.fetch(keys, values, slowly=True)]).values)
         for keys, left in _left_of_rows
     ]
-    await forget_sources(write, "user", values)
+    await forget_sources(write, Sources.of_user(user))
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
     await user_table.delete(write, user)
@@ -200,12 +200,13 @@ async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> d
         room = PURGED_ROWS - counted["messages"] - counted["memories"]
         if room <= 0:
             break
-        bound = {"session": row["session_key"], "through": row["through_sequence"], "before": before}
+        through = row["through_sequence"]
+        bound = {"session": row["session_key"], "through": through, "before": before}
         oldest = (await write.fetch(_oldest, {**bound, "limit": room}))[0]
         is_whole = oldest["count"] < room
         if not is_whole:
-            bound["through"] = oldest["last"]
-        await forget_sources(write, "session", bound)
+            bound["through"] = through = oldest["last"]
+        await forget_sources(write, Sources.of_deletion(row, through))
         for statement in _up_to:
             await write.execute(statement, bound, slowly=True)
         counted["messages"] += oldest["count"]

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_project
 from models.memories import source_table
-from models.rows import MemoryRow, MemorySourceRow
+from models.rows import MemoryRow, MemorySourceRow, MessageRow, SessionRow
 from models.scope import Scope
 from models.statements import Statement
 from models.store import Reader, Transaction
@@ -218,34 +218,35 @@ async def standing_memories(read: Reader, scope: Scope, owner: SessionOwner, now
 
 
 async def memories_naming(
-    read: Reader, scope: Scope, session: bytes, sequences: Sequence[int], methods: Sequence[str]
+    read: Reader, scope: Scope, rows: Sequence[MessageRow], methods: Sequence[str]
 ) -> list[MemoryRow]:
-    """Memories of some methods that rest on messages of a session, also those deleted with it."""
-    values = {**scope.values, "session": session, "sequences": sequences, "methods": methods}
+    """Memories of some methods that rest on these messages of one session, also those deleted with it."""
+    sequences = [row["sequence"] for row in rows]
+    values = {**scope.values, "session": rows[0]["session_key"], "sequences": sequences, "methods": methods}
     return await read.fetch(_naming, values)
 
 
-async def formed_in(read: Reader, scope: Scope, session: bytes) -> list[MemoryRow]:
+async def formed_in(read: Reader, scope: Scope, session: SessionRow) -> list[MemoryRow]:
     """Returns what was formed of a session, apart from summaries, in the order in which it begins to hold."""
-    return await read.fetch(_formed_in, {**scope.values, "session": session})
+    return await read.fetch(_formed_in, {**scope.values, "session": session["key"]})
 
 
-async def names_of_sources(read: Reader, session: bytes) -> dict[bytes, list[str | None]]:
+async def names_of_sources(read: Reader, session: SessionRow) -> dict[bytes, list[str | None]]:
     """For each memory that rests on USER messages of a session the names that these bear."""
     names: dict[bytes, list[str | None]] = {}
-    for row in await read.fetch(_names, {"session": session}):
+    for row in await read.fetch(_names, {"session": session["key"]}):
         names.setdefault(row["memory_key"], []).append(row["name"])
     return names
 
 
-async def is_spoken_of(read: Reader, session: bytes, about: str) -> bool:
+async def is_spoken_of(read: Reader, session: SessionRow, about: str) -> bool:
     """Tells whether a memory of the session is about this name, which is folded."""
-    return bool(await read.fetch(_spoken_of, {"session": session, "about": about}))
+    return bool(await read.fetch(_spoken_of, {"session": session["key"], "about": about}))
 
 
-async def ordered_sources(read: Reader, memory: bytes) -> list[OrderedSource]:
+async def ordered_sources(read: Reader, memory: MemoryRow) -> list[OrderedSource]:
     """Returns what a memory rests on, in order."""
-    return await read.fetch(_places, {"key": memory})
+    return await read.fetch(_places, {"key": memory["key"]})
 
 
 async def add_source(write: Transaction, memory: MemoryRow, session: bytes, sequence: int) -> None:

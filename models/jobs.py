@@ -2,7 +2,7 @@
 
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
-from models.rows import JobRow
+from models.rows import JobRow, SessionRow
 from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import jobs, sessions
@@ -72,9 +72,9 @@ async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -
     return found[0] if found else None
 
 
-async def drop_job(write: Transaction, session: bytes) -> None:
+async def drop_job(write: Transaction, session: SessionRow) -> None:
     """Before a session goes: nothing of it is read any more."""
-    await write.execute(_drop, {"session": session})
+    await write.execute(_drop, {"session": session["key"]})
 
 
 async def jobs_of_all(read: Reader, limit: int) -> list[ListedJob]:

@@ -1,7 +1,6 @@
 """Statements on memories and on what they rest on."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
@@ -10,7 +9,12 @@ from models.columns import Number
 from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents, upsert
 from models.keys import memory_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
-from models.rows import MemoryRow, MemorySourceRow, WithheldMemoryRow
+from models.rows import (
+    MemoryRow,
+    MemorySourceRow,
+    SessionRow,
+    WithheldMemoryRow,
+)
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Count, Statement
 from models.store import Reader, Transaction
@@ -182,52 +186,6 @@ _unlink = Statement(
     update(memories).where(memories.c.superseded_by == bindparam("key")).values(superseded_by=bindparam("none"))
 )
 
-WHICH: dict[str, Condition] = {
-    "messages": lambda rows: (
-        (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences", Number))
-    ),
-    "session": lambda rows: (rows.c.session_key == bindparam("session")) & (rows.c.sequence <= bindparam("through")),
-    "document": lambda rows: rows.c.document_key == bindparam("document"),
-    "documents of agent": lambda rows: rows.c.document_key.in_(
-        select(documents.c.key).where(documents.c.agent_key == bindparam("agent"))
-    ),
-    "user": lambda rows: or_(
-        rows.c.session_key.in_(select(sessions.c.key).where(sessions.c.user_key == bindparam("user"))),
-        rows.c.document_key.in_(select(documents.c.key).where(documents.c.user_key == bindparam("user"))),
-    ),
-}
-
-
-@lru_cache(maxsize=32)
-def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statement[Any]]:
-    gone, other = memory_sources, memory_sources.alias("other")
-    named = WHICH[which](gone)
-    formed = memories.c.method != "DECLARED"
-    if formed_only:
-        # What the application corrected it stands by, as by what it declared.
-        formed &= memories.c.corrected_at.is_(None)
-    rest = exists(
-        select(other.c.position).where(
-            other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))
-        )
-    )
-    keys = select(gone.c.memory_key).where(named)
-    sources = delete(gone).where(named)
-    if formed_only:
-        sources = sources.where(gone.c.memory_key.in_(select(memories.c.key).where(formed)))
-    return Statement(delete(memories).where(formed, memories.c.key.in_(keys), not_(rest))), Statement(sources)
-
-
-async def forget_sources(write: Transaction, which: str, values: dict[str, Any], *, formed_only: bool = False) -> None:
-    """Removes the memories that were formed from these alone, and these from the sources of the others.
-
-    With `formed_only` a memory that was declared or corrected keeps them: the message was edited, and is still what the
-    application named.
-    """
-    for statement in _forgetting(which, formed_only):
-        await write.execute(statement, values, slowly=which == "user")
-
-
 _other_place = (
     select(memory_sources.c.session_key)
     .join(sessions, sessions.c.key == memory_sources.c.session_key)
@@ -256,9 +214,9 @@ _move = Statement(
 )
 
 
-async def move_shared(write: Transaction, scope: Scope, session: bytes) -> None:
+async def move_shared(write: Transaction, scope: Scope, session: SessionRow) -> None:
     """Before a session goes: what was formed of it and of another one of the same user is that one's from now on."""
-    await write.execute(_move, {**scope.values, "session": session})
+    await write.execute(_move, {**scope.values, "session": session["key"]})
 
 
 _formed = (memories.c.method != "DECLARED") & _live
@@ -299,27 +257,28 @@ _part = [
 ]
 
 
-async def part_shared(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
+async def part_shared(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
     """Before a session changes its owner: what was formed of it alone is its own, what others told too stays theirs.
 
     Of the latter the new owner gets a copy that rests on what was said in this session.
     """
-    values = {**scope.values, "session": session}
+    key = session["key"]
+    values = {**scope.values, "session": key}
     await move_shared(write, scope, session)
     await write.execute(_claim_for_session, values)
     for row in await write.fetch(_shared, values):
         own: MemoryRow = {
             **row,
-            "key": memory_key(session, None),
+            "key": memory_key(key, None),
             "memory_id": None,
-            "session_key": session,
+            "session_key": key,
             "user_key": owner,
             # What has taken its place may not be the new owner's.
             "superseded_by": None,
             "version": 1,
         }
         copy = await memory_table.insert(write, own)
-        await write.execute(_take_sources, {"session": session, "memory": row["key"], "copy": copy["key"]})
+        await write.execute(_take_sources, {"session": key, "memory": row["key"], "copy": copy["key"]})
     for statement in _part:
         await write.execute(statement, values)
 
@@ -363,32 +322,37 @@ _withheld = Statement(
 )
 
 
-async def withhold(write: Transaction, memories: list[bytes], said: bytes | None = None) -> None:
+def _keys_of(memories: Sequence[MemoryRow]) -> Parents:
+    return Parents([row["key"] for row in memories])
+
+
+async def withhold(write: Transaction, memories: Sequence[MemoryRow], said: bytes | None = None) -> None:
     """Has what these memories say, or said by this fingerprint, not be formed again of what they rest on."""
-    await write.execute(_withhold, {**Parents(memories).values, "said": said}, slowly=len(memories) > 1)
+    await write.execute(_withhold, {**_keys_of(memories).values, "said": said}, slowly=len(memories) > 1)
 
 
-async def withhold_of_message(write: Transaction, session: bytes, sequence: int, said: Sequence[bytes]) -> None:
+async def withhold_of_message(write: Transaction, session: SessionRow, sequence: int, said: Sequence[bytes]) -> None:
     """Has what has these fingerprints not be formed of a message."""
+    key = session["key"]
     for fingerprint in set(said):
-        await withheld_table.insert(write, {"session_key": session, "sequence": sequence, "fingerprint": fingerprint})
+        await withheld_table.insert(write, {"session_key": key, "sequence": sequence, "fingerprint": fingerprint})
 
 
-async def is_withheld(read: Reader, session: bytes, sequences: Sequence[int], fingerprint: bytes) -> bool:
+async def is_withheld(read: Reader, session: SessionRow, sequences: Sequence[int], fingerprint: bytes) -> bool:
     """Tells whether the application does not want to have this formed of one of these messages again."""
-    values = {"session": session, "sequences": sequences, "fingerprint": fingerprint}
+    values = {"session": session["key"], "sequences": sequences, "fingerprint": fingerprint}
     return (await read.fetch(_withheld, values))[0]["count"] > 0
 
 
-async def remove_memories(write: Transaction, memories: list[bytes]) -> None:
+async def remove_memories(write: Transaction, memories: Sequence[MemoryRow]) -> None:
     """Deletes memories; what they superseded stays superseded, by nothing that can be named."""
     for statement in _remove:
-        await write.execute(statement, {**Parents(memories).values, "none": None}, slowly=True)
+        await write.execute(statement, {**_keys_of(memories).values, "none": None}, slowly=True)
 
 
-async def unlink_newer(write: Transaction, memory: bytes) -> None:
+async def unlink_newer(write: Transaction, memory: MemoryRow) -> None:
     """Before a memory is deleted: what it superseded stays superseded, by nothing that can be named."""
-    await write.execute(_unlink, {"key": memory, "none": None})
+    await write.execute(_unlink, {"key": memory["key"], "none": None})
 
 
 async def memories_by_key(
@@ -417,9 +381,9 @@ async def known_memories(
     return await read.fetch(_known[of], {**scope.values, **values})
 
 
-async def sources_of_memories(read: Reader, keys: list[bytes]) -> list[SourceMessage]:
+async def sources_of_memories(read: Reader, memories: Sequence[MemoryRow]) -> list[SourceMessage]:
     """The messages that memories rest on."""
-    return await read.fetch(_messages_of, Parents(keys).values) if keys else []
+    return await read.fetch(_messages_of, _keys_of(memories).values) if memories else []
 
 
 async def standing_summaries(

@@ -285,23 +285,27 @@ async def count_messages(read: Reader, session: SessionRow) -> int:
     return session["last_sequence"] - session["deleted_through"] - deleted
 
 
-async def delete_messages(write: Transaction, session: bytes, rows: Sequence[MessageRow]) -> None:
-    """Deletes messages for good; their sequences stay, and the hashes of their own keys."""
-    sequences = [row["sequence"] for row in rows]
+async def delete_messages(write: Transaction, rows: Sequence[MessageRow]) -> None:
+    """Deletes messages of one session for good; their sequences stay, and the hashes of their own keys."""
+    session, sequences = rows[0]["session_key"], [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
         own = row["message_id"]
-        await keep_tombstone(write, session, row["sequence"], None if own is None else message_id_hash(own))
+        hash = None if own is None else message_id_hash(own)
+        await deleted_message_table.insert(
+            write, {"session_key": session, "sequence": row["sequence"], "message_id_hash": hash}
+        )
 
 
-async def keep_tombstone(write: Transaction, session: bytes, sequence: int, hash: bytes | None) -> None:
+async def keep_tombstone(write: Transaction, session: SessionRow, sequence: int, hash: bytes | None) -> None:
     """Notes that a message was deleted."""
-    await deleted_message_table.insert(write, {"session_key": session, "sequence": sequence, "message_id_hash": hash})
+    key = session["key"]
+    await deleted_message_table.insert(write, {"session_key": key, "sequence": sequence, "message_id_hash": hash})
 
 
-async def deleted_sequences(read: Reader, session: bytes, sequences: list[int]) -> set[int]:
+async def deleted_sequences(read: Reader, session: SessionRow, sequences: list[int]) -> set[int]:
     """Which of these places had messages that were deleted."""
-    values = {"session": session, "sequences": sequences}
+    values = {"session": session["key"], "sequences": sequences}
     return {row["sequence"] for row in await read.fetch(_deleted_sequences, values)}
 
 
@@ -311,6 +315,7 @@ async def messages_at(read: Reader, session: SessionRow, moments: list[str]) -> 
     return await read.fetch(_at, values)
 
 
-async def set_generation(write: Transaction, session: bytes, old: int, new: int) -> None:
-    """Has the messages of a session belong to it under another nonce."""
-    await write.execute(_renew, {"session": session, "old": old, "new": new}, slowly=True)
+async def set_generation(write: Transaction, before: SessionRow, session: SessionRow) -> None:
+    """Has the messages of a session belong to it under another nonce than before."""
+    values = {"session": session["key"], "old": generation_of(before), "new": generation_of(session)}
+    await write.execute(_renew, values, slowly=True)

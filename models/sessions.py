@@ -153,17 +153,17 @@ async def inactive_sessions(
     return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
 
 
-async def change_owner(write: Transaction, scope: Scope, session: bytes, owner: bytes | None) -> None:
+async def change_owner(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
     """Takes the memories of the session along to its new owner; none names one of somebody else's in its place."""
     await part_shared(write, scope, session, owner)
-    await write.execute(_memories_follow, {**scope.values, "session": session, "owner": owner})
-    await write.execute(_unlink_owners, {**scope.values, "session": session, "none": None})
+    await write.execute(_memories_follow, {**scope.values, "session": session["key"], "owner": owner})
+    await write.execute(_unlink_owners, {**scope.values, "session": session["key"], "none": None})
 
 
 async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: Time) -> SessionRow:
     """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
-    await move_shared(write, scope, row["key"])
-    await drop_job(write, row["key"])
+    await move_shared(write, scope, row)
+    await drop_job(write, row)
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
     through = row["last_sequence"]
     await session_deletion_table.insert(
@@ -173,13 +173,13 @@ async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: 
     return await session_table.update(write, row, {**changes, "updated_at": now, "version": row["version"] + 1})
 
 
-async def clear(write: Transaction, session: bytes, now: str) -> None:
+async def clear(write: Transaction, session: SessionRow, now: str) -> None:
     """Removes for good all that hangs on a session, and leaves its row."""
     for statement in _clear:
-        await write.execute(statement, {"session": session}, slowly=True)
+        await write.execute(statement, {"session": session["key"]}, slowly=True)
     await note_removal(write, now)
 
 
-async def delete_hard(write: Transaction, scope: Scope, session: bytes, now: str) -> None:
+async def delete_hard(write: Transaction, scope: Scope, session: SessionRow, now: str) -> None:
     await clear(write, session, now)
-    await write.execute(_delete, {**scope.values, "session": session})
+    await write.execute(_delete, {**scope.values, "session": session["key"]})

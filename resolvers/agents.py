@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agent_table, agents_by_key, release_sessions
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
-from models.memories import forget_sources
 from models.rows import AgentRow, DocumentRow, SessionRow
+from models.sources import Sources, forget_sources
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.documents import DocumentOwner
@@ -68,7 +68,7 @@ async def delete_agent(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await find_agent(write, context, values["agent_id"])
-        await forget_sources(write, "documents of agent", {"agent": row["key"]})
+        await forget_sources(write, Sources.of_agent(row))
         await delete_documents_of_agent(write, context.scope, row["key"])
         await release_sessions(write, context.scope, row["key"], context.clock.now())
         await agent_table.delete(write, row)

@@ -8,8 +8,8 @@ from typing import Any
 from models.agents import agent_by_id
 from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, document_table, documents_by_key
 from models.keys import document_key, identity
-from models.memories import forget_sources
 from models.rows import AgentRow, DocumentRow, UserRow
+from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.users import user_by_id, users_by_email
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
@@ -189,7 +189,7 @@ async def update_document(context: OperationContext, values: Values) -> Document
         check_version(row, values)
         wanted = change.of(row)
         if wanted.get("content", row["content"]) != row["content"]:
-            await forget_sources(write, "document", {"document": row["key"]}, formed_only=True)
+            await forget_sources(write, Sources.of_document(row), formed_only=True)
         return await revise(write, document_table, row, wanted, context.clock.now())
 
     return await context.write(operation)
@@ -200,7 +200,7 @@ async def delete_document(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await forget_sources(write, "document", {"document": row["key"]})
+        await forget_sources(write, Sources.of_document(row))
         await document_table.delete(write, row)
         return global_id("Document", row["key"])
 

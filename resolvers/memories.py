@@ -170,7 +170,7 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
             older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user, about=about)
         if row["memory_id"] is not None:
             # A memory that bore this id before may be named still; this is another one.
-            await unlink_newer(write, row["key"])
+            await unlink_newer(write, row)
         kept = await memory_table.insert(write, row)
         await insert_sources(write, kept, sources)
         await supersede(write, context, kept, older)
@@ -274,7 +274,7 @@ async def update_memory(context: OperationContext, values: Values) -> MemoryRow:
         if row["method"] == "DECLARED" or revised is row:
             return revised
         # What it said before is not formed again, and it stays as it is now.
-        await withhold(write, [row["key"]], row["fingerprint"])
+        await withhold(write, [row], row["fingerprint"])
         return await memory_table.update(write, revised, {"corrected_at": now})
 
     return await context.write(operation)
@@ -285,7 +285,7 @@ async def delete_memory(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await withhold(write, [row["key"]])
+        await withhold(write, [row])
         await remove_memory(write, row)
         return global_id("Memory", row["key"])
 
@@ -315,10 +315,9 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
             listing, owner = MEMORIES_OF_SESSION, await find_session(write, context, values["session_id"])
         part = Slice("created_at", given=filter.given, values=filter.values, columns=("key",), limit=limit)
         (page,) = await fetch_pages(write, context.scope, listing, part, Parents([owner["key"]]))
-        keys = [row["key"] for row in page.rows]
-        if keys:
-            await withhold(write, keys)
-            await remove_memories(write, keys)
-        return [global_id("Memory", key) for key in keys], page.has_more
+        if page.rows:
+            await withhold(write, page.rows)
+            await remove_memories(write, page.rows)
+        return [global_id("Memory", row["key"]) for row in page.rows], page.has_more
 
     return await context.write(operation)

@@ -155,5 +155,5 @@ async def supersede(
 
 
 async def remove_memory(write: Transaction, row: MemoryRow) -> None:
-    await unlink_newer(write, row["key"])
+    await unlink_newer(write, row)
     await memory_table.delete(write, row)

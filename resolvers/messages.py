@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from models.keys import identity, message_id_hash
-from models.memories import forget_sources
 from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
@@ -16,6 +15,7 @@ from models.messages import (
 )
 from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import session_by_id, session_table, sessions_by_key
+from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.writing import LONG
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
@@ -157,7 +157,7 @@ async def form(write: Transaction, context: OperationContext, added: Added) -> A
         await enqueue(write, context, session, added.new)
     formed = await form_by_rules(write, context, session, added.new, added.claims)
     if count < len(added.messages):
-        formed += await formed_of(write, context, session, added.messages)
+        formed += await formed_of(write, context, added.messages)
     # Sentences said stand in for a summary that nobody writes.
     if not context.asks_model and count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
         summary = await summarise(write, context, session, added=count)
@@ -246,11 +246,9 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Messa
 async def _forget(
     write: Transaction, context: OperationContext, rows: Sequence[MessageRow], *, edited: bool = False
 ) -> None:
-    """Returns what was derived from these messages of one session goes with them."""
-    sequences = [row["sequence"] for row in rows]
-    await forget_lines(write, context, rows[0]["session_key"], sequences)
-    named = {"session": rows[0]["session_key"], "sequences": sequences}
-    await forget_sources(write, "messages", named, formed_only=edited)
+    """Removes what was derived from these messages of one session."""
+    await forget_lines(write, context, rows)
+    await forget_sources(write, Sources.of_messages(rows), formed_only=edited)
 
 
 class _Edit(NamedTuple):
@@ -330,7 +328,7 @@ async def delete_message(context: OperationContext, values: Values) -> str:
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
         await _forget(write, context, [row])
-        await delete_messages(write, row["session_key"], [row])
+        await delete_messages(write, [row])
         return message_id(row["session_key"], row["generation"], row["sequence"])
 
     return await context.write(operation)
@@ -349,7 +347,7 @@ async def delete_range(context: OperationContext, values: Values) -> tuple[list[
         gone, has_more = await messages_between(write, session, first or 1, to, LARGEST_DELETION)
         if gone:
             await _forget(write, context, gone)
-            await delete_messages(write, session["key"], gone)
+            await delete_messages(write, gone)
         return [message_id(row["session_key"], row["generation"], row["sequence"]) for row in gone], has_more
 
     return await context.write(operation)

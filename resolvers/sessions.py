@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from models.keys import lane_of, new_nonce, session_key
-from models.memories import forget_sources, move_shared
+from models.memories import move_shared
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import (
     SESSIONS,
@@ -19,6 +19,7 @@ from models.sessions import (
     session_table,
     sessions_by_key,
 )
+from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import Time
 from resolvers.agents import find_agent
@@ -205,8 +206,8 @@ async def begin_session(
     if remains is None:
         return await session_table.insert(write, row)
     last = remains["last_sequence"]
-    await forget_sources(write, "session", {"session": remains["key"], "through": last})
-    await clear(write, remains["key"], row["updated_at"])
+    await forget_sources(write, Sources.of_session(remains))
+    await clear(write, remains, row["updated_at"])
     changes: dict[str, Any] = {**row, "last_sequence": last}
     del changes["key"]
     return await session_table.update(write, remains, changes)
@@ -300,10 +301,9 @@ async def delete_session(context: OperationContext, values: Values) -> str:
     async def operation(write: Transaction) -> str:
         row = await find_session(write, context, values["session_id"])
         if values.get("permanently"):
-            through = {"session": row["key"], "through": row["last_sequence"]}
-            await move_shared(write, context.scope, row["key"])
-            await forget_sources(write, "session", through)
-            await delete_hard(write, context.scope, row["key"], context.clock.now())
+            await move_shared(write, context.scope, row)
+            await forget_sources(write, Sources.of_session(row))
+            await delete_hard(write, context.scope, row, context.clock.now())
         else:
             await delete_softly(write, context.scope, row, context.clock.now())
         return global_id("Session", row["key"], row["nonce"])

@@ -105,7 +105,7 @@ async def speakers_of(read: Reader, scope: Scope, session: SessionRow, owner: by
         return Speakers(own)
     first = names[0]
     # What was said under that name before the session had a user stays about that name, and what comes after joins it.
-    if await is_spoken_of(read, session["key"], folded(first)):
+    if await is_spoken_of(read, session, folded(first)):
         return Speakers(own)
     return Speakers(own | {folded(first)})
 

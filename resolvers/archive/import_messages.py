@@ -48,7 +48,7 @@ async def _add_placed(
     if session["deleted_at"] is not None:
         return 0
     sequences = [entry.line["sequence"] for entry in entries]
-    gone = await deleted_sequences(write, session["key"], sequences)
+    gone = await deleted_sequences(write, session, sequences)
     places = [(session["key"], sequence) for sequence in sequences]
     there = await messages_by_sequence(write, context.scope, places)
     stored: dict[int, MessageRow | None] = dict(zip(sequences, there, strict=True))
@@ -76,7 +76,7 @@ async def _add_placed(
         for line in [entry.line for entry in entries if "withheld_memories" in entry.line]:
             if line["sequence"] in new:
                 said = [hex_of({"withheld_memories": hash}, "withheld_memories") for hash in line["withheld_memories"]]
-                await withhold_of_message(write, session["key"], line["sequence"], said)
+                await withhold_of_message(write, session, line["sequence"], said)
         last = max(session["last_sequence"], *new)
         await session_table.update(write, session, {"last_sequence": last})
     return len(rows)

@@ -7,7 +7,7 @@ from models.agents import agent_by_id
 from models.documents import document_table, documents_by_key
 from models.keys import session_key, user_key
 from models.memories import memories_by_key, memory_table
-from models.messages import deleted_sequences, generation_of, keep_tombstone, messages_by_sequence, set_generation
+from models.messages import deleted_sequences, keep_tombstone, messages_by_sequence, set_generation
 from models.rows import DocumentRow, MemoryRow, SessionRow
 from models.sessions import session_by_id, session_table
 from models.store import Transaction
@@ -76,14 +76,11 @@ async def add_session(write: Transaction, context: OperationContext, entry: Obje
         await _refuse_other_owner(write, context, there, line)
         return False
     tombstones = {tombstone["sequence"]: tombstone for tombstone in line.get("deleted_messages", ())}
-    gone = await deleted_sequences(write, session["key"], list(tombstones))
+    gone = await deleted_sequences(write, session, list(tombstones))
     for sequence in tombstones.keys() - gone:
-        hash = (
-            None
-            if tombstones[sequence].get("message_id_hash") is None
-            else hex_of(tombstones[sequence], "message_id_hash")
-        )
-        await keep_tombstone(write, session["key"], sequence, hash)
+        tombstone = tombstones[sequence]
+        hash = None if tombstone.get("message_id_hash") is None else hex_of(tombstone, "message_id_hash")
+        await keep_tombstone(write, session, sequence, hash)
     return True
 
 
@@ -120,7 +117,7 @@ async def _complete(
         await give_session(write, context, session, row["user_key"])
     completed = await session_table.update(write, session, changes)
     if "nonce" in changes:
-        await set_generation(write, completed["key"], generation_of(session), generation_of(completed))
+        await set_generation(write, session, completed)
     return completed
 
 

@@ -91,7 +91,7 @@ class Knowledge:
         """Looks up what the memories that are there were formed from."""
         shown = {memory["key"]: memory for memory in prompt.nodes(MEMORIES, is_memory)}
         self._sources = {}
-        for row in await sources_of_memories(context.read, list(shown)):
+        for row in await sources_of_memories(context.read, list(shown.values())):
             self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
 
     def tells(self, prompt: Prompt, message: MessageRow) -> bool:

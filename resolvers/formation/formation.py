@@ -90,7 +90,7 @@ async def keep_formed(
     itself, or does not want it."""
     now = context.clock.now()
     row = memory_row(context, MEMORY.new(values), Owner.of_session(session), now)
-    if await is_withheld(write, session["key"], sequences, row["fingerprint"]):
+    if await is_withheld(write, session, sequences, row["fingerprint"]):
         return None
     known = await memory_like(write, context.scope, row, now)
     if known is not None:
@@ -114,8 +114,8 @@ async def keep_formed(
 
 async def give_session(write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None) -> None:
     """Gives what was formed of a session to its new owner, among what is known of them already."""
-    await change_owner(write, context.scope, session["key"], user)
-    formed = await formed_in(write, context.scope, session["key"])
+    await change_owner(write, context.scope, session, user)
+    formed = await formed_in(write, context.scope, session)
     await _tell_apart(write, context, session, user, formed)
     for key in [row["key"] for row in formed]:
         # Read anew: one that came before may have ended it.
@@ -129,7 +129,7 @@ async def _tell_apart(
 ) -> None:
     """The names of the messages say again what is the owner's own; what is about another name stays so."""
     speakers = await speakers_of(write, context.scope, session, user)
-    named = await names_of_sources(write, session["key"])
+    named = await names_of_sources(write, session)
     for row in formed:
         told = [speakers.about(name) for name in named.get(row["key"], ())]
         about = speaker_among(told or [speakers.about(row["about"])], row["about"])
@@ -142,7 +142,7 @@ async def _place(write: Transaction, context: OperationContext, row: MemoryRow) 
         known = await memory_like(write, context.scope, row, context.clock.now())
         if known is not None:
             if known["method"] != "DECLARED":
-                for place in await ordered_sources(write, row["key"]):
+                for place in await ordered_sources(write, row):
                     if place["session_key"] is not None and place["sequence"] is not None:
                         await add_source(write, known, place["session_key"], place["sequence"])
             await remove_memory(write, row)
@@ -179,12 +179,9 @@ async def _end(write: Transaction, context: OperationContext, older: MemoryRow, 
     await revise(write, memory_table, older, wanted, context.clock.now())
 
 
-async def formed_of(
-    write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
-) -> list[MemoryRow]:
+async def formed_of(write: Transaction, context: OperationContext, rows: Sequence[MessageRow]) -> list[MemoryRow]:
     """Returns what was formed of messages that had been kept before, for the answer to a retry."""
-    sequences = [row["sequence"] for row in rows]
-    found = await memories_naming(write, context.scope, session["key"], sequences, _RULES)
+    found = await memories_naming(write, context.scope, rows, _RULES)
     return [memory for memory in found if memory["deleted_at"] is None]
 
 
@@ -242,7 +239,7 @@ async def _said(
 
 async def _lines(write: Transaction, summary: MemoryRow) -> list[Line]:
     """The sentences of an extractive summary: a line for each source."""
-    sequences = [place["sequence"] or 0 for place in await ordered_sources(write, summary["key"])]
+    sequences = [place["sequence"] or 0 for place in await ordered_sources(write, summary)]
     texts = summary["content"].split("\n")
     # The application may have changed it: then nobody knows whose its words are.
     if len(texts) != len(sequences):
@@ -253,10 +250,10 @@ async def _lines(write: Transaction, summary: MemoryRow) -> list[Line]:
     ]
 
 
-async def forget_lines(write: Transaction, context: OperationContext, session: bytes, sequences: Sequence[int]) -> None:
+async def forget_lines(write: Transaction, context: OperationContext, rows: Sequence[MessageRow]) -> None:
     """Before messages go, or change: the summaries that quote them lose these lines, and go if no line is left."""
-    gone = set(sequences)
-    for summary in await memories_naming(write, context.scope, session, list(sequences), ["EXTRACTIVE"]):
+    gone = {row["sequence"] for row in rows}
+    for summary in await memories_naming(write, context.scope, rows, ["EXTRACTIVE"]):
         lines = await _lines(write, summary)
         content = "\n".join(line.text for line in lines if line.sequence not in gone)
         if lines and not content:

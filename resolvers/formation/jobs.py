@@ -248,7 +248,7 @@ async def _keep_summary(
         return
     sequences = {row["sequence"] for row in reading.sent}
     for summary in standing:
-        sequences |= {place["sequence"] for place in await ordered_sources(write, summary["key"]) if place["sequence"]}
+        sequences |= {place["sequence"] for place in await ordered_sources(write, summary) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
     row = memory_row(context, MEMORY.new(values), Owner.of_session(session), context.clock.now())
     kept = await memory_table.insert(write, row)
