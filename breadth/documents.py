@@ -186,7 +186,7 @@ class Documents:
         self._kept.update(document.text)
 
     async def read(self, text: str, context: Context, *, suggestions: bool) -> Document:
-        """The document of a text that is not kept, or `Refused`. A long one is read in a thread, once for all who ask."""
+        """Returns the document of a text that is not kept, or `Refused`. Reads a long one in a thread, once for all."""
         key = text, suggestions
         found = self._refused.get(key)
         if found is None and len(text) <= LARGEST_AT_ONCE:
