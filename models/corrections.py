@@ -1,12 +1,15 @@
 """Times that were written while the clock was ahead, and would hold things up until the clock gets there again."""
 
-from sqlalchemy import bindparam, delete, exists, literal, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, exists, literal, select, update
 
 from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import erasures, jobs, memories, session_deletions, sessions
 
-_soon, _now = bindparam("soon"), bindparam("now")
+_soon: ColumnElement[Any] = bindparam("soon")
+_now: ColumnElement[Any] = bindparam("now")
 _waits = (jobs.c.status != "FAILED") & (jobs.c.updated_at > _soon)
 _later = session_deletions.alias("later")
 _wrong = {

@@ -1,8 +1,8 @@
 """Erasing a user and purging what was deleted: statements that remove for good, and count."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from sqlalchemy import FromClause, Integer, Select, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, bindparam, delete, func, or_, select
 
 from models.expressions import CrossJoin, Parents, in_project, parent_key, parents, upsert
 from models.removals import note_removal
@@ -34,7 +34,7 @@ PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
 """Deletions that one transaction of the purge carries out, and messages and memories that it removes: others get their
 turn after some 20 ms."""
 
-_user = bindparam("user")
+_user: ColumnElement[Any] = bindparam("user")
 _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
 _own_memories = or_(memories.c.user_key == _user, memories.c.session_key.in_(_own_sessions))
 

@@ -136,8 +136,8 @@ def _page(
         select(*read, parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, table))
         .where(
-            literal_column(f"{table.name}.rowid").in_(
-                cut.with_only_columns(literal_column("x.rowid")).correlate(parents)
+            literal_column(f"{table.name}.rowid", Integer).in_(
+                cut.with_only_columns(literal_column("x.rowid", Integer)).correlate(parents)
             )
         )
         .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
@@ -156,7 +156,9 @@ def _range(
     table, rows = listing.table, listing.table.alias("x")
     number, column = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
     lower = greatest(parent_number, bindparam("after_0", type_=Integer)) if after else parent_number
-    upper = bindparam("before_0", type_=Integer) if before else literal_column(str(2**63 - 1))
+    upper: ColumnElement[int] = (
+        bindparam("before_0", type_=Integer) if before else literal_column(str(2**63 - 1), Integer)
+    )
     end = (
         select(column)
         .where(listing.always(rows), column > lower, column < upper)

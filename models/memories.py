@@ -39,7 +39,7 @@ def _as_of(rows: FromClause) -> ColumnElement[bool]:
 
     An event holds from its creation on: that it takes place later is worth knowing before.
     """
-    now = bindparam("as_of")
+    now: ColumnElement[Any] = bindparam("as_of")
     return (
         or_(
             func.coalesce(rows.c.valid_from, rows.c.created_at) <= now,

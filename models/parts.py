@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from models.values import is_list, is_object
+
 DEEPEST = 32
 """Levels of objects and lists that are looked into."""
 
@@ -117,8 +119,8 @@ def read_calls(kept: str) -> Inside:
     """Returns what stands in the `tool_calls` of a message, given as the JSON text that is kept."""
     reader = _Reader()
     calls = orjson.loads(kept)
-    for call in calls if isinstance(calls, list) else [calls]:
-        if isinstance(call, dict):
+    for call in calls if is_list(calls) else [calls]:
+        if is_object(call):
             reader.read_call(*_unwrapped(call))
     return reader.found
 
@@ -208,7 +210,7 @@ def _plain(value: Any, level: int = 1) -> str:
         return str(value)
     if level > DEEPEST or value is None:
         return ""
-    if isinstance(value, list):
+    if is_list(value):
         return ", ".join(filter(None, (_plain(item, level + 1) for item in value)))
     return ", ".join(f"{name}: {_plain(item, level + 1)}" for name, item in value.items())
 
@@ -232,10 +234,10 @@ class _Reader:
             self._keep(value, voice)
         elif level > DEEPEST:
             return
-        elif isinstance(value, list):
+        elif is_list(value):
             for item in value:
                 self.read(item, voice, level + 1)
-        elif isinstance(value, dict):
+        elif is_object(value):
             self._read_block(value, voice, level + 1)
         elif voice is Voice.ASIDE:
             self._keep(_plain(value), voice)
@@ -279,7 +281,7 @@ class _Reader:
     def _read_medium(self, kind: str, block: Mapping[str, Any], level: int) -> None:
         before = len(self.found.aside)
         inner = block.get(kind)
-        for each in (block, inner) if isinstance(inner, dict) else (block,):
+        for each in (block, inner) if is_object(inner) else (block,):
             self.read(each.get("transcript"), Voice.SAID, level)
             for text in (each.get("text"), each.get("content"), _source_text(each.get("source"))):
                 self.read(text, Voice.ASIDE, level)
@@ -310,7 +312,7 @@ class _Reader:
 
 def _source_text(source: Any) -> Any:
     """The text of a file, if that is what it is given by."""
-    if not isinstance(source, dict):
+    if not is_object(source):
         return None
     return source.get("data") if source.get("type") == "text" else source.get("text") or source.get("content")
 

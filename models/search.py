@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, func, literal, literal_column, null, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal, literal_column, null, select
 
 from models.expressions import CrossJoin, in_project
 from models.keys import lane_of
@@ -89,7 +89,7 @@ def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Stat
 def _project_size(kind: SearchKind, talk: Conversation) -> Statement[Any]:
     """Counts the conversations of a project, up to a limit, and the turns in these."""
     some = select(talk.size.label("size")).where(in_project(kind.owned)).limit(_limit).subquery()
-    turns = func.coalesce(func.sum(literal_column("size")), 0)
+    turns = func.coalesce(func.sum(literal_column("size", Integer)), 0)
     return Statement(select(func.count().label("conversations"), turns.label("count")).select_from(some))
 
 
@@ -137,13 +137,15 @@ async def _extent_of_project(read: Reader, scope: Scope, kind: SearchKind) -> Ex
     return Extent(count, max(row["conversations"], row["count"]) <= kind.scanned, None)
 
 
-def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[Any]:
+def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[*tuple[Any, ...]]:
     """Selects the columns that scoring needs, the same for every kind (see `resolvers.search.gathering`).
 
     `passes` says whether a row may be a result, `aside` is what it is found by besides its text.
     """
     turn = kind.turn
-    passes = and_(*(kind.filters[name](kind.table) for name in given)) if given else literal_column("1")
+    passes: ColumnElement[Any] = (
+        and_(*(kind.filters[name](kind.table) for name in given)) if given else literal_column("1", Integer)
+    )
     return select(
         number_of(kind.table).label("number"),
         *(turn[name].label(name) for name in ("thread", "position", "role", "name", "user")),

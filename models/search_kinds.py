@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Integer,
     Table,
@@ -87,8 +88,8 @@ class Conversation:
     """
 
     table: Table
-    key: ColumnElement[bytes]
-    position: ColumnElement[int]
+    key: Column[bytes]
+    position: Column[int]
     role: ColumnElement[str]
     name: ColumnElement[str | None]
     user: ColumnElement[bytes | None]

@@ -42,7 +42,7 @@ NOUNS: dict[type[Any], str] = {
 
 def noun_of(row: Any) -> str:
     """Returns which noun a row is of, "" for a row of no noun."""
-    return getattr(type(row), "noun", "")
+    return getattr(row, "noun", "")
 
 
 def is_message(row: object) -> TypeGuard[MessageRow]:

@@ -7,7 +7,7 @@ so; another database's driver converts where it binds and reads values. All othe
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NewType, TypeAlias
+from typing import Any, NewType, TypeAlias, TypeGuard
 
 import orjson
 
@@ -47,3 +47,13 @@ def json_of(value: Any) -> Json:
 def value_of(text: Json) -> Any:
     """The JSON value of a column's value."""
     return json.loads(text)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tells whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Tells whether a JSON value is a list."""
+    return isinstance(value, list)

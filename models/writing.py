@@ -80,7 +80,7 @@ class TypedTable(Generic[R]):
 
     def _updating(self, columns: tuple[str, ...]) -> Statement[R]:
         keys = [column == bindparam(f"the_{column.name}") for column in self._table.primary_key]
-        values = {name: bindparam(name) for name in columns}
+        values: dict[str, Any] = {name: bindparam(name) for name in columns}
         return Statement(update(self._table).where(*keys).values(values).returning(*self._table.columns), self.row)
 
     @cached_property

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import bindparam, case, column, delete, func, insert, null, select, table, text, update
+from sqlalchemy import ColumnElement, bindparam, case, column, delete, func, insert, null, select, table, text, update
 
 from models.errors import DataError, Unavailable
 from models.expressions import Parents, parent_key, parents
@@ -92,13 +92,14 @@ _noted = Statement(
     Noted,
     upkeep=True,
 )
+_now: ColumnElement[Any] = bindparam("now")
 _cleared = Statement(
     update(erasures)
     .where(erasures.c.removal.in_(select(parent_key).select_from(parents)))
     .values(
         removal=null(),
         # A clock that was set back must not show a time before the erasure.
-        files_cleared_at=case((erasures.c.erased_at > bindparam("now"), erasures.c.erased_at), else_=bindparam("now")),
+        files_cleared_at=case((erasures.c.erased_at > _now, erasures.c.erased_at), else_=_now),
     ),
     upkeep=True,
 )

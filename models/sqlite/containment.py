@@ -10,15 +10,17 @@ from functools import lru_cache
 from json import loads
 from typing import Any
 
+from models.values import is_list, is_object
+
 Check = Callable[[], None]
 
 
 def contains(whole: Any, part: Any, check: Check = lambda: None) -> bool:
     """Says whether `whole` holds `part`: objects by key, lists as sets, scalars by value and JSON type."""
-    if isinstance(part, dict):
-        return isinstance(whole, dict) and all(key in whole and contains(whole[key], part[key], check) for key in part)
-    if isinstance(part, list):
-        return isinstance(whole, list) and _list_contains(whole, part, check)
+    if is_object(part):
+        return is_object(whole) and all(key in whole and contains(whole[key], part[key], check) for key in part)
+    if is_list(part):
+        return is_list(whole) and _list_contains(whole, part, check)
     return not isinstance(whole, (dict, list)) and _scalar(whole) == _scalar(part)
 
 
@@ -62,10 +64,10 @@ class _Nested:
 
 def _marks(value: Any, path: Hashable = None) -> Iterator[Hashable]:
     """Yields each scalar of a value with the keys that lead to it: what contains the value has all of them too."""
-    if isinstance(value, dict):
+    if is_object(value):
         for key, item in value.items():
             yield from _marks(item, (path, key))
-    elif isinstance(value, list):
+    elif is_list(value):
         for item in value:
             yield from _marks(item, (path, None))
     else:

@@ -50,7 +50,8 @@ class Form:
     def __init__(self, statement: Statement[Any]) -> None:
         compiled = statement.clause.compile(dialect=DIALECT)
         self.text = str(compiled)
-        self.defaults = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+        written: dict[str, Any] = compiled.params or {}
+        self.defaults = {name: value for name, value in written.items() if value is not None}
         self._lists: list[tuple[str, Callable[[list[Any]], Any]]] = [
             (name, b"".join if isinstance(bound.type.item, LargeBinary) else _json_list)
             for name, bound in compiled.binds.items()
@@ -76,7 +77,11 @@ class Form:
         """The same form, whose rows are given to a function one by one as they are read, and then forgotten."""
         form = copy(self)
         form.single, form.wide = False, []
-        form.row = lambda _, values: receive(values)
+
+        def row(_: sqlite3.Cursor, values: tuple[Any, ...]) -> None:
+            receive(values)
+
+        form.row = row
         return form
 
 

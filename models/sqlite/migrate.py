@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -63,7 +63,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
     scripts = ScriptDirectory.from_config(config)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
     # The driver would begin too late, and two processes that start together must not both migrate.
-    event.listen(engine, "begin", lambda bound: bound.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "begin", _begin)
     with engine.begin() as bound:
         current = MigrationContext.configure(bound).get_current_revision()
         if current == scripts.get_current_head():
@@ -73,6 +73,10 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
             back_up(path, current)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
+
+
+def _begin(bound: Connection) -> None:
+    bound.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:

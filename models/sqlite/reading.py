@@ -2,7 +2,7 @@
 
 import sqlite3
 from asyncio import Lock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -88,7 +88,8 @@ class ReadConnection:
         some: list[Any] = cursor.fetchmany(ROWS_TOGETHER)
         while some:
             for text in form.wide:
-                size += sum(map(len, filter(None, map(text, some))))
+                texts: Iterable[str | None] = map(text, some)
+                size += sum(map(len, filter(None, texts)))
             try:
                 # First the bytes: a read that needs a slot must not be made in a thread before it has one.
                 allowance.has_bytes(size)

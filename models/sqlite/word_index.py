@@ -38,7 +38,8 @@ STEPS = 64
 
 def number_of(rows: FromClause) -> ColumnElement[int]:
     """The number that the index, and vectors, know a row by."""
-    return literal_column(f"{rows.name}.number", Integer)  # pyright: ignore[reportAttributeAccessIssue]
+    name: str = vars(rows)["name"]
+    return literal_column(f"{name}.number", Integer)
 
 
 def sql_of(clause: ClauseElement) -> str:

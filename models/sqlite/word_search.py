@@ -236,9 +236,15 @@ def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]
     return Statement(clause, Candidate, spills=True)
 
 
+def _turn_in(talk: Conversation, rows: FromClause) -> tuple[ColumnElement[bytes], ColumnElement[int]]:
+    """The conversation and the position of a turn under another name of its table."""
+    key, position = talk.key.name, talk.position.name
+    return rows.c[key], rows.c[position]
+
+
 def _are_near(talk: Conversation, near: FromClause) -> list[ColumnElement[bool]]:
     """The conditions that a turn under another name stands near one, and is not deleted."""
-    key, position = near.c[talk.key.name], near.c[talk.position.name]
+    key, position = _turn_in(talk, near)
     return [
         key == talk.key,
         position.between(talk.position - NEAR, talk.position + NEAR),
@@ -266,7 +272,7 @@ async def candidates(
 @lru_cache(maxsize=64)
 def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
     found = kind.table.alias("found")
-    key, position = found.c[talk.key.name], found.c[talk.position.name]
+    key, position = _turn_in(talk, found)
     conditions = [
         number_of(found) == numbers.c.value,
         talk.table.c.key == key,
@@ -290,7 +296,7 @@ async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, f
 @lru_cache(maxsize=64)
 def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
     hit, own = _hits(kind), kind.table.alias("own")
-    key, position = own.c[talk.key.name], own.c[talk.position.name]
+    key, position = _turn_in(talk, own)
     conditions = [
         number_of(own) == numbers.c.value,
         talk.table.c.key == key,
