@@ -40,7 +40,7 @@ NOUNS: dict[type[Any], str] = {
 """The nouns whose rows know what they are rows of, for interfaces and unions (see `noun_of`)."""
 
 
-def noun_of(row: Any) -> str:
+def noun_of(row: object) -> str:
     """Returns which noun a row is of, "" for a row of no noun."""
     return getattr(row, "noun", "")
 

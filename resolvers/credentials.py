@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any
+from typing import TypedDict
 
 import orjson
 from jwt import PyJWS
@@ -27,6 +27,7 @@ from models.signing_keys import (
 )
 from models.store import Transaction
 from models.users import user_by_id
+from models.values import Time
 from resolvers.errors import refuse
 from resolvers.inputs import Found, Rule, Values, check, integer_rule, key_rule
 from resolvers.operation_context import OperationContext
@@ -55,7 +56,12 @@ def key_hash(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-async def issue_user_token(context: OperationContext, values: Values) -> dict[str, Any]:
+class IssuedToken(TypedDict):
+    token: str
+    expires_at: Time
+
+
+async def issue_user_token(context: OperationContext, values: Values) -> IssuedToken:
     """A new token of a user who is there, and when it expires."""
     check(values, TOKEN_RULES)
     life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]

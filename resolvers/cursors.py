@@ -7,7 +7,7 @@ seen.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import crc32
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -29,7 +29,7 @@ def seed_of(identity: bytes, *, size: int = 4) -> int:
     return int.from_bytes(blake2b(identity, digest_size=size).digest(), "big")
 
 
-def encode(position: Any, seed: int) -> str:
+def encode(position: Sequence[object], seed: int) -> str:
     """The cursor of a position, given as a value for JSON; bytes in it are written in hexadecimal."""
     return _signed(orjson.dumps(position, default=bytes.hex), seed)
 

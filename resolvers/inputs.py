@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from models.rows import AnyRow
 from resolvers.errors import Fault, Refused
 from resolvers.json_values import Unacceptable, checked_text, unstorable
 from resolvers.operation_context import OperationContext
@@ -110,7 +111,7 @@ def refuse_all(faults: Iterable[Fault]) -> None:
         raise Refused(*faults)
 
 
-def check_version(row: Mapping[str, Any], values: Values) -> None:
+def check_version(row: AnyRow, values: Values) -> None:
     expected = values.get("expected_version")
     if expected is not None and expected != row["version"]:
         raise Refused(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypedDict
 
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
@@ -104,7 +104,18 @@ async def find_viewer(write: Transaction, context: OperationContext) -> UserRow:
     return row
 
 
-async def delete_user(context: OperationContext, values: Values) -> dict[str, Any]:
+class Receipt(ErasureRow):
+    """What was erased of a user."""
+
+    user_id: str
+
+
+class Erased(TypedDict):
+    deleted_user_id: str
+    receipt: Receipt
+
+
+async def delete_user(context: OperationContext, values: Values) -> Erased:
     """Erases a user; the id that is gone and the receipt. A user who is erased already has the same receipt.
 
     It waits for the bytes to leave the files, but not for longer than half of the time that the request has left: a

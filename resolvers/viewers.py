@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from models.keys import key_of
+from models.rows import UserRow
 from models.scope import Scope
 from models.users import users_by_key
 from resolvers.operation_context import OperationContext
@@ -40,7 +41,14 @@ class Viewer:
         return self.scope.user
 
 
-async def viewer(context: OperationContext, parents: Sequence[Any]) -> list[dict[str, Any]]:
+class ShownViewer(TypedDict):
+    key: bytes
+    role: str
+    project: str
+    user: UserRow | None
+
+
+async def viewer(context: OperationContext, parents: Sequence[object]) -> list[ShownViewer]:
     """Returns what a request can be told of its viewer: role, project and, for a user token, user."""
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]

@@ -16,11 +16,11 @@ class Node:
     id: strawberry.ID = required("The object's global id: opaque, and the same for ever.")
 
     @classmethod
-    def resolve_type(cls, row: Any, *_: object) -> str:
+    def resolve_type(cls, row: object, *_: object) -> str:
         return noun_of(row)
 
     @classmethod
-    def is_type_of(cls, row: Any, *_: object) -> bool:
+    def is_type_of(cls, row: object, *_: object) -> bool:
         return noun_of(row) == cls.__name__
 
 

@@ -12,6 +12,7 @@ from strawberry import ID
 from strawberry.schema.config import StrawberryConfig
 
 from breadth import PageSize, batch_field, computed_field
+from models.rows import AgentRow, NounRow, SessionRow, UserRow
 from resolvers.agents import agent as find_agent
 from resolvers.agents import list_agents
 from resolvers.ids import global_id
@@ -54,23 +55,23 @@ class Viewer:
     user: User | None = required("The user, when it speaks for one.")
 
 
-async def _node(context: OperationContext, parents: Sequence[Any], id: str) -> list[Any]:
+async def _node(context: OperationContext, parents: Sequence[object], id: str) -> list[NounRow | None]:
     return await find_nodes(context, [id]) * len(parents)
 
 
-async def _nodes(context: OperationContext, parents: Sequence[Any], ids: list[str]) -> list[Any]:
+async def _nodes(context: OperationContext, parents: Sequence[object], ids: list[str]) -> list[list[NounRow | None]]:
     return [await find_nodes(context, ids)] * len(parents)
 
 
-async def _user(context: OperationContext, parents: Sequence[Any], user_id: str) -> list[Any]:
+async def _user(context: OperationContext, parents: Sequence[object], user_id: str) -> list[UserRow | None]:
     return [await find_user(context, user_id)] * len(parents)
 
 
-async def _session(context: OperationContext, parents: Sequence[Any], session_id: str) -> list[Any]:
+async def _session(context: OperationContext, parents: Sequence[object], session_id: str) -> list[SessionRow | None]:
     return [await find_session(context, session_id)] * len(parents)
 
 
-async def _agent(context: OperationContext, parents: Sequence[Any], agent_id: str) -> list[Any]:
+async def _agent(context: OperationContext, parents: Sequence[object], agent_id: str) -> list[AgentRow | None]:
     return [await find_agent(context, agent_id)] * len(parents)
 
 

@@ -85,7 +85,7 @@ class SearchConnection:
     page_info: PageInfo = computed_field(itself, description="Where the page stands.")
 
 
-async def _search(context: OperationContext, parents: Sequence[Any], **asked: Any) -> list[SearchPage]:
+async def _search(context: OperationContext, parents: Sequence[object], **asked: Any) -> list[SearchPage]:
     return [await search(context, **asked)] * len(parents)
 
 

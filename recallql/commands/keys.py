@@ -1,7 +1,7 @@
 """`recallql key …` and `recallql token`: credentials, made by who has the database."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from models.errors import DataError
 from models.rows import ApiKeyRow
@@ -40,7 +40,7 @@ def rotate_signing_key(settings: Settings, *, at_once: bool) -> str:
     return _run(existing(settings), lambda context: credentials.rotate_signing_key(context, at_once=at_once))
 
 
-def issue_token(settings: Settings, *, user_id: str, project: str, expires_in: int | None) -> dict[str, Any]:
+def issue_token(settings: Settings, *, user_id: str, project: str, expires_in: int | None) -> credentials.IssuedToken:
     """The token and when it expires."""
     values = {"user_id": user_id, "expires_in_seconds": expires_in}
     return _run(existing(settings), lambda context: credentials.issue_user_token(context, values), project=project)

@@ -8,10 +8,10 @@ have a part of the budget of their own. What is left goes to what else is known,
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, TypedDict
 
 from models.messages import latest_messages, newest_messages, newest_of_role
-from models.rows import MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
+from models.rows import DocumentRow, MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.search_kinds import Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import is_document, is_memory
@@ -54,6 +54,20 @@ LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
 
 _CHARACTERS = 4
 """Of a token, about, and at most."""
+
+
+class Context(TypedDict):
+    """A context as clients see it."""
+
+    text: str
+    token_count: int
+    max_tokens: int
+    messages: list[MessageRow]
+    memories: list[MemoryRow]
+    documents: list[DocumentRow]
+    recalled: list[MessageRow]
+    summary: MemoryRow | None
+    dropped_messages: int
 
 
 class OverBudget(BadInput):
@@ -104,14 +118,14 @@ async def contexts_of_sessions(
     max_tokens: int | None = None,
     overflow: str | None = None,
     last_messages: int | None = None,
-) -> list[dict[str, Any] | OverBudget | None]:
+) -> list[Context | OverBudget | None]:
     """The context of each session; None for one that is deleted."""
     _check(query, max_tokens, last_messages)
     users = await users_of(context, rows)
     owners = {user["key"]: user for user in users if user is not None}
     of_users = dict(zip(owners, await summaries_of_users(context, list(owners.values())), strict=True))
     summaries = await summaries_of_sessions(context, rows)
-    found: list[dict[str, Any] | OverBudget | None] = []
+    found: list[Context | OverBudget | None] = []
     searches: Searches = {}
     for row, user, summary in zip(rows, users, summaries, strict=True):
         if row["deleted_at"] is not None:
@@ -129,7 +143,7 @@ async def contexts_of_sessions(
 
 async def contexts_of_users(
     context: OperationContext, rows: Sequence[UserRow], *, query: str | None = None, max_tokens: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[Context]:
     """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
     _check(query, max_tokens)
     budget = max_tokens or DEFAULT_BUDGET
@@ -179,7 +193,7 @@ async def _build(
     query: str | None,
     overflow: str = "ADAPTIVE",
     last_messages: int | None = None,
-) -> dict[str, Any]:
+) -> Context:
     """A context. Most of the rows that are read for it are let go again; those that it names are counted."""
     with context.allowance.passing():
         if about.session is not None:
@@ -191,7 +205,7 @@ async def _build(
 
 async def _put_together(
     context: OperationContext, about: About, budget: int, query: str | None, overflow: str
-) -> dict[str, Any]:
+) -> Context:
     window = about.window
     prompt = Prompt(budget, context.count_tokens)
     situation = None if about.session is None else about.session["situation"]
