@@ -8,6 +8,7 @@
 (`models/sqlite/`). A read cannot write, since only a `Transaction` has the methods for that.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -103,6 +104,9 @@ class Store(Protocol):
     """For requests that use the event loop for long."""
 
     clearing: Clearing
+
+    written: asyncio.Event
+    """Set by every commit of this process that changed rows; the one task that waits for it clears it."""
 
     @property
     def reader(self) -> Reader:

@@ -77,9 +77,10 @@ class SqliteTransaction(SqliteReader, Transaction):
         """The rows that were changed since the beginning; noted only while somebody listens."""
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
-        form = form_of(statement)
-        self._store.observe(form)
-        values = form.bound(parameters)
+        form: Form = statement.forms.get("sqlite") or form_of(statement)
+        if self._store.listener is not None:
+            self._store.observe(form)
+        values = form.bound(parameters) if form.binds else parameters
         if slowly:
             return (await self._store.in_writer_thread(self._connection.execute, form.text, values)).rowcount
         return self._connection.execute(form.text, values).rowcount
@@ -119,9 +120,10 @@ class SqliteTransaction(SqliteReader, Transaction):
         return rows[0] if rows else None
 
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        form = form_of(statement)
-        self._store.observe(form)
-        values = form.bound(parameters)
+        form: Form = statement.forms.get("sqlite") or form_of(statement)
+        if self._store.listener is not None:
+            self._store.observe(form)
+        values = form.bound(parameters) if form.binds else parameters
         if slowly:
             return await self._store.in_writer_thread(self._rows, form, values)
         return self._rows(form, values)
@@ -147,6 +149,7 @@ class SqliteStore(Store):
         self.listener: Callable[[str], None] | None = None
         """A function that is told of each statement of a request (how tests count them)."""
         self.listeners: list[Listener] = []
+        self.written = asyncio.Event()
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
         self._emptying: deque[tuple[float, asyncio.Future[bool]]] = deque()
         self._woken = asyncio.Event()
@@ -316,7 +319,9 @@ class SqliteStore(Store):
         # What went into a file that is not there any more must not be acknowledged.
         self.health.check_file()
         if self._writing.total_changes != changes:
-            self._tell_listeners()
+            self.written.set()
+            if self.listeners:
+                self._tell_listeners()
         return answers
 
     def _tell_listeners(self) -> None:

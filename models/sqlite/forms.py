@@ -41,11 +41,11 @@ def _json_list(values: list[Any]) -> str:
 class Form:
     """What the driver is given.
 
-    `defaults` are the values that were written into the statement. `wide` take the columns with long texts out of rows
-    that objects of an answer are made of.
+    `defaults` are the values that were written into the statement; without `binds` the parameters are bound as they
+    are. `wide` take the columns with long texts out of rows that objects of an answer are made of.
     """
 
-    __slots__ = ("_lists", "defaults", "row", "single", "spills", "text", "upkeep", "wide")
+    __slots__ = ("_lists", "binds", "defaults", "row", "single", "spills", "text", "upkeep", "wide")
 
     def __init__(self, statement: Statement[Any]) -> None:
         compiled = statement.clause.compile(dialect=DIALECT)
@@ -57,6 +57,7 @@ class Form:
             for name, bound in compiled.binds.items()
             if isinstance(bound.type, ListOf)
         ]
+        self.binds = bool(self.defaults or self._lists)
         self.row: Any = row_class(statement.noun)
         self.single = statement.single
         self.spills = statement.spills
@@ -66,8 +67,6 @@ class Form:
 
     def bound(self, parameters: Parameters) -> Parameters:
         """The values that the driver binds."""
-        if not self.defaults and not self._lists:
-            return parameters
         values = {**self.defaults, **parameters}
         for name, convert in self._lists:
             values[name] = convert(values[name])

@@ -165,9 +165,10 @@ class SqliteReader(Reader):
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
         """All rows. A read that takes unexpectedly long in the event loop is given up there and made in a thread."""
         store, allowance = self._store, self.allowance
-        form = form_of(statement)
-        store.observe(form)
-        values = form.bound(parameters)
+        form: Form = statement.forms.get("sqlite") or form_of(statement)
+        if store.listener is not None:
+            store.observe(form)
+        values = form.bound(parameters) if form.binds else parameters
         if not slowly:
             turns, now = store.loop_turns, monotonic()
             if now - allowance.rested > SHARE or now - turns.since > SHARE:

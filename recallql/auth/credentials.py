@@ -85,9 +85,12 @@ class Credentials:
     async def are_needed(self) -> bool:
         """Tells whether a credential is needed: from the first key on, for good. Revoking all of them opens nothing."""
         if not self._needed and monotonic() >= self._next_look:
-            self._next_look = monotonic() + LOOK_EVERY
-            self._needed = await any_api_key(self._read)
+            await self._look()
         return self._needed
+
+    async def _look(self) -> None:
+        self._next_look = monotonic() + LOOK_EVERY
+        self._needed = await any_api_key(self._read)
 
     async def viewer(self, authorization: str | None) -> Viewer:
         """Returns whom a request with this header speaks for; `Unauthenticated` when it may not come in.
@@ -96,7 +99,10 @@ class Credentials:
         """
         credential = _bearer(authorization)
         if credential is None:
-            if await self.are_needed():
+            # Asked at each request, so without another coroutine.
+            if not self._needed and monotonic() >= self._next_look:
+                await self._look()
+            if self._needed:
                 raise Unauthenticated(NEEDED)
             return APPLICATION
         # What is compared, looked up and kept is the hash: how long that takes says nothing of the secret.

@@ -52,13 +52,11 @@ async def keep_indexed(database: Store) -> None:
     """
     newest = [progress.newest for progress in await _progress(database)]
     looked = written = time.monotonic()
-    committed = asyncio.Event()
-    database.listen(lambda _: committed.set())
     while True:
-        committed.clear()
+        database.written.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(INDEX_EVERY):
-                await committed.wait()
+                await database.written.wait()
                 await asyncio.sleep(GATHERING)
         try:
             now, before, newest = time.monotonic(), newest, [progress.newest for progress in await _progress(database)]
