@@ -12,6 +12,7 @@ from models.keys import user_key
 from models.keyset import Slice, fetch_pages
 from models.rows import UserRow
 from models.scope import Scope
+from models.sqlite.database import SqliteStore
 from models.store import Change, Store, Transaction, database_at, opened
 from models.users import USERS, user_by_id, user_table
 from models.values import Json, Time
@@ -198,3 +199,18 @@ def test_rows_are_streamed_one_by_one_in_their_order(tmp_path: Path) -> None:
         assert received == [f"u{number:02}" for number in range(20)]
 
     run(tmp_path, scene)
+
+
+def test_a_store_closes_while_its_log_is_being_emptied(tmp_path: Path) -> None:
+    database_at(f"sqlite:///{tmp_path / 'store.db'}").migrate()
+
+    async def close_early() -> None:
+        store = await SqliteStore.open(tmp_path / "store.db")
+        emptying = asyncio.create_task(store.empty_log(0.0))
+        # The writer takes the order, and waits for its thread.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.wait_for(store.close(), 10)
+        assert await emptying
+
+    asyncio.run(close_early())

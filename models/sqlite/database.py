@@ -264,6 +264,8 @@ class SqliteStore(Store):
 
     async def _write_on(self) -> None:
         while self._waiting or self._emptying or not self._closing:
+            # Before the look at what waits: what comes, or closes the store, while the log is emptied sets it again.
+            self._woken.clear()
             while self._emptying:
                 # Here this process has no transaction open that would be in the way.
                 patience, future = self._emptying.popleft()
@@ -273,7 +275,6 @@ class SqliteStore(Store):
                     answer = self._explained(error)
                 _settle(future, answer)
             if not self._waiting:
-                self._woken.clear()
                 await self._woken.wait()
                 continue
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
