@@ -30,6 +30,7 @@ from pydantic.alias_generators import to_snake
 
 from breadth import plain
 from breadth.core import InputType, coerce_input_value, get_nullable_type, input_type, validate_input_value
+from breadth.execution import core_schema
 from breadth.wording import as_json, of_value, value_at
 from recallql.http.requests import BadRequest, read_json
 from resolvers.archive.entries import BadLine
@@ -59,7 +60,7 @@ def _object(name: str, fields: dict[str, Any]) -> GraphQLInputObjectType:
 
 def line_types() -> dict[str, GraphQLInputObjectType]:
     """The types of lines: the contract's create inputs with what exported lines add."""
-    types: Any = schema._schema.type_map  # pyright: ignore[reportPrivateUsage]
+    types: Any = core_schema(schema).type_map
     source = {"sessionId": GraphQLString, "sequence": GraphQLInt, "documentKey": GraphQLString, "position": GraphQLInt}
     tombstone = {"sequence": GraphQLNonNull(GraphQLInt), "messageIdHash": GraphQLString}
     joined: dict[str, Any] = {
