@@ -34,7 +34,7 @@ class Signature:
             self._spec.append((definition.variable.name.value, coerce, optional))
 
     def plain(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The plain values of what was given, if all is as it should be; else None."""
+        """Coerces the given values to plain ones; returns None if any of them is not valid."""
         values: dict[str, Any] = {}
         try:
             for name, coerce, optional in self._spec:
@@ -50,7 +50,7 @@ class Signature:
     def coerce(
         self, given: Mapping[str, Any], *, errors: int | None, suggestions: bool
     ) -> VariableValues | list[GraphQLError]:
-        """Returns what graphql-core makes of what was given, or what it finds wrong with it; see `Variables.coerce`."""
+        """Has graphql-core coerce the given values; returns the coerced values or errors, see `Variables.coerce`."""
         return get_variable_values(self._schema, self._definitions, dict(given), errors, not suggestions)
 
 
@@ -64,29 +64,28 @@ class Variables:
         self._given = given
         self._coerced: VariableValues | list[GraphQLError] | None = None
         self.plain = signature.plain(given)
-        """Their plain values; None when graphql-core has to coerce them."""
+        """Their plain values; None if graphql-core has to coerce them."""
 
     def coerce(self, *, errors: int | None = None, suggestions: bool = False) -> "VariableValues | list[GraphQLError]":
-        """Returns what graphql-core makes of them, or what it finds wrong with them: so many errors and one more, at
-        most."""
+        """Has graphql-core coerce them; returns the coerced values, or at most one error more than `errors`."""
         if self._coerced is None:
             self._coerced = self._signature.coerce(self._given, errors=errors, suggestions=suggestions)
         return self._coerced
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """Their values by the names of GraphQL, for the sizes that stand in them."""
+        """Their values by GraphQL name, for computing page sizes."""
         return self._given if self.plain is not None else self.coerced.coerced
 
     @property
     def coerced(self) -> VariableValues:
-        """The coerced variables of a request that has nothing wrong with them."""
+        """The coerced variables of a request whose variables are valid."""
         values = self.coerce()
-        assert not isinstance(values, list)  # noqa: S101 - the executor has looked
+        assert not isinstance(values, list)  # noqa: S101 - the executor has checked
         return values
 
     def flag(self, name: str) -> Any:
-        """The value of a variable that @skip or @include goes by."""
+        """The value of a variable that @skip or @include uses."""
         return (self.coerced.coerced if self.plain is None else self.plain).get(name)
 
 
@@ -102,7 +101,7 @@ class Arguments:
         self._builds = None if self._constant is not None else self._compile()
 
     def values(self, variables: Variables) -> dict[str, Any]:
-        """Their plain values by Python name, those left out left out. Raises what is wrong with them."""
+        """Their plain values by Python name; omitted arguments are omitted. Raises an error for an invalid value."""
         if self._constant is not None:
             return self._constant
         if self._builds is not None and variables.plain is not None:

@@ -1,4 +1,4 @@
-"""The way from graphql-core to batch resolvers: a loader that gathers the parents of a level."""
+"""Calls batch resolvers from graphql-core: a loader gathers the parents of a level."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,20 +12,19 @@ from breadth.core import parent_type_name
 def load(
     info: Info, resolve: Callable[..., Awaitable[Sequence[Any]]], parent: Any, arguments: Callable[[], dict[str, Any]]
 ) -> "asyncio.Future[Any]":
-    """This parent's part of its level's batch. The operation's context has a dictionary `batches` for gathering."""
+    """Resolves one parent as part of its level's batch, which the context's dictionary `batches` holds meanwhile."""
     batches = info.context.batches
     level = _level(info)
     batch = batches.get(level)
     if batch is None:
         batch = batches[level] = _Batch(resolve, info.context, arguments())
-        # graphql-core resolves the fields of one level before the loop goes on; then the batch is complete.
+        # graphql-core resolves all fields of a level before it yields to the event loop; then the batch is complete.
         asyncio.get_running_loop().call_soon(batch.start, batches, level)
     return batch.add(parent)
 
 
 def _level(info: Info) -> tuple[Any, ...]:
-    """Returns what the fields of one level share: their path without list positions, and the type that they are
-    fields of."""
+    """The key that the fields of one level share: their path without list positions, and their parent type."""
     names: list[Any] = [parent_type_name(info)]
     path: Any = info.path
     while path is not None:
@@ -50,7 +49,7 @@ class _Batch:
 
     def add(self, parent: Any) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # A future that waits holds its batch, and the batch its task.
+        # A pending future references its batch, and the batch its task.
         future.add_done_callback(lambda _: self)
         self._parents.append(parent)
         self._futures.append(future)
@@ -74,7 +73,7 @@ class _Batch:
 async def resolve_batch(
     resolve: Callable[..., Awaitable[Sequence[Any]]], context: Any, parents: Sequence[Any], arguments: dict[str, Any]
 ) -> Sequence[Any]:
-    """Returns what a batch resolver gives for each parent; what it raises is each parent's error."""
+    """Calls a batch resolver; returns the result for each parent: for all of them the exception, if it raises one."""
     try:
         results = await resolve(context, parents, **arguments)
         if len(results) == len(parents):

@@ -1,4 +1,4 @@
-"""A cache bounded in entries and bytes, which a flood of new keys does not empty of what is in use."""
+"""A cache bounded in entries and bytes; a flood of new keys does not evict the entries in use."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,10 +9,10 @@ V = TypeVar("V")
 
 
 class WeighedCache(Generic[K, V]):
-    """At most `size` entries (a segmented LRU), which take no more than `most` bytes by what `weigh` says of each.
+    """A segmented LRU of at most `size` entries and `most` bytes; `weigh` returns the bytes of an entry.
 
-    New ones are on trial in a fifth of it. One that is asked for again is kept with the others that were; of those the
-    least recently used goes back on trial.
+    New entries are on probation in a fifth of it. An entry that is used again moves to the protected segment; when that
+    is full, its least recently used entry goes back on probation.
     """
 
     def __init__(self, size: int, *, most: int = 0, weigh: Callable[[K, V], int] | None = None) -> None:
@@ -51,9 +51,9 @@ class WeighedCache(Generic[K, V]):
         self.update(key)
 
     def update(self, key: K) -> None:
-        """Weighs an entry again, which may have grown, and makes room for it.
+        """Weighs an entry again, since it may have grown, and makes room for it.
 
-        What has been on trial the longest goes first, then what was used the longest time ago.
+        The oldest entries on probation are evicted first, then the least recently used ones.
         """
         value = self._kept.get(key) or self._trial.get(key)
         if self._weigh is None or value is None:

@@ -1,7 +1,7 @@
-"""Coercion of what clients send, compiled once a type: from JSON to the plain values that Python functions expect.
+"""Coercion of input, compiled once per type: from JSON to the plain values that Python functions expect.
 
-Plain values are graphql-core's coerced ones with Python's names for the fields of input objects, and enums by value.
-Only what is as it should be is coerced here. The rest raises `Unusual`, and is graphql-core's to coerce or to refuse.
+Plain values are graphql-core's coerced ones, with Python names for the fields of input objects, and enums by value.
+Only ordinary valid input is coerced here. Anything else raises `Unusual` and is left to graphql-core.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,11 +37,11 @@ LEFT_OUT: Any = object()
 
 
 class Unusual(Exception):
-    """Something that graphql-core has to judge."""
+    """A value that only graphql-core can coerce or reject."""
 
 
 def graphql_name(named: Any) -> str:
-    """The name in GraphQL of a Strawberry field or argument."""
+    """The GraphQL name of a Strawberry field or argument."""
     return named.graphql_name or to_camel_case(named.python_name)
 
 
@@ -71,8 +71,8 @@ _EXACT: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
 
 
 def coercer(kind: InputType) -> Convert:
-    """A function that makes a plain value of what a client sent as this type; it raises `Unusual`."""
-    # A document makes wrappers of its own; only the named types within them stay.
+    """A function that coerces a client's value of this type to a plain one; it may raise `Unusual`."""
+    # Each document creates its own wrapper types; only the named types within them live on.
     if isinstance(kind, GraphQLNonNull):
         return _present(coercer(kind.of_type))
     if isinstance(kind, GraphQLList):
@@ -166,7 +166,7 @@ def _object(kind: GraphQLInputObjectType) -> Convert:
             return None
         if type(value) is not dict or kind.is_one_of:
             raise Unusual
-        if not spec:  # filled late, since a type may hold itself
+        if not spec:  # filled in later, since a type may contain itself
             spec.extend(
                 (name, names[name], coercer(input_type(field)), _may_be_left_out(field))
                 for name, field in kind.fields.items()
@@ -188,17 +188,16 @@ def _object(kind: GraphQLInputObjectType) -> Convert:
 
 
 def _may_be_left_out(field: Any) -> bool:
-    """Tells whether it is simply not there when it is left out: not required, and without a default."""
+    """True if it may be omitted and then has no value: not required, and without a default."""
     return not isinstance(field.type, GraphQLNonNull) and coerce_default_value(field) is Undefined
 
 
 Build = Callable[[Mapping[str, Any]], Any]
-"""Makes a plain value from the plain variables of a request, or `LEFT_OUT`."""
+"""Computes a plain value from the plain variables of a request, or `LEFT_OUT`."""
 
 
 def builder(kind: InputType, node: ValueNode, has_default: bool) -> Build:
-    """Returns how the value of a literal of this type is made, with the variables that stand in it; may raise
-    `Unusual`."""
+    """Compiles a literal of this type, with the variables in it, to a function; may raise `Unusual`."""
     if isinstance(node, VariableNode):
         return _variable(node.name.value, has_default=has_default, nonnull=isinstance(kind, GraphQLNonNull))
     inner: InputType = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
@@ -215,7 +214,7 @@ def builder(kind: InputType, node: ValueNode, has_default: bool) -> Build:
 
 
 def has_variables(node: Node) -> bool:
-    """Tells whether variables stand in a node."""
+    """True if a node contains variables."""
     found: list[VariableNode] = []
 
     class Finder(Visitor):

@@ -1,4 +1,4 @@
-"""The context of an operation: what its resolvers are given, and what execution asks of it."""
+"""The context of an operation, which its resolvers are given, and the interface that execution needs of it."""
 
 from asyncio import sleep
 from collections.abc import Callable
@@ -8,27 +8,27 @@ T = TypeVar("T")
 
 
 class Context(Protocol):
-    """The least that a context has. `PlainContext` is one to derive from where nothing else is needed."""
+    """The interface that every context implements. `PlainContext` is a base class with simple implementations."""
 
     batches: dict[Any, Any]
     """The batches of the operation while graphql-core runs it (see `breadth.batching`)."""
 
     @property
     def is_large(self) -> bool:
-        """True when the request is so large that working on its variables would hold the event loop."""
+        """True when the request is so large that processing its variables would block the event loop."""
         ...
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function that takes long, off the event loop if there is a way, and returns what it returns."""
+        """Calls a slow function, off the event loop if possible, and returns its result."""
         ...
 
     async def rest(self) -> None:
-        """Lets others have the event loop, if it is their turn. Execution calls it between the parts of long work."""
+        """Yields the event loop if it is others' turn. Execution calls it between the parts of long work."""
         ...
 
 
 class PlainContext:
-    """A context that works in the event loop alone."""
+    """A context that does everything in the event loop."""
 
     is_large = False
 

@@ -1,4 +1,4 @@
-"""Parts of graphql-core with complete annotations: its own do not say what a list type is a list of."""
+"""Parts of graphql-core with complete annotations: its own omit the item type of a list type."""
 
 # These two rules are off in this module only: the package takes the parts from here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -34,7 +34,7 @@ from graphql.utilities.validate_input_value import validate_input_literal as gra
 from strawberry import Info
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
-"""A value of a request's variables or of an answer, before anything is known of it."""
+"""A value of a request's variables or of an answer whose type is not known yet."""
 
 InputType = GraphQLScalarType | GraphQLEnumType | GraphQLInputObjectType | GraphQLList[Any] | GraphQLNonNull[Any]
 OutputType = (
@@ -71,5 +71,5 @@ def output_type(field: GraphQLField) -> OutputType:
 
 
 def parent_type_name(info: Info) -> str:
-    """The name of the type that a field is resolved on."""
+    """The name of a field's parent type."""
     return info._raw_info.parent_type.name  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it

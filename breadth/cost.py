@@ -1,7 +1,7 @@
-"""The cost of an operation: how many fields its answer may have and how much is looked up, by the sizes of pages.
+"""The cost of an operation: the fields that its answer may have and the look-ups it needs, from its page sizes.
 
-A document's costs are worked out once. Where a size stands in a variable they are polynomials, kept as rows that build
-on one another, and adding these up is all that is left to a request.
+A document's costs are computed once. Where a page size is a variable they are polynomials, kept as rows that build on
+one another; for each request only these have to be evaluated.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from breadth.core import JsonValue
 from breadth.fields import PageSize
 
 MOST = 2**53 - 1
-"""Counting stops here: beyond every limit, and still a number that JSON's readers know exactly."""
+"""Counting stops here: above every limit, and still a number that JSON parsers represent exactly."""
 
 
 class Amount(NamedTuple):
@@ -28,7 +28,7 @@ class Amount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A page size that depends on variables: that of the first place which holds a value, else `otherwise`."""
+    """A page size that depends on variables: the first of these paths that has a value, else `otherwise`."""
 
     places: tuple[tuple[str, tuple[str, ...]], ...]
     """Variables, and the path to the value below each."""
@@ -47,7 +47,7 @@ class Size:
 
 
 def size_of(page_size: PageSize, node: FieldNode) -> int | Size:
-    """Returns the number of items that the lists of a field hold at most, by its arguments."""
+    """The maximum number of items in the lists of a field, from its arguments."""
     given = {argument.name.value: argument.value for argument in node.arguments or ()}
     places: list[tuple[str, tuple[str, ...]]] = []
     size = page_size.default
@@ -63,7 +63,7 @@ def size_of(page_size: PageSize, node: FieldNode) -> int | Size:
 
 
 def _find(value: ValueNode | None, path: list[str]) -> int | tuple[str, tuple[str, ...]] | None:
-    """The size that stands at a path of a literal, the variable that it depends on, or None where it is left out."""
+    """The size at a path of a literal, the variable that it depends on, or None where it is omitted."""
     for index, step in enumerate(path):
         if isinstance(value, VariableNode):
             return value.name.value, tuple(path[index:])
@@ -79,11 +79,11 @@ def _find(value: ValueNode | None, path: list[str]) -> int | tuple[str, tuple[st
 
 
 Row = tuple[int, tuple[tuple[int, int], ...], Size | None]
-"""`size * (constant + factor * row + …)`, of rows that stand before it; without a size just the sum."""
+"""`size * (constant + factor * row + …)`, of rows that precede it; without a size just the sum."""
 
 
 class Costs:
-    """The costs of one document while they are worked out, from the innermost fields outwards."""
+    """The costs of one document while they are computed, from the innermost fields outwards."""
 
     def __init__(self) -> None:
         self._rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Documents: read once (parsed, measured, validated), and kept with their operations and the plans of these."""
+"""Documents: parsed, measured and validated once, and cached with their operations and plans."""
 
 import asyncio
 import re
@@ -38,25 +38,25 @@ PlanKey = tuple[str | bool | None, ...]
 """The name of an operation, and the values of the variables that its plan depends on."""
 
 LARGEST_CACHED = 64 * 1024
-"""Characters of a document whose plan is kept, at most."""
+"""Longest document, in characters, whose plan is cached."""
 
 TOKEN_BYTES, FIELD_BYTES, ENTRY_BYTES = 310, 1_700, 12_000
-"""Bytes that a token of a document and a field of a plan take in memory, about, and each document and plan besides:
-measured with documents of many kinds, of which the largest count."""
+"""Approximate bytes in memory of a token of a document and of a field of a plan, and the fixed overhead of each
+document and plan: the largest values measured with documents of many kinds."""
 
 LARGEST_AT_ONCE = 1024
-"""Characters of a document that is read in the event loop, at most: that takes a few milliseconds."""
+"""Longest document, in characters, that is parsed in the event loop: that takes a few milliseconds."""
 
 LARGEST_COMPARED = 100_000
 """Limit on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
 
 _PASSED_OVER = r"(?:[\s,\ufeff]|#[^\n\r]*)*"
-# Also an argument whose value is a name, but not the type of a variable.
+# Also matches an argument whose value is a name, but not the type of a variable.
 _alias = re.compile(rf"(?<![\w$])[_A-Za-z]\w*{_PASSED_OVER}:{_PASSED_OVER}[_A-Za-z]")
 
 
 class _OverlappingFields(OverlappingFieldsCanBeMergedRule):
-    """Ends earlier than graphql-core's, which compares for seconds."""
+    """graphql-core's rule with a limit on its work; without one it compares fields for seconds."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
@@ -104,7 +104,7 @@ class Document:
         self._schema = schema
         self._known = known
         self.is_long = len(text) > LARGEST_AT_ONCE
-        """True when its plans are compiled in a thread, since that would hold the event loop."""
+        """True when its plans are compiled in a thread, since compiling would block the event loop."""
         self.has_aliases = _alias.search(text) is not None
         self.coverage = coverage_of(schema, node)
         self._flags = sorted(flag_names(node))
@@ -119,11 +119,11 @@ class Document:
 
     @property
     def weight(self) -> int:
-        """Bytes that it takes in memory, with its plans, about."""
+        """Approximate bytes that it takes in memory, with its plans."""
         return self._own_weight + self.plans.weight
 
     def operation(self, name: str | None) -> Operation:
-        """The operation to run; `Refused` says what is wrong with the choice."""
+        """The operation to run; raises `Refused` if the name selects none."""
         operation = self._only if name is None else self._operations.get(name)
         if operation is not None:
             return operation
@@ -136,11 +136,11 @@ class Document:
         raise Refused(coded("OPERATION_RESOLUTION_FAILURE", message))
 
     def key(self, operation: Operation, variables: Variables) -> PlanKey:
-        """The key of an operation's plan: its name, and the values of the variables that @skip and @include go by."""
+        """The key of an operation's plan: its name, and the values of the variables that @skip and @include use."""
         return operation.name, *map(variables.flag, self._flags)
 
     def compile(self, operation: Operation, key: PlanKey) -> Selection | None:
-        """Compiles an operation's plan; returns None when it is graphql-core's to run."""
+        """Compiles an operation's plan; returns None when graphql-core has to run the operation."""
         flags = dict(zip(self._flags, key[1:], strict=True))
         definition = operation.definition
         # A flag that this operation does not declare belongs to another one.
@@ -154,9 +154,9 @@ class Document:
 
 
 class Documents:
-    """The documents of one schema, read within limits. So many are kept, in no more than `plan_bytes`.
+    """The documents of one schema, parsed within limits; a bounded number is cached, in at most `plan_bytes`.
 
-    Without `introspection` the schema may not be asked for, and no error suggests a name of it.
+    Without `introspection` introspection queries are refused, and errors suggest no names of the schema.
     """
 
     def __init__(
@@ -167,32 +167,32 @@ class Documents:
         self._measurer = Measurer(schema, limits)
         self._introspection = introspection
         self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
-        # Most of it is for those that are run.
+        # Most of the memory is for documents that are run.
         part = plan_bytes // 8
         self._plan_bytes = 2 * part
         self._known = Known(set)
         self._kept: WeighedCache[str, Document] = WeighedCache(size, most=plan_bytes - part, weigh=_weight_of_document)
         self._refused: WeighedCache[tuple[str, bool], Refused] = WeighedCache(size, most=part, weigh=_weight_of_refused)
-        """Why documents are refused, which is said in other words with suggestions and without."""
+        """The errors of refused documents; their messages differ with and without suggestions."""
         self._reading: dict[tuple[str, bool], asyncio.Future[Document | Refused | None]] = {}
-        """Documents that are being read, so that the same one is read once for all who ask for it meanwhile."""
+        """Documents that are being parsed, so that concurrent requests for the same one share the work."""
 
     def kept(self, text: str) -> Document | None:
-        """The document of a text that was read before and is valid."""
+        """The cached valid document of a text, if there is one."""
         return self._kept.get(text)
 
     def update(self, document: Document) -> None:
-        """Weighs a document again that has grown by plans."""
+        """Weighs a document again after plans were added."""
         self._kept.update(document.text)
 
     async def read(self, text: str, context: Context, *, suggestions: bool) -> Document:
-        """Returns the document of a text that is not kept, or `Refused`. Reads a long one in a thread, once for all."""
+        """Parses a text that is not cached, a long one in a thread; raises `Refused` if it is not valid."""
         key = text, suggestions
         found = self._refused.get(key)
         if found is None and len(text) <= LARGEST_AT_ONCE:
             found = self._keep(key, self._read(text, suggestions))
         while found is None and (reading := self._reading.get(key)) is not None:
-            # Nothing comes of it when the one who reads it has to stop.
+            # The result is None if the request that parses it was cancelled.
             found = await asyncio.shield(reading)
         if found is None:
             found = await self._read_aside(key, context)
@@ -233,9 +233,9 @@ class Documents:
             return Refused(coded("GRAPHQL_PARSE_FAILED", "The document is nested too deeply to be read."))
 
     def _faults(self, node: DocumentNode, *, suggestions: bool) -> list[Formatted]:
-        """The errors of a document that can be parsed, as many as an answer names."""
+        """The validation errors of a parsed document, up to the number that an answer may list."""
         most = self._limits.errors
-        # One error more says that there were too many; an abort before that, that the check itself took too long.
+        # One error more means that there were too many; an abort before that, that the check itself took too long.
         errors = validate(self._schema, node, self._rules, max_errors=most, hide_suggestions=not suggestions)[:most]
         if any(isinstance(error, ValidationAbortedError) for error in errors):
             message = "The document repeats its fields, or nests its fragments, too much to be checked."
@@ -260,7 +260,7 @@ def _weight_of_refused(key: tuple[str, bool], refused: Refused) -> int:
 
 
 def _forget_tokens(document: DocumentNode) -> int:
-    """Lets go of the tokens of a validated document, which take half of its memory; returns how many there were.
+    """Frees the tokens of a validated document, which take half of its memory; returns their number.
 
     The positions of its nodes in the text are kept, for errors.
     """
@@ -268,7 +268,7 @@ def _forget_tokens(document: DocumentNode) -> int:
     token: Any = document.loc and document.loc.start_token
     while token is not None:
         count, following = count + 1, token.next
-        # What holds itself in a circle is only freed when all objects are gone through.
+        # Reference cycles would only be freed by a full garbage collection.
         token.prev = token.next = None
         token = following
     nodes: list[Any] = [document]

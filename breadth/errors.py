@@ -1,4 +1,4 @@
-"""Errors as they stand in an answer: each with a code, in the words of JSON."""
+"""The format of errors in an answer: each has a code, and its message shows values as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Formatted = dict[str, Any]
 
 
 class Refused(Exception):
-    """Says why a request is not run, by the `errors` of its answer."""
+    """A request that is not run; `errors` are those of its answer."""
 
     def __init__(self, *errors: Formatted) -> None:
         super().__init__(errors[0]["message"])
@@ -30,7 +30,7 @@ def formatted(error: GraphQLError, code: str, given: Mapping[str, Any] | None = 
 
 
 def validation_code(error: GraphQLError) -> str:
-    """A value of the wrong type is the same mistake whether it stands in the document or in a variable."""
+    """The code of an error; a value of the wrong type has the same one in the document as in a variable."""
     nodes = error.nodes or []
     of_values = bool(nodes) and all(isinstance(node, ValueNode) for node in nodes)
     return "BAD_USER_INPUT" if of_values else "GRAPHQL_VALIDATION_FAILED"

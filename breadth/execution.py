@@ -1,7 +1,7 @@
-"""Running a request: its operation is prepared once, and run breadth-first; its errors are given codes.
+"""Running a request: its operation is prepared once and run breadth-first; its errors get codes.
 
-Introspection and fields of a kind that breadth-first execution does not know are run by graphql-core, with the whole of
-their document; which of the two it is, is known before anything runs.
+A document with introspection, or with a field of a kind that breadth-first execution does not support, is run by
+graphql-core as a whole; this is decided before anything runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,28 +25,28 @@ from breadth.limits import Limits
 from breadth.running import Run
 
 Describe = Callable[[Exception], tuple[str, str]]
-"""For an exception of a resolver the code and the message that a client may see."""
+"""Maps an exception of a resolver to the code and the message that a client may see."""
 
 CHAINED_MUTATIONS = 500
-"""Mutations of one document that graphql-core can run, at most: it chains them, and a long chain breaks midway."""
+"""Most mutations in a document that graphql-core runs: it chains them, and a long chain fails midway."""
 
 PLAN_BYTES = 64 * 1024 * 1024
-"""Bytes that documents and their plans take in memory at most, unless told otherwise."""
+"""Default limit on the bytes that cached documents and their plans take in memory."""
 
 LARGE = 20_000
-"""Cost of an operation up to which its answer is written in one go: that takes a few milliseconds."""
+"""Up to this cost an answer is written without yielding: that takes a few milliseconds."""
 
 WITH_SCHEMA = 5_000
-"""Cost of an operation, at most, whose document asks for the schema and for data: graphql-core runs it in one go."""
+"""Highest cost of an operation that mixes introspection and data: graphql-core runs it without yielding."""
 
 UNLIMITED = Limits(errors=MOST)
 
 
 class Request(NamedTuple):
-    """A GraphQL request, as it came.
+    """A GraphQL request as it was received.
 
-    With `sha256` (the hash of a document, in hexadecimal digits) the document is kept under it, and `query` may be left
-    out the next time: Apollo's automatic persisted queries. With `cost` the answer tells the operation's.
+    With `sha256` (the document's hash in hexadecimal digits) the document is cached under it, and the next request may
+    omit `query`: Apollo's automatic persisted queries. With `cost` the answer includes the operation's cost.
     """
 
     query: str | None
@@ -57,9 +57,9 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`body` is the answer's JSON object; `executed` is false when the request was at fault and nothing ran.
+    """`body` is the answer's JSON object; `executed` is false when the request was invalid and nothing ran.
 
-    With `repeats` the same text may stand in it many times, under the aliases of its document.
+    With `repeats` the same text may occur in it many times, under the aliases of its document.
     """
 
     body: dict[str, Any]
@@ -68,15 +68,15 @@ class Answer(NamedTuple):
 
 
 class MutationRefused(Exception):
-    """The operation is a mutation, and none may be run."""
+    """The operation is a mutation, and this request may not run one."""
 
 
 class Executor:
     """Executes requests on a Strawberry schema. `describe` translates what resolvers raise.
 
-    So many `documents` are kept with their plans, in no more than `plan_bytes`. What exceeds `limits` is refused before
-    anything runs. Without `introspection` the schema may not be asked for, and no error suggests a name of it. With
-    `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
+    Caches at most `documents` documents with their plans, in at most `plan_bytes`. Refuses what exceeds `limits` before
+    anything runs. Without `introspection` introspection queries are refused, and errors suggest no names of the schema.
+    With `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class Executor:
     async def execute(
         self, request: Request, context: Context, *, suggestions: bool = True, mutations: bool = True
     ) -> Answer:
-        """The answer; `suggestions` says whether errors may name what the schema has and the client has not said.
+        """Answers a request. With `suggestions` errors may name parts of the schema that the client did not mention.
 
-        Without `mutations` one is not run: `MutationRefused` is raised.
+        Without `mutations` a mutation raises `MutationRefused` and does not run.
         """
         suggestions = suggestions and self._introspection
         try:
@@ -135,12 +135,12 @@ class Executor:
         return answer
 
     def _persisted_text(self, request: Request) -> str:
-        """The text of a document that is named by its hash."""
+        """Looks up the text of a document by its hash."""
         query, named = request.query, request.sha256 or ""
         if query is None:
             query = self._persisted.get(named)
             if query is None:
-                # Apollo's clients go by this very message, and send the document then.
+                # Apollo's clients look for this exact message, and then send the document.
                 raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound"))
             return query
         if sha256(query.encode("utf-8", "surrogatepass")).hexdigest() != named.lower():
@@ -150,7 +150,7 @@ class Executor:
         return query
 
     async def _coerce(self, variables: Variables, request: Request, context: Context, *, suggestions: bool) -> None:
-        """Has graphql-core coerce the variables; `Refused` says what is wrong with them."""
+        """Has graphql-core coerce the variables; raises `Refused` with its errors if they are invalid."""
         most = self._limits.errors
         coerce = partial(variables.coerce, errors=most, suggestions=suggestions)
         wrong = await context.in_thread(coerce) if context.is_large else coerce()
@@ -184,7 +184,7 @@ class Executor:
             data = await (run.mutation(plan) if operation.is_mutation else run.query(plan))
         finally:
             if compiler.fields > compiled:
-                # More of it was compiled.
+                # Running it has compiled more of the plan.
                 document.plans.update(key)
                 self._documents.update(document)
         return self._answer(data, run.errors, document)
@@ -206,10 +206,10 @@ class Executor:
             context_value=context,
             variable_values=dict(request.variables),
             operation_name=request.operation_name,
-            # What can be suggested is found before anything runs.
+            # All errors with suggestions are found before anything runs.
             hide_suggestions=True,
         )
-        # The schema is there already: all is done in one go.
+        # Introspection alone awaits nothing, so a thread can run all of it.
         result = run() if coverage.data else await context.in_thread(run)
         if not isinstance(result, ExecutionResult):
             result = await result
@@ -230,7 +230,7 @@ class Executor:
 
 
 def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
-    """The schema of graphql-core that Strawberry makes."""
+    """The graphql-core schema that Strawberry builds."""
     return schema._schema  # pyright: ignore[reportPrivateUsage]
 
 

@@ -1,10 +1,10 @@
 """Fields that breadth-first execution understands, declared on Strawberry types.
 
 - A plain field is read from its parent by name.
-- A computed field is worked out from its parent alone.
-- A batch field is given every parent of its level at once, and returns one result for each, in order.
+- A computed field is a function of its parent alone.
+- A batch field's resolver is given every parent of its level at once, and returns one result for each, in order.
 
-A field of any other kind has its whole document run by graphql-core.
+A document with a field of any other kind is run by graphql-core as a whole.
 """
 
 import inspect
@@ -30,13 +30,13 @@ MARK = "breadth"
 
 @dataclass(frozen=True)
 class Computed:
-    """How a computed field is worked out: from these plain values of its parent, or from the parent itself (None)."""
+    """A computed field's function: it takes these plain values of the parent, or the parent itself (None)."""
 
     compute: Callable[..., Any]
     needs: tuple[str, ...] | None
 
     def of(self, parent: Any, read: Callable[[Any, str], Any]) -> Any:
-        """The value for one parent, whose plain values `read(parent, name)` gives."""
+        """The value for one parent, whose plain values `read(parent, name)` returns."""
         if self.needs is None:
             return self.compute(parent)
         return self.compute(*(read(parent, name) for name in self.needs))
@@ -44,11 +44,11 @@ class Computed:
 
 @dataclass(frozen=True)
 class PageSize:
-    """The number of items that a field's lists hold at most: the field itself, or the lists among its objects' fields.
+    """The maximum number of items in a field's lists: the field itself, or the lists among its objects' fields.
 
-    The first of `arguments` that is given says it: a number does, a list does by its length. Their names are GraphQL's,
-    and `input.items` is one within an input object. `largest` is what the resolver refuses to exceed. `lookup` is what
-    it costs to find the items of one parent, in fields that could be answered meanwhile.
+    It is the first of `arguments` that is given: a number, or the length of a list. Their names are GraphQL's, and
+    `input.items` is one within an input object. The resolver refuses more than `largest`. `lookup` is the cost of
+    finding the items of one parent, in fields that could be answered in the same time.
     """
 
     arguments: tuple[str, ...]
@@ -59,11 +59,11 @@ class PageSize:
 
 @dataclass(frozen=True)
 class Batch:
-    """How a batch field is resolved; `arguments` turns the field's arguments into the resolver's, once a level.
+    """A batch field's resolver; `arguments` converts the field's arguments to the resolver's, once per level.
 
-    `needs` are the plain values of its parents that it takes (None: it may be any). `records_at` says below which
-    fields the records stand that it reads: its resolver is then told, as `columns`, which of their values are wanted
-    (None: any of them), and gives records that start with these in their order, by position as well as by name.
+    `needs` names the plain values of its parents that it reads (None: any of them). `records_at` is the path of fields
+    to the records that it fetches: its resolver is then told, as `columns`, which of their values are wanted (None: any
+    of them), and returns records that start with these in their order, by position as well as by name.
     """
 
     resolve: BatchResolver
@@ -85,8 +85,8 @@ def batch_field(
 ) -> Any:
     """A field whose resolver takes all parents of its level. Its type is its annotation in the class.
 
-    `parameters` are the field's arguments, annotated for Strawberry. `arguments` is given their plain values (see
-    `plain`), those left out left out. For `needs` and `records_at` see `Batch`, for what the field costs `PageSize`.
+    `parameters` are the field's arguments, annotated for Strawberry. `arguments` is called with their plain values (see
+    `plain`), without omitted ones. For `needs` and `records_at` see `Batch`, for the field's cost `PageSize`.
     """
     batch = Batch(resolve, arguments, needs, records_at, page_size)
 
@@ -98,7 +98,7 @@ def batch_field(
 
 
 def computed_field(compute: Callable[..., Any], *, description: str, needs: tuple[Any, ...] | None = None) -> Any:
-    """A field that is worked out from its parent alone: `compute(*these plain values)`, or `compute(parent)` (None).
+    """A field that is a function of its parent alone: `compute(*these plain values)`, or `compute(parent)` (None).
 
     Its type is its annotation in the class.
     """
@@ -125,7 +125,7 @@ def _field(
 def plain(value: Any) -> Any:
     """An argument's value without Strawberry's classes.
 
-    Input objects become dictionaries by Python name, without what was left out; enums become their values.
+    Input objects become dictionaries by Python name, without omitted fields; enums become their values.
     """
     if isinstance(value, Enum):
         return value.value

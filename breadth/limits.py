@@ -1,4 +1,4 @@
-"""Limits on what a document may ask for, and the reading of its text within them."""
+"""Limits on documents, and the parser that enforces them."""
 
 import re
 from collections.abc import Callable
@@ -11,26 +11,26 @@ from breadth.cost import MOST
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a document may have of each. Fragments count wherever they are spread.
+    """The limits of a document. Fragments count each time they are spread.
 
-    `cost` limits the operation that is run, see `breadth.cost`. `errors` is how many an answer names.
+    `cost` limits the operation that is run, see `breadth.cost`. `errors` limits the errors in an answer.
     """
 
     characters: int = MOST
     tokens: int = MOST
-    """Comments are counted apart, up to the same number."""
+    """Comments are counted separately, up to the same number."""
     depth: int = MOST
-    """Fields below fields."""
+    """The nesting depth of fields."""
     aliases: int = MOST
     directives: int = MOST
     fields: int = MOST
     cost: int = MOST
     errors: int = 20
     setting: Callable[[str], str] = str
-    """What the one who raises a limit knows it by."""
+    """Maps the name of a limit to the name of the setting that raises it."""
 
     def exceeded(self, name: str, found: int, *, more: bool = False, what: str | None = None) -> "TooComplex":
-        """Returns what is said of a limit that is exceeded: by `found`, or by `more` than that."""
+        """The message about an exceeded limit: the document has `found`, or `more` than that."""
         number = f"more than {found:,}" if more or found >= MOST else f"{found:,}"
         said = _SAID[name].format(number, what or name)
         advice = f"Ask for less at once, or raise {self.setting(name)} on the server."
@@ -45,7 +45,7 @@ _SAID = {
 
 
 class TooComplex(Exception):
-    """Which limit a document exceeds, by how much, and what raises it; in words for the client."""
+    """The limit that a document exceeds, by how much, and how to raise it; the message is for the client."""
 
 
 _ABORTED = re.compile(r"more than \d+ (tokens|comments)\. Parsing aborted\.$")
@@ -53,7 +53,7 @@ _NESTED = "nested too deeply. Parsing aborted."
 
 
 def parse_within(limits: Limits, query: str) -> DocumentNode:
-    """The document of a text. Raises `TooComplex`, or what graphql-core finds wrong with it."""
+    """Parses a text. Raises `TooComplex`, or graphql-core's syntax error."""
     if len(query) > limits.characters:
         raise limits.exceeded("characters", len(query))
     try:
@@ -64,6 +64,6 @@ def parse_within(limits: Limits, query: str) -> DocumentNode:
         if aborted := _ABORTED.search(error.message):
             raise limits.exceeded("tokens", limits.tokens, more=True, what=aborted[1]) from None
         if error.message.endswith(_NESTED):
-            # Braces, brackets and types beyond what is read at all, whatever the limit.
+            # A cap on the nesting of braces, brackets and types, whatever the limit.
             raise TooComplex("The document is nested too deeply to be read. Send one that is nested less.") from None
         raise

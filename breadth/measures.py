@@ -1,7 +1,7 @@
-"""Measuring a document before it is validated, since with what is excessive that takes long by itself.
+"""Measures a document before it is validated, since validating an excessive one would itself take long.
 
-It is one walk, from the inside out, in which each fragment is measured once however often it is spread. So it takes
-time in proportion to the document, whatever that stands for with its fragments spread out.
+One walk, from the inside out, measures each fragment once however often it is spread. So it takes time in proportion
+to the document's text, however large the document becomes when its fragments are expanded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,20 +31,20 @@ from breadth.fields import MARK, PageSize
 from breadth.limits import Limits
 
 LIST = 20
-"""The number of items that a list counts as when nothing says its size."""
+"""The assumed number of items in a list of unknown size."""
 
 
 class Measure(NamedTuple):
-    """What a part of a document counts, with its fragments spread out."""
+    """The counts of a part of a document with its fragments expanded."""
 
     depth: int = 0
     aliases: int = 0
     directives: int = 0
     fields: int = 0
     once: Amount = Amount()
-    """The cost of what an answer has once for each object."""
+    """The cost of the fields that an answer has once for each object."""
     listed: Amount = Amount()
-    """The cost of what it has once for each item of lists whose size the field above says."""
+    """The cost of those that it has once for each item of lists whose size the parent field gives."""
 
 
 NOTHING = Measure()
@@ -52,7 +52,7 @@ ONE = Amount(1)
 
 
 class Shape(NamedTuple):
-    """What the cost of a field depends on: the type of its objects, how its lists are nested, what sizes them."""
+    """The inputs of a field's cost: the type of its objects, the nesting of its lists, and their page size."""
 
     kind: Any
     lists: int
@@ -60,7 +60,7 @@ class Shape(NamedTuple):
 
 
 UNKNOWN = Shape(None, 0, None)
-"""A field that the schema does not have is validation's to report."""
+"""A field that the schema does not have counts as a plain one: validation reports it."""
 
 
 class Measurer:
@@ -72,7 +72,7 @@ class Measurer:
         self._shapes: dict[tuple[str, str], Shape] = {}
 
     def costs(self, document: DocumentNode) -> dict[str | None, Cost]:
-        """The costs of a document's operations, by name; `TooComplex` when it exceeds a limit otherwise."""
+        """The costs of a document's operations, by name; raises `TooComplex` when it exceeds another limit."""
         walk = _Walk(self, document)
         for name in ("depth", "aliases", "directives", "fields"):
             found = max((getattr(measure, name) for measure in walk.measures), default=0)
@@ -147,7 +147,7 @@ class _Walk:
         else:
             kind = self._measurer.root_type(node)
         outline = [(node.selection_set, kind)]
-        for selection_set, kind in outline:  # which grows by what is found; what is deep is no recursion
+        for selection_set, kind in outline:  # it grows meanwhile; so nesting needs no recursion
             outline += self._within(selection_set, kind)
         return outline
 
@@ -161,7 +161,7 @@ class _Walk:
                 yield node.selection_set, self._measurer.type_named(condition.name.value) if condition else kind
 
     def _measure(self, outline: Outline, directives: Sequence[DirectiveNode] | None) -> Measure:
-        """The measure of a definition, whose spreads were measured before."""
+        """Measures a definition; the fragments that it spreads were measured before."""
         for selection_set, kind in reversed(outline):
             self._selected[id(selection_set)] = self._selection(selection_set, kind)
         measure = self._selected[id(outline[0][0])]
@@ -188,7 +188,7 @@ class _Walk:
                 spread.add(node.name.value)
                 below = self._fragments.get(node.name.value, NOTHING)
             else:
-                continue  # What a selection set spreads again selects nothing more.
+                continue  # A fragment that a selection set spreads again selects nothing more.
             if not isinstance(node, FieldNode):
                 once.append(below.once)
                 listed.append(below.listed)
@@ -200,7 +200,7 @@ class _Walk:
         return Measure(depth, aliases, directives, fields, self._sums.sum(once), self._sums.sum(listed))
 
     def _field(self, node: FieldNode, shape: Shape, below: Measure, once: list[Amount], listed: list[Amount]) -> None:
-        """Adds a field's cost to what comes once for each object of its type, or once for each item of their lists."""
+        """Adds a field's cost to the cost per object of its type, or per item of their lists."""
         if below is NOTHING and not shape.lists and shape.page_size is None:
             once.append(ONE)
             return
@@ -221,7 +221,7 @@ class _Walk:
 
 
 def _spreads(outline: Outline) -> set[str]:
-    """The names of the fragments that are spread in selection sets."""
+    """The names of the fragments that selection sets spread."""
     nodes = (node for selection_set, _ in outline for node in selection_set.selections)
     return {node.name.value for node in nodes if isinstance(node, FragmentSpreadNode)}
 
@@ -229,7 +229,7 @@ def _spreads(outline: Outline) -> set[str]:
 def _bottom_up(fragments: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """The names of fragments, each after those that it spreads. Those on or above a cycle are left out."""
     sorter = TopologicalSorter({name: [s for s in spreads if s in fragments] for name, spreads in fragments.items()})
-    with suppress(CycleError):  # validation's to report
+    with suppress(CycleError):  # validation reports these
         sorter.prepare()
     while ready := sorter.get_ready():
         yield from ready

@@ -1,6 +1,6 @@
-"""Plans: what an operation selects, level by level, compiled from its document.
+"""Plans: the selections of an operation, level by level, compiled from its document.
 
-A selection is compiled when the first object of its type is there, so that a document costs what its answer costs, and
+A selection is compiled when the first object of its type occurs, so that compiling is proportional to the answer, and
 fields under a type that no object has cost nothing.
 """
 
@@ -40,24 +40,23 @@ from breadth.fields import MARK, Batch, Computed
 from breadth.writer import Writer
 
 Flags = Mapping[str, bool]
-"""The values of the variables that @skip and @include go by."""
+"""The values of the variables that @skip and @include use."""
 
 Known = defaultdict[str, set[type]]
-"""For object types, by name, the Python classes whose objects are known to be of them; shared by all plans."""
+"""For each object type, by name, the Python classes known to be of it; shared by all plans."""
 
 
 class Coverage(NamedTuple):
-    """Says which fields a document asks for."""
+    """The kinds of fields that a document selects."""
 
     whole: bool
-    """True when breadth-first execution knows every field."""
+    """True when breadth-first execution supports every field."""
     data: bool
-    """True when it asks for more than the schema."""
+    """True when it selects anything besides introspection."""
 
 
 def coverage_of(schema: GraphQLSchema, document: DocumentNode) -> Coverage:
-    """Returns what a valid document asks for, and whether every field is of a kind that breadth-first execution
-    knows."""
+    """Classifies the fields of a valid document."""
     info = TypeInfo(schema)
     unknown: list[FieldNode] = []
     data: list[FieldNode] = []
@@ -85,7 +84,7 @@ def coverage_of(schema: GraphQLSchema, document: DocumentNode) -> Coverage:
 
 
 def flag_names(document: DocumentNode) -> frozenset[str]:
-    """The names of the variables that @skip and @include of a document go by."""
+    """The names of the variables that a document's @skip and @include use."""
     names: set[str] = set()
 
     class Finder(Visitor):
@@ -102,7 +101,7 @@ def _mark(field: Any) -> Computed | Batch | None:
 
 
 class Position:
-    """A place that values stand in: nullable or not, and a leaf, a list, or objects with what is selected."""
+    """The position of values in an answer: nullable or not; a leaf, a list, or objects with their selections."""
 
     __slots__ = ("abstract", "item", "leaf", "nonnull", "objects", "type")
 
@@ -117,17 +116,16 @@ class Position:
 
     @property
     def selection(self) -> "Selection":
-        """Tells what is selected of the objects of a concrete type that stand here."""
+        """The selection for objects of a concrete type at this position."""
         return self.objects.of(self.type)
 
     @property
     def known_type(self) -> bool:
-        """Tells whether what stands here, or in the lists that stand here, is of one type, whatever the values."""
+        """True if the values at this position, or in its lists, are of one type, whatever they are."""
         return self.abstract is None if self.item is None else self.item.known_type
 
     def selections_at(self, path: Sequence[str]) -> "list[Selection] | None":
-        """Returns what is selected of the objects that stand here, or below the fields of a path; None if types
-        differ."""
+        """The selection for the objects at this position, or at a path of fields below it; None if types differ."""
         if not self.known_type:
             return None
         if self.item is not None:
@@ -145,7 +143,7 @@ class Position:
 
 
 class Objects:
-    """What is selected of the objects at a position, by their concrete types."""
+    """The selections for the objects at a position, by their concrete types."""
 
     __slots__ = ("_by_type", "_compiler", "_selection_sets", "known")
 
@@ -154,7 +152,7 @@ class Objects:
         self._selection_sets = selection_sets
         self._by_type: dict[str, Selection] = {}
         self.known = compiler.known(kind)
-        """Python classes whose objects are known to be of the position's concrete type."""
+        """Python classes known to be of the position's concrete type."""
 
     def of(self, kind: GraphQLObjectType) -> "Selection":
         selection = self._by_type.get(kind.name)
@@ -164,7 +162,7 @@ class Objects:
 
 
 class Field:
-    """A field of a selection: its key in the answer, how its values come, and where they stand."""
+    """A field of a selection: its key in the answer, the way its values are resolved, and their position."""
 
     def __init__(self, compiler: "Compiler", parent: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> None:
         self.key = key
@@ -189,7 +187,7 @@ class Field:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """Tells a batch field's resolver, as `columns`, which values of its records are wanted (None: any)."""
+        """Adds the argument `columns` for a batch field's resolver: the values wanted of its records (None: any)."""
         if self.batch is None or not self.batch.records_at:
             return {}
         selections: list[Selection] = []
@@ -205,17 +203,16 @@ class Field:
 
     @property
     def is_leaf(self) -> bool:
-        """Tells whether its values are written straight into the answers of its level."""
+        """True if its values are written straight into the answers of its level."""
         return self.typename or (self.batch is None and self.position.leaf is not None)
 
     @property
     def is_within(self) -> bool:
-        """Tells whether its values stand within its parents and are of a known type, so that it can be written
-        together with them."""
+        """True if its values are within its parents and of a known type, so that both are written together."""
         return self.batch is None and self.position.known_type
 
     def value_of(self, parent: Any) -> Any:
-        """One parent's value, for a field that is no batch."""
+        """One parent's value, for a field that is not a batch field."""
         return self.read(parent, self.python_name) if self.computed is None else self.computed.of(parent, self.read)
 
 
@@ -234,16 +231,16 @@ class Selection:
         self.writer: Writer | None = None
         """Writes the answers of all objects at once, once it is compiled."""
         self.places: Mapping[str, int] = {}
-        """Where plain values stand in the objects, for those that are records (see `Field.columns`)."""
+        """The indices of plain values in objects that are records (see `Field.columns`)."""
 
     @cached_property
     def needs(self) -> frozenset[str] | None:
-        """The plain values that its fields take of their parent; None when they may take any."""
+        """The plain values of the parent that its fields read; None when they may read any."""
         needs = [field.needs for field in self.fields if not field.typename]
         return None if None in needs else frozenset(name for part in needs for name in part or ())
 
     def compile(self) -> Writer:
-        """Makes the `writer`, which takes a moment if there is much to write."""
+        """Compiles the `writer`, which takes a moment for a large selection."""
         self.writer = writer = Writer(self)
         return writer
 
@@ -253,9 +250,9 @@ class Compiler:
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags, known: Known) -> None:
         self.codes: dict[str, CodeType] = {}
-        """What was compiled of the sources of writers."""
+        """The compiled code of writers, by source."""
         self.fields = 0
-        """The number of compiled fields, by which a plan is weighed."""
+        """The number of compiled fields, from which a plan's size is estimated."""
         self._schema = schema
         self._flags = flags
         self._known = known
@@ -264,7 +261,7 @@ class Compiler:
         }
 
     def known(self, kind: Any) -> set[type]:
-        """Python classes whose objects are known to be of a type."""
+        """Python classes known to be of a type."""
         return self._known[kind.name] if isinstance(kind, GraphQLObjectType) else set()
 
     def collect(

@@ -1,7 +1,7 @@
-"""Running a plan: a level at a time, one awaited call a batch field, however many parents it has.
+"""Runs a plan a level at a time, with one awaited call per batch field, however many parents it has.
 
-Errors follow the specification: a failing field becomes null with its full path, and where null may not be the nearest
-nullable ancestor becomes null in its place. `NULLED` stands for an answer that has to become null further up.
+Errors follow the specification: a failing field becomes null and its error has the full path; a null in a non-null
+position propagates to the nearest nullable ancestor. `NULLED` marks an answer whose null propagates further up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ from breadth.writer import Writer, serialise
 NULLED: Any = object()
 
 TOGETHER = 50
-"""Objects of a large answer that are written with care between two looks whether others should have a turn."""
+"""Objects of a large answer that are written one by one before execution yields to others."""
 
 Path = Callable[[int], list[str | int]]
-"""The path of the object or value at an index of its level; worked out for errors only."""
+"""Computes the path of the object or value at an index of its level; called for errors only."""
 
 
 class Run:
-    """One execution of an operation. One of a long document compiles its plan off the event loop."""
+    """One execution of an operation. That of a long document compiles its plan off the event loop."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Run:
         is_large: bool = False,
         most_errors: int = MOST,
     ) -> None:
-        """With `is_large` others get a turn while the answer is written, object by object."""
+        """With `is_large` the answer is written object by object, yielding to others in between."""
         self.schema = schema
         self.context = context
         self.variables = variables
@@ -48,10 +48,10 @@ class Run:
         self._is_large = is_large
         self._most_errors = most_errors
         self.errors: list[GraphQLError] = []
-        """The first of them, as many as an answer names."""
+        """The first errors, up to the number that an answer may list."""
         self._failures = 0
         self._done: dict[Field, list[Any]] = {}
-        """The answers of fields that were resolved before it was found that their ancestors need care."""
+        """The answers of fields that were resolved before an ancestor turned out to need the careful path."""
 
     async def query(self, root: Selection) -> dict[str, Any] | None:
         """The data of a query."""
@@ -59,7 +59,7 @@ class Run:
         return None if answer is NULLED else answer
 
     async def mutation(self, root: Selection) -> dict[str, Any] | None:
-        """The data of a mutation: its fields one after the other, none after one that takes all data with it."""
+        """The data of a mutation: its fields run one after the other, until one nulls the whole of the data."""
         answers: dict[str, Any] = {}
         for field in root.fields:
             value: Any = root.type.name
@@ -71,16 +71,16 @@ class Run:
         return answers
 
     async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
-        """The answers of objects of one type, and of all that stands within them."""
+        """The answers of objects of one type, with everything nested in them."""
         writer = selection.writer
         if writer is None:
             writer = await self.context.in_thread(selection.compile) if self._is_long else selection.compile()
-        # What was resolved before may hold what has to become null here.
+        # A value that was resolved before may contain one that has to become null here.
         ordinary, before = not self._done, self._failures
         columns: list[list[Any]] = []
         try:
             levels = [objects if gather is None else gather(objects) for gather in writer.gather]
-        except Exception:  # whatever it was is met again, and reported
+        except Exception:  # the careful path meets the same problem again, and reports it
             return await self._select_with_care(selection, objects, path)
         for index, parents in enumerate(levels):
             field = writer.outside[index]
@@ -103,7 +103,7 @@ class Run:
     async def _write_in_turns(
         self, writer: Writer, objects: Sequence[Any], columns: tuple[Iterator[Any], ...]
     ) -> list[Any]:
-        """The answers of many objects, written one by one; others have a turn now and then."""
+        """The answers of many objects, written one by one; yields to others now and then."""
         answers: list[Any] = []
         for parent in objects:
             answers += writer.write((parent,), *columns)
@@ -116,7 +116,7 @@ class Run:
         return await self._complete(field, field.position, values, _below(path, field.key))
 
     async def _select_with_care(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
-        """The answers of objects of which some may be out of order, level by level and one by one."""
+        """The careful path: the answers of objects some of which may fail, level by level and one by one."""
         columns: list[list[Any]] = []
         for field in selection.children:
             column = self._done.pop(field, None)
@@ -145,7 +145,7 @@ class Run:
         return await resolve_batch(field.batch.resolve, self.context, objects, {**arguments, **field.columns})
 
     async def _complete(self, field: Field, position: Position, values: Sequence[Any], path: Path) -> list[Any]:
-        """The answers for values at a position: as many, in order. Where there are none nothing below is asked for."""
+        """The answers for the values at a position, in order. Without values nothing below is resolved."""
         if not values:
             return []
         if position.item is not None:
@@ -203,9 +203,9 @@ class Run:
         return answers
 
     def _type_of(self, field: Field, position: Position, value: object) -> str:
-        """The name of a value's concrete type, as graphql-core finds it.
+        """The name of a value's concrete type, as graphql-core determines it.
 
-        Of a class of objects it is asked once; a dictionary may be anything, and it is asked each time.
+        It is determined once for a class of objects, but each time for a dictionary, which may be of any type.
         """
         abstract: Any = position.abstract
         info: Any = SimpleNamespace(schema=self.schema, field_name=field.name, parent_type=field.parent)
@@ -232,7 +232,7 @@ class Run:
     def _write_with_care(
         self, selection: Selection, objects: Sequence[Any], columns: Sequence[Sequence[Any]], path: Path
     ) -> list[Any]:
-        """The answers of objects of which some may fail."""
+        """The answers of objects some of which may fail."""
         answers: list[Any] = []
         for index, parent in enumerate(objects):
             child = iter(columns)
@@ -262,7 +262,7 @@ class Run:
             return self._failed(field, error, path, index)
 
     def _absent(self, field: Field, position: Position, value: Any, path: Path, index: int, wanted: str) -> Any:
-        """For null and for an exception, and for what is not `wanted` at all."""
+        """The answer for null, for an exception, and for a value that is not `wanted` at all."""
         if value is None:
             if not position.nonnull:
                 return None
@@ -279,7 +279,7 @@ class Run:
 
 
 def _listed(value: Any) -> Any:
-    """The items of another iterable as a list, or its error; what is no iterable stays as it is."""
+    """The items of another iterable as a list, or its error; a value that is not iterable is returned as it is."""
     if value is None or not is_iterable(value):
         return value
     try:

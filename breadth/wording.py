@@ -1,4 +1,4 @@
-"""What is wrong with a value, in the words of JSON and with its place: graphql-core writes it as Python does."""
+"""Messages about invalid values, with the value as JSON and its path: graphql-core shows it as Python's repr."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from graphql.pyutils import inspect
 from breadth.core import InputType, JsonValue, validate_input_literal
 
 SHOWN = 10
-"""Items of a list or an object that are shown, at most."""
+"""Most items of a list or an object that are shown."""
 LONGEST = 200
-"""Characters of a text that are shown, at most."""
+"""Most characters of a text that are shown."""
 DEEPEST = 3
 
 _of_variable = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ((?:\.\w+|\[\d+\])+))?: ")
@@ -22,7 +22,7 @@ _step = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 def reworded(message: str, variables: Mapping[str, Any] | None = None) -> str:
-    """Returns what graphql-core says of a document, or of the variables that were given for it."""
+    """Rewords graphql-core's message about a document, or about the variables that were given for it."""
     place = _of_variable.match(message)
     if place is None or variables is None:
         return of_value(message, None)
@@ -31,7 +31,7 @@ def reworded(message: str, variables: Mapping[str, Any] | None = None) -> str:
 
 
 def of_value(message: str, value: Any) -> str:
-    """Returns what graphql-core says of a value, which most messages end with."""
+    """Extracts graphql-core's reason for rejecting a value, with which most messages end."""
     start, shown, end = message.rpartition(inspect(value))
     if shown and start.endswith(": "):
         message = f"{start}{as_json(value)}{end}"
@@ -46,7 +46,7 @@ def value_at(value: Any, path: list[str | int]) -> Any:
 
 
 def as_json(value: JsonValue, depth: int = DEEPEST) -> str:
-    """The start of a value as JSON writes it."""
+    """The start of a value, as JSON."""
     if isinstance(value, str):
         text = json.dumps(value[:LONGEST], ensure_ascii=False)
         return text if len(value) <= LONGEST else f"{text[:-1]}…"
@@ -63,7 +63,7 @@ def as_json(value: JsonValue, depth: int = DEEPEST) -> str:
 
 
 class LocatedValues(ValuesOfCorrectTypeRule):
-    """graphql-core's rule, whose errors always say where the wrong value stands."""
+    """graphql-core's rule, except that its errors always give the position of the invalid value."""
 
     def is_valid_value_node(self, node: ValueNode, input_type: InputType | None) -> Any:
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
@@ -77,7 +77,7 @@ class LocatedValues(ValuesOfCorrectTypeRule):
 
 
 def node_at(node: ValueNode, path: list[str | int]) -> ValueNode:
-    """The part of a literal at a path, or the smallest there is around it."""
+    """The part of a literal at a path, or the smallest enclosing one."""
     for step in path:
         inner: ValueNode | None = None
         if isinstance(node, ListValueNode) and isinstance(step, int):

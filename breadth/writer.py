@@ -1,11 +1,11 @@
-"""Writing answers: Python functions made for one selection, which write all its objects in one loop.
+"""Writing answers: Python functions generated for one selection, which write all its objects in one loop.
 
-What is found within the objects is written in the same loop, to any depth: a connection with its edges and their nodes
-is one. Only what has to be asked for (a batch field) or told apart (an interface, a union) is resolved before, from
-parents that are gathered here.
+Values within the objects are written in the same loop, to any depth: a connection with its edges and their nodes is
+one loop. Only batch fields and abstract types (interfaces, unions) are resolved before, for parents that are gathered
+here.
 
-It is right for the ordinary case only. What is out of order (a null where none may be, a value that its type refuses,
-an object of a class not met before) makes it raise, and the objects are then written with care, one by one
+It handles the ordinary case only. Anything else (a null in a non-null position, a value that its type refuses, an
+object of a class not seen before) makes it raise, and the objects are then written by the careful path, one by one
 (`breadth.running`).
 """
 
@@ -25,11 +25,11 @@ Objects = Sequence[Any]
 
 
 class OutOfOrder(Exception):
-    """Something that needs care."""
+    """Objects that need the careful path."""
 
 
 def serialise(leaf: GraphQLLeafType, value: Any) -> Any:
-    """A leaf's value as it stands in an answer; raises when the type refuses it, or makes it null."""
+    """Serializes a leaf's value; raises when the type refuses it, or serializes it to null."""
     if isinstance(value, Exception):
         raise value
     written = leaf.coerce_output_value(value)
@@ -43,9 +43,9 @@ def _refuse() -> bool:
 
 
 def _lists(known: set[type] | None, *, null: bool, null_items: bool) -> Callable[[Any], Objects]:
-    """A function that gives the items of a list if they are of known classes (None: they may be of any).
+    """A function that returns the items of a list if they are of known classes (None: any class).
 
-    With `null` the list may be null, which has no items; with `null_items` an item may be.
+    With `null` the list may be null, and then has no items; with `null_items` an item may be null.
     """
 
     def items(values: Sequence[object] | None) -> Objects:
@@ -62,7 +62,7 @@ def _lists(known: set[type] | None, *, null: bool, null_items: bool) -> Callable
 
 
 class _Written(dict[Any, Any]):
-    """The written forms of an enum's values, each worked out once."""
+    """The serialized values of an enum, each computed once."""
 
     def __init__(self, leaf: GraphQLLeafType) -> None:
         super().__init__()
@@ -79,14 +79,14 @@ _AS_IT_IS = {
     "Boolean": "type(v := {value}) is bool",
     "Int": "type(v := {value}) is int and -2147483648 <= v <= 2147483647",
 }
-"""When a value of a built-in scalar is written as it is."""
+"""For each built-in scalar the condition under which a value is written as it is."""
 
 _PLAIN = frozenset((str, int, float, bool, dict, list))
-"""Classes whose values a custom scalar is given without a look; what is none of these may be an exception."""
+"""Classes whose values go to a custom scalar unchecked; a value of any other class may be an exception."""
 
 
 class Writer:
-    """Writes the objects of one selection, once the fields outside of them are resolved: `outside`, in this order."""
+    """Writes the objects of one selection, once the fields `outside` of them are resolved, in this order."""
 
     def __init__(self, selection: "Selection") -> None:
         code = _Code(selection.compiler.codes)
@@ -100,12 +100,12 @@ class Writer:
             code.function(f"[{steps[-1].name} for o in objects{_walk(steps)}]") if steps else None
             for _, steps in code.outside
         ]
-        """For each field outside what gathers its parents from the objects; None where these are its parents."""
+        """For each field outside a function that gathers its parents from the objects; None if they are its parents."""
 
     @staticmethod
     def places(selection: "Selection", outside: int, objects: Objects) -> list[tuple[int, list[str | int]]]:
-        """For a field outside the places of its parents: the index of the object, and the path within it."""
-        # Made again, for errors only: kept with every plan it would take more than the rest.
+        """For a field outside the positions of its parents: the index of the object, and the path within it."""
+        # Compiled anew for each error: kept with every plan it would take more memory than the rest.
         code = _Code({})
         code.selection(selection, "o", ())
         _, steps = code.outside[outside]
@@ -115,7 +115,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class _Step:
-    """A step down from an object to one within it, or with an `index` to each in a list within it."""
+    """A step from an object to one within it, or with an `index` to each in a list within it."""
 
     name: str
     values: str
@@ -134,13 +134,13 @@ def _walk(steps: Sequence[_Step], *, numbered: bool = False) -> str:
 
 
 class _Code:
-    """Python expressions for the parts of a selection, and the values that they name.
+    """Python expressions for the parts of a selection, and the values that they refer to by name.
 
-    An expression comes with the loops, of one turn each, that give names to the objects it goes by.
+    An expression comes with one-iteration loops, which bind names to the objects that it uses.
     """
 
     def __init__(self, codes: dict[str, CodeType]) -> None:
-        """`codes` keeps what was compiled: selections that are alike have the same source."""
+        """`codes` caches compiled code: equal selections have the same source."""
         self.outside: list[tuple[Field, tuple[_Step, ...]]] = []
         self._codes = codes
         self._values: dict[str, Any] = {"refuse": _refuse, "plain": _PLAIN, "Undefined": Undefined}
@@ -152,12 +152,12 @@ class _Code:
         if code is None:
             code = self._codes[source] = compile(source, "<selection>", "exec")
         values = dict(self._values)
-        exec(code, values)  # noqa: S102 - made of names that GraphQL's grammar allows
-        # Not left among its own globals: such a circle is only freed when all objects are gone through.
+        exec(code, values)  # noqa: S102 - built from names that GraphQL's grammar allows
+        # Removed from its own globals: such a reference cycle is only freed by a full garbage collection.
         return values.pop("made")
 
     def selection(self, selection: "Selection", name: str, steps: tuple[_Step, ...]) -> tuple[str, str]:
-        """The answer for the object under a name; `steps` are those that led there."""
+        """The expression for the object under a name; `steps` lead there."""
         loops: list[str] = []
         entries: list[str] = []
         for field in selection.fields:
@@ -173,7 +173,7 @@ class _Code:
         return "".join(loops), f"{{{', '.join(entries)}}}"
 
     def _at(self, position: "Position", value: str, steps: tuple[_Step, ...], path: tuple[str, ...]) -> tuple[str, str]:
-        """The answer for the value of an expression that stands at a position."""
+        """The expression for a value at a position."""
         if position.leaf is not None:
             return "", self._leaf(position.leaf, value, nonnull=position.nonnull)
         if position.item is not None:
@@ -186,14 +186,14 @@ class _Code:
             return _walk([step]) + loops, answer
         step = _Step(name, f"[{value}]", f" if {name} is not None and ({sound})", path)
         loops, answer = self.selection(position.selection, name, (*steps, step))
-        # What lies within an object that may be null is only looked at when it is not.
+        # Values within a nullable object are only read when it is not null.
         answer = f"[{answer} for _ in [0]{loops}][0]" if loops else answer
         return f" for {name} in [{value}] if {name} is None or {sound}", f"(None if {name} is None else {answer})"
 
     def _list(
         self, position: "Position", item: "Position", value: str, steps: tuple[_Step, ...], path: tuple[str, ...]
     ) -> str:
-        """The answers for the items of a list."""
+        """The expression for the items of a list."""
         name, index = self._name("o"), self._name("i")
         objects = item.leaf is None and item.item is None
         known = item.objects.known if objects else None
@@ -213,7 +213,7 @@ class _Code:
         return f"(None if ({given} := {value}) is None else [{answer} for {name} in {items}({given}){loops}])"
 
     def _read(self, selection: "Selection", field: "Field", name: str) -> str:
-        """A field's value, of the object under a name."""
+        """The expression for a field's value, of the object under a name."""
         if field.computed is None:
             return self._plain_value(selection, field, name, field.python_name)
         compute = self._named("compute", field.computed.compute)
@@ -241,7 +241,7 @@ class _Code:
             test = as_it_is.format(value=value)
             return f"(v if {test} else {write}(v))" if nonnull else f"(v if {test} or v is None else {write}(v))"
         write = self._named("write", leaf.coerce_output_value)
-        # What is of no plain class may be an exception; and what it writes may be nothing.
+        # A value of any other class may be an exception, and it may be serialized to null.
         written = f"(w if (w := {write}(v)) is not None and w is not Undefined else refuse())"
         if nonnull:
             return f"({written} if type(v := {value}) in plain else refuse())"
@@ -252,7 +252,7 @@ class _Code:
         return f"{letter}{self._count}"
 
     def _named(self, word: str, value: Any) -> str:
-        """The name under which an expression finds a value."""
+        """The name by which expressions refer to a value."""
         name = self._name(f"{word}_")
         self._values[name] = value
         return name
