@@ -12,6 +12,7 @@ from models.rows import AgentRow, DocumentRow, UserRow
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.users import user_by_id, users_by_email
+from models.values import json_of
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import FilterBuilder, Given
@@ -29,7 +30,6 @@ from resolvers.inputs import (
     required_text,
     text,
 )
-from resolvers.json_values import json_text
 from resolvers.nodes import find_node
 from resolvers.nouns import (
     CREATED_AT,
@@ -49,7 +49,7 @@ from resolvers.updates import revise
 
 def _digest(title: str, content: str) -> bytes:
     """Of what a retry must repeat."""
-    return blake2b(json_text([title, content]).encode(), digest_size=16).digest()
+    return blake2b(json_of([title, content]).encode(), digest_size=16).digest()
 
 
 DOCUMENT = Noun(

@@ -13,7 +13,7 @@ import orjson
 
 from models.messages import generation_of
 from models.rows import MessageRow, SessionRow
-from models.values import Time
+from models.values import Time, value_of
 from resolvers.formation.rules import Claim, claims_in
 from resolvers.inputs import Values, content, integer_rule, json_rule, key_rule, text
 from resolvers.nouns import CREATED_AT, METADATA, MOST, UPDATED_AT, VERSION, Attribute, Derived, Internal, Noun, stamped
@@ -126,5 +126,5 @@ def first_sent(row: Mapping[str, Any]) -> bytes:
     """The digest of what was first sent of a message; it is only kept of one that was edited since."""
     if row["digest"] is not None:
         return row["digest"]
-    given = {name: json.loads(row[name]) for name in ("parts", "tool_calls") if row[name] is not None}
+    given = {name: value_of(row[name]) for name in ("parts", "tool_calls") if row[name] is not None}
     return digest_of({**{name: row[name] for name in ("role", "name", "content", "tool_call_id")}, **given})

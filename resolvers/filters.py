@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import folded
-from models.values import JsonValue
+from models.values import JsonValue, json_of
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
 from resolvers.json_values import Unacceptable, checked_text, count_values, unstorable
@@ -54,7 +54,7 @@ class FilterBuilder:
                 raise BadInput(f"`filter.metadata`: {problem}") from problem
             if (count := count_values(value)) > LARGEST_FILTER:
                 raise BadInput(f"`filter.metadata` holds {count} values; at most {LARGEST_FILTER} are looked for.")
-            self.add("metadata", json.dumps(value))
+            self.add("metadata", json_of(value))
         return self
 
     def lists(self, *names: str) -> "FilterBuilder":

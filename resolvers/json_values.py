@@ -1,12 +1,9 @@
 """JSON values from clients: checked, measured and written as texts; merging of metadata."""
 
-import json
 from math import isfinite
 from typing import Any
 
-import orjson
-
-from models.values import JsonValue
+from models.values import Json, JsonValue, json_of, value_of
 
 LEVELS = 32
 JSON_BYTES = 64 * 1024
@@ -57,18 +54,10 @@ def count_values(value: JsonValue) -> int:
     return 1 + sum(map(count_values, items))
 
 
-def json_text(value: object) -> str:
-    """A JSON value as it is kept."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # integers beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def checked_text(value: JsonValue) -> str:
+def checked_text(value: JsonValue) -> Json:
     """A JSON value as it is kept, `Unacceptable` when it cannot be."""
     check_json(value)
-    text = json_text(value)
+    text = json_of(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > JSON_BYTES:
         raise Unacceptable("TOO_LARGE", f"It takes {size} bytes as JSON; at most {JSON_BYTES} are kept.")
@@ -88,14 +77,14 @@ def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
     return merged
 
 
-def merged_text(kept: str, patch: JsonValue) -> str:
+def merged_text(kept: Json, patch: JsonValue) -> Json:
     """A kept object with a patch merged into it, as it is kept."""
-    return checked_text(merge_patch(json.loads(kept), patch))
+    return checked_text(merge_patch(value_of(kept), patch))
 
 
-def same_json(text: str, other: str) -> bool:
+def same_json(text: Json, other: Json) -> bool:
     """Tells whether two kept texts hold the same value: an object's order and 1 against 1.0 make no difference."""
-    return text == other or _comparable(json.loads(text)) == _comparable(json.loads(other))
+    return text == other or _comparable(value_of(text)) == _comparable(value_of(other))
 
 
 def _comparable(value: JsonValue) -> Any:

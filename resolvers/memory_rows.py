@@ -9,9 +9,8 @@ from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import memory_table, source_table, unlink_newer
 from models.rows import MemoryRow, MemorySourceRow, SessionRow, UserRow
 from models.store import Transaction
-from models.values import Time
+from models.values import Time, json_of
 from resolvers.inputs import CONTENT_BYTES, TEXT_BYTES, key_rule, required_text, share_rule, text
-from resolvers.json_values import json_text
 from resolvers.nouns import (
     CREATED_AT,
     METADATA,
@@ -52,7 +51,7 @@ class Owner:
 def digest_of(kind: str, content: str, about: str | None = None) -> bytes:
     """Of what a retry must repeat."""
     repeated = [kind, content, *([] if about is None else [about])]
-    return blake2b(json_text(repeated).encode(), digest_size=16).digest()
+    return blake2b(json_of(repeated).encode(), digest_size=16).digest()
 
 
 def _folded(about: str | None) -> str | None:

@@ -17,6 +17,7 @@ from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import session_by_id, session_table, sessions_by_key
 from models.sources import Sources, forget_sources
 from models.store import Transaction
+from models.values import json_of
 from models.writing import LONG
 from resolvers.connections import Columns, Edge, Page, Paging, connect_to
 from resolvers.cursors import Cursors
@@ -45,7 +46,7 @@ from resolvers.inputs import (
     key_rule,
     service_faults,
 )
-from resolvers.json_values import json_text, same_json
+from resolvers.json_values import same_json
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.parts import texts_of
@@ -263,7 +264,7 @@ def _edit_of(context: OperationContext, row: MessageRow, values: Values) -> _Edi
     kept: dict[str, Any] = {name: row[name] for name in _SAID} | given_of(values, "content")
     for name in ("parts", "tool_calls"):
         if name in values:
-            text = None if values[name] is None else json_text(values[name])
+            text = None if values[name] is None else json_of(values[name])
             there = row[name]
             if text is None or there is None or not same_json(text, there):
                 kept[name] = text

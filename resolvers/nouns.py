@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeVar, cast
 
-from models.values import Time
+from models.values import Time, json_of
 from resolvers.inputs import Rule, Values, created, integer_rule, key_rule, metadata_rule
-from resolvers.json_values import json_text, merge_patch
+from resolvers.json_values import merge_patch
 from resolvers.updates import Change, changed_metadata
 
 R = TypeVar("R")
@@ -101,7 +101,7 @@ class Noun:
         taken = self._taken
         for name, value in values.items():
             if name in taken:
-                row[name] = json_text(value) if taken[name] else value
+                row[name] = json_of(value) if taken[name] else value
         for column in self._derived:
             row[column.name] = column.by(*[row[name] for name in column.of])
         return row

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from models.rows import AnyRow
 from models.store import Transaction
+from models.values import json_of
 from models.writing import R, TypedTable
 from resolvers.errors import refuse
 from resolvers.inputs import Values
-from resolvers.json_values import Unacceptable, json_text, merge_patch, merged_text, same_json
+from resolvers.json_values import Unacceptable, merge_patch, merged_text, same_json
 
 
 class Change(NamedTuple):
@@ -41,8 +42,8 @@ def changed_metadata(columns: dict[str, Any], values: Values) -> Change:
     if given is None:
         return Change(columns, "{}")
     if values.get("metadata_mode") == "REPLACE":
-        return Change(columns, json_text(given))
-    return Change(columns, json_text(merge_patch({}, given)), given)
+        return Change(columns, json_of(given))
+    return Change(columns, json_of(merge_patch({}, given)), given)
 
 
 async def revise(write: Transaction, table: TypedTable[R], row: R, wanted: Mapping[str, Any], now: str) -> R:

@@ -7,6 +7,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from models.values import rfc3339
 from resolvers.times import parse_time
 
 DateTime = NewType("DateTime", str)
@@ -18,10 +19,6 @@ def _parse_time(value: object) -> str:
         return parse_time(value)
     except ValueError as error:
         raise GraphQLError(str(error), extensions={"code": "BAD_USER_INPUT"}) from error
-
-
-def _write_time(value: Any) -> str:
-    return f"{value}Z"
 
 
 def _write_json(value: Any) -> object:
@@ -38,7 +35,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="DateTime",
         description="A time as RFC 3339 writes it. In: with an offset, up to microseconds. Out: in UTC, with Z.",
         specified_by_url="https://scalars.graphql.org/andimarek/date-time",
-        serialize=_write_time,
+        serialize=rfc3339,
         parse_value=_parse_time,
     ),
     JSON: strawberry.scalar(

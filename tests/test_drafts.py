@@ -60,7 +60,7 @@ async def watch(
 ) -> AsyncIterator[tuple[OperationContext, Watch]]:
     shutil.copy(migrated_file, tmp_path / "a.db")
     watch = Watch()
-    for module, name in product((drafts, messages, nouns), ("claims_in", "json_text", "texts_of")):
+    for module, name in product((drafts, messages, nouns), ("claims_in", "json_of", "texts_of")):
         original: Any = getattr(module, name, None)
 
         def watched(*given: Any, name: str = name, original: Any = original) -> Any:
@@ -87,7 +87,7 @@ async def test_a_batch_is_made_ready_before_its_transaction(watch: tuple[Operati
     assert [row["token_count"] for row in added.messages] == [16, 12]
     assert [memory["content"] for memory in added.memories] == ["I live in Turin"]
     assert again.deduplicated == 2
-    assert {work for work, _ in seen.done} == {"count", "claims_in", "json_text", "texts_of"}
+    assert {work for work, _ in seen.done} == {"count", "claims_in", "json_of", "texts_of"}
     assert not any(inside for _, inside in seen.done)
 
 

@@ -28,7 +28,7 @@ from models.leases import take_lease
 from models.statements import Statement
 from models.store import Clearing, Transaction
 from models.tables import erasures, removals
-from models.values import Time
+from models.values import Time, rfc3339
 
 if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
@@ -148,7 +148,7 @@ class SqliteClearing(Clearing):
     async def status(self) -> dict[str, Any]:
         """The number of removals whose bytes still have to leave the files, since when, and the reason of a delay."""
         noted = await self._noted()
-        status: dict[str, Any] = {"waiting": noted["waiting"], "since": noted["since"] and f"{noted['since']}Z"}
+        status: dict[str, Any] = {"waiting": noted["waiting"], "since": noted["since"] and rfc3339(noted["since"])}
         if noted["waiting"] and self._is_held:
             status["reason"] = "A reader of the database, such as an export, holds the write-ahead log."
         return status

@@ -8,7 +8,7 @@ import structlog
 
 from models.corrections import are_times_ahead, correct_times
 from models.store import Store
-from models.values import Time
+from models.values import Time, rfc3339
 from resolvers.times import LEEWAY, Clock, later
 
 log = structlog.get_logger("recallql.timekeeping")
@@ -36,4 +36,4 @@ async def _correct(database: Store, now: Time) -> None:
     soon = later(now, timedelta(seconds=LEEWAY))
     if await are_times_ahead(database.reader, soon):
         await database.write(partial(correct_times, now=now, soon=soon))
-        log.warning("the clock was ahead: jobs and deletions of that time were set to now", now=f"{now}Z")
+        log.warning("the clock was ahead: jobs and deletions of that time were set to now", now=rfc3339(now))

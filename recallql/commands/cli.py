@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from models.errors import DataError
+from models.values import rfc3339
 from recallql import __version__
 from recallql.logs import configure_logs
 from recallql.settings import Settings
@@ -240,8 +241,8 @@ def list_keys(database_url: DatabaseUrl = None) -> None:
     from recallql.commands.keys import list_keys as read
 
     for row in read(_settings(database_url=database_url)):
-        revoked = f", revoked {row['revoked_at']}Z" if row["revoked_at"] else ""
-        print(f"{row['id']}  {row['project']}  {row['name']}  made {row['created_at']}Z{revoked}")
+        revoked = f", revoked {rfc3339(row['revoked_at'])}" if row["revoked_at"] else ""
+        print(f"{row['id']}  {row['project']}  {row['name']}  made {rfc3339(row['created_at'])}{revoked}")
 
 
 @keys.command("revoke")
@@ -253,7 +254,8 @@ def revoke_key(
     from recallql.commands.keys import revoke_key as revoke
 
     row = revoke(_settings(database_url=database_url), id)
-    print(f"revoked {row['id']} ({row['name']}) at {row['revoked_at']}Z")
+    revoked = row["revoked_at"] and rfc3339(row["revoked_at"])
+    print(f"revoked {row['id']} ({row['name']}) at {revoked}")
 
 
 @keys.command("rotate-signing")
@@ -314,7 +316,7 @@ def token(
 
     settings = _settings(database_url=database_url)
     issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in)
-    print(f"A token for {user}, good until {issued['expires_at']}Z:", file=sys.stderr)
+    print(f"A token for {user}, good until {rfc3339(issued['expires_at'])}:", file=sys.stderr)
     print(issued["token"])
 
 
@@ -326,7 +328,10 @@ def list_jobs(context: typer.Context, database_url: DatabaseUrl = None) -> None:
     from recallql.commands.jobs import list_jobs as read
 
     for row in read(_settings(database_url=database_url)):
-        next = {"PENDING": f", next try {row['due_at']}Z", "RUNNING": f", until {row['due_at']}Z at most"}
+        next = {
+            "PENDING": f", next try {rfc3339(row['due_at'])}",
+            "RUNNING": f", until {rfc3339(row['due_at'])} at most",
+        }
         error = f": {row['last_error']}" if row["last_error"] else ""
         unread = row["through_sequence"] - row["after_sequence"]
         print(

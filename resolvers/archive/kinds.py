@@ -10,6 +10,7 @@ import orjson
 
 from models.rows import AnyRow
 from models.statements import noun_of
+from models.values import rfc3339
 from resolvers.agents import AGENT
 from resolvers.documents import DOCUMENT
 from resolvers.drafts import MESSAGE
@@ -92,7 +93,7 @@ def _written(name: str, column: Column | None, value: Any) -> Any:
         case "json":
             return orjson.Fragment(value)
         case "time":
-            return f"{value}Z"
+            return rfc3339(value)
         case "key":
             return value.hex()
         case _:

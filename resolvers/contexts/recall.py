@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 
 from models.messages import messages_by_sequence
 from models.rows import DocumentRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.statements import is_document, is_memory, is_message
+from models.values import datetime_of
 from models.words import words
 from resolvers.contexts.courtesies import closes, is_courtesy, says_little
 from resolvers.contexts.exchanges import is_turn
@@ -197,5 +198,5 @@ def _asks(message: MessageRow) -> bool:
 
 def _follows(question: MessageRow, answer: MessageRow) -> bool:
     """Tells whether a turn came soon after another: one that was added late may be an older turn."""
-    first, second = (datetime.fromisoformat(row["created_at"]) for row in (question, answer))
+    first, second = (datetime_of(row["created_at"]) for row in (question, answer))
     return first <= second <= first + ANSWERED_WITHIN

@@ -4,7 +4,6 @@ A job is put down in the transaction that adds messages, and gone in the one tha
 it is one process's for a time, its lease: who dies loses nothing, and who comes back too late writes nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import uniform
@@ -17,7 +16,7 @@ from models.messages import latest_messages, messages_by_sequence, whole_message
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
-from models.values import Time, json_of
+from models.values import Time, json_of, value_of
 from resolvers.formation.asking import MESSAGE_CHARACTERS, Answer, Reading
 from resolvers.formation.formation import keep_formed
 from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, message_sources, supersede
@@ -61,7 +60,7 @@ async def enqueue_edited(write: Transaction, context: OperationContext, session:
         return
     changes = _revived(job, now)
     if sequence <= job["after_sequence"] or job["status"] == "RUNNING":
-        changes["edited"] = json.dumps(sorted({*json.loads(job["edited"]), sequence})[-_EDITED:])
+        changes["edited"] = json_of(sorted({*value_of(job["edited"]), sequence})[-_EDITED:])
     if changes:
         await job_table.update(write, job, {**changes, "updated_at": now})
 
@@ -115,7 +114,7 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
         return None
     first = max(job["after_sequence"], session["deleted_through"]) + 1
     rows = await whole_messages_between(context.read, session, first, job["through_sequence"], MESSAGES_AT_ONCE)
-    edited = json.loads(job["edited"])[:_EDITED_AT_ONCE]
+    edited = value_of(job["edited"])[:_EDITED_AT_ONCE]
     places = [(session["key"], sequence) for sequence in edited if sequence < first]
     old = [row for row in await messages_by_sequence(context.read, context.scope, places) if row is not None]
     sent: list[MessageRow] = []
@@ -264,13 +263,13 @@ async def _go_on(
     changed = sent - same.keys()
     edited = [
         sequence
-        for sequence in json.loads(job["edited"])
+        for sequence in value_of(job["edited"])
         if sequence in changed or (sequence not in sent and sequence not in reading.edited)
     ]
     if reading.through >= job["through_sequence"] and not edited:
         await job_table.delete(write, job)
         return
-    changes = {"after_sequence": max(reading.through, job["after_sequence"]), "edited": json.dumps(edited)}
+    changes = {"after_sequence": max(reading.through, job["after_sequence"]), "edited": json_of(edited)}
     await _release(write, context, job, **changes, attempts=0, last_error=None)
 
 
