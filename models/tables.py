@@ -5,6 +5,8 @@ session's key, for a memory's sources the memory's. Foreign keys go only along i
 a session can be attached to a user later and users can live on another node.
 
 Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as the times do, and are ready for an answer.
+
+All tables stand in one file, though it is long, since a migration is read against all of them.
 """
 
 # SQLModel declares `__tablename__` as something that no name can be assigned to.

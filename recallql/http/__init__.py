@@ -1,6 +1,6 @@
 """HTTP: connections and bytes, requests and answers, and the endpoint between them.
 
-protocol.py, framing.py     one connection, over uvicorn's protocol
+protocol.py, framing.py, flow.py   one connection, over uvicorn's protocol
 heads.py, requests.py       what a client sends: heads and bodies
 endpoint.py                 from a request to its answer
 sites.py, origins.py, hosts.py   which pages and hosts may ask

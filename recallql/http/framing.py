@@ -9,27 +9,19 @@
 - A client that sends too slowly is refused or cut off, and so is one that does not read its answer.
 """
 
-import sys
-from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from recallql.http.budgets import Busy, Share
 from recallql.http.connections import Connections
 from recallql.http.endpoint import Endpoint, Reply, refusal
+from recallql.http.flow import LEAST_PROGRESS, WINDOW_SHARE, Flow, too_slow, unread_bytes
 from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
 from recallql.http.requests import BODY_BYTES, BadRequest
 from recallql.http.sites import Sites, lines
 from recallql.http.throttle import TooMany
-
-try:
-    import fcntl
-    import termios
-except ImportError:  # not Unix
-    fcntl = termios = None
 
 HEAD_BYTES = 64 * 1024
 MOST_HEADERS = 256
@@ -46,30 +38,11 @@ UNCOUNTED = 16 * 1024
 LONGEST_PIECE = 64 * 1024
 """Bytes of a body in chunks that are read at a time: one may consist of many chunks."""
 
-LEAST_PROGRESS = 16 * 1024
-"""Bytes that a client has to take of an answer within the time for reading one, until all of it was sent."""
-
-WINDOW_SHARE = 0.25
-"""The part of the time for reading an answer after which progress counts: at first the client's system takes bytes."""
-
 REST_OF_REQUEST = 1.0
 """Seconds for which the rest of a request may come when the server stops, about."""
 
 UNREAD = read_head((), Sites(), post=False)
 """What answers go by when a head could not be read."""
-
-
-class Flow(FlowControl):
-    """uvicorn's control of the flow. `resume` goes on with what was read already before more is read."""
-
-    def __init__(self, transport: Any, resume: Callable[[], None]) -> None:
-        super().__init__(transport)
-        self._resume = resume
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            self._resume()
 
 
 class Framing(HttpToolsProtocol):
@@ -423,18 +396,3 @@ class Framing(HttpToolsProtocol):
         )
         if last:
             self.transport.close()
-
-
-def unread_bytes(transport: Any) -> int:
-    """Returns how many bytes the client has not taken yet, those among them that the system is to send."""
-    waiting = transport.get_write_buffer_size()
-    if termios is not None and fcntl is not None:
-        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-        waiting += int.from_bytes(queued, sys.byteorder)
-    return waiting
-
-
-def too_slow(part: str, seconds: float) -> BadRequest:
-    """Returns why a client is refused that has not sent a part of its request in time."""
-    message = f"The {part} of the request did not arrive within {seconds:g} seconds."
-    return BadRequest(message, status=408, code="TIMEOUT")

@@ -12,7 +12,8 @@ from typing import Any
 
 from recallql.http.admission import Admission
 from recallql.http.endpoint import Endpoint, Reply, refusal
-from recallql.http.framing import Framing, too_slow
+from recallql.http.flow import too_slow
+from recallql.http.framing import Framing
 from recallql.http.heads import LONGEST_PLAIN, Head
 
 
