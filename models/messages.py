@@ -290,6 +290,7 @@ async def delete_messages(write: Transaction, rows: Sequence[MessageRow]) -> Non
     session, sequences = rows[0]["session_key"], [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
+        write.changed("delete", messages.name, row)
         own = row["message_id"]
         hash = None if own is None else message_id_hash(own)
         await deleted_message_table.insert(

@@ -16,6 +16,8 @@ from models.sqlite.database import SqliteStore
 from models.store import Change, Store, Transaction, database_at, opened
 from models.users import USERS, user_by_id, user_table
 from models.values import Json, Time
+from tests.documents import ADD_MESSAGES, DELETE_MESSAGES, UPDATE_MESSAGE
+from tests.servers import Server
 
 NOW = Time("2026-01-01T00:00:00")
 
@@ -214,3 +216,14 @@ def test_a_store_closes_while_its_log_is_being_emptied(tmp_path: Path) -> None:
         assert await emptying
 
     asyncio.run(close_early())
+
+
+def test_each_message_that_is_added_edited_or_deleted_is_told(server: Server) -> None:
+    said = [{"role": "USER", "content": f"turn {number}"} for number in range(3)]
+    server.accepted(ADD_MESSAGES, sessionId="talk", messages=said)
+    told = listening(server.app.state.database)
+    added = server.accepted(ADD_MESSAGES, sessionId="talk", messages=said[:1])
+    server.accepted(UPDATE_MESSAGE, id=added["messages"][0]["id"], content="edited")
+    server.accepted(DELETE_MESSAGES, sessionId="talk", fromSequence=1, toSequence=2)
+    of_messages = [(change.action, change.row["sequence"]) for change in told if change.table == "messages"]
+    assert of_messages == [("insert", 4), ("update", 4), ("delete", 1), ("delete", 2)]
