@@ -1,1 +1,1 @@
-"""What is kept: tables, keys, statements and migrations. All SQL is in this room."""
+"""The stored data: tables, keys, statements and migrations. All SQL is in this package."""

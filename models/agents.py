@@ -25,7 +25,7 @@ AGENTS = Listing(
 
 
 def _talks_to(user: ColumnElement[bytes], rows: FromClause) -> ColumnElement[bool]:
-    """Tells whether the user has a session with the agent."""
+    """True if the user has a session with the agent."""
     return exists(
         select(sessions.c.key).where(
             sessions.c.agent_key == rows.c.key, sessions.c.user_key == user, sessions.c.deleted_at.is_(None)

@@ -1,4 +1,4 @@
-"""The allowance of one request: until when it may work, how much it may read, and in whose turn."""
+"""The allowance of one request: its deadline, the bytes that it may read, and its credential for fair scheduling."""
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
@@ -12,24 +12,22 @@ from models.errors import TookTooLong, TooLarge
 from models.loop_turns import SHARE, LoopTurns
 
 UNCOUNTED = 4
-"""Single rows that a request may read before their bytes are counted, which takes longer than to read a small one."""
+"""Single rows that a request may read uncounted: counting takes longer than reading a small row."""
 
 LIGHT = 4 * 1024 * 1024
-"""Bytes of rows that any number of requests may hold at the same time."""
+"""Bytes of rows that each request may hold without taking a slot."""
 
 
 class Heavy(Exception):
-    """A request is about to hold more bytes of rows than `LIGHT`, and has to wait for a slot among those that may."""
+    """A request is about to hold more bytes of rows than `LIGHT`, and first has to wait for a slot."""
 
 
 class Allowance:
-    """The time and the bytes that one request may still use.
+    """The time and the bytes that one request may still use; without arguments both are unlimited.
 
-    Without arguments there is no limit, as for a background task.
-
-    It may work for so many `seconds`, until its `deadline` (a time of `monotonic`), and read so many `bytes` of rows
-    for its answer. `credential` says who works: those that wait for a thread or for the event loop get it in `turns`
-    (see `models.threads` and `models.loop_turns`).
+    A request may work for `seconds`, until its `deadline` (a time of `monotonic`), and read `bytes` of rows for its
+    answer. Requests that wait for a thread or for the event loop take turns by `credential` (see `models.threads` and
+    `models.loop_turns`).
     """
 
     __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "rested", "slot", "turns", "uncounted")
@@ -42,12 +40,12 @@ class Allowance:
         turns: LoopTurns | None = None,
     ) -> None:
         self.rested = now = monotonic()
-        """When the request last let others have the event loop, as far as it knows."""
+        """The time when the request is known to have last yielded the event loop."""
         self.deadline = now + seconds
         self.most_bytes = self.bytes_left = bytes
         self.uncounted = UNCOUNTED
         self.slot: Callable[[], None] | None = None
-        """Gives back the request's slot among those that hold many bytes, if it has one."""
+        """Releases the request's slot for holding many bytes, if it has one."""
         self.credential = credential
         self.turns = turns
 
@@ -61,13 +59,13 @@ class Allowance:
             raise TookTooLong("This took too long; ask for less at once, or with filters that match more.")
 
     def end(self) -> None:
-        """Ends all work of the request, since nobody waits for it any more."""
+        """Cancels all work of the request, since nobody waits for its answer any more."""
         self.deadline = -inf
 
     def has_bytes(self, size: int) -> None:
-        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when a slot is needed for so many.
+        """Raises `TooLarge` when fewer bytes of rows are left, `Heavy` when this many need a slot.
 
-        What has no limit, as a background task, needs no slot: nothing would tell when it gives one back.
+        Unlimited work, such as a background task, needs no slot: nothing would tell when to release it.
         """
         if size > self.bytes_left:
             raise self._too_large()
@@ -83,7 +81,7 @@ class Allowance:
 
     @contextmanager
     def passing(self) -> Generator[None]:
-        """Gives back the bytes of rows that are read within, since they are let go again."""
+        """Returns the bytes of rows that are read within the block, since those rows are freed at its end."""
         left = self.bytes_left
         try:
             yield
@@ -91,25 +89,25 @@ class Allowance:
             self.bytes_left = left
 
     def keep(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Counts rows that are kept of those that were given back."""
+        """Counts the rows that are kept of those whose bytes were returned."""
         self.bytes_left -= sum(len(row["content"]) for row in rows)
         if self.bytes_left < 0:
             raise self._too_large()
 
     def close(self) -> None:
-        """Gives back what the request holds."""
+        """Releases the request's slot."""
         if self.slot is not None:
             self.slot()
             self.slot = None
 
     async def rest(self) -> None:
-        """Lets others have the event loop if it has been held for longer than a share, by this request or by all."""
+        """Yields the event loop if it has been held for longer than a share, by this request or by all together."""
         now = monotonic()
         if now - self.rested > SHARE or (self.turns is not None and now - self.turns.since > SHARE):
             await self.pause()
 
     async def pause(self) -> None:
-        """Lets others have the event loop, until it is the turn of the request's credential."""
+        """Yields the event loop until it is the turn of the request's credential."""
         if self.turns is None:
             await asyncio.sleep(0)
         else:

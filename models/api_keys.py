@@ -1,4 +1,4 @@
-"""Statements on API keys. They are the operator's: no scope, for a key says itself whose data it opens."""
+"""Statements on API keys. They are the operator's and have no scope: a key itself determines the scope of a request."""
 
 from typing import TypedDict
 
@@ -39,22 +39,22 @@ _revoke = Statement(
 
 
 async def api_key_by_hash(read: Reader, hash: bytes) -> ApiKeyRow | None:
-    """The key with this SHA-256, if there is one that was not revoked."""
+    """The key with this SHA-256; None if there is none or it was revoked."""
     return await read.look_up(_by_hash, {"hash": hash})
 
 
 async def is_good(read: Reader, hash: bytes) -> bool:
-    """Tells whether the key with this SHA-256 is there, and was not revoked."""
+    """True if there is a key with this SHA-256 that was not revoked."""
     return await read.look_up(_still_good, {"hash": hash}) is not None
 
 
 async def any_api_key(read: Reader) -> bool:
-    """Tells whether a key was ever made, revoked ones included."""
+    """True if a key was ever created, revoked ones included."""
     return await read.look_up(_any, {}) is not None
 
 
 def count_api_keys(snapshot: Snapshot) -> tuple[int, int]:
-    """Counts the keys made in a migrated database, and the good ones among them; for callers without an event loop."""
+    """Counts all keys and the valid ones in a migrated database, for callers without an event loop."""
     counts = next(snapshot.rows(_counts, {}))
     return counts["made"], counts["good"]
 
@@ -68,6 +68,6 @@ async def insert_api_key(write: Transaction, values: ApiKeyRow) -> ApiKeyRow:
 
 
 async def revoke_api_key(write: Transaction, id: str, now: str) -> ApiKeyRow | None:
-    """The key, which keeps the time when it was first revoked; None when there is none."""
+    """Revokes a key, which keeps the time when it was first revoked; None if there is no such key."""
     rows = await write.fetch(_revoke, {"the_id": id, "now": now})
     return rows[0] if rows else None

@@ -1,4 +1,4 @@
-"""Reading everything of some projects, or of one user, for an export: one snapshot, row by row."""
+"""Reads all data of some projects, or of one user, for an export: one snapshot, row by row."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -72,8 +72,8 @@ _withheld = (
 def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
     """Statements for everything of a project, or of one user of it, who is the scope's viewer.
 
-    What refers to something stands after it; each order is an index's, so that nothing is gathered to be sorted. Of an
-    agent a user gets what a user token may see.
+    A row comes after the rows that it refers to; each order is that of an index, so that nothing has to be sorted. A
+    user's export has those fields of an agent that a user token may read.
     """
 
     def own(owner: ColumnElement[Any]) -> list[ColumnElement[bool]]:
@@ -148,7 +148,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
 
 @lru_cache(maxsize=2)
 def _statements(*, of_user: bool) -> list[tuple[Statement[Any], Statement[Any]]]:
-    """For each kind the statement that reads its rows, and the one that counts them."""
+    """The statement that reads the rows of each kind, and the one that counts them."""
     return [
         (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery())))
         for clause, kind in _selections(of_user=of_user)
@@ -163,7 +163,7 @@ class _Project(TypedDict):
 
 
 def _next_project(table: FromClause) -> Statement[_Project]:
-    # From one to the next by an index: a list of distinct ones would be gathered from all rows.
+    # Skips from one project to the next by an index: DISTINCT would read all rows.
     return Statement(
         select(func.min(table.c.project).label("project")).where(table.c.project > bindparam("after")), _Project
     )
@@ -174,7 +174,7 @@ _user = Statement(select(users.c.key).where(users.c.key == bindparam("key")))
 
 
 class Archive:
-    """Everything that a snapshot holds, for an export."""
+    """Everything in a snapshot, for an export."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._rows = snapshot.rows
@@ -192,7 +192,7 @@ class Archive:
         return found
 
     def scopes(self, *, project: str | None, user_id: str | None) -> list[Scope]:
-        """The scopes to export: projects, or the users of these that bear an id."""
+        """The scopes to export: projects, or the users with an id in them."""
         projects = self.projects() if project is None else [project]
         if user_id is None:
             return [Scope(name) for name in projects]
@@ -200,13 +200,13 @@ class Archive:
         return [Scope(name, key) for name, key in keys.items() if list(self._rows(_user, {"key": key}))]
 
     def read(self, scopes: Sequence[Scope]) -> Iterator[AnyRow]:
-        """Every row that is not deleted; what refers to others comes after them."""
+        """Every row that is not deleted, after the rows that it refers to."""
         for scope in scopes:
             for statement, _ in _statements(of_user=scope.user is not None):
                 yield from self._rows(statement, scope.values)
 
     def count(self, scopes: Sequence[Scope]) -> int:
-        """Counts the rows that `read` gives."""
+        """Counts the rows that `read` yields."""
         return sum(
             next(self._rows(counting, scope.values))["count"]
             for scope in scopes

@@ -1,6 +1,6 @@
-"""The types of columns and parameters, each as the databases keep it.
+"""The types of columns and parameters, each with its form in the databases.
 
-Rows have a key as 16 bytes, a time and a JSON value as `models.values` says, on every database.
+On every database a row has a key as 16 bytes, and times and JSON values in the form of `models.values`.
 """
 
 from sqlalchemy import BigInteger, Integer, LargeBinary, Text
@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 Key = LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
 Time = Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
-# PostgreSQL sorts by the locale unless told; cursors and clients count on code points.
+# By default PostgreSQL sorts by locale; cursors and clients rely on the order of code points.
 Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 Number = BigInteger().with_variant(Integer(), "sqlite")
 Json = Text().with_variant(postgresql.JSONB(), "postgresql")

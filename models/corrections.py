@@ -1,4 +1,4 @@
-"""Times that were written while the clock was ahead, and would hold things up until the clock gets there again."""
+"""Corrects times that were written while the clock was ahead, and would delay work until the clock reaches them."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ _corrections = [
         )
         .values(deleted_at=_now)
     ),
-    # The last deletion of a session stands for those before it: two can't have the same time.
+    # Keeps the last deletion of a session for all of them: two cannot have the same time.
     Statement(
         delete(session_deletions).where(
             _wrong[session_deletions],
@@ -48,7 +48,7 @@ _corrections = [
 
 
 async def are_times_ahead(read: Reader, soon: str) -> bool:
-    """Says whether a job waits for a time after `soon`, or something was deleted at one."""
+    """True if a job is due after `soon`, or a deletion is dated after it."""
     for look in _looks:
         if await read.fetch(look, {"soon": soon}, slowly=True):
             return True
@@ -56,6 +56,6 @@ async def are_times_ahead(read: Reader, soon: str) -> bool:
 
 
 async def correct_times(write: Transaction, *, now: str, soon: str) -> None:
-    """Sets what was deleted after `soon` to now, and has jobs that were written after it done now."""
+    """Sets deletion times after `soon` to now, and makes jobs that were written after it due now."""
     for statement in _corrections:
         await write.execute(statement, {"now": now, "soon": soon}, slowly=True)

@@ -1,4 +1,4 @@
-"""Erasing a user and purging what was deleted: statements that remove for good, and count."""
+"""Erasure of a user and purge of deleted rows: statements that remove rows permanently, and count them."""
 
 from typing import Any, TypedDict
 
@@ -31,8 +31,8 @@ from models.users import user_table
 from models.values import Time
 
 PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
-"""Deletions that one transaction of the purge carries out, and messages and memories that it removes: others get their
-turn after some 20 ms."""
+"""Deletions that one transaction of the purge processes, and messages and memories that it removes: it holds the writer
+for some 20 ms."""
 
 _user: ColumnElement[Any] = bindparam("user")
 _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
@@ -75,7 +75,7 @@ _left_of_sessions = [
         *(session_deletions, memories, memory_sources, jobs),
     )
 ]
-# By the keys of what was the user's.
+# By the keys of the user's own rows.
 _left_of_rows = [
     (
         Statement(select(owned.c.key).where(condition), Keyed),
@@ -91,20 +91,20 @@ _erasure = Statement(select(erasures).where(erasures.c.key == _user), ErasureRow
 
 
 async def last_erasure(read: Reader, user: bytes) -> ErasureRow | None:
-    """The last erasure of the user under this key: when (`erased_at`), and which one it was (`generation`)."""
+    """The last erasure of the user under this key: its time (`erased_at`) and its number (`generation`)."""
     return await read.look_up(_erasure, {"user": user})
 
 
 async def erasure_of(read: Reader, user: bytes) -> ErasureRow | None:
-    """The last erasure of the user under this key, with its receipt; None also for one that kept no receipt."""
+    """The last erasure of the user under this key, with its receipt; None if there was none, or it has no receipt."""
     rows = await read.fetch(_erasure, {"user": user})
     return rows[0] if rows and rows[0]["sessions"] is not None else None
 
 
 async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time) -> ErasureRow:
-    """Removes a user and all that is theirs; the row of the erasure, which counts what was removed.
+    """Removes a user and all of the user's data; returns the row of the erasure, which counts the removed rows.
 
-    Raises `RuntimeError` when a look-up afterwards finds something left, which undoes all of it.
+    Raises `RuntimeError` when a check afterwards finds a row left, which rolls all of it back.
     """
     values = {**scope.values, "user": user["key"]}
     counted = {
@@ -130,14 +130,14 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
 
 
 class OldDeletion(SessionDeletionRow):
-    """A deletion with what its session says now."""
+    """A deletion with the current state of its session."""
 
     session_deleted_at: Time | None
     deleted_through: int
 
 
 class Oldest(TypedDict):
-    """A number of a session's oldest messages, and the last of them."""
+    """The number of a session's oldest messages up to a limit, and the sequence of the last of them."""
 
     count: int
     last: int
@@ -189,9 +189,9 @@ _drop_deletion = Statement(
 
 
 async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> dict[str, int]:
-    """Removes for good what was soft-deleted before a time, also the old messages of sessions that came back.
+    """Permanently removes rows that were soft-deleted before a time, and old messages of restored sessions.
 
-    It removes the first so many rows. `steps` is 0 when nothing was left to do.
+    One call removes a bounded number of rows. `steps` is 0 when nothing was left to do.
     """
     values = {**scope.values, "before": before}
     removed = await write.execute(_old_memories, values, slowly=True)

@@ -1,33 +1,33 @@
-"""What can go wrong with the data.
+"""The errors of the store.
 
 DataError
 ├── DatabaseProblem      the database can't be opened or used; the message is for the operator
-├── Unavailable          a read or a write couldn't be carried out now; nothing of it was kept
+├── Unavailable          a read or a write can't be done now; nothing of it was kept
 ├── ConstraintViolated   a row breaks a rule of its table, such as a key that is taken
-├── TookTooLong          a read or a computation was given up
-└── TooLarge             an answer would have more bytes than one may
+├── TookTooLong          a read or a computation exceeded its time limit
+└── TooLarge             the rows of an answer exceed its limit of bytes
 """
 
 
 class DataError(Exception):
-    """The root of this room's errors."""
+    """The root of the store's errors."""
 
 
 class DatabaseProblem(DataError):
-    """Says what is wrong with the database and what to do; shown by the command line."""
+    """The database can't be opened or used. The message tells the operator what to do; the command line shows it."""
 
 
 class Unavailable(DataError):
-    """The database could not do this now (disk full, locked, gone). It may be tried again."""
+    """The database can't do this now (disk full, locked, gone). The caller may retry."""
 
 
 class ConstraintViolated(DataError):
-    """A row breaks a rule of its table, such as a key that is taken. The message is for the log alone."""
+    """A row violates a constraint, such as a unique key. The message is for the log only."""
 
 
 class TookTooLong(DataError):
-    """A read or a computation took longer than one may."""
+    """A read or a computation exceeded its time limit."""
 
 
 class TooLarge(DataError):
-    """The rows for an answer have more bytes than one may."""
+    """The rows for an answer exceed its limit of bytes."""

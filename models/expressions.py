@@ -1,7 +1,7 @@
-"""SQL that databases write differently, as expressions: each database's folder says how it writes them.
+"""SQL that differs between databases, as expressions: each database's folder compiles them to its own SQL.
 
-`models/sqlite/dialect.py` has SQLite's forms. What has no form for a database is refused when a statement with it is
-compiled for that one.
+`models/sqlite/dialect.py` has SQLite's forms. Compiling a statement fails if one of its expressions has no form for the
+database.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from models.columns import Json, Key, Number, Words
 
 upsert = postgresql.insert
-"""INSERT … ON CONFLICT. Every compiler of a database that has it writes it from this object."""
+"""INSERT … ON CONFLICT. The compiler of each database that has it renders this object."""
 
 
 class ListOf(UserDefinedType[Any]):
@@ -66,7 +66,7 @@ class Greatest(FunctionElement[int]):
 
 
 class Contains(FunctionElement[bool]):
-    """Tells whether one JSON value contains another, as PostgreSQL's `@>` defines it."""
+    """Containment of one JSON value in another, as PostgreSQL's `@>` defines it."""
 
     name = "json_contains"
     inherit_cache = True
@@ -98,7 +98,7 @@ class Hex(FunctionElement[str]):
 
 
 class CrossJoin(Join):
-    """A join in this order of tables, where the database's planner would not choose it by itself.
+    """A join in this order of tables, where the database's planner would choose another.
 
     SQLite's CROSS JOIN fixes the order; a plain join was seen to scan a whole table first.
     """

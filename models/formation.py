@@ -1,7 +1,7 @@
-"""Statements for forming memories: what is known already, and what rests on which messages.
+"""Statements for forming memories: existing memories, and the messages that are their sources.
 
-What is known of a user, or, of a session that has none, of the session: `owner` is a row with both keys. A memory like
-another one, or on its subject, is also about the same speaker.
+Memories belong to a user, or to a session without one: `owner` is a row with both keys. Memories with the same content
+or subject are only compared if they are about the same speaker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ from models.tables import memories, memory_sources, messages
 
 
 class SessionOwner(TypedDict):
-    """The keys of a session's user and of the session, of which one owns its memories."""
+    """The keys of a session's user and of the session, one of which owns its memories."""
 
     user_key: bytes | None
     session_key: bytes
 
 
 class OrderedSource(TypedDict):
-    """Where a source stands: at a position, and if it is a message, in a session at a sequence."""
+    """A source's position and, for a message, its session and sequence."""
 
     position: int
     session_key: bytes | None
@@ -35,14 +35,14 @@ class OrderedSource(TypedDict):
 
 
 class SourceName(TypedDict):
-    """The name that a message bears which a memory rests on."""
+    """The name in a message that is a source of a memory."""
 
     memory_key: bytes
     name: str | None
 
 
 class Room(TypedDict):
-    """The number of a memory's sources, the next position, and whether a message is among them."""
+    """The number of a memory's sources, the next position, and the presence of a given message among them."""
 
     sources: int
     position: int
@@ -50,11 +50,11 @@ class Room(TypedDict):
 
 
 SOURCES_OF_MEMORY = 100
-"""What a formed memory rests on, at most: said more often than that, it is known no better."""
+"""Most sources of a formed memory: further repetitions add no certainty."""
 
 AROUND = 8
-"""Memories on a subject that are looked at, of those before one and of those after it: one that denies another thing
-ends none."""
+"""Memories on a subject that are read on either side of a new one: more than one, since one that denies another object
+ends nothing."""
 
 _live = memories.c.deleted_at.is_(None)
 _since = func.coalesce(memories.c.valid_from, memories.c.created_at)
@@ -85,7 +85,7 @@ _alike = {
             memories.c.kind != "SUMMARY",
             _open,
         )
-        # What was formed can take one more source; what was declared stays as it is.
+        # A formed memory can get one more source; a declared one is not changed.
         .order_by(memories.c.method == "DECLARED", memories.c.created_at, memories.c.key)
         .limit(1),
         MemoryRow,
@@ -193,7 +193,7 @@ def _speaker(scope: Scope, memory: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now: str) -> MemoryRow | None:
-    """Returns what else is known that says the same in the same words, apart from summaries, and holds."""
+    """Other memories with the same content that hold, apart from summaries."""
     values = {**_speaker(scope, memory), "fingerprint": memory["fingerprint"], "now": now, "but": memory["key"]}
     found = await read.fetch(_alike[memory["user_key"] is not None], values)
     return found[0] if found else None
@@ -202,8 +202,7 @@ async def memory_like(read: Reader, scope: Scope, memory: Mapping[str, Any], now
 async def memories_around(
     read: Reader, scope: Scope, memory: Mapping[str, Any]
 ) -> tuple[list[MemoryRow], list[MemoryRow]]:
-    """Returns what else rules formed on a memory's subject: the last ones until it begins, and the first ones after
-    that."""
+    """Other memories that rules formed on a memory's subject: the last ones up to its beginning, and the next ones."""
     moment = memory["valid_from"] or memory["created_at"]
     values = {**_speaker(scope, memory), "subject": memory["subject"], "moment": moment, "but": memory["key"]}
     of_user = memory["user_key"] is not None
@@ -212,7 +211,7 @@ async def memories_around(
 
 
 async def standing_memories(read: Reader, scope: Scope, owner: SessionOwner, now: str, limit: int) -> list[MemoryRow]:
-    """Returns what is known and holds, apart from summaries, newest first."""
+    """The memories that hold, apart from summaries, newest first."""
     values = {"user": owner["user_key"], "session": owner["session_key"], "now": now, "limit": limit}
     return await read.fetch(_standing[owner["user_key"] is not None], {**scope.values, **values})
 
@@ -220,19 +219,19 @@ async def standing_memories(read: Reader, scope: Scope, owner: SessionOwner, now
 async def memories_naming(
     read: Reader, scope: Scope, rows: Sequence[MessageRow], methods: Sequence[str]
 ) -> list[MemoryRow]:
-    """Memories of some methods that rest on these messages of one session, also those deleted with it."""
+    """Memories of some methods with sources among these messages of one session, also those deleted with it."""
     sequences = [row["sequence"] for row in rows]
     values = {**scope.values, "session": rows[0]["session_key"], "sequences": sequences, "methods": methods}
     return await read.fetch(_naming, values)
 
 
 async def formed_in(read: Reader, scope: Scope, session: SessionRow) -> list[MemoryRow]:
-    """Returns what was formed of a session, apart from summaries, in the order in which it begins to hold."""
+    """The memories formed from a session, apart from summaries, by the time from which they hold."""
     return await read.fetch(_formed_in, {**scope.values, "session": session["key"]})
 
 
 async def names_of_sources(read: Reader, session: SessionRow) -> dict[bytes, list[str | None]]:
-    """For each memory that rests on USER messages of a session the names that these bear."""
+    """For each memory with USER messages of a session as sources, the names in these messages."""
     names: dict[bytes, list[str | None]] = {}
     for row in await read.fetch(_names, {"session": session["key"]}):
         names.setdefault(row["memory_key"], []).append(row["name"])
@@ -240,17 +239,17 @@ async def names_of_sources(read: Reader, session: SessionRow) -> dict[bytes, lis
 
 
 async def is_spoken_of(read: Reader, session: SessionRow, about: str) -> bool:
-    """Tells whether a memory of the session is about this name, which is folded."""
+    """True if a memory of the session is about this (folded) name."""
     return bool(await read.fetch(_spoken_of, {"session": session["key"], "about": about}))
 
 
 async def ordered_sources(read: Reader, memory: MemoryRow) -> list[OrderedSource]:
-    """Returns what a memory rests on, in order."""
+    """The sources of a memory, in order."""
     return await read.fetch(_places, {"key": memory["key"]})
 
 
 async def add_source(write: Transaction, memory: MemoryRow, session: bytes, sequence: int) -> None:
-    """Has a memory rest on one more message, if it does not yet, and rests on fewer than it may."""
+    """Adds a message to a memory's sources, unless it is one of them or they have reached their limit."""
     (room,) = await write.fetch(_room, {"key": memory["key"], "session": session, "sequence": sequence})
     if room["there"] or room["sources"] >= SOURCES_OF_MEMORY:
         return

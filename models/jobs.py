@@ -1,4 +1,4 @@
-"""Statements on jobs: what a model has to read yet. A session has one job at most; see `models.tables.Job`."""
+"""Statements on jobs: messages that a model has yet to read. A session has one job at most; see `models.tables.Job`."""
 
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
@@ -18,7 +18,7 @@ class ListedJob(JobRow):
 
 
 _by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")), JobRow)
-# Written into the statement, for only then the index is taken, which has the others.
+# A literal in the statement: only then SQLite uses the partial index.
 _due = (jobs.c.status != literal_column("'FAILED'")) & (jobs.c.due_at <= bindparam("now"))
 _first_due = select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1)
 _is_due = Statement(_first_due)
@@ -62,18 +62,18 @@ async def job_of_session(read: Reader, session: bytes) -> JobRow | None:
 
 
 async def job_is_due(read: Reader, now: str) -> bool:
-    """Tells whether there is one to be done, or one whose process has let its lease run out."""
+    """True if a job is due, or its process has let its lease expire."""
     return await read.look_up(_is_due, {"now": now}) is not None
 
 
 async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -> JobRow | None:
-    """The job that has been due the longest, from now until a time this claim's alone; None when none is due."""
+    """Claims the job that has been due the longest, until the lease ends; None when none is due."""
     found = await write.fetch(_claim, {"new_claim": claim, "now": now, "until": until})
     return found[0] if found else None
 
 
 async def drop_job(write: Transaction, session: SessionRow) -> None:
-    """Before a session goes: nothing of it is read any more."""
+    """Removes the job of a session that is about to be removed."""
     await write.execute(_drop, {"session": session["key"]})
 
 
@@ -83,5 +83,5 @@ async def jobs_of_all(read: Reader, limit: int) -> list[ListedJob]:
 
 
 async def try_again(write: Transaction, session: bytes | None, now: str) -> int:
-    """Has jobs that failed done again at once, also those that wait for their next attempt: one or all; how many."""
+    """Makes failed jobs due at once, also those waiting for their next attempt: one or all; returns their number."""
     return await write.execute(_again[session is None], {"session": session, "now": now})

@@ -7,18 +7,18 @@ from uuid import uuid4
 KEY_SIZE = 16
 NONCE_BITS = 31
 FIRST_NONCE, LAST_NONCE = 10**9, 2**NONCE_BITS - 1
-"""Nonces all have ten digits, so that an id tells them from what follows."""
+"""The lowest nonce: all have ten digits, so that an id can be split after them."""
 
 
 def new_nonce() -> int:
-    """A random number that tells a new user or session from earlier ones under the same key."""
+    """A random number that distinguishes a new user or session from earlier ones under the same key."""
     return FIRST_NONCE + uuid4().int % (LAST_NONCE + 1 - FIRST_NONCE)
 
 
 def identity(key: bytes, nonce: int) -> bytes:
-    """Returns what tells an object from all others, also from earlier ones under its key.
+    """The identity of an object, which differs from those of earlier objects under its key.
 
-    It is the key alone for what was created before objects had nonces (0).
+    It is the key alone for an object that was created before objects had nonces (0).
     """
     return key + nonce.to_bytes(4, "big") if nonce else key
 
@@ -28,9 +28,9 @@ LANE_BITS = 18
 
 
 def key_of(kind: str, *parts: str | bytes) -> bytes:
-    """The key of the object of this kind with these parts (project, then owner and the client's own key).
+    """Derives the key of an object from its kind and parts (project, then owner and the client's own key).
 
-    Each part goes in with its length, so that ("ab", "c") and ("a", "bc") are different objects.
+    Each part is prefixed with its length, so that ("ab", "c") and ("a", "bc") are different objects.
     """
     digest = blake2b(digest_size=KEY_SIZE, person=kind.encode())
     for part in parts:
@@ -53,22 +53,22 @@ def agent_key(project: str, agent_id: str) -> bytes:
 
 
 def memory_key(owner: bytes, memory_id: str | None) -> bytes:
-    """`owner` is the identity of the session or else of the user; without an id of the client's the key is random."""
+    """`owner` is the identity of the session or else of the user; without a client id the key is random."""
     return uuid4().bytes if memory_id is None else key_of("memory", owner, memory_id)
 
 
 def document_key(owner: bytes, document_id: str | None) -> bytes:
-    """`owner` is the identity of the user, or the key of the agent; without an id of the client's the key is random."""
+    """`owner` is the identity of the user, or the key of the agent; without a client id the key is random."""
     return uuid4().bytes if document_id is None else key_of("document", owner, document_id)
 
 
 def lane_of(owner: bytes | None) -> int:
-    """The lane of the full-text index in which an owner's texts stand together; a few owners may share one."""
+    """The lane of the full-text index that holds an owner's texts together; a few owners may share one."""
     return 0 if owner is None else int.from_bytes(owner[:4], "big") % 2**LANE_BITS
 
 
 def message_id_hash(message_id: str) -> bytes:
-    """Returns what remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
+    """The hash that remains of a deleted message's own key: enough to refuse its retry, not enough to read it."""
     return key_of("message-id", message_id)
 
 
@@ -76,7 +76,7 @@ _JOINTS = str.maketrans("._-", "   ")
 
 
 def folded(name: str) -> str:
-    """A name for comparisons: the same in any case, and whatever joins its parts: spaces, `.`, `_` or `-`.
+    """A name folded for comparisons, which ignore case and the separator of its parts: spaces, `.`, `_` or `-`.
 
     Some models' APIs allow no spaces in a name.
     """
@@ -85,5 +85,5 @@ def folded(name: str) -> str:
 
 
 def fingerprint(text: str) -> bytes:
-    """The same for texts that differ in nothing but case, spaces and the punctuation at the end."""
+    """A hash that is equal for texts that differ only in case, spaces and final punctuation."""
     return key_of("fingerprint", " ".join(text.casefold().split()).rstrip(" .!?…。！？"))

@@ -1,8 +1,8 @@
-"""One way to page through any list: keyset statements for one list or for many at once.
+"""Keyset pagination for any list: statements for one list or for many at once.
 
-A page goes by values, never by an offset, so that it costs the same at the start and at the end of a list and rows
-that come or go elsewhere do not shift it. For many parents it is one statement: the rows of each are cut to the
-page inside it.
+A page is bounded by values, never by an offset, so that it costs the same at the start and at the end of a list, and
+rows added or removed elsewhere do not shift it. For many parents it is one statement, which limits the rows of each
+to the page.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,20 +34,20 @@ Condition = Callable[[FromClause], ColumnElement[bool]]
 
 
 PARENT: Any = -1
-"""Where a row of a page has its parent's position."""
+"""The column of a page's row with its parent's position."""
 
 SELECTIVE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
-"""Filters that most rows pass, so that a page is found at once."""
+"""Filters that most rows pass, so that filling a page reads few rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """A list that can be paged: whose rows, which of them, in which orders, by which filters.
+    """A list that can be paged: its rows, orders and filters.
 
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
-    with `nested` the list hangs on parents (see `models.statements.Parents`) and `always` says how. With `floor` a
-    parent's number is a value of this column that its rows lie above. `ends` gives for an order column that may be null
-    something less and something more than all of its values: nulls come last in both directions.
+    with `nested` the list belongs to parents (see `models.statements.Parents`) and `always` joins them. With `floor` a
+    parent's number is an exclusive lower bound of this column. `ends` gives for a nullable order column a value below
+    and one above all of its values: nulls come last in both directions.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Listing:
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
 
     def sort_value(self, name: str, value: Any, *, descending: bool) -> Any:
-        """Returns what a row with this value of an order column is sorted by."""
+        """The sort key of a row with this value of an order column."""
         return self.ends[name][not descending] if value is None and name in self.ends else value
 
     def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
-        """Returns what rows are sorted by, see `sort_value`."""
+        """The expressions that rows are sorted by, see `sort_value`."""
         last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
         columns = [rows.c[name] for name in self.orders[order]]
         return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
@@ -73,9 +73,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Slice:
-    """Which part of a list: its order, its filters (`given` names those that stand in `values`), bounds and size.
+    """A part of a list: its order, its filters (`given` names those in `values`), bounds and size.
 
-    With `columns` rows start with these, in their order, and have besides only those that the list's order goes by.
+    With `columns` rows start with these, in their order, followed only by those that the list's order needs.
     """
 
     order: str
@@ -108,7 +108,7 @@ def _page(
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
     bounds = {"after": (after, not descending), "before": (before, descending)}
     if listing.floor and goes_by_floor:
-        # One lower bound: of two, SQLite takes the first for the index and walks from there to the other.
+        # One lower bound: given two, SQLite uses the first for the index and scans from there to the other.
         name = "before" if descending else "after"
         is_given, _ = bounds.pop(name)
         lower = greatest(parent_number, bindparam(f"{name}_0", type_=Integer)) if is_given else parent_number
@@ -148,10 +148,10 @@ def _page(
 def _range(
     listing: Listing, order: str, columns_read: tuple[str, ...] | None, *, backwards: bool, after: bool, before: bool
 ) -> Statement[Any]:
-    """A page of a list with a floor and without filters: what lies between two numbers, of which one is looked up.
+    """A page of a list with a floor and without filters: the range between two numbers, one of them looked up.
 
-    Each parent's rows are met once and in their order, without a sort: the parents come one by one, since the join is
-    a CROSS JOIN, and the rows of each as the index of the order has them.
+    Each parent's rows are read once and in their order, without a sort: the CROSS JOIN makes the parents the outer
+    loop, and an index returns the rows of each in order.
     """
     table, rows = listing.table, listing.table.alias("x")
     number, column = table.c[listing.orders[order][0]], rows.c[listing.orders[order][0]]
@@ -182,7 +182,7 @@ def _range(
 
 
 def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
-    """Returns what the rows of a page are read with."""
+    """The columns of a page's rows."""
     if wanted is None:
         return list(listing.table.columns)
     return [listing.table.c[name] for name in dict.fromkeys((*wanted, *listing.orders[order]))]
@@ -201,7 +201,7 @@ def _count(listing: Listing, given: tuple[str, ...]) -> Statement[Any]:
 
 
 class Fetched(NamedTuple, Generic[R]):
-    """Rows up to a limit, and whether there are more of them."""
+    """Rows up to a limit, and a flag for more rows beyond it."""
 
     rows: list[R]
     has_more: bool
@@ -215,8 +215,8 @@ def cut(rows: list[R], limit: int) -> Fetched[R]:
 async def fetch_pages(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
 ) -> list[Fetched[Any]]:
-    """For each parent (for a list without parents, once) its page in the list's order, and whether more rows follow,
-    or going backwards come before."""
+    """For each parent (for a list without parents, once) its page in the list's order, and a flag for more rows after
+    it (before it, when paging backwards)."""
     statement = _page(
         listing,
         part.order,
@@ -231,7 +231,7 @@ async def fetch_pages(
     for name, position in (("after", part.after), ("before", part.before)):
         for i, value in enumerate(position or ()):
             bound[f"{name}_{i}"] = listing.sort_value(listing.orders[part.order][i], value, descending=part.descending)
-    # A filter may pass over many rows to find few; an order without an index sorts them all.
+    # A filter may skip many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:
         page = cut(await read.fetch(statement, bound, slowly=slowly), part.limit)
@@ -243,7 +243,7 @@ async def fetch_pages(
 def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]:
     """The page of each parent, without the extra row; rows are sorted by its position, their last column."""
     found: list[Fetched[Any]] = []
-    # Going backwards the extra row comes first.
+    # When paging backwards the extra row comes first.
     start, limit, skipped = 0, part.limit, int(part.backwards)
     for parent in range(parents):
         extra = start + limit
@@ -262,13 +262,13 @@ def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]
 async def fetch_counts(
     read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
 ) -> list[int]:
-    """For each parent the number of its rows that pass the filters."""
+    """The number of each parent's rows that pass the filters."""
     bound = {**scope.values, **part.values, **(of.values if of else {})}
     return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
 
 
 async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey[R], keys: list[bytes]) -> list[R | None]:
-    """For each key its row, or None."""
+    """The row of each key, or None."""
     if len(keys) == 1:
         return list(await read.fetch(by_key.one, {**scope.values, "key": keys[0]})) or [None]
     return await fetch_one_each(read, scope, by_key.many, Parents(keys))
@@ -280,7 +280,7 @@ def parent_of(row: Any) -> int:
 
 
 async def fetch_one_each(read: Reader, scope: Scope, statement: Statement[R], of: Parents) -> list[R | None]:
-    """For each parent the one row that the statement finds for it, or None."""
+    """The one row that the statement finds for each parent, or None."""
     found: list[R | None] = [None] * of.count
     for row in await read.fetch(statement, {**scope.values, **of.values}):
         found[parent_of(row)] = row

@@ -1,4 +1,4 @@
-"""Leases: of several processes on one database, one does a work of the background at a time."""
+"""Leases: one process at a time, of several on a database, does a background task."""
 
 from sqlalchemy import bindparam, or_
 
@@ -8,7 +8,7 @@ from models.store import Transaction
 from models.tables import leases
 
 CLOCK_STEP = 10_000
-"""Milliseconds that a lease may end after one that begins now, since the clock may have stepped back a little."""
+"""Milliseconds by which a lease may outlast one that begins now, since the clock may have stepped back a little."""
 
 _given = {column.name: bindparam(column.name, type_=column.type) for column in leases.columns}
 _take = Statement(
@@ -20,7 +20,7 @@ _take = Statement(
         where=or_(
             leases.c.holder == _given["holder"],
             leases.c.until < bindparam("now"),
-            # Its holder's clock was ahead, and was corrected since.
+            # Its holder's clock was ahead, and has since been corrected.
             leases.c.until > _given["until"] + CLOCK_STEP,
         ),
     ),
@@ -29,6 +29,6 @@ _take = Statement(
 
 
 async def take_lease(write: Transaction, *, name: str, holder: bytes, now: int, length: int) -> bool:
-    """Takes or renews a lease for so many milliseconds from `now` (Unix time); False while another holds it."""
+    """Takes or renews a lease for a number of milliseconds from `now` (Unix time); False while another holds it."""
     values = {"name": name, "holder": holder, "now": now, "until": now + length}
     return await write.execute(_take, values) == 1

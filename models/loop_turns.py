@@ -1,4 +1,4 @@
-"""Turns on the event loop, for requests that need it for long."""
+"""Fair scheduling of the event loop among requests that need it for long."""
 
 import asyncio
 from collections import deque
@@ -11,17 +11,17 @@ SHARE = 0.01
 
 
 class LoopTurns:
-    """Lets one request that has used its share go on in each round of the event loop, from each credential in turn.
+    """Resumes one request that has used its share per iteration of the event loop, taking credentials in turn.
 
-    What has just come in is answered between two of them, so that it waits for one share and not for as many as there
-    are requests. Used from one event loop.
+    New requests are answered between two of them, so that they wait for one share and not for as many as there are
+    requests. Used from one event loop.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
         self._is_counting = False
         self.since = inf
-        """When the round of the loop began, as far as it is known to have held up others already."""
+        """The start of the loop's iteration, as far as it is known to have blocked others."""
 
     async def take(self, credential: Hashable) -> None:
         """Waits for the credential's turn."""
@@ -31,7 +31,7 @@ class LoopTurns:
         await turn
 
     def count(self, since: float) -> None:
-        """Notes that the loop is being held for long in this round, which began by `since` at the latest."""
+        """Notes that this iteration of the loop, which began at `since` or before, takes long."""
         if not self._is_counting:
             self._is_counting, self.since = True, since
             asyncio.get_running_loop().call_soon(self._next_round)
@@ -43,13 +43,13 @@ class LoopTurns:
             self.count(monotonic())
 
     def _serve(self) -> None:
-        """Gives the turn to the first that still waits, of the credential that was served the longest time ago."""
+        """Gives the turn to the first waiting request of the least recently served credential."""
         while self._waiting:
             credential = next(iter(self._waiting))
             turns = self._waiting.pop(credential)
             turn = turns.popleft()
             if turns:
-                # It goes to the end of those that wait.
+                # The credential moves to the end of the queue.
                 self._waiting[credential] = turns
             if not turn.done():
                 turn.set_result(None)

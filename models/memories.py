@@ -1,4 +1,4 @@
-"""Statements on memories and on what they rest on."""
+"""Statements on memories and their sources."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -27,7 +27,7 @@ withheld_table = TypedTable(withheld_memories, WithheldMemoryRow)
 
 
 class SourceMessage(TypedDict):
-    """A message that a memory rests on."""
+    """A message that is a source of a memory."""
 
     memory_key: bytes
     session_key: bytes
@@ -35,9 +35,9 @@ class SourceMessage(TypedDict):
 
 
 def _as_of(rows: FromClause) -> ColumnElement[bool]:
-    """True of the world at that time: it holds already and still, has not expired, and nothing newer replaces it.
+    """The condition that a memory holds at a time: it has begun, has not ended or expired, and is not superseded.
 
-    An event holds from its creation on: that it takes place later is worth knowing before.
+    An event holds from its creation on: it is worth knowing before it takes place.
     """
     now: ColumnElement[Any] = bindparam("as_of")
     return (
@@ -67,7 +67,7 @@ FILTERS: dict[str, Condition] = {
 
 ORDERS = {"created_at": ("created_at", "key"), "valid_from": ("valid_from", "key"), "rating": ("rating", "key")}
 ENDS: dict[str, tuple[Any, Any]] = {"valid_from": ("", "~"), "rating": (-1.0, 2.0)}
-"""Less and more than any time, and than any rating."""
+"""Values below and above any time, and any rating."""
 
 
 def _listing(name: str, belongs: Condition) -> Listing:
@@ -95,7 +95,7 @@ MEMORIES_OF_MESSAGE = _listing(
 
 
 def is_there(rows: FromClause) -> ColumnElement[bool]:
-    """Tells whether what a source names can be seen: a document, or a message that did not go with its session."""
+    """The condition that a source is visible: a document, or a message that was not deleted with its session."""
     message = (
         select(messages.c.sequence)
         .join(sessions, sessions.c.key == messages.c.session_key)
@@ -123,7 +123,7 @@ SOURCES_OF_MEMORY = Listing(
 )
 
 NEUTRAL = 0.5
-"""The rating that one without a rating counts as where memories are put in order."""
+"""The rating by which memories without a rating are sorted."""
 
 _kinds_known = memories.c.kind != "SUMMARY"
 _known = {
@@ -215,13 +215,13 @@ _move = Statement(
 
 
 async def move_shared(write: Transaction, scope: Scope, session: SessionRow) -> None:
-    """Before a session goes: what was formed of it and of another one of the same user is that one's from now on."""
+    """Before a session is removed: memories that were also formed from another session of the user move to that one."""
     await write.execute(_move, {**scope.values, "session": session["key"]})
 
 
 _formed = (memories.c.method != "DECLARED") & _live
 _in_session = memory_sources.c.session_key == bindparam("session")
-# By key, so that it is the few sources of the session that are gone through, and not all memories.
+# By key, so that only the few sources of the session are read, and not all memories.
 _told_here = memories.c.key.in_(select(memory_sources.c.memory_key).where(_in_session))
 _told_elsewhere = exists(
     select(memory_sources.c.position).where(
@@ -245,7 +245,7 @@ _take_sources = Statement(
     .where(memory_sources.c.memory_key == bindparam("memory"), _in_session)
     .values(memory_key=bindparam("copy"))
 )
-# What is left of other sessions by now is gone with them.
+# The sources from other sessions that are left by now were deleted with those.
 _part = [
     Statement(delete(memories).where(_of_session, _formed, in_project(memories), _told_elsewhere, not_(_told_here))),
     Statement(
@@ -258,9 +258,9 @@ _part = [
 
 
 async def part_shared(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
-    """Before a session changes its owner: what was formed of it alone is its own, what others told too stays theirs.
+    """Before a session changes its owner: memories formed from it alone move along, those with other sources stay.
 
-    Of the latter the new owner gets a copy that rests on what was said in this session.
+    Of the latter the new owner gets a copy whose sources are this session's messages.
     """
     key = session["key"]
     values = {**scope.values, "session": key}
@@ -273,7 +273,7 @@ async def part_shared(write: Transaction, scope: Scope, session: SessionRow, own
             "memory_id": None,
             "session_key": key,
             "user_key": owner,
-            # What has taken its place may not be the new owner's.
+            # The memory that superseded it may not be the new owner's.
             "superseded_by": None,
             "version": 1,
         }
@@ -327,31 +327,31 @@ def _keys_of(memories: Sequence[MemoryRow]) -> Parents:
 
 
 async def withhold(write: Transaction, memories: Sequence[MemoryRow], said: bytes | None = None) -> None:
-    """Has what these memories say, or said by this fingerprint, not be formed again of what they rest on."""
+    """Prevents these memories, or the content with this fingerprint, from being formed again from their sources."""
     await write.execute(_withhold, {**_keys_of(memories).values, "said": said}, slowly=len(memories) > 1)
 
 
 async def withhold_of_message(write: Transaction, session: SessionRow, sequence: int, said: Sequence[bytes]) -> None:
-    """Has what has these fingerprints not be formed of a message."""
+    """Prevents memories with these fingerprints from being formed from a message."""
     key = session["key"]
     for fingerprint in set(said):
         await withheld_table.insert(write, {"session_key": key, "sequence": sequence, "fingerprint": fingerprint})
 
 
 async def is_withheld(read: Reader, session: SessionRow, sequences: Sequence[int], fingerprint: bytes) -> bool:
-    """Tells whether the application does not want to have this formed of one of these messages again."""
+    """True if the application has corrected or deleted this content, formed from one of these messages."""
     values = {"session": session["key"], "sequences": sequences, "fingerprint": fingerprint}
     return (await read.fetch(_withheld, values))[0]["count"] > 0
 
 
 async def remove_memories(write: Transaction, memories: Sequence[MemoryRow]) -> None:
-    """Deletes memories; what they superseded stays superseded, by nothing that can be named."""
+    """Deletes memories; the ones they superseded stay superseded, without a link to a newer memory."""
     for statement in _remove:
         await write.execute(statement, {**_keys_of(memories).values, "none": None}, slowly=True)
 
 
 async def unlink_newer(write: Transaction, memory: MemoryRow) -> None:
-    """Before a memory is deleted: what it superseded stays superseded, by nothing that can be named."""
+    """Before a memory is deleted: the ones it superseded stay superseded, without a link to a newer memory."""
     await write.execute(_unlink, {"key": memory["key"], "none": None})
 
 
@@ -363,7 +363,7 @@ async def memories_by_key(
 
 
 async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[MemoryRow]]:
-    """For each memory those whose place it has taken, newest first."""
+    """For each memory the ones that it superseded, newest first."""
     of = Parents(keys)
     found: list[list[MemoryRow]] = [[] for _ in keys]
     for row in await read.fetch(_superseded, {**scope.values, **of.values}):
@@ -374,21 +374,21 @@ async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[l
 async def known_memories(
     read: Reader, scope: Scope, *, owner: tuple[str, bytes], as_of: str, longest: int, limit: int
 ) -> list[MemoryRow]:
-    """Facts, preferences and events of a ("user", key) or ("session", key) that hold, with texts of at most so many
-    characters: the best rated first, of equals the newest."""
+    """Facts, preferences and events of a ("user", key) or ("session", key) that hold, with texts up to a length in
+    characters: best rated first, then newest."""
     of, key = owner
     values = {"owner": key, "as_of": as_of, "longest": longest, "limit": limit}
     return await read.fetch(_known[of], {**scope.values, **values})
 
 
 async def sources_of_memories(read: Reader, memories: Sequence[MemoryRow]) -> list[SourceMessage]:
-    """The messages that memories rest on."""
+    """The messages that are sources of memories."""
     return await read.fetch(_messages_of, _keys_of(memories).values) if memories else []
 
 
 async def standing_summaries(
     read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None, about: str | None = None
 ) -> list[MemoryRow]:
-    """The summaries of a session, or of a user apart from any session, that nothing has superseded."""
+    """The summaries of a session, or of a user apart from any session, that are not superseded."""
     values = {**scope.values, "owner": session or user, "about": about}
     return await read.fetch(_standing[session is not None], values)

@@ -77,7 +77,7 @@ _tombstones = Statement(
     .where(
         deleted_messages.c.session_key == bindparam("session"),
         deleted_messages.c.message_id_hash == parent_key,
-        # An expression, so that SQLite goes by the hash and not by the sequence, which most rows pass.
+        # An expression, so that SQLite uses the index on the hash, not the one on the sequence, which most rows match.
         deleted_messages.c.sequence + 0 > bindparam("deleted_through"),
     ),
     Tombstone,
@@ -92,7 +92,7 @@ _deleted_sequences = Statement(
 _at = Statement(
     select(messages).where(
         messages.c.session_key == bindparam("session"),
-        # An expression, so that SQLite goes by the times.
+        # An expression, so that SQLite uses the index on the times.
         messages.c.sequence + 0 > bindparam("floor"),
         messages.c.created_at.in_(each_of("moments")),
     ),
@@ -127,7 +127,7 @@ _oldest = (
     select(messages.c.sequence, messages.c.role, messages.c.name)
     .where(messages.c.session_key == bindparam("session"), messages.c.sequence >= bindparam("first"))
     .order_by(messages.c.sequence)
-    # Where so many bear no name, those that bear none are the user's.
+    # If this many have no name, messages without a name are the user's.
     .limit(1000)
     .subquery()
 )
@@ -135,7 +135,7 @@ _names = Statement(
     select(_oldest.c.name).where(_oldest.c.role == "USER", _oldest.c.name > "").order_by(_oldest.c.sequence).limit(50),
     Named,
 )
-# Without an index to go by the sequence, which would sort the whole session.
+# Keeps SQLite from using the index on the sequence, which would sort the whole session.
 _newest = {
     before: Statement(
         select(messages)
@@ -192,17 +192,16 @@ _delete = Statement(
 
 
 Moment = tuple[str, int]
-"""When a message was said, and its sequence: the order of a conversation."""
+"""A message's time and sequence: the order of a conversation."""
 
 
 def generation_of(session: SessionRow) -> int:
-    """Returns what tells the messages written to a session now from those before its last deletion and of earlier
-    sessions."""
+    """The generation of messages written to a session now; it differs before a deletion and in earlier sessions."""
     return session["nonce"] << NONCE_BITS | session["deleted_through"]
 
 
 def nonce_of(generation: int) -> int:
-    """The nonce of the session that a message was written to."""
+    """The nonce that a session had when a message was written to it."""
     return generation >> NONCE_BITS
 
 
@@ -215,19 +214,19 @@ async def messages_by_sequence(read: Reader, scope: Scope, places: list[tuple[by
 async def messages_by_message_id(
     read: Reader, session: SessionRow, message_ids: Sequence[str]
 ) -> dict[str | None, MessageRow]:
-    """The session's messages that bear one of the client's own keys , by that key."""
+    """The session's messages with one of these client keys, by that key."""
     values = {"session": session["key"], "generation": generation_of(session), "message_ids": message_ids}
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
 
 
 async def deleted_ids(read: Reader, session: SessionRow, hashes: list[bytes]) -> set[bytes]:
-    """Which of these hashes are of own keys of the session's deleted messages."""
+    """Those of these hashes that are of client keys of the session's deleted messages."""
     values = {"session": session["key"], "deleted_through": session["deleted_through"], **Parents(hashes).values}
     return {row["message_id_hash"] for row in await read.fetch(_tombstones, values)}
 
 
 async def messages_between(read: Reader, session: SessionRow, first: int, last: int, limit: int) -> Fetched[MessageRow]:
-    """The keys of the first so many messages of a range."""
+    """The keys of the first messages of a range, up to a limit."""
     first = max(first, session["deleted_through"] + 1)
     values = {"session": session["key"], "first": first, "last": last, "limit": limit + 1}
     return cut(await read.fetch(_range, values), limit)
@@ -245,7 +244,7 @@ async def latest_messages(
 async def newest_messages(
     read: Reader, session: SessionRow, limit: int, *, before: Moment | None = None
 ) -> list[MessageRow]:
-    """The session's messages that were said last (before a time and sequence), the newest first."""
+    """The session's last messages by time (before a time and sequence), newest first."""
     values: dict[str, Any] = {"session": session["key"], "floor": session["deleted_through"], "limit": limit}
     if before is not None:
         values |= {"time": before[0], "sequence": before[1]}
@@ -253,13 +252,13 @@ async def newest_messages(
 
 
 async def newest_of_role(read: Reader, session: SessionRow, role: str, limit: int) -> list[MessageRow]:
-    """The session's messages of a role that were said last, the newest first."""
+    """The session's last messages of a role by time, newest first."""
     values = {"session": session["key"], "floor": session["deleted_through"], "role": role, "limit": limit}
     return await read.fetch(_newest_of_role, values)
 
 
 async def moment_of_newest(read: Reader, session: SessionRow, number: int) -> Moment | None:
-    """When the message was said that is the newest but so many, and its sequence."""
+    """The time and sequence of the newest message after skipping a number of newer ones."""
     values = {"session": session["key"], "floor": session["deleted_through"], "newer": number}
     rows = await read.fetch(_moment, values, slowly=number > 1000)
     return (rows[0]["created_at"], rows[0]["sequence"]) if rows else None
@@ -268,25 +267,25 @@ async def moment_of_newest(read: Reader, session: SessionRow, number: int) -> Mo
 async def whole_messages_between(
     read: Reader, session: SessionRow, first: int, last: int, limit: int
 ) -> list[MessageRow]:
-    """The first so many messages of a range, with all their columns."""
+    """The first messages of a range, up to a limit, with all their columns."""
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
 async def first_speakers(read: Reader, session: SessionRow) -> list[str]:
-    """The names that the oldest USER messages of a session bear, in their order."""
+    """The names in the oldest USER messages of a session, in their order."""
     found = await read.fetch(_names, {"session": session["key"], "first": session["deleted_through"] + 1})
     return [row["name"] for row in found]
 
 
 async def count_messages(read: Reader, session: SessionRow) -> int:
-    """Counts a session's messages: of the sequences given, all but the few deleted ones are there."""
+    """Counts a session's messages: the sequences given so far, without the few deleted ones."""
     values = {"session": session["key"], "floor": session["deleted_through"]}
     deleted = (await read.fetch(_deleted, values))[0]["count"]
     return session["last_sequence"] - session["deleted_through"] - deleted
 
 
 async def delete_messages(write: Transaction, rows: Sequence[MessageRow]) -> None:
-    """Deletes messages of one session for good; their sequences stay, and the hashes of their own keys."""
+    """Permanently deletes messages of one session; tombstones keep their sequences and the hashes of client keys."""
     session, sequences = rows[0]["session_key"], [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
@@ -299,13 +298,13 @@ async def delete_messages(write: Transaction, rows: Sequence[MessageRow]) -> Non
 
 
 async def keep_tombstone(write: Transaction, session: SessionRow, sequence: int, hash: bytes | None) -> None:
-    """Notes that a message was deleted."""
+    """Writes the tombstone of a message."""
     key = session["key"]
     await deleted_message_table.insert(write, {"session_key": key, "sequence": sequence, "message_id_hash": hash})
 
 
 async def deleted_sequences(read: Reader, session: SessionRow, sequences: list[int]) -> set[int]:
-    """Which of these places had messages that were deleted."""
+    """Those of these positions whose messages were deleted."""
     values = {"session": session["key"], "sequences": sequences}
     return {row["sequence"] for row in await read.fetch(_deleted_sequences, values)}
 
@@ -317,6 +316,6 @@ async def messages_at(read: Reader, session: SessionRow, moments: list[str]) -> 
 
 
 async def set_generation(write: Transaction, before: SessionRow, session: SessionRow) -> None:
-    """Has the messages of a session belong to it under another nonce than before."""
+    """Rewrites the generation of a session's messages for a new nonce."""
     values = {"session": session["key"], "old": generation_of(before), "new": generation_of(session)}
     await write.execute(_renew, values, slowly=True)

@@ -1,8 +1,8 @@
-"""Texts, ids and media in a message's `parts` and `tool_calls`, as the interfaces of models write them.
+"""Texts, ids and media in a message's `parts` and `tool_calls`, in the formats of model APIs.
 
-A block is known by its `type`, or, where it has none, by its key: `{"toolUse": {…}}` is a block of type `tool_use`.
-Text counts as the speaker's own (plain text), as said (any other text, refusals, transcripts) or as an aside, which
-nobody says: a model's thoughts, calls of tools, what tools answered, texts of attached files.
+A block's type is its `type` or, without one, its key: `{"toolUse": {…}}` is a block of type `tool_use`. Text counts as
+the speaker's own (plain text), as said (any other text, refusals, transcripts) or as an aside: reasoning, tool calls,
+tool results, texts of attached files.
 """
 
 import re
@@ -16,20 +16,20 @@ import orjson
 from models.values import is_list, is_object
 
 DEEPEST = 32
-"""Levels of objects and lists that are looked into."""
+"""Levels of nested objects and lists that are read."""
 
 LONGEST = 64 * 1024
-"""Characters that are taken of the texts of one kind, at most."""
+"""Most characters read of the texts of one kind."""
 
 MEDIA_TOKENS = {"image": 1000, "audio": 500, "video": 5000, "file": 2000}
-"""Tokens of an image, a sound, a film and a file without a text, of any size; a client that knows better says so."""
+"""Estimated tokens of an image, a sound, a video and a file without text, of any size; clients may give their own."""
 
 LOW_DETAIL = 85
 """Tokens of an image with `detail: "low"`."""
 
 
 class Voice(IntEnum):
-    """The ways in which a text counts; a text within an aside is one too."""
+    """The ways in which a text counts; a text within an aside is an aside too."""
 
     OWN = 0
     SAID = 1
@@ -41,8 +41,8 @@ class Inside:
     """The content of parts or tool calls.
 
     `own` are those of the `said` that are plain text. `calls` are the ids of calls that wait for an answer, `answers`
-    those of the calls that are answered. `sent` are the calls as JSON and `media` the tokens of what is no text: what
-    a prompt takes is these, `said` and `aside`; `called` are the calls as texts to be searched.
+    those of the calls that are answered. `sent` are the calls as JSON and `media` the tokens of non-text content: a
+    prompt has these, `said` and `aside`; `called` are the calls as searchable texts.
     """
 
     own: list[str] = field(default_factory=list[str])
@@ -89,7 +89,7 @@ _FOUND_IN = (
     ),
     *("title", "stdout", "stderr", "logs", "code", "json", "error"),
 )
-"""Fields with the texts of a block: of any one, and of an aside."""
+"""Fields with the texts of a block: of any block, and of an aside."""
 
 _ENVELOPE = frozenset(
     (
@@ -97,7 +97,7 @@ _ENVELOPE = frozenset(
         *("is_error", "data", "signature", "encrypted_content", "url", "uri", "cache_control"),
     )
 )
-"""Fields that are no text, where a block has none of those above."""
+"""Fields without text, in a block that has none of the fields above."""
 
 _ARGUMENTS = ("arguments", "input", "args", "parameters", "action", "code", "queries", "query")
 _OUTCOMES = ("output", "outputs", "result", "results")
@@ -109,14 +109,14 @@ _blob = re.compile(r"[A-Za-z0-9+/=_\-\s]{200,}")
 
 
 def read_parts(kept: str) -> Inside:
-    """Returns what stands in the `parts` of a message, given as the JSON text that is kept."""
+    """Reads the `parts` of a message, given as stored JSON text."""
     reader = _Reader()
     reader.read(orjson.loads(kept), Voice.OWN, 1)
     return reader.found
 
 
 def read_calls(kept: str) -> Inside:
-    """Returns what stands in the `tool_calls` of a message, given as the JSON text that is kept."""
+    """Reads the `tool_calls` of a message, given as stored JSON text."""
     reader = _Reader()
     calls = orjson.loads(kept)
     for call in calls if is_list(calls) else [calls]:
@@ -126,8 +126,7 @@ def read_calls(kept: str) -> Inside:
 
 
 def texts_beside(content: str, parts: Inside | None, calls: Inside | None) -> tuple[str | None, str | None]:
-    """Returns what `messages.parts_text` and `messages.aside` hold: what is said besides the content, and the
-    asides."""
+    """The values of `messages.parts_text` and `messages.aside`: the text said besides the content, and the asides."""
     said = beside(content, parts.said) if parts else []
     asides = [*calls.called, *calls.aside] if calls else []
     if parts:
@@ -136,7 +135,7 @@ def texts_beside(content: str, parts: Inside | None, calls: Inside | None) -> tu
 
 
 def has_calls_of(calls: Inside | None, parts: Inside) -> bool:
-    """True if the tool calls are those in the parts: some clients write them in both places."""
+    """True if the tool calls equal those in the parts: some clients write them in both places."""
     return calls is not None and len(parts.called) == len(parts.calls) and set(parts.calls) <= set(calls.calls)
 
 
@@ -153,7 +152,7 @@ def _joined(texts: Iterable[str]) -> str | None:
 
 
 def _kind(name: object) -> str:
-    """A type in small letters with underscores, however its interface writes it."""
+    """A type in snake_case, whatever the case in its API."""
     return _camel.sub("_", name).lower().replace("-", "_") if isinstance(name, str) else ""
 
 
@@ -174,7 +173,7 @@ def _unwrapped(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     kind = _kind(block.get("type"))
     if kind:
         if _is_call(kind) or _is_answer(kind):
-            # Some interfaces give both: `{"type": "tool-invocation", "toolInvocation": {…}}`.
+            # Some APIs have both: `{"type": "tool-invocation", "toolInvocation": {…}}`.
             inner = next((block[name] for name in block if _kind(name) == kind), None)
             return kind, {**block, **inner} if isinstance(inner, dict) else block
         return kind, block
@@ -185,7 +184,7 @@ def _unwrapped(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _is_wrapper(block: Mapping[str, Any]) -> bool:
-    """True if a block without a type only holds others, or a text."""
+    """True if a block without a type only contains other blocks, or a text."""
     return isinstance(block.get("content"), list) or block.keys() - _ENVELOPE <= {"text", "json"}
 
 
@@ -194,14 +193,14 @@ def _first(block: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def _is_blob(text: str) -> bool:
-    """True for encoded bytes, which say nothing."""
+    """True for encoded bytes, which contain no words."""
     if text.startswith("data:") and ";base64," in text[:200]:
         return True
     return _blob.fullmatch(text) is not None and min(map(len, text.split()[:-1]), default=len(text)) >= 60
 
 
 def _plain(value: Any, level: int = 1) -> str:
-    """A JSON value in words: what a tool was given, or answered."""
+    """A JSON value as words: a tool's arguments or result."""
     if isinstance(value, str):
         return "" if _is_blob(value) else value
     if isinstance(value, bool):
@@ -216,7 +215,7 @@ def _plain(value: Any, level: int = 1) -> str:
 
 
 def _spelled(text: str) -> str:
-    """A text; JSON in it as words, since letters may be escaped there."""
+    """A text; if it is JSON, its words, since characters may be escaped in JSON."""
     if text[:1] in ("{", "["):
         try:
             return _plain(orjson.loads(text))
@@ -311,7 +310,7 @@ class _Reader:
 
 
 def _source_text(source: Any) -> Any:
-    """The text of a file, if that is what it is given by."""
+    """The text of a file that is given as text."""
     if not is_object(source):
         return None
     return source.get("data") if source.get("type") == "text" else source.get("text") or source.get("content")

@@ -1,4 +1,4 @@
-"""Notes of removals: rows were removed for good, and their bytes may still lie in the database's files."""
+"""Records of removals: rows were removed permanently, and their bytes may still be in the database's files."""
 
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ removal_table = TypedTable(removals, RemovalRow)
 
 
 async def note_removal(write: Transaction, now: str) -> bytes:
-    """Notes that this transaction removes rows for good; returns the key of the note."""
+    """Records that this transaction removes rows permanently; returns the key of the record."""
     key = uuid4().bytes
     await removal_table.insert(write, {"key": key, "removed_at": Time(now)})
     return key

@@ -1,4 +1,4 @@
-"""The rows of each table, as TypedDicts: what statements return and what is inserted.
+"""The rows of each table, as TypedDicts: statements return them, and they are inserted.
 
 `tests/test_rows.py` compares them with `models.tables`. A row from a driver is not a dict, but has its columns by name:
 read them with `row["column"]`, and make a dict with `dict(row)` before you change one.
@@ -233,10 +233,10 @@ class SigningKeyRow(TypedDict):
 
 
 AnyRow = Mapping[str, Any]
-"""A row of any table, for code that is given the names of the columns."""
+"""A row of any table, for code that receives the names of the columns."""
 
 SearchedRow = MessageRow | MemoryRow | DocumentRow
-"""A row of a kind that search finds."""
+"""A row of a searchable kind."""
 
 NounRow = UserRow | SessionRow | AgentRow | SearchedRow
 """A row of a noun: of an object with a global id."""

@@ -1,4 +1,4 @@
-"""Whose data a statement may touch: a required argument of each one."""
+"""The scope of a statement, a required argument of each one: the data that it may touch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from models.columns import Key
 
 @dataclass(frozen=True)
 class Scope:
-    """What the request may see: its project, and within that all (`user` is None), or what is of one user, by key."""
+    """The data that a request may access: a whole project (`user` is None), or that of the user with this key in it."""
 
     project: str = "default"
     user: bytes | None = None
@@ -23,17 +23,17 @@ class Scope:
 
     @cached_property
     def values(self) -> dict[str, str | bytes | None]:
-        """The values that statements are given of it."""
+        """The scope as parameters of statements."""
         return {"project": self.project, "viewer": self.user}
 
     @property
     def whole_project(self) -> "Scope":
-        """For finding out whether a key is taken, by whomever."""
+        """The scope for checking if a key is taken, by any user."""
         return Scope(self.project)
 
 
 class Owned(TypedDict):
-    """A row of what belongs to a user, or to nobody."""
+    """A row of an object that belongs to a user, or to nobody."""
 
     user_key: bytes | None
 
@@ -42,5 +42,5 @@ viewer = bindparam("viewer", type_=Key)
 
 
 def of_viewer(owner: ColumnElement[bytes | None]) -> ColumnElement[bool]:
-    """Tells whether the owner is the user whom the request speaks for; any is, for the application itself."""
+    """True if the owner is the viewer; always true for the application itself."""
     return owner.is_not_distinct_from(func.coalesce(viewer, owner))

@@ -1,7 +1,7 @@
-"""Reads for search: the texts of a scope, all of them if they are few, else those that the full-text index names.
+"""Reads for search: the texts of a scope, all of them if they are few, else those that the full-text index finds.
 
-Scope and filters are part of every statement, so that what others wrote never takes the place of what is looked for.
-How the index works is the database's own: on SQLite it is `models/sqlite/word_index.py` and `word_search.py`.
+Scope and filters are part of every statement, so that other users' texts never crowd out the matches.
+The index is specific to the database: on SQLite see `models/sqlite/word_index.py` and `word_search.py`.
 """
 
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Extent:
-    """The size of a scope: about how many texts it has, and whether these are so few that all are read.
+    """The size of a scope: its approximate number of texts, and a flag for so few that all are read.
 
-    `lanes` are those of the index that the texts stand in; None for all lanes of the project.
+    `lanes` are the lanes of the index with the texts; None for all lanes of the project.
     """
 
     count: int
@@ -79,7 +79,7 @@ _limit = bindparam("limit", type_=Integer)
 
 @lru_cache(maxsize=16)
 def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
-    """About how many turns the conversations of an owner, or one of them, have in each lane."""
+    """The approximate number of turns in each lane, of an owner's conversations or one of them."""
     lane = kind.owned.c.lane
     conditions = (in_project(kind.owned), kind.belongs(whose))
     return Statement(select(lane, func.sum(talk.size).label("count")).where(*conditions).group_by(lane))
@@ -96,7 +96,7 @@ def _project_size(kind: SearchKind, talk: Conversation) -> Statement[Any]:
 @lru_cache(maxsize=16)
 def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
     """Counts the rows, up to a limit, deleted ones included."""
-    # Of a user's memories those of one session are found by the session.
+    # Those memories of a user that belong to one session are found by the session.
     narrowest = whose if kind.any_owner else whose[-1:]
     belongs = kind.belongs(narrowest) if whose else in_project(kind.table)
     some = select(literal(1)).select_from(kind.table).where(belongs).limit(_limit).subquery()
@@ -140,7 +140,7 @@ async def _extent_of_project(read: Reader, scope: Scope, kind: SearchKind) -> Ex
 def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[*tuple[Any, ...]]:
     """Selects the columns that scoring needs, the same for every kind (see `resolvers.search.gathering`).
 
-    `passes` says whether a row may be a result, `aside` is what it is found by besides its text.
+    `passes` is true for a row that may be a result, `aside` is searched besides its text.
     """
     turn = kind.turn
     passes: ColumnElement[Any] = (

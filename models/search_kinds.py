@@ -1,7 +1,7 @@
-"""The kinds of objects that search finds, one description for each.
+"""The kinds of searchable objects, one description for each.
 
-Statements, vectors and the full-text index go by these descriptions and never ask which kind they are for. CONTRIBUTING
-lists what a new kind takes.
+Statements, vectors and the full-text index use these descriptions and never check which kind they have. CONTRIBUTING
+lists the steps of adding a kind.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,18 +44,18 @@ from models.tables import (
 
 Columns = Mapping[str, ColumnElement[Any]]
 Location = tuple[bytes, int]
-"""An object's key and 0; of a turn the key of its conversation, and its position there."""
+"""An object's key and 0; for a turn the key of its conversation, and its position there."""
 
 Receive = Callable[[tuple[Any, ...]], None]
-"""A function that takes each row in turn, in the thread that reads: the texts are never in memory together."""
+"""A function that is called with each row, in the reading thread, so that the texts are never in memory together."""
 
 
 @dataclass(frozen=True)
 class Within:
-    """Where to search: a user's objects, a session's, or with neither the whole project's.
+    """The objects to search: a user's, a session's, or with neither the whole project's.
 
-    An agent's documents may be searched along with the user's. `given` names the filters that a result must pass, and
-    `values` holds theirs.
+    An agent's documents may be searched along with the user's. `given` names the filters that a result must pass;
+    `values` are their parameters.
     """
 
     user: bytes | None = None
@@ -81,10 +81,10 @@ class Within:
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """The conversations that the texts of a kind are turns of; turns near a match are found along with it.
+    """The conversations of a kind whose texts are turns; turns near a match are found along with it.
 
-    `table` has a row for each conversation, with the project and the owner of its turns; `size` is about how many turns
-    it has, and those up to position `floor` are deleted. The other columns are a turn's.
+    `table` has a row for each conversation, with the project and the owner of its turns; `size` is its approximate
+    number of turns, and those up to position `floor` are deleted. The other columns are a turn's.
     """
 
     table: Table
@@ -99,17 +99,17 @@ class Conversation:
 
 @dataclass(frozen=True, eq=False)
 class SearchKind:
-    """A kind of object that search finds. `name` is its name among the scopes of a search, `noun` that of its rows.
+    """A kind of searchable object. `name` is its name among the scopes of a search, `noun` that of its rows.
 
-    `said` is its text, `aside` what counts less besides. `exists` are the conditions of objects that are not deleted,
-    `holds` those of what is true now.
+    `said` is its text, `aside` further text with less weight. `exists` are the conditions of objects that are not
+    deleted, `holds` those of objects that are true now.
 
-    `owners` are the columns with the keys that a search is narrowed by, the narrowest last; with `any_owner` the object
-    of any of them is found. `fetch` reads objects by their locations.
+    `owners` are the columns with the keys that narrow a search, the narrowest last; with `any_owner` a match of any one
+    of them is enough. `fetch` reads objects by their locations.
 
-    Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are read one by
-    one; where there are more, the index names those to read, `chosen` at a time, best first. `late` is how many may
-    wait to be put into it while others are written. Of one text at most `vectors_of_one` vectors are kept.
+    Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are all read;
+    if there are more, the index selects those to read, `chosen` at a time, best first. `late` is the largest backlog of
+    the index while others are written. At most `vectors_of_one` vectors of one text are kept.
     """
 
     name: str
@@ -133,7 +133,7 @@ class SearchKind:
 
     @property
     def words(self) -> ColumnElement[str]:
-        """All that an object is found by."""
+        """All searchable text of an object."""
         if self.aside is None:
             return self.said
         return case((self.aside.is_(None), self.said), else_=self.said + "\n" + self.aside)
@@ -145,7 +145,7 @@ class SearchKind:
 
     @property
     def turn(self) -> Columns:
-        """What ranking needs of a text besides its words; texts with the same `thread` may be neighbours."""
+        """The columns that ranking needs besides the text; texts with the same `thread` may be neighbours."""
         of = self.conversation
         if of is None:
             return {
@@ -159,22 +159,22 @@ class SearchKind:
 
     @property
     def joined(self) -> list[ColumnElement[bool]]:
-        """The condition that ties an object to its row in `owned`, if that is another table."""
+        """The condition that joins an object to its row in `owned`, if that is another table."""
         of = self.conversation
         return [] if of is None else [of.table.c.key == of.key]
 
     def belongs(self, whose: Sequence[str]) -> ColumnElement[bool]:
-        """The condition that an object is of these owners."""
+        """The condition that an object belongs to these owners."""
         both = or_ if self.any_owner else and_
         return both(*(self.owners[name] == bindparam(name, type_=Key) for name in whose))
 
     def visible(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
-        """The conditions that an object may be found at all, of rows of `table` and `owned`."""
+        """The conditions, on rows of `table` and `owned`, for an object to be found at all."""
         owner = [self.belongs(whose)] if whose else []
         return [*self.joined, in_project(self.owned), *self.exists, *self.holds, *owner]
 
     def narrowed(self, within: Within) -> Within | None:
-        """The part of `within` that is about this kind; None where it can hold nothing of it.
+        """The part of `within` that concerns this kind; None if no object of the kind can be in it.
 
         A session has no documents of its own, but its agent's.
         """

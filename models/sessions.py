@@ -140,7 +140,7 @@ async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list
 
 
 async def session_by_id(read: Reader, scope: Scope, session_id: str) -> SessionRow | None:
-    """The session under this key, also a deleted one."""
+    """The session with this key, also a deleted one."""
     key = session_key(scope.project, session_id)
     return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
 
@@ -148,20 +148,20 @@ async def session_by_id(read: Reader, scope: Scope, session_id: str) -> SessionR
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
 ) -> Fetched[SessionRow]:
-    """Sessions without activity since then, the longest inactive first."""
+    """Sessions without activity since a time, the longest inactive first."""
     values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit + 1}
     return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
 
 
 async def change_owner(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
-    """Takes the memories of the session along to its new owner; none names one of somebody else's in its place."""
+    """Moves the session's memories to its new owner; none keeps a link to a newer memory of another owner."""
     await part_shared(write, scope, session, owner)
     await write.execute(_memories_follow, {**scope.values, "session": session["key"], "owner": owner})
     await write.execute(_unlink_owners, {**scope.values, "session": session["key"], "none": None})
 
 
 async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: Time) -> SessionRow:
-    """The session and all in it stop being returned; its messages by moving the mark up to which they are gone."""
+    """Soft-deletes a session and its contents; for its messages this only moves `deleted_through`."""
     await move_shared(write, scope, row)
     await drop_job(write, row)
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
@@ -174,7 +174,7 @@ async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: 
 
 
 async def clear(write: Transaction, session: SessionRow, now: str) -> None:
-    """Removes for good all that hangs on a session, and leaves its row."""
+    """Permanently removes everything that belongs to a session, but not its row."""
     for statement in _clear:
         await write.execute(statement, {"session": session["key"]}, slowly=True)
     await note_removal(write, now)

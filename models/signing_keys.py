@@ -15,7 +15,7 @@ signing_key_table = TypedTable(signing_keys, SigningKeyRow)
 
 
 class TokenStanding(TypedDict):
-    """When a signing key was retired, and the last erasure of a user: null if there was none."""
+    """A signing key's time of retirement, and a user's last erasure: null if there was none."""
 
     retired_at: Time | None
     erased_at: Time | None
@@ -40,7 +40,7 @@ _forget_all = Statement(delete(signing_keys))
 
 
 async def current_signing_key(read: Reader) -> SigningKeyRow | None:
-    """The key that signs now; None before the first was made."""
+    """The current signing key; None before the first was created."""
     return await read.look_up(_current, {})
 
 
@@ -49,7 +49,7 @@ async def signing_key_by_kid(read: Reader, kid: str) -> SigningKeyRow | None:
 
 
 async def token_standing(read: Reader, *, kid: str, user: bytes) -> TokenStanding | None:
-    """Returns what can change for a token while it lives; None when the signing key is gone."""
+    """The state that can invalidate an unexpired token; None when the signing key is gone."""
     return await read.look_up(_standing, {"kid": kid, "user": user})
 
 
@@ -58,11 +58,11 @@ async def insert_signing_key(write: Transaction, values: SigningKeyRow) -> Signi
 
 
 async def retire_signing_keys(write: Transaction, now: str, *, forget_before: str) -> None:
-    """No key of before signs any more; those retired before `forget_before` are gone."""
+    """Retires the current keys, and removes those retired before `forget_before`."""
     await write.execute(_forget, {"before": forget_before})
     await write.execute(_retire, {"now": now})
 
 
 async def forget_signing_keys(write: Transaction) -> None:
-    """No token of before is good any more."""
+    """Invalidates all tokens issued so far."""
     await write.execute(_forget_all, {})

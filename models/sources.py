@@ -1,4 +1,4 @@
-"""The sources of memories: what is formed goes when nothing is left that it rests on."""
+"""The sources of memories: a formed memory is removed with its last source."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -35,7 +35,7 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statemen
     named = WHICH[which](gone)
     formed = memories.c.method != "DECLARED"
     if formed_only:
-        # What the application corrected it stands by, as by what it declared.
+        # The application vouches for a memory that it corrected, as for one that it declared.
         formed &= memories.c.corrected_at.is_(None)
     rest = exists(
         select(other.c.position).where(
@@ -50,7 +50,7 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statemen
 
 
 class Sources(NamedTuple):
-    """Sources of memories that go, named by rows that were read through a scope."""
+    """Sources that are about to be removed, given by rows that were read through a scope."""
 
     which: str
     values: dict[str, Any]
@@ -84,10 +84,10 @@ class Sources(NamedTuple):
 
 
 async def forget_sources(write: Transaction, gone: Sources, *, formed_only: bool = False) -> None:
-    """Removes the memories that were formed from these alone, and these from the sources of the others.
+    """Removes the memories that were formed from these sources alone, and these sources from the other memories.
 
-    With `formed_only` a memory that was declared or corrected keeps them: the message was edited, and is still what the
-    application named.
+    With `formed_only` a declared or corrected memory keeps them: the message was only edited, and is still the source
+    that the application named.
     """
     for statement in _forgetting(gone.which, formed_only):
         await write.execute(statement, gone.values, slowly=gone.which == "user")

@@ -1,8 +1,8 @@
-"""The lines of a file that is being imported, in the order in which they are carried out.
+"""The lines of a file that is being imported, in the order in which they are imported.
 
-What a line refers to may stand behind it in the file. So an import first notes where each line stands, in a temporary
-file on disk, and then reads the lines in an order that does not depend on the file's: memory stays bounded, and a
-second run continues where an interrupted one ended.
+A line may refer to a later one in the file. So an import first records the position of each line in a temporary file on
+disk, and then reads the lines in an order that does not depend on the file's: memory stays bounded, and a second run
+continues where an interrupted one ended.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 
 class LinePosition(NamedTuple):
-    """The place of a line in the order: `rank` is its kind's, `step` says which of a session's lines come first.
+    """A line's place in the order: `rank` is its kind's, `step` orders the lines of a session.
 
     `own` is the client's own key of a message.
     """
@@ -30,11 +30,11 @@ class Staging(Protocol):
     def close(self) -> None: ...
 
     def add(self, lines: Iterable[tuple[LinePosition, int, int, int]]) -> None:
-        """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
+        """Records lines: the place of each, its number, its offset in the file and its size in bytes."""
         ...
 
     def in_order(self) -> Iterator[tuple[int, int, int]]:
-        """The number, start and size of each line."""
+        """The number, offset and size of each line."""
         ...
 
     def line_like(self, place: LinePosition, number: int) -> int | None:
@@ -43,7 +43,7 @@ class Staging(Protocol):
 
 
 def new_staging() -> Staging:
-    """A staging of SQLite's, which is there on every machine, whatever database the lines go to."""
+    """A staging in SQLite, which is available on every machine, whatever database is imported into."""
     from models.sqlite.staging import SqliteStaging
 
     return SqliteStaging()

@@ -37,11 +37,11 @@ NOUNS: dict[type[Any], str] = {
     DocumentRow: "Document",
     AgentRow: "Agent",
 }
-"""The nouns whose rows know what they are rows of, for interfaces and unions (see `noun_of`)."""
+"""The nouns whose rows know their noun, for interfaces and unions (see `noun_of`)."""
 
 
 def noun_of(row: object) -> str:
-    """Returns which noun a row is of, "" for a row of no noun."""
+    """The noun of a row, "" for a row of no noun."""
     return getattr(row, "noun", "")
 
 
@@ -60,9 +60,9 @@ def is_document(row: object) -> TypeGuard[DocumentRow]:
 class Statement(Generic[R_co]):
     """A statement and the type of its rows.
 
-    `single` says that there is one row at most. `upkeep` says that it belongs to no request. `spills` says that it may
-    sort millions of numbers, for which SQLite may use a temporary file; nothing else of it may get there. `forms` has
-    what each database has made of it.
+    `single`: it returns one row at most. `upkeep`: it belongs to no request. `spills`: it may sort millions of numbers,
+    for which SQLite may use a temporary file; no other data of it may get there. `forms` caches its form for each
+    database.
     """
 
     __slots__ = ("clause", "forms", "noun", "single", "spills", "upkeep")

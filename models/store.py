@@ -1,11 +1,11 @@
-"""The store: a database as the packages above see it. It is opened by URL and queried with statements.
+"""The store: the interface of a database for the packages above. It is opened by URL and queried with statements.
 
     async with opened(database_at("sqlite:///recallql.db")) as store:
         rows = await store.reader.fetch(statement, {"project": "default"})
         row = await store.write(operation)
 
-`Store`, `Reader` and `Transaction` say what each database gives; everything that is one database's own is in its folder
-(`models/sqlite/`). A read cannot write, since only a `Transaction` has the methods for that.
+Every database implements `Store`, `Reader` and `Transaction`; code specific to a database is in its folder
+(`models/sqlite/`). A `Reader` cannot write, since only a `Transaction` has the methods for that.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ SLOW_READERS = 4
 """Connections for reads that may take long."""
 
 Receive = Callable[[tuple[Any, ...]], None]
-"""A function that takes the values of one row."""
+"""A function that is called with the values of one row."""
 
 
 class Change(NamedTuple):
     """A row that a transaction has inserted, updated or deleted: the name of its table, and its values.
 
-    An update has the values after it, a deletion those before it.
+    For an update these are the new values, for a deletion the old ones.
     """
 
     action: str
@@ -40,7 +40,7 @@ class Change(NamedTuple):
 
 
 Listener = Callable[[Sequence[Change]], None]
-"""A function that is told of all rows that one transaction has changed, after it has become durable."""
+"""A function that is called with all rows that one transaction changed, once it is durable."""
 
 
 class Reader(Protocol):
@@ -49,15 +49,15 @@ class Reader(Protocol):
     allowance: Allowance
 
     async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
-        """The one row of a short read by an index, or None."""
+        """The one row of a short read by index, or None."""
         ...
 
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        """All rows of a statement; `slowly` for one that may read more than it returns."""
+        """All rows of a statement; `slowly` if it may read more rows than it returns."""
         ...
 
     async def stream(self, statement: Statement[Any], parameters: Parameters, receive: Receive) -> None:
-        """Gives all rows of a slow read to a function one by one, in the thread that reads them. None is kept."""
+        """Calls a function with each row of a slow read, in the reading thread. No row is kept."""
         ...
 
 
@@ -65,35 +65,35 @@ class Transaction(Reader, Protocol):
     """Reads and writes that become durable together, or not at all."""
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
-        """Carries out a statement; returns the number of rows that it changed."""
+        """Executes a statement; returns the number of rows that it changed."""
         ...
 
     async def insert(self, statement: Statement[R], shape: Statement[R], rows: Sequence[dict[str, Any]]) -> list[R]:
-        """Inserts rows, whose values stand in the order of the columns of `shape`; returns them as rows of it."""
+        """Inserts rows whose values are in the order of the columns of `shape`; returns them as rows of it."""
         ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
-        """Undoes what is done within it, and nothing else of the transaction, when it raises."""
+        """A savepoint: if the block raises, only its own changes are rolled back."""
         ...
 
     def changed(self, action: str, table: str, row: Any) -> None:
-        """Notes a change of a row for those who listen to commits."""
+        """Records a change of a row for listeners to commits."""
         ...
 
 
 class Clearing(Protocol):
-    """The removal of deleted bytes from the database's files, in the background."""
+    """Removes deleted bytes from the database's files, in the background."""
 
     async def status(self) -> dict[str, Any]:
-        """The number of removals whose bytes still have to leave the files, since when, and the reason of a delay."""
+        """The number of removals with bytes still in the files, the time of the oldest, and the reason of a delay."""
         ...
 
     async def wait_for(self, removal: bytes, seconds: float) -> None:
-        """Waits until the bytes of a removal have left the files, for so many seconds at most."""
+        """Waits until the bytes of a removal have left the files, up to a number of seconds."""
         ...
 
     async def wait_briefly(self) -> None:
-        """Waits for all removals so far, but only as long as that takes when nothing holds them up."""
+        """Waits for all removals so far, but no longer than they take when nothing delays them."""
         ...
 
 
@@ -101,7 +101,7 @@ class Store(Protocol):
     """One database, as one process uses it. Used from one event loop."""
 
     loop_turns: LoopTurns
-    """For requests that use the event loop for long."""
+    """Turns for requests that use the event loop for long."""
 
     clearing: Clearing
 
@@ -110,43 +110,43 @@ class Store(Protocol):
 
     @property
     def reader(self) -> Reader:
-        """Reads without limits, for what is no request."""
+        """Reads without limits, for work outside requests."""
         ...
 
     def read_within(self, allowance: Allowance) -> Reader:
-        """The reads of a request, within what it may use."""
+        """The reads of a request, within its allowance."""
         ...
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Carries out `operation` in a transaction and returns what it returned, once that is durable.
+        """Runs `operation` in a transaction and returns its result once the transaction is durable.
 
-        What it raises undoes it and is raised here. Once queued it is carried out even if the caller goes away.
+        An exception rolls it back and is raised here. Once queued it runs even if the caller is cancelled.
         """
         ...
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Has a function told of every commit of this process; returns a function that ends that."""
+        """Calls a function after every commit of this process; returns a function that unsubscribes it."""
         ...
 
     async def check(self) -> None:
-        """Raises `Unavailable` when no write can be made durable."""
+        """Raises `Unavailable` when writes cannot be made durable."""
         ...
 
     async def keep_checked(self) -> None:
-        """Looks for damage of the database now and then, until it is cancelled."""
+        """Checks the database for damage now and then, until it is cancelled."""
         ...
 
     async def remove_backups(self, *, older_than: float) -> list[str]:
-        """Removes the copies that migrations have left so many seconds ago; returns their names."""
+        """Removes the copies that migrations left at least this many seconds ago; returns their names."""
         ...
 
     async def close(self) -> None:
-        """Carries out what was queued, then lets go of the database."""
+        """Finishes queued writes, then closes the database."""
         ...
 
 
 class Snapshot(Protocol):
-    """A database as it is at one moment; used from one thread, without an event loop."""
+    """A snapshot of a database; used from one thread, without an event loop."""
 
     def rows(self, statement: Statement[R], parameters: Parameters) -> Iterator[R]:
         """The rows of a statement, one by one as they are read."""
@@ -154,7 +154,7 @@ class Snapshot(Protocol):
 
 
 class Database(Protocol):
-    """A database that a URL names, whether it is there or not."""
+    """A database that a URL names; it need not exist yet."""
 
     @property
     def name(self) -> str:
@@ -164,9 +164,9 @@ class Database(Protocol):
     def exists(self) -> bool: ...
 
     def migrate(self) -> None:
-        """Makes the database if need be, and brings it to the tables of this version.
+        """Creates the database if it does not exist, and migrates it to this version.
 
-        `DatabaseProblem` says why it can't be used.
+        Raises `DatabaseProblem` if it can't be used.
         """
         ...
 
@@ -175,18 +175,18 @@ class Database(Protocol):
         ...
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """The database as it is now."""
+        """Opens a snapshot of the database."""
         ...
 
 
 def database_at(url: str) -> Database:
     """The database that a URL names: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.
 
-    `DatabaseProblem` says what is wrong with another URL.
+    Raises `DatabaseProblem` for an invalid URL.
     """
     scheme = url.partition("://")[0]
     if scheme in ("sqlite", "sqlite+aiosqlite"):
-        # Only the driver that is used is loaded.
+        # Loads only the driver in use.
         from models.sqlite.engine import SqliteDatabase
 
         return SqliteDatabase.at(url)

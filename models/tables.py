@@ -1,15 +1,16 @@
 """The tables, as SQLModel classes that run unchanged on SQLite, PostgreSQL and Citus.
 
-Every primary and unique key contains the table's distribution key: the row's own key, for what hangs on a session the
-session's key, for a memory's sources the memory's. Foreign keys go only along it. `sessions.user_key` has none, so that
-a session can be attached to a user later and users can live on another node.
+Every primary and unique key contains the table's distribution key: the row's own key; the session's key for rows that
+belong to a session; the memory's for its sources. Foreign keys follow it only. `sessions.user_key` has none, so that a
+session can be attached to a user later and users can be on another node.
 
-Times are RFC 3339 in UTC without the final `Z` on SQLite: such texts sort as the times do, and are ready for an answer.
+On SQLite times are RFC 3339 in UTC without the final `Z`: such texts sort as the times do, and need no conversion for
+an answer.
 
-All tables stand in one file, though it is long, since a migration is read against all of them.
+All tables are in one file, though it is long, since a migration is read against all of them.
 """
 
-# SQLModel declares `__tablename__` as something that no name can be assigned to.
+# SQLModel declares `__tablename__` with a type that a string cannot be assigned to.
 # pyright: reportAssignmentType=false
 
 from typing import Any, cast
@@ -48,13 +49,13 @@ def integer_column(*, nullable: bool = False, primary: bool = False) -> Any:
 
 
 def nonce_column() -> Any:
-    """See `models.keys.new_nonce`; 0 for what was created before there were any."""
+    """See `models.keys.new_nonce`; 0 for rows created before nonces were introduced."""
     return Field(sa_column=Column(Number, nullable=False, server_default=text("0")))
 
 
 def present(column: str) -> dict[str, Any]:
-    """For an index of the rows that have a value there: it takes no room for the others, and is not taken to find
-    them."""
+    """Makes an index partial, with only the rows that have a value: it takes no space for the others, and the planner
+    does not use it to find them."""
     condition = text(f"{column} IS NOT NULL")
     return {"sqlite_where": condition, "postgresql_where": condition}
 
@@ -99,10 +100,10 @@ class Agent(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """`last_sequence` counts its messages; those up to `deleted_through` went when the session was deleted.
+    """`last_sequence` counts its messages; those up to `deleted_through` were deleted with the session.
 
-    `lane` says where the full-text index has its messages (see `models.sqlite.word_index`). It changes only while
-    there are none.
+    `lane` is that of its messages in the full-text index (see `models.sqlite.word_index`). It changes only while the
+    session has no messages.
     """
 
     __tablename__ = "sessions"
@@ -135,7 +136,7 @@ class Session(SQLModel, table=True):
 
 
 class SessionDeletion(SQLModel, table=True):
-    """When a session was deleted, and through which message: the purge goes by it, also after the session came back."""
+    """The time of a session's deletion, and its last message then: the purge needs both, also after a restoration."""
 
     __tablename__ = "session_deletions"
     __table_args__ = (
@@ -151,16 +152,16 @@ class Message(SQLModel, table=True):
     """`generation` is made of the session's `nonce` and its `deleted_through` when the message was written.
 
     A client's own key is unique within a generation (see `models.messages.generation_of`).
-    `forms_memories` is 0 for one of which no memories are to be formed. `digest` is of what was first sent, for the
+    `forms_memories` is 0 for one from which no memories are formed. `digest` is of the message as first sent, for the
     comparison with a retry. `parts_text` and `aside` hold the texts in `parts` and `tool_calls` for search (see
-    `models.parts`). `utc_offset` is the offset that the time was sent with, in minutes. On SQLite what is searched
-    (messages, memories, documents) also has an integer primary key, `number`, which a full-text index needs (see the
-    migration).
+    `models.parts`).
+    `utc_offset` is the offset of the time as sent, in minutes. On SQLite searchable tables (messages, memories,
+    documents) also have an integer primary key, `number`, which a full-text index needs (see the migration).
     """
 
     __tablename__ = "messages"
     __table_args__ = (
-        # Most messages bear no key of their own, and need no entry.
+        # Most messages have no key of their own, and need no entry.
         Index(
             "uq_messages_session_key_generation_message_id",
             *("session_key", "generation", "message_id"),
@@ -193,7 +194,7 @@ class Message(SQLModel, table=True):
 
 
 class DeletedMessage(SQLModel, table=True):
-    """All that remains of a message that was deleted by itself."""
+    """A tombstone: all that remains of a message that was deleted by itself."""
 
     __tablename__ = "deleted_messages"
     __table_args__ = (
@@ -206,12 +207,12 @@ class DeletedMessage(SQLModel, table=True):
 
 
 class Memory(SQLModel, table=True):
-    """`superseded_from` is when the newer memory begins to hold; it stays when the newer one is deleted.
+    """`superseded_from` is the time from which the newer memory holds; it stays when the newer one is deleted.
 
     Of one `subject` (the user's home, say) only the newest memory that rules formed holds. `fingerprint` is of the
-    content, and the same for texts that differ in nothing but case, spaces and the punctuation at the end. `about` is
-    the name of somebody other than the user who said it, `about_folded` that name for comparisons. `corrected_at` is
-    when the application last changed one that was formed.
+    content, and equal for texts that differ only in case, spaces and final punctuation. `about` is the name of somebody
+    other than the user who said it, `about_folded` that name for comparisons. `corrected_at` is the time when the
+    application last changed a formed one.
     """
 
     __tablename__ = "memories"
@@ -225,7 +226,7 @@ class Memory(SQLModel, table=True):
             *("subject", "user_key", "about_folded", "session_key"),
             **present("subject"),
         ),
-        # Of the few that are deleted: an index of all would be taken for finding those that are not.
+        # Only of the few deleted rows: the planner would use an index of all rows to find those that are not deleted.
         Index(
             "ix_memories_deleted_at",
             "deleted_at",
@@ -262,7 +263,7 @@ class Memory(SQLModel, table=True):
 
 
 class WithheldMemory(SQLModel, table=True):
-    """A memory that is not formed of a message again: the application corrected or deleted a memory that said so."""
+    """A memory that is not formed from a message again: the application corrected or deleted one with this content."""
 
     __tablename__ = "withheld_memories"
     __table_args__ = (
@@ -276,7 +277,7 @@ class WithheldMemory(SQLModel, table=True):
 
 
 class MemorySource(SQLModel, table=True):
-    """One thing that a memory rests on: a message (session and sequence) or a document."""
+    """A source of a memory: a message (session and sequence) or a document."""
 
     __tablename__ = "memory_sources"
     __table_args__ = (
@@ -292,11 +293,11 @@ class MemorySource(SQLModel, table=True):
 
 
 class Job(SQLModel, table=True):
-    """What a model has to read of a session: its messages above `after_sequence` up to `through_sequence`.
+    """The messages of a session that a model has to read: above `after_sequence` up to `through_sequence`.
 
     `edited` is a JSON list of sequences of older messages that changed since. A session has one job at most. It is
-    PENDING until it is due, RUNNING (the process that has `claim` has it until it is due again) or FAILED; done, it is
-    gone. `attempts` counts those since anything was last done or asked for, `last_error` says how the last one failed.
+    PENDING until it is due, RUNNING (leased to the process with `claim` until it is due again) or FAILED; a finished
+    job is removed. `attempts` counts those since the last progress or request; `last_error` is that of the last one.
     """
 
     __tablename__ = "jobs"
@@ -345,9 +346,9 @@ class Document(SQLModel, table=True):
 
 
 class MessageVectors(SQLModel, table=True):
-    """What a model says that a message means, for search; `vectors` is null while that waits to be said.
+    """The vectors of a message's meaning, by a model, for search; null while they wait to be computed.
 
-    On SQLite a row here has the `number` of the message. What removes the message removes it.
+    On SQLite a row has the `number` of its message, and is removed with it.
     """
 
     __tablename__ = "message_vectors"
@@ -376,7 +377,7 @@ class DocumentVectors(SQLModel, table=True):
 
 
 class VectorModel(SQLModel, table=True):
-    """Which model all the vectors of a table are of; those of two are never together in one."""
+    """The model of all vectors of a table, which never holds those of two models."""
 
     __tablename__ = "vector_models"
     name: str = Field(sa_column=Column(Words, primary_key=True))
@@ -384,7 +385,7 @@ class VectorModel(SQLModel, table=True):
 
 
 class Lease(SQLModel, table=True):
-    """Which process does a work of the background that is enough to be done by one, and until when (Unix time, ms)."""
+    """The process that does a background task which only one may do at a time, and its deadline (Unix time, ms)."""
 
     __tablename__ = "leases"
     name: str = Field(sa_column=Column(Words, primary_key=True))
@@ -393,11 +394,11 @@ class Lease(SQLModel, table=True):
 
 
 class Erasure(SQLModel, table=True):
-    """What remains of an erased user: the hash that its key is, and the receipt.
+    """The remains of an erased user: its key, which is a hash, and the receipt.
 
     `removal` is the key of the entry in `removals` until the user's bytes have left the files, at `files_cleared_at`.
     The counts are null for erasures by versions that kept no receipts. `nonce` was the user's. `generation` counts the
-    erasures of this key; own tokens hold it, so that those issued before stay useless.
+    erasures of this key; user tokens contain it, so that those issued before stay invalid.
     """
 
     __tablename__ = "erasures"
@@ -415,7 +416,7 @@ class Erasure(SQLModel, table=True):
 
 
 class Removal(SQLModel, table=True):
-    """Rows were removed for good, and their bytes may still lie in the files: see `models.sqlite.clearing`."""
+    """A removal whose bytes may still be in the files: see `models.sqlite.clearing`."""
 
     __tablename__ = "removals"
     key: bytes = key_column(primary=True)
@@ -423,7 +424,7 @@ class Removal(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """What is known of an API key: a hash, never the key. A revoked one stays: where keys were made, one is needed."""
+    """The hash of an API key, never the key. A revoked one stays: once a key was created, requests need one."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "hash", "revoked_at"),)
@@ -436,7 +437,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class SigningKey(SQLModel, table=True):
-    """A key that signs user tokens; a retired one signs none, and is still good for those it signed."""
+    """A key that signs user tokens; a retired one signs no more, but still verifies those it signed."""
 
     __tablename__ = "signing_keys"
     kid: str = Field(sa_column=Column(Words, primary_key=True))
@@ -446,7 +447,7 @@ class SigningKey(SQLModel, table=True):
 
 
 def table(model: type[SQLModel]) -> Table:
-    """The table of a class; SQLModel keeps it where a type checker cannot see it."""
+    """The table of a class, which SQLModel hides from type checkers."""
     return cast(Table, vars(model)["__table__"])
 
 

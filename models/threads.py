@@ -1,4 +1,4 @@
-"""Threads for work that takes long, shared fairly between the credentials that wait for one."""
+"""Threads for slow work, shared fairly between the waiting credentials."""
 
 import asyncio
 from collections import deque
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Turns:
-    """A number of slots for which credentials take turns. Used from one event loop.
+    """A number of slots that credentials take in turns. Used from one event loop.
 
-    A slot that is free goes to the credential that has the fewest, and among those to the one that was last served
-    the longest time ago. One credential never has all of them: another can begin at once.
+    A free slot goes to the credential with the fewest slots, and among equals to the least recently served one. No
+    credential ever has all of them, so that another can begin at once.
     """
 
     def __init__(self, count: int) -> None:
@@ -52,13 +52,13 @@ class Turns:
             pass
 
     def _serve(self) -> bool:
-        """Gives a slot to the one whose turn it is; False when nobody waits who may have one."""
+        """Gives a slot to the next in turn; False when nobody who waits may have one."""
         self._forget_cancelled()
         may = [credential for credential in self._waiting if self._working.get(credential, 0) < self._most]
         if not may:
             return False
         credential = min(may, key=lambda one: self._working.get(one, 0))
-        # It goes to the end of those that wait.
+        # The credential moves to the end of the queue.
         turns = self._waiting.pop(credential)
         turns.popleft().set_result(None)
         if turns:
@@ -82,10 +82,9 @@ class Threads:
         self._turns = Turns(count)
 
     async def run(self, allowance: Allowance, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function in a thread, and gives what it returns. It does not start once the request has ended.
+        """Calls a function in a thread and returns its result. It does not start once the request has ended.
 
-        When nobody waits for it any more the request has ended (`Allowance.end`). The thread stays taken until the
-        function has really returned.
+        Cancelling the call ends the request (`Allowance.end`). The thread stays taken until the function has returned.
         """
         credential = allowance.credential
         try:
@@ -98,14 +97,14 @@ class Threads:
             raise
 
     def close(self) -> None:
-        """Waits for what still runs."""
+        """Waits for the functions that still run."""
         self._pool.shutdown()
 
     def _give_back_after(self, job: "Future[Any]", credential: Hashable) -> None:
         loop = asyncio.get_running_loop()
 
         def give_back(_: "Future[Any]") -> None:
-            # The loop may be gone when the last of them ends.
+            # The loop may be closed when the last of them ends.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._turns.give_back, credential)
 

@@ -53,5 +53,5 @@ async def user_by_id(read: Reader, scope: Scope, user_id: str) -> UserRow | None
 
 
 async def users_by_email(read: Reader, scope: Scope, email: str) -> list[UserRow]:
-    """The first two users who bear this address, so that the caller can tell one from several."""
+    """The first two users with this address, so that the caller can tell one from several."""
     return await read.fetch(_by_email, {**scope.values, "email": email.casefold()})

@@ -1,8 +1,8 @@
-"""The values of columns that no driver gives as Python has them: times and JSON.
+"""The values of columns that need conversion: times and JSON.
 
-Rows hold both in the form in which an answer needs them, on every database, so that a page of rows becomes an answer
-without a conversion: a `Time` is RFC 3339 in UTC without the `Z`, a `Json` the text of a JSON value. SQLite keeps them
-so; another database's driver converts where it binds and reads values. All other code goes through these functions.
+On every database rows hold both in the form that an answer needs, so that a page of rows becomes an answer without a
+conversion: a `Time` is RFC 3339 in UTC without the `Z`, a `Json` the text of a JSON value. SQLite stores them so;
+another database's driver converts when it binds and reads values. All other code goes through these functions.
 """
 
 import json
@@ -18,16 +18,16 @@ Json = NewType("Json", str)
 """The text of a JSON value."""
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
-"""A JSON value as Python has it: what a client or another server sent."""
+"""A JSON value as Python objects, from a client or another server."""
 
 
 def time_of(moment: datetime) -> Time:
-    """The column's value for a time with an offset."""
+    """Converts a time with an offset to the column's value."""
     return Time(moment.astimezone(UTC).replace(tzinfo=None).isoformat())
 
 
 def datetime_of(time: Time) -> datetime:
-    """The time of a column's value, in UTC."""
+    """Converts a column's value to a time in UTC."""
     return datetime.fromisoformat(time).replace(tzinfo=UTC)
 
 
@@ -37,7 +37,7 @@ def rfc3339(time: Time) -> str:
 
 
 def json_of(value: Any) -> Json:
-    """The column's value for a JSON value."""
+    """Converts a JSON value to the column's value."""
     try:
         return Json(orjson.dumps(value).decode())
     except TypeError:  # integers beyond 64 bits
@@ -45,15 +45,15 @@ def json_of(value: Any) -> Json:
 
 
 def value_of(text: Json) -> Any:
-    """The JSON value of a column's value."""
+    """Converts a column's value to a JSON value."""
     return json.loads(text)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Tells whether a JSON value is an object."""
+    """True if a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Tells whether a JSON value is a list."""
+    """True if a JSON value is a list."""
     return isinstance(value, list)

@@ -1,6 +1,6 @@
-"""Vectors of what can be searched: which texts wait for theirs, keeping them, reading them.
+"""Vectors of searchable texts: the backlog of texts without vectors, storing and reading vectors.
 
-How they are kept is the database's own: on SQLite it is `models/sqlite/vectors.py`.
+Each database stores them in its own way: on SQLite see `models/sqlite/vectors.py`.
 """
 
 from models.sqlite.vectors import (

@@ -1,7 +1,7 @@
-"""Words of a text, as search knows them: small letters, no accents, no punctuation, in any script.
+"""Splits texts into words for search: lower case, without accents and punctuation, in any script.
 
-The full-text index is given texts in this form, and questions are taken apart the same way, so that a word means the
-same on both sides. Scripts without spaces are cut into single characters and pairs; an emoji is a word of its own.
+The full-text index gets texts in this form, and questions are split the same way, so that their words match. Scripts
+without spaces are split into single characters and pairs; an emoji is a word of its own.
 """
 
 import re
@@ -14,15 +14,15 @@ UNSPACED = (
 )
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese; and Korean, whose spaces are not between words."""
 
-# Not the selectors and skin tones, which only change how the one before them looks.
+# Not the selectors and skin tones, which only modify the emoji before them.
 _SYMBOLS = "\u2190-\u2bff\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
 _INDIC = "\u0900-\u0dff"
 
 PIECE = 32 * 1024
-"""Characters that are taken apart in one go, about."""
+"""Approximate characters that are split at once."""
 
 TOKEN = re.compile(f"[{UNSPACED}]+|[{_SYMBOLS}]|(?:[^\\W_{UNSPACED}]|[{_INDIC}\u0300-\u036f\u064b-\u0652\u0640])+")
-"""A word, a run of characters without spaces, or a symbol, in a text as it was written."""
+"""A word, a run of characters without spaces, or a symbol, in an unmodified text."""
 
 _unspaced = re.compile(f"[{UNSPACED}]")
 _between_words = re.compile(r"[\s.,;:!?。！？、，]")
@@ -32,8 +32,7 @@ _to_spaces = "".join(chr(code).lower() if chr(code).isalnum() else " " for code 
 
 
 def index_text(text: str) -> str:
-    """Returns what the index is given of a text: the text itself while it is ASCII, whose words the index finds by
-    itself."""
+    """The form of a text for the index: an ASCII text itself, which the index tokenizes on its own."""
     if text.isascii():
         return text
     plain = _other_typography.sub(" ", text)
@@ -41,7 +40,7 @@ def index_text(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """The words of a text with single or more spaces between them."""
+    """The words of a text, separated by one or more spaces."""
     text = index_text(text)
     return text.translate(_to_spaces) if text.isascii() else text
 
@@ -52,8 +51,8 @@ def words(text: str) -> list[str]:
 
 
 def folded(text: str) -> str:
-    """A text in small letters without accents: every word of it stands there as it is found."""
-    # A capital of mathematics has no small letter of its own: it becomes a plain capital first.
+    """A text in lower case without accents: every word of it has the form by which it is found."""
+    # A mathematical capital has no lower case: it is normalized to a plain capital first.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFC", _marks.sub("", plain))
 
@@ -72,7 +71,7 @@ def _split(text: str) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in parts that end between two words: a call on all of a long text would stop every other thread."""
+    """Splits a text between words: one call on all of a long text would block every other thread."""
     start = 0
     while len(text) - start > 2 * PIECE:
         between = _between_words.search(text, start + PIECE, start + 2 * PIECE)

@@ -1,4 +1,4 @@
-"""A table whose rows are written one by one: inserted, updated in their changed columns, deleted."""
+"""Writes the rows of a table: inserts, updates of changed columns, deletions."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -12,16 +12,16 @@ from models.store import Transaction
 R = TypeVar("R", bound=Mapping[str, Any])
 
 SEARCHED = frozenset(("messages", "memories", "documents"))
-"""Tables whose texts have a full-text index, which an edit or a deletion changes at once."""
+"""Tables with a full-text index, which an edit or a deletion updates at once."""
 
 _TEXTS = frozenset(("content", "parts_text", "aside"))
 
 LONG = 20_000
-"""Characters of a text that is edited or deleted in a thread."""
+"""Texts from this length in characters are edited and deleted in a thread."""
 
 
 class TypedTable(Generic[R]):
-    """A table and the type of its rows. Each change is told to those who listen to commits."""
+    """A table and the type of its rows. Each change is recorded for listeners to commits."""
 
     def __init__(self, table: Table, row: type[R]) -> None:
         self._table = table
@@ -29,20 +29,20 @@ class TypedTable(Generic[R]):
         self._update = lru_cache(maxsize=64)(self._updating)
 
     async def insert(self, write: Transaction, values: R) -> R:
-        """Inserts a row with every column; returns it as it is kept."""
+        """Inserts a row with every column; returns the stored row."""
         row = (await write.fetch(self._insert, values))[0]
         write.changed("insert", self._table.name, row)
         return row
 
     async def insert_many(self, write: Transaction, rows: Sequence[R]) -> list[R]:
-        """Inserts rows, each with every column in the order of the table; returns them as they are kept."""
+        """Inserts rows, each with every column in the order of the table; returns the stored rows."""
         kept = await write.insert(self._insert_many, self._shape, cast(Sequence[dict[str, Any]], rows))
         for row in kept:
             write.changed("insert", self._table.name, row)
         return kept
 
     async def update(self, write: Transaction, row: R, changes: Mapping[str, Any]) -> R:
-        """Returns the row with these columns changed; the row as it is if there are none."""
+        """Updates these columns of a row and returns it; without columns returns it unchanged."""
         if not changes:
             return row
         keys = {f"the_{name}": row[name] for name in self._keys}
@@ -75,7 +75,7 @@ class TypedTable(Generic[R]):
 
     @cached_property
     def _shape(self) -> Statement[R]:
-        """A selection of no rows, which has the columns that inserted ones have."""
+        """A SELECT without rows, with the columns of inserted rows."""
         return Statement(select(*self._table.columns).where(false()), self.row)
 
     def _updating(self, columns: tuple[str, ...]) -> Statement[R]:
@@ -88,7 +88,7 @@ class TypedTable(Generic[R]):
         return Statement(delete(self._table).where(*(key == bindparam(key.name) for key in self._table.primary_key)))
 
     def _is_long(self, row: Mapping[str, Any]) -> bool:
-        """Tells whether taking a text out of the full-text index, or putting it in, would hold the event loop."""
+        """True if updating the full-text index for a text would block the event loop."""
         if self._table.name not in SEARCHED:
             return False
         names = [name for name in row.keys() if name in _TEXTS]  # noqa: SIM118 - a driver's row has no `in`

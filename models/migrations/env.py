@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection is handed over by `models.sqlite.migrate`."""
+"""Alembic's entry point; `models.sqlite.migrate` passes the connection."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The copies of a file that its migrations leave beside it."""
+"""The backup copies of a file that its migrations leave beside it."""
 
 import sqlite3
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def back_up(path: Path, revision: str) -> None:
-    """Copies the file as it is before a migration."""
+    """Copies the file before a migration."""
     target = path.with_name(f"{path.name}.backup-{revision}")
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
@@ -20,7 +20,7 @@ def backups_of(path: Path) -> list[Path]:
 
 
 def remove_backups(path: Path, older_than: float) -> list[str]:
-    """Removes the copies of this file that were made so many seconds ago; returns their names."""
+    """Removes the copies of this file that are at least this many seconds old; returns their names."""
     old = [backup for backup in backups_of(path) if backup.stat().st_mtime < time.time() - older_than]
     for backup in old:
         backup.unlink(missing_ok=True)

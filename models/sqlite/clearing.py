@@ -1,12 +1,12 @@
-"""Clearing: takes the bytes of removed rows out of the files, in the background.
+"""Clearing: removes the bytes of removed rows from the files, in the background.
 
-When rows are removed, their words stay in two places for a while: in older blocks of the full-text indexes and in the
-write-ahead log. Each transaction that removes rows for good notes that in `removals`. One task in each process merges
-the indexes, empties the log, and deletes the notes. Since the notes are rows, another process or the next start goes on
-with what this one leaves. Of several processes one works at a time, by a lease.
+When rows are removed, their words stay in two places for a while: in older segments of the full-text indexes and in the
+write-ahead log. Each transaction that permanently removes rows records that in `removals`. One task in each process
+merges the indexes, truncates the log, and deletes the records. Since these are rows, another process or the next start
+finishes the work that this one leaves. A lease ensures that one process works at a time.
 
-A reader of the database, such as an export, holds the log for as long as it reads. Until it ends the task tries again
-and again, and never makes writes wait for longer than `READER_PATIENCE`.
+A reader of the database, such as an export, pins the log for as long as it reads. Until it ends the task retries, and
+never makes writes wait for longer than `READER_PATIENCE`.
 """
 
 import asyncio
@@ -36,38 +36,38 @@ if TYPE_CHECKING:
 log = structlog.get_logger("recallql.clearing")
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks for what other processes removed."""
+"""Seconds between two checks for removals by other processes."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
-"""Seconds between two attempts to empty the log."""
+"""Seconds between two attempts to truncate the log."""
 
 READER_PATIENCE = 0.15
 """Seconds that an attempt waits for readers of the log, while writes wait for it."""
 
 WAIT_EVERY = 1.0
-"""Seconds between two attempts that wait for readers. The others give up at once."""
+"""Seconds between two attempts that wait for readers. Other attempts fail at once if there is a reader."""
 
 BRIEFLY = 0.25
-"""Seconds that purges and permanent deletions wait; nothing in their answer depends on it."""
+"""Seconds that purges and permanent deletions wait; their answers do not depend on it."""
 
 LONGEST_WAIT = 3600.0
 """Seconds that an erasure without a deadline waits."""
 
 STEP = 0.015
-"""Seconds that a step of merging should hold the writer."""
+"""Target for the seconds that a merging step holds the writer."""
 
 MERGED_AT_FIRST, MERGED_AT_MOST = 64, 4096
-"""Pages of an index that the first step merges, and any step at most."""
+"""Pages of an index that the first step merges, and the maximum for any step."""
 
 LEASE = 2_000
-"""Milliseconds for which a process has the clearing to itself. It renews the lease while it works."""
+"""Milliseconds of a process's lease on the clearing. It renews the lease while it works."""
 
 TOLD_AFTER, TOLD_EVERY = 1.0, 60.0
-"""Seconds after which the log says that a reader holds up the clearing, and between two such lines."""
+"""Seconds before a warning that a reader delays the clearing is logged, and between two such warnings."""
 
 
 class Noted(TypedDict):
-    """Notes of removals: how many, since when, and their keys in hexadecimal form."""
+    """The recorded removals: their number, the time of the oldest, and their keys in hexadecimal form."""
 
     waiting: int
     since: Time | None
@@ -82,7 +82,7 @@ class Changes(TypedDict):
     changes: int
 
 
-# In one row, so that a look takes one short read.
+# In one row, so that a check takes one short read.
 _noted = Statement(
     select(
         func.count().label("waiting"),
@@ -98,7 +98,7 @@ _cleared = Statement(
     .where(erasures.c.removal.in_(select(parent_key).select_from(parents)))
     .values(
         removal=null(),
-        # A clock that was set back must not show a time before the erasure.
+        # The time must not be before the erasure, even if the clock was set back.
         files_cleared_at=case((erasures.c.erased_at > _now, erasures.c.erased_at), else_=_now),
     ),
     upkeep=True,
@@ -117,13 +117,13 @@ _changes = Statement(text("SELECT total_changes() AS changes"), Changes, upkeep=
 
 @lru_cache(maxsize=16)
 def _merge(index: str) -> Statement[Any]:
-    """A command to FTS5 has the form of an insertion."""
+    """Commands to FTS5 have the form of an INSERT."""
     commands = table(index, column(index), column("rank"))
     return Statement(insert(commands).values({index: "merge", "rank": bindparam("pages")}), upkeep=True)
 
 
 class SqliteClearing(Clearing):
-    """The task of one process that clears the files. It runs from `start` to `stop`."""
+    """The task of a process that clears the files. It runs from `start` to `stop`."""
 
     def __init__(self, store: "SqliteStore") -> None:
         self._store = store
@@ -138,7 +138,7 @@ class SqliteClearing(Clearing):
         self._task = asyncio.create_task(self._run(), name="clearing")
 
     async def stop(self) -> None:
-        """Ends the work; what is not done is noted, and done by the next process."""
+        """Ends the work; unfinished removals stay recorded, and the next process finishes them."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -146,7 +146,7 @@ class SqliteClearing(Clearing):
         self._thread.shutdown()
 
     async def status(self) -> dict[str, Any]:
-        """The number of removals whose bytes still have to leave the files, since when, and the reason of a delay."""
+        """The number of removals with bytes still in the files, the time of the oldest, and the reason of a delay."""
         noted = await self._noted()
         status: dict[str, Any] = {"waiting": noted["waiting"], "since": noted["since"] and rfc3339(noted["since"])}
         if noted["waiting"] and self._is_held:
@@ -154,11 +154,11 @@ class SqliteClearing(Clearing):
         return status
 
     async def wait_for(self, removal: bytes, seconds: float) -> None:
-        """Waits until the bytes of a removal have left the files, for so many seconds at most."""
+        """Waits until the bytes of a removal have left the files, up to a number of seconds."""
         await self._wait([removal], min(max(seconds, 0), LONGEST_WAIT))
 
     async def wait_briefly(self) -> None:
-        """Waits for all removals so far, but only as long as that takes when no reader holds the log."""
+        """Waits for all removals so far, but no longer than they take when no reader pins the log."""
         with suppress(DataError):
             await self._wait(_keys_of(await self._noted()), BRIEFLY)
 
@@ -180,24 +180,24 @@ class SqliteClearing(Clearing):
                 noted = await self._noted()
                 self._tell(set(_keys_of(noted)))
                 if noted["waiting"]:
-                    # Unless another process is at it; then this one looks whether it is done.
+                    # False if another process is clearing; then this one checks if that has finished.
                     pause = 0 if await self._clear() else LONGEST_PAUSE
             except Unavailable as error:
                 log.warning("deleted bytes could not be cleared from the files now", reason=str(error))
             except Exception:
                 log.exception("deleted bytes could not be cleared from the files; it will be tried again")
             with suppress(TimeoutError):
-                # Not `wait_for`, which in Python 3.11 may lose the cancellation that ends this task.
+                # Not `wait_for`, which in Python 3.11 may swallow the cancellation that ends this task.
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
     def _tell(self, noted: set[bytes]) -> None:
-        """Ends the waiting for removals that are noted no more."""
+        """Wakes those who wait for removals that are no longer recorded."""
         for key in self._waiters.keys() - noted:
             self._waiters.pop(key).set_result(None)
 
     async def _clear(self) -> bool:
-        """Clears the files of all that is noted now; False when another process is doing so."""
+        """Clears the files of all recorded removals; False when another process is doing so."""
 
         async def begin(write: Transaction) -> list[bytes] | None:
             if not await self._renew(write):
@@ -217,9 +217,9 @@ class SqliteClearing(Clearing):
         return await take_lease(write, name="clearing", holder=self._holder, now=now, length=LEASE)
 
     async def _merge_indexes(self) -> None:
-        """Merges all blocks of each full-text index into one, in which nothing of the removed texts is left.
+        """Merges all segments of each full-text index into one, which has nothing of the removed texts.
 
-        Each step is a short transaction. A negative number of pages begins with all blocks there are.
+        Each step is a short transaction. A negative number of pages starts a merge of all segments.
         """
         for index in [row["name"] for row in await self._store.reader.fetch(_indexes, {})]:
             pages, first = MERGED_AT_FIRST, True
@@ -241,11 +241,11 @@ class SqliteClearing(Clearing):
         return (await write.fetch(_changes, {}))[0]["changes"] - before, max(seconds, 1e-6)
 
     async def _empty_log(self) -> None:
-        """Moves the log into the file and empties it, as soon as no reader holds it."""
+        """Checkpoints and truncates the log, as soon as no reader pins it."""
         started = waited = renewed = monotonic()
         told, pause = started + TOLD_AFTER, SHORTEST_PAUSE
         while True:
-            # First what needs no lock, so that writes wait for the rest only.
+            # First the part that needs no lock, so that writes wait for the rest only.
             await asyncio.get_running_loop().run_in_executor(self._thread, self._store.move_log)
             now = monotonic()
             patience = READER_PATIENCE if now - waited > WAIT_EVERY else 0.0

@@ -1,7 +1,7 @@
 """PostgreSQL's `@>` on JSON texts, for databases that lack it.
 
-Lists are compared by the scalars within their items, in time in proportion to their length. What cannot be told apart
-like this is compared one by one, and `check` is called before each: it may raise, which ends the comparison.
+Lists are compared by the scalars within their items, in time proportional to their length. Items that this cannot
+distinguish are compared one by one, and `check` is called before each: it may raise, which ends the comparison.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ Check = Callable[[], None]
 
 
 def contains(whole: Any, part: Any, check: Check = lambda: None) -> bool:
-    """Says whether `whole` holds `part`: objects by key, lists as sets, scalars by value and JSON type."""
+    """True if `whole` contains `part`: objects by key, lists as sets, scalars by value and JSON type."""
     if is_object(part):
         return is_object(whole) and all(key in whole and contains(whole[key], part[key], check) for key in part)
     if is_list(part):
@@ -25,7 +25,7 @@ def contains(whole: Any, part: Any, check: Check = lambda: None) -> bool:
 
 
 def _list_contains(whole: list[Any], part: list[Any], check: Check) -> bool:
-    # Scalars are looked up, so that two long lists take no more than their lengths together.
+    # Scalars are looked up in a set, so that two long lists take time proportional to the sum of their lengths.
     scalars = {_scalar(item) for item in whole if not _is_nested(item)}
     if not all(_is_nested(wanted) or _scalar(wanted) in scalars for wanted in part):
         return False
@@ -34,7 +34,7 @@ def _list_contains(whole: list[Any], part: list[Any], check: Check) -> bool:
 
 
 class _Nested:
-    """The objects and lists of a list, found by the scalars within them: only those that have all of them compared."""
+    """The objects and lists of a list, indexed by the scalars within them: only those with all scalars are compared."""
 
     def __init__(self, items: list[Any], check: Check) -> None:
         self._items = items
@@ -42,7 +42,7 @@ class _Nested:
         self._with: defaultdict[Hashable, set[int]] | None = None
 
     def hold(self, wanted: Any) -> bool:
-        """Says whether one of them contains what is wanted."""
+        """True if one of them contains the wanted value."""
         for item in self._candidates(wanted):
             self._check()
             if contains(item, wanted, self._check):
@@ -63,7 +63,7 @@ class _Nested:
 
 
 def _marks(value: Any, path: Hashable = None) -> Iterator[Hashable]:
-    """Yields each scalar of a value with the keys that lead to it: what contains the value has all of them too."""
+    """Yields each scalar of a value with the keys that lead to it; any value that contains this one has all of them."""
     if is_object(value):
         for key, item in value.items():
             yield from _marks(item, (path, key))
@@ -79,7 +79,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _scalar(value: Any) -> tuple[bool, Any]:
-    # In Python True == 1; in JSON a truth value is no number.
+    # In Python True == 1; in JSON a boolean is not a number.
     return isinstance(value, bool), value
 
 
@@ -89,5 +89,5 @@ def _parsed(text: str) -> Any:
 
 
 def json_contains(whole: str, part: str, check: Check = lambda: None) -> bool:
-    """The function that SQLite calls for each row; `part` is the same for all of them and parsed once."""
+    """The function that SQLite calls for each row; `part` is the same for all rows and parsed once."""
     return contains(loads(whole), _parsed(part), check)

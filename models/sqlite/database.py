@@ -1,7 +1,7 @@
-"""The database: how it is opened, read and written.
+"""The database: opening, reading and writing it.
 
-Reads have connections of their own. All writes of a process go through one writer: the operations that wait are
-carried out together, each in a savepoint of its own, and answered after the one commit that makes all of them durable.
+Reads have connections of their own. All writes of a process go through one writer (group commit): the waiting
+operations run in one transaction, each in its own savepoint, and are acknowledged after its commit.
 """
 
 import asyncio
@@ -34,27 +34,27 @@ from models.words import index_text
 log = structlog.get_logger("recallql.database")
 
 BATCH = 256
-"""Operations that share a commit, at most: what waits longer than this many is answered by the next one."""
+"""Most operations that share a commit; the others wait for the next one."""
 
 LOCK_PATIENCE = 30.0
-"""Seconds that a write waits for another process's."""
+"""Seconds that a write waits for another process's write."""
 
-# A row that takes pages from the file and gives them back, and so writes them to the log.
+# A row that allocates and frees pages of the file, and so writes them to the log.
 _take_room = Statement(text("INSERT INTO leases VALUES ('check', zeroblob(:size), 0)"), upkeep=True)
 _give_room = Statement(text("DELETE FROM leases WHERE name = 'check'"), upkeep=True)
 
 SMALL_CHECK, LARGE_CHECK = 8 * 1024, 512 * 1024
-"""Bytes that a check of readiness writes; the larger number once a write has failed for lack of room."""
+"""Bytes that a readiness check writes; the larger number after a write has failed for lack of space."""
 
 CHECK_PATIENCE = 2.0
-"""Seconds after which a check of readiness stops waiting."""
+"""Seconds after which a readiness check stops waiting."""
 
-# These say that a statement is wrong.
+# These mean that a statement is wrong.
 _FAULTS = (sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 
 
 def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection:
-    """A connection as every one here is: WAL, durable commits, foreign keys, deleted bytes overwritten."""
+    """Opens a connection with the settings of all connections: WAL, durable commits, foreign keys, secure deletion."""
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
     connection.create_function("indexed", 1, index_text, deterministic=True)
@@ -67,14 +67,14 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
 
 
 class SqliteTransaction(SqliteReader, Transaction):
-    """The operation that the writer carries out now."""
+    """The operation that the writer is running."""
 
     def __init__(self, connection: sqlite3.Connection, store: "SqliteStore") -> None:
         super().__init__(store, Allowance())
         self._connection = connection
         self._shapes: dict[str, sqlite3.Cursor] = {}
         self.changes: list[Change] = []
-        """The rows that were changed since the beginning; noted only while somebody listens."""
+        """The rows changed since the beginning; recorded only while there are listeners."""
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
         form: Form = statement.forms.get("sqlite") or form_of(statement)
@@ -112,7 +112,7 @@ class SqliteTransaction(SqliteReader, Transaction):
             cursor = self._shapes[row_form.text] = self._connection.execute(row_form.text, row_form.defaults)
         return [form.row(cursor, tuple(row.values())) for row in rows]
 
-    # The writer's own connection, whatever the statement: only there what was just written can be seen.
+    # Always the writer's own connection: only there the uncommitted rows are visible.
 
     async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
         form = form_of(statement)
@@ -147,7 +147,7 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.listener: Callable[[str], None] | None = None
-        """A function that is told of each statement of a request (how tests count them)."""
+        """A function that is called with each statement of a request; tests count statements with it."""
         self.listeners: list[Listener] = []
         self.written = asyncio.Event()
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
@@ -156,9 +156,9 @@ class SqliteStore(Store):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-writer")
         self._closing = False
         self.loop_turns = LoopTurns()
-        """For requests that use the event loop for long."""
+        """Turns for requests that use the event loop for long."""
         self.heavy = Turns(HEAVY)
-        """For requests that hold many bytes of rows: see `models.allowance`."""
+        """Slots for requests that hold many bytes of rows: see `models.allowance`."""
         self._checking: asyncio.Task[None] | None = None
         self.health = FileHealth(path)
 
@@ -168,7 +168,7 @@ class SqliteStore(Store):
         try:
             store.reading = ReadConnection(connect(path), store.health)
             store.slow_reads = SlowReads(path, slow_readers, connect, store.health)
-            # The loop must not sleep in a lock: the writer waits for one by itself.
+            # SQLite must not sleep in the event loop for a lock: the writer does the waiting itself.
             store._writing = connect(path, timeout=0)
             store.health.watch(store._writing)
         except sqlite3.Error as error:
@@ -189,7 +189,7 @@ class SqliteStore(Store):
     _transaction: SqliteTransaction
     _writer: asyncio.Task[None]
     _waits_for_disk: bool
-    clearing: SqliteClearing  # pyright: ignore[reportIncompatibleVariableOverride] - it is never replaced
+    clearing: SqliteClearing  # pyright: ignore[reportIncompatibleVariableOverride] - it is never reassigned
 
     @property
     def reader(self) -> Reader:
@@ -209,7 +209,7 @@ class SqliteStore(Store):
         return await asyncio.to_thread(remove_backups, self.path, older_than)
 
     async def close(self) -> None:
-        """Carries out what was queued, then lets go of the file."""
+        """Finishes queued writes, then closes the file."""
         await self.clearing.stop()
         self._closing = True
         self._woken.set()
@@ -221,7 +221,7 @@ class SqliteStore(Store):
         self.health.close()
 
     def observe(self, form: Form) -> None:
-        """Tells `listener` of a request's statement that is about to run."""
+        """Reports a request's statement that is about to run to `listener`."""
         if self.listener is not None and not form.upkeep:
             self.listener(form.text)
 
@@ -237,16 +237,16 @@ class SqliteStore(Store):
         return await future
 
     def move_log(self) -> None:
-        """Moves what it can of the write-ahead log into the file, without a lock that others wait for."""
-        # A connection to a place where the file is no longer would make another one there.
+        """Checkpoints the write-ahead log as far as possible without a lock that others would wait for."""
+        # If the file has been moved away, connecting to its path would create another one.
         self.health.check_file()
         with closing(connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     async def empty_log(self, patience: float) -> bool:
-        """Moves the rest of the write-ahead log into the file and empties it; False while a reader holds it.
+        """Checkpoints the rest of the write-ahead log and truncates it; False while a reader pins it.
 
-        It waits for readers and other processes for so many seconds, and writes wait behind it.
+        It waits for readers and other processes up to a number of seconds, and writes wait behind it.
         """
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
@@ -267,7 +267,7 @@ class SqliteStore(Store):
             # Before the look at what waits: what comes, or closes the store, while the log is emptied sets it again.
             self._woken.clear()
             while self._emptying:
-                # Here this process has no transaction open that would be in the way.
+                # At this point this process has no open transaction that would block it.
                 patience, future = self._emptying.popleft()
                 try:
                     answer = await self.in_writer_thread(self._emptied, patience)
@@ -283,7 +283,7 @@ class SqliteStore(Store):
             except Exception as error:
                 self._roll_back()
                 if getattr(error, "sqlite_errorname", "") in BUSY:
-                    # Those who wait behind have waited as long, or will: one patience is for all.
+                    # The operations behind it share this timeout instead of each waiting in turn.
                     batch += self._waiting
                     self._waiting.clear()
                 answers = [self._explained(error)] * len(batch)
@@ -291,7 +291,7 @@ class SqliteStore(Store):
                 _settle(future, answer)
 
     async def _commit_together(self, operations: list[Operation]) -> list[Any]:
-        """Carries out operations in one transaction; for each what it returned, or the exception that undid it."""
+        """Runs operations in one transaction; for each its result, or the exception that rolled it back."""
         await self._begin()
         changes, noted = self._writing.total_changes, self._transaction.changes
         noted.clear()
@@ -304,7 +304,7 @@ class SqliteStore(Store):
             try:
                 answers.append(await operation(self._transaction))
             except Exception as error:
-                # A full disk may end the whole transaction; then nothing of the others is left either.
+                # A full disk may end the whole transaction; then the other operations are rolled back too.
                 if not self._writing.in_transaction:
                     raise
                 self._writing.execute("ROLLBACK TO operation")
@@ -313,11 +313,11 @@ class SqliteStore(Store):
             self._writing.execute("RELEASE operation")
         self.health.check_file()
         if self._waits_for_disk:
-            # In a thread; meanwhile the loop reads, and the next operations gather.
+            # In a thread; meanwhile the loop serves reads, and the next operations queue up.
             await self.in_writer_thread(self._writing.execute, "COMMIT")
         else:
             self._writing.execute("COMMIT")
-        # What went into a file that is not there any more must not be acknowledged.
+        # A commit to a file that was moved away must not be acknowledged.
         self.health.check_file()
         if self._writing.total_changes != changes:
             self.written.set()
@@ -331,11 +331,11 @@ class SqliteStore(Store):
             try:
                 listener(changes)
             except Exception:
-                # What was committed is acknowledged, whatever comes of telling it.
+                # A commit is acknowledged even if a listener raises.
                 log.exception("a listener to commits failed")
 
     def _explained(self, error: Exception) -> Exception:
-        """A fault of the database in words; one of the program as it is."""
+        """Translates an error of the database; returns one of the program unchanged."""
         if isinstance(error, sqlite3.IntegrityError):
             return ConstraintViolated(str(error))
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _FAULTS):
@@ -360,7 +360,7 @@ class SqliteStore(Store):
                 self._writing.execute("ROLLBACK")
 
     async def check(self) -> None:
-        """Raises `Unavailable` also when the file is not what it was. Callers at the same time share one check."""
+        """Raises `Unavailable` also when the file was replaced. Concurrent callers share one check."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check(), name="check of readiness")
         await asyncio.shield(self._checking)
@@ -386,7 +386,7 @@ def _settle(future: asyncio.Future[Any], answer: Any) -> None:
         return
     if isinstance(answer, BaseException):
         future.set_exception(answer)
-        # A caller that went away does not ask for it; that is no lost error.
+        # A cancelled caller does not retrieve the exception; asyncio must not log it as lost.
         future.exception()
     else:
         future.set_result(answer)

@@ -1,4 +1,4 @@
-"""SQLite's form of what databases write differently (see `models.expressions`)."""
+"""SQLite's SQL for the expressions that differ between databases (see `models.expressions`)."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _each(element: Each, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_each({_arguments(element, compiler, options)[0]})"
 
 
-# A list of keys cannot be bound as it is, and JSON holds no bytes; a position in one string of them does the same.
+# SQLite cannot bind a list, and JSON has no bytes; so keys are bound as one blob, and read from it by position.
 
 
 @compiles(ParentRows, "sqlite")

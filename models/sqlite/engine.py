@@ -14,7 +14,7 @@ from models.store import SLOW_READERS, Database, R, Snapshot
 
 
 class SqliteSnapshot(Snapshot):
-    """The file as it was when its connection began to read."""
+    """A snapshot of the file, from the time when its connection began to read."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._sqlite = connection

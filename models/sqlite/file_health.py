@@ -1,6 +1,7 @@
-"""The health of the database's file: that it is the one that was opened, that its pages are whole, that there is room.
+"""The health of the database's file: its identity since it was opened, the integrity of its pages, free disk space.
 
-What a statement meets is remembered: a damaged file stays damaged until it is restored and the server restarted.
+Problems that statements meet are remembered: a damaged file stays damaged until it is restored and the server
+restarted.
 """
 
 import asyncio
@@ -23,13 +24,13 @@ log = structlog.get_logger("recallql.database")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT")
 
 LEAST_FREE = 1024 * 1024
-"""Bytes that have to be free on the disk."""
+"""Bytes that must be free on the disk."""
 
 QUICK = 0.05
-"""Seconds for which a check of readiness looks through the pages; it sees all of a file of some 50 MB."""
+"""Seconds for which a readiness check reads pages: enough for all of a file of some 50 MB."""
 
 WHOLE_EVERY, AGAIN_AFTER = 6 * 3600.0, 600.0
-"""Seconds between two checks of the whole file, and until one that was interrupted is tried again."""
+"""Seconds between two checks of the whole file, and before an interrupted one is retried."""
 
 MOVED = (
     "The database file was moved, removed or replaced while the server runs; nothing can be written. "
@@ -44,7 +45,7 @@ Identity = tuple[int, int] | None
 
 
 def _identity(path: str) -> Identity:
-    """Which file is at a path; None for none."""
+    """The identity of the file at a path; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - faster, and before every commit
     except OSError:
@@ -53,7 +54,7 @@ def _identity(path: str) -> Identity:
 
 
 def read_edges(connection: sqlite3.Connection) -> None:
-    """Reads the first and the last row of every table, and with them the pages at the top of each."""
+    """Reads the first and the last row of every table, and so the pages at the top of each B-tree."""
     connection.text_factory = bytes
     tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND rootpage > 0").fetchall()
     for name, sql in tables:
@@ -65,7 +66,7 @@ def read_edges(connection: sqlite3.Connection) -> None:
 
 
 def find_damage(connection: sqlite3.Connection, seconds: float) -> str | None:
-    """The damage of a file's pages that is found within so many seconds; None when none was found."""
+    """The damage of a file's pages found within a number of seconds; None if none was found."""
     timer = Timer(seconds, connection.interrupt)
     timer.start()
     try:
@@ -76,12 +77,12 @@ def find_damage(connection: sqlite3.Connection, seconds: float) -> str | None:
         return None
     finally:
         timer.cancel()
-    # The line before says in which database.
+    # The line before names the database.
     return None if found == "ok" else found.splitlines()[-1]
 
 
 def problem_of(error: sqlite3.Error, path: Path) -> str:
-    """Why a file can't be opened or used, for the operator."""
+    """The reason why a file can't be opened or used, for the operator."""
     name = getattr(error, "sqlite_errorname", "")
     if path.is_dir():
         return f"{path} is a folder; give the name of a file."
@@ -103,7 +104,7 @@ def problem_of(error: sqlite3.Error, path: Path) -> str:
 
 
 class FileHealth:
-    """The knowledge of one process about the file that it has open."""
+    """A process's knowledge about the health of the file that it has open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -118,19 +119,19 @@ class FileHealth:
     def watch(self, connection: sqlite3.Connection) -> None:
         """Remembers which files a connection has open: the database and its write-ahead log."""
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        # The log is beside the file itself, wherever a symbolic link to it may be.
+        # The log is beside the file itself, not beside a symbolic link to it.
         file = connection.execute("PRAGMA database_list").fetchone()[2]
         names = [str(self._path.absolute()), f"{file}-wal"]
         self._watched = [(name, _identity(name)) for name in names]
 
     def check_file(self) -> None:
-        """Raises `Unavailable` when the files are no longer where they were opened. It takes 3 µs."""
+        """Raises `Unavailable` when the files are no longer at their paths. It takes 3 µs."""
         for name, identity in self._watched:
             if _identity(name) != identity:
                 raise Unavailable(MOVED)
 
     def explain(self, error: sqlite3.Error) -> DataError:
-        """Turns a database error into what a client may know. The log gets the rest, but no text that is stored."""
+        """Converts a database error to one that clients may see. The details are logged, but no stored text."""
         name = getattr(error, "sqlite_errorname", "")
         not_text = _not_text.match(str(error))
         if not_text is not None:
@@ -148,7 +149,7 @@ class FileHealth:
         return Unavailable("The database could not do this now; nothing was changed.")
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the disk is full, or when damage of the file is known or found."""
+        """Raises `Unavailable` when the disk is full, or damage of the file is known or found."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
 
     def _check(self) -> None:
@@ -157,7 +158,7 @@ class FileHealth:
         if shutil.disk_usage(self._path.absolute().parent).free < LEAST_FREE:
             raise Unavailable(FULL)
         try:
-            # What other connections have read before they don't read again.
+            # Other connections do not read cached pages again.
             with closing(sqlite3.connect(self._path, timeout=1)) as connection:
                 read_edges(connection)
                 found = find_damage(connection, QUICK)
@@ -172,7 +173,7 @@ class FileHealth:
         raise Unavailable(DAMAGED)
 
     async def keep_checked(self) -> None:
-        """Checks the whole file at the start and now and then, in a thread of low priority."""
+        """Checks the whole file at the start and then periodically, in a thread of low priority."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-check")
         try:
             while not self._is_damaged:
@@ -208,7 +209,7 @@ class FileHealth:
         return True
 
     def let_go(self) -> None:
-        """Ends a check of the whole file, since it holds the write-ahead log like any other reader."""
+        """Interrupts a check of the whole file, since it pins the write-ahead log like any other reader."""
         if (connection := self._whole) is not None:
             with suppress(sqlite3.Error):
                 connection.interrupt()

@@ -1,4 +1,4 @@
-"""The form that a statement has on SQLite: its text, what its rows are, and how its lists are bound."""
+"""A statement's form for SQLite: its text, the class of its rows, and the binding of its lists."""
 
 import sqlite3
 from collections.abc import Callable
@@ -20,11 +20,11 @@ LONG_TEXTS = frozenset(
         *("title", "tool_calls"),
     )
 )
-"""Columns whose values may be long: those of an object's rows are counted while they are read."""
+"""Columns whose values may be long: the bytes of rows with them are counted while they are read."""
 
 
 class Row(sqlite3.Row):
-    """A row that knows which noun it is of (see `models.statements.noun_of`)."""
+    """A row that knows its noun (see `models.statements.noun_of`)."""
 
     noun: ClassVar[str] = ""
 
@@ -39,10 +39,10 @@ def _json_list(values: list[Any]) -> str:
 
 
 class Form:
-    """What the driver is given.
+    """The form of a statement for the driver.
 
-    `defaults` are the values that were written into the statement; without `binds` the parameters are bound as they
-    are. `wide` take the columns with long texts out of rows that objects of an answer are made of.
+    `defaults` are the values of literals in the statement; without `binds` the parameters are bound as they are. `wide`
+    extract the columns with long texts from rows that become objects of an answer.
     """
 
     __slots__ = ("_lists", "binds", "defaults", "row", "single", "spills", "text", "upkeep", "wide")
@@ -66,14 +66,14 @@ class Form:
         self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 
     def bound(self, parameters: Parameters) -> Parameters:
-        """The values that the driver binds."""
+        """The values for the driver to bind."""
         values = {**self.defaults, **parameters}
         for name, convert in self._lists:
             values[name] = convert(values[name])
         return values
 
     def given_to(self, receive: Callable[[tuple[Any, ...]], None]) -> "Form":
-        """The same form, whose rows are given to a function one by one as they are read, and then forgotten."""
+        """The same form, except that a function is called with each row as it is read, and no row is kept."""
         form = copy(self)
         form.single, form.wide = False, []
 
@@ -85,7 +85,7 @@ class Form:
 
 
 def form_of(statement: Statement[Any]) -> Form:
-    """The statement's form, made when it is first asked for."""
+    """The statement's form, compiled on first use."""
     form = statement.forms.get("sqlite")
     if form is None:
         form = statement.forms["sqlite"] = Form(statement)

@@ -1,4 +1,4 @@
-"""Brings a database file to the tables of this version, after a backup copy."""
+"""Migrates a database file to this version, after a backup copy."""
 
 import sqlite3
 from contextlib import closing
@@ -20,16 +20,16 @@ from models.sqlite.database import LOCK_PATIENCE, connect
 from models.sqlite.file_health import find_damage, problem_of, read_edges
 
 LOOK = 0.25
-"""Seconds for which the pages of the file are looked through."""
+"""Seconds for which the pages of the file are checked for damage."""
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
-    """Opens or makes the file and applies what is missing, in one transaction.
+    """Opens or creates the file and applies the missing migrations, in one transaction.
 
-    `DatabaseProblem` when it can't be opened or written, is damaged, is no SQLite database, is another application's,
-    or was written by a newer version.
+    Raises `DatabaseProblem` if it can't be opened or written, is damaged, is not a SQLite database, belongs to another
+    application, or was written by a newer version.
     """
     try:
         _refuse_foreign(path)
@@ -48,7 +48,7 @@ def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Before anything of the file is changed, its journal mode included."""
+    """Runs before anything in the file is changed, including its journal mode."""
     if path.is_file():
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -62,7 +62,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
     config.set_main_option("path_separator", "os")
     scripts = ScriptDirectory.from_config(config)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
-    # The driver would begin too late, and two processes that start together must not both migrate.
+    # The driver would begin too late; of two processes that start together only one may migrate.
     event.listen(engine, "begin", _begin)
     with engine.begin() as bound:
         current = MigrationContext.configure(bound).get_current_revision()

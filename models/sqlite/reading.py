@@ -1,4 +1,4 @@
-"""Reads: short ones at once in the event loop, long ones in threads with connections of their own."""
+"""Reads: short ones directly in the event loop, long ones in threads with connections of their own."""
 
 import sqlite3
 from asyncio import Lock
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
 
 HOLD = 0.02
-"""Seconds that a read may hold the event loop; one that takes longer is given up there and made in a thread."""
+"""Seconds that a read may block the event loop; one that takes longer is interrupted and repeated in a thread."""
 
 FEW = 200
-"""Rows up to which a read in the event loop is too short to hold up others."""
+"""Up to this number of rows a read in the event loop is too short to delay others."""
 
 STEPS_BETWEEN_LOOKS = 50_000
-"""Steps of SQLite's machine after which a read looks whether its time is over: about half a millisecond."""
+"""Steps of SQLite's virtual machine between two checks of a read's deadline: about half a millisecond."""
 
 TOO_LONG = "This took too long; ask for less at once."
 
@@ -42,7 +42,7 @@ HEAVY = 2
 
 
 class ReadConnection:
-    """A connection that only reads. A read ends when its time is over, also within the functions that SQLite calls."""
+    """A read-only connection. A read ends at its deadline, also within the functions that SQLite calls."""
 
     def __init__(self, connection: sqlite3.Connection, health: FileHealth) -> None:
         self.sqlite = connection
@@ -91,15 +91,15 @@ class ReadConnection:
                 texts: Iterable[str | None] = map(text, some)
                 size += sum(map(len, filter(None, texts)))
             try:
-                # First the bytes: a read that needs a slot must not be made in a thread before it has one.
+                # First the bytes: a read that needs a slot must not run in a thread before it has one.
                 allowance.has_bytes(size)
                 self._check()
             except (TooLarge, Heavy, TookTooLong):
-                # The error keeps this frame, and would keep the rows in memory for as long as it lives.
+                # The error references this frame, and would keep the rows in memory for as long as it lives.
                 rows, some = [], []
                 raise
             rows += some
-            # Fewer rows than asked for are the last ones.
+            # Fewer rows than requested are the last ones.
             some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []
         allowance.bytes_left -= size
         return rows
@@ -128,7 +128,7 @@ class SlowReads:
         self._free = list(self.connections)
 
     async def fetch(self, form: Form, values: Parameters, allowance: Allowance) -> list[Any]:
-        """All rows, once it is the credential's turn."""
+        """Reads all rows once it is the credential's turn."""
         return await self._threads.run(allowance, self._fetch, form, values, allowance)
 
     def _fetch(self, form: Form, values: Parameters, allowance: Allowance) -> list[Any]:
@@ -140,7 +140,7 @@ class SlowReads:
             self._free.append(connection)
 
     def close(self) -> None:
-        """Ends what is being read, and lets go of the file."""
+        """Interrupts running reads, and closes the connections."""
         for connection in self.connections:
             with suppress(sqlite3.Error):
                 connection.sqlite.interrupt()
@@ -150,7 +150,7 @@ class SlowReads:
 
 
 class SqliteReader(Reader):
-    """The reads of one request: short ones by an index run at once, those that may take long in a thread."""
+    """The reads of one request: short ones by index run directly, those that may take long in a thread."""
 
     def __init__(self, store: "SqliteStore", allowance: Allowance) -> None:
         self._store = store
@@ -163,7 +163,7 @@ class SqliteReader(Reader):
         return rows[0] if rows else None
 
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        """All rows. A read that takes unexpectedly long in the event loop is given up there and made in a thread."""
+        """Reads all rows. A read that takes unexpectedly long in the event loop is repeated in a thread."""
         store, allowance = self._store, self.allowance
         form: Form = statement.forms.get("sqlite") or form_of(statement)
         if store.listener is not None:
@@ -196,10 +196,10 @@ class SqliteReader(Reader):
         await self._store.slow_reads.fetch(form.given_to(receive), form.bound(parameters), self.allowance)
 
     async def _take_slot(self) -> None:
-        """Waits for the request's turn to hold many bytes; `Allowance.close` gives the slot back.
+        """Waits for a slot to hold many bytes; `Allowance.close` releases it.
 
-        Reads of one request that wait side by side share its slot. One that gets its turn after the request has ended
-        gives it back itself, since nobody else would.
+        Concurrent reads of one request share its slot. A read that gets the slot after the request has ended releases
+        it itself, since nobody else would.
         """
         turns, allowance = self._store.heavy, self.allowance
         if self._placing is None:

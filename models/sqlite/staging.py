@@ -11,7 +11,7 @@ from models.staging import LinePosition, Staging
 _TABLE = """CREATE TABLE lines (project TEXT, rank INTEGER, session TEXT, step INTEGER, sequence INTEGER, moment TEXT,
     own TEXT, number INTEGER, start INTEGER, size INTEGER)"""
 _ADD = "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# A message without a time was said after the ones before it in the file.
+# A message without a time is later than the ones before it in the file.
 _IN_ORDER = """SELECT number, start, size FROM lines
     ORDER BY project, rank, session, step, sequence, coalesce(moment, max(moment) OVER (
         PARTITION BY project, rank, session, step, sequence ORDER BY number ROWS UNBOUNDED PRECEDING), ''), number"""
@@ -22,7 +22,7 @@ _LIKE = """SELECT min(number) FROM lines WHERE session = :session AND project = 
 
 @contextmanager
 def _explained() -> Generator[None]:
-    """Says in words why the temporary database can't be written."""
+    """Explains to the operator why the temporary database can't be written."""
     try:
         yield
     except sqlite3.Error as error:
@@ -41,12 +41,12 @@ class SqliteStaging(Staging):
         self._sqlite.close()
 
     def add(self, lines: Iterable[tuple[LinePosition, int, int, int]]) -> None:
-        """Notes lines: the place of each, its number, where it starts in the file and its size in bytes."""
+        """Records lines: the place of each, its number, its offset in the file and its size in bytes."""
         with _explained():
             self._sqlite.executemany(_ADD, ((*place, *where) for place, *where in lines))
 
     def in_order(self) -> Iterator[tuple[int, int, int]]:
-        """The number, start and size of each line."""
+        """The number, offset and size of each line."""
         with _explained():
             sorted_lines = self._sqlite.execute(_IN_ORDER)
         yield from sorted_lines

@@ -1,8 +1,8 @@
-"""Vectors of what can be searched, on SQLite: which texts wait for theirs, keeping them, reading them.
+"""Vectors of searchable texts on SQLite: the backlog of texts without vectors, storing and reading vectors.
 
-A row belongs to the text with the same `number`. Texts are taken in the order of their numbers, so that those above the
-highest number here have none yet; what was edited since has a row without vectors. Nothing else has to be remembered
-for a crash to lose nothing. All vectors of a table are of one model.
+A row belongs to the text with the same `number`. Texts are processed in the order of their numbers, so that those above
+the highest number here have none yet; a text edited since has a row without vectors. A crash loses nothing, since there
+is no other state. All vectors of a table are of one model.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from models.values import Time
 
 
 class WaitingText(TypedDict):
-    """A text without vectors, who said it, and which version it is; None for a text that is deleted."""
+    """A text without vectors, its speaker and its version; the text is None if it was deleted."""
 
     number: int
     updated_at: Time
@@ -44,11 +44,11 @@ class ProgressRow(TypedDict):
 
 
 LONGEST_READ = 40_000
-"""Characters of a text that are read for its vectors; no model takes more."""
+"""Characters of a text that are read for its vectors; no model reads more."""
 
 
 def _names_of(kind: SearchKind) -> dict[str, str]:
-    """The SQL of a kind, by the names that statements here give it in braces."""
+    """The SQL fragments of a kind, by their placeholders in the statements here."""
     turn, aside = kind.turn, null() if kind.aside is None else kind.aside
     owned = "".join(f"JOIN {kind.owned.name} ON {sql_of(condition)} " for condition in kind.joined)
     return {
@@ -56,7 +56,7 @@ def _names_of(kind: SearchKind) -> dict[str, str]:
         "vectors": kind.vectors.name,
         "columns": ", ".join(column.name for column in kind.vectors.primary_key),
         "exists": sql_of(and_(true(), *kind.exists)),
-        # The longest texts are a MiB, and many are read together.
+        # The longest texts have a MiB, and many are read together.
         "text": f"substr(coalesce(nullif({sql_of(kind.said)}, ''), {sql_of(aside)}, ''), 1, {LONGEST_READ})",
         "speaker": f"{sql_of(turn['role'])} AS role, {sql_of(turn['name'])} AS name, "
         "users.name AS user_name, users.first_name, users.last_name",
@@ -109,9 +109,9 @@ _read = _texts(
 
 
 class Progress(NamedTuple):
-    """How far the vectors of a kind are: texts up to number `through` have rows, `edited` of them wait once more.
+    """The progress of a kind's vectors: texts up to number `through` have rows, `edited` of them wait again.
 
-    `newest` is the highest number of a text, `model` what the vectors are of.
+    `newest` is the highest number of a text, `model` the name of the vectors' model.
     """
 
     newest: int
@@ -121,7 +121,7 @@ class Progress(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """The number of texts that wait, about."""
+        """The approximate number of texts that wait."""
         return self.newest - self.through + self.edited
 
 
@@ -131,13 +131,13 @@ async def vector_progress(read: Reader, kind: SearchKind) -> Progress:
 
 
 async def texts_without_vectors(read: Reader, kind: SearchKind, through: int, limit: int) -> list[WaitingText]:
-    """Texts of any project that wait, in the order of their numbers: up to `limit` edited and as many new ones, each up
-    to its first `LONGEST_READ`. What is deleted and not purged yet has None for a text."""
+    """Waiting texts of all projects, in the order of their numbers: up to `limit` edited and as many new ones, each cut
+    to its first `LONGEST_READ` characters. The text of a deleted object that is not purged yet is None."""
     return await read.fetch(_waiting[kind.name], {"through": through, "limit": limit}, slowly=True)
 
 
 async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> None:
-    """Makes the vectors of a kind those of a model; those of another are removed."""
+    """Sets the model of a kind's vectors; those of another model are removed."""
     if (await vector_progress(write, kind)).model != model:
         await write.execute(_drop[kind.name], {}, slowly=True)
         await write.execute(_mark[kind.name], {"model": model})
@@ -146,9 +146,9 @@ async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> Non
 async def put_vectors(
     write: Transaction, kind: SearchKind, model: str, through: int, rows: Sequence[WaitingText], made: Sequence[bytes]
 ) -> bool:
-    """Keeps the vectors made of rows (see `texts_without_vectors`); a text that has changed since waits once more.
+    """Stores the vectors of rows (see `texts_without_vectors`); a text that has changed since waits again.
 
-    False, and nothing is kept, when the vectors have become those of another model.
+    Returns False and stores nothing if the kind's model has changed meanwhile.
     """
     if (await vector_progress(write, kind)).model != model:
         return False
@@ -167,8 +167,8 @@ async def put_vectors(
 async def read_vectors(
     read: Reader, kind: SearchKind, model: str, numbers: Sequence[int], through: int
 ) -> list[bytes | None]:
-    """Returns what is kept for the texts with these numbers, if it is of this model and up to a number; None for the
-    others."""
+    """The stored vectors of the texts with these numbers, if they are of this model and up to a number; None for other
+    texts."""
     bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
     found: list[bytes | None] = [None] * len(numbers)
     for row in await read.fetch(_read[kind.name], bound, slowly=True):

@@ -1,12 +1,12 @@
-"""The full-text index on SQLite: which texts hold which words, in the scope of a search and nowhere else.
+"""The full-text index on SQLite, which finds the texts with a word within the scope of a search.
 
-A text stands in the index under a number of 63 bits: its project's number, its owner's lane (see `models.keys.lane_of`)
-and its own number in its table. FTS5 keeps the numbers of each word in order and seeks in them, so that a search costs
-what its own project or its owner's lanes hold, however much others have.
+The rowid of a text in the index has 63 bits: its project's number, its owner's lane (see `models.keys.lane_of`) and its
+own number in its table. FTS5 keeps the rowids of each word sorted and seeks in them, so that the cost of a search
+depends on its own project or its owner's lanes, however much others have.
 
-The index lags behind on purpose: putting a row in by itself costs three times the insert, in a batch a fifth of it.
-Rows above `through` are not in it yet, and a search reads those of its scope as they are. Edits and deletions change
-the index in the same transaction, by triggers (see the migrations).
+The index lags behind on purpose: indexing a row on its own costs three times the insert, in a batch a fifth of it. Rows
+above `through` are not indexed yet; a search scans those of its scope. Edits and deletions update the index in the same
+transaction, by triggers (see the migrations).
 """
 
 from asyncio import gather
@@ -23,21 +23,21 @@ from models.store import Reader, Store, Transaction
 
 NUMBER_BITS = 31
 LANE, LANES, PROJECT = 2**NUMBER_BITS, 2**LANE_BITS, 2 ** (NUMBER_BITS + LANE_BITS)
-"""The count of numbers in a lane, of lanes in a project, and of numbers in a project."""
+"""The capacities: numbers in a lane, lanes in a project, and numbers in a project."""
 
 PROJECTS = 2**14
-"""Projects whose texts stand apart in the index; what is found in further ones shares statistics of words."""
+"""Projects with a range of their own in the index; further ones share the statistics of words."""
 
 STEP_ROWS, STEP_CHARACTERS = 1024, 500_000
-"""Rows that one transaction puts into an index, and their characters, at most, or one longer text: others wait
+"""Most rows that one transaction indexes, and most of their characters (or one longer text): other writes wait
 meanwhile."""
 
 STEPS = 64
-"""Steps of indexing, at most, that are taken together."""
+"""Most steps of indexing that share a transaction."""
 
 
 def number_of(rows: FromClause) -> ColumnElement[int]:
-    """The number that the index, and vectors, know a row by."""
+    """The number that identifies a row in the index and among vectors."""
     name: str = vars(rows)["name"]
     return literal_column(f"{name}.number", Integer)
 
@@ -47,7 +47,7 @@ def sql_of(clause: ClauseElement) -> str:
 
 
 def names_of(kind: SearchKind) -> dict[str, Any]:
-    """The SQL of a kind, by the names that statements here give it in braces."""
+    """The SQL fragments of a kind, by their placeholders in the statements here."""
     table, owned = kind.table.name, kind.owned
     joined = "".join(f" CROSS JOIN {owned.name} ON {sql_of(condition)}" for condition in kind.joined)
     owner = sql_of(func.coalesce(*kind.owners.values(), null()))
@@ -57,7 +57,7 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
         "rows": f"{table}{joined}",
         "words": sql_of(kind.words),
         "project": f"{owned.name}.project",
-        # Messages keep the lane of their session, whose owner may change.
+        # Messages use the lane stored in their session, whose owner may change.
         "lane_of_row": f"{owned.name}.lane" if "lane" in owned.c else f"lane_of({owner})",
         "lane": LANE,
         "lanes": LANES,
@@ -72,14 +72,14 @@ def _texts(sql: str, *, upkeep: bool = False) -> dict[str, Statement[Any]]:
 
 
 class Progress(NamedTuple):
-    """Up to which number the rows of a table are in its index, and the newest number there is."""
+    """The number up to which the rows of a table are indexed, and its newest number."""
 
     through: int
     newest: int
 
     @property
     def waiting(self) -> int:
-        """The number of rows that wait, about."""
+        """The approximate number of rows that wait."""
         return self.newest - self.through
 
 
@@ -93,10 +93,10 @@ async def index_progress(read: Reader, kind: SearchKind) -> Progress:
     return Progress(0, 0) if row is None else Progress(row["through"], row["newest"])
 
 
-# Putting rows in
+# Indexing rows
 
 
-# Row by row, so that of long texts no more are read than are put in.
+# Row by row, so that no more long texts are read than are indexed.
 _step_end = _texts(
     """
 WITH RECURSIVE step (number, size, count) AS (
@@ -116,7 +116,7 @@ _new_projects = _texts(
     " WHERE project NOT IN (SELECT project FROM indexed_projects)",
     upkeep=True,
 )
-# FTS5 keeps what is inserted in memory as long as the numbers ascend, and writes it at once where they don't.
+# FTS5 buffers insertions in memory as long as the rowids ascend, and flushes when they don't.
 _put = _texts(
     "INSERT INTO {index} (rowid, text) "
     "SELECT indexed_projects.number * {span} + {lane_of_row} * {lane} + {table}.number, indexed({words}) "
@@ -135,7 +135,7 @@ _mark = _texts("UPDATE indexed SET through = :end WHERE name = '{table}'", upkee
 
 
 async def _put_some(database: Store, kind: SearchKind) -> None:
-    """Puts the next rows of a kind into its index, as many as a transaction takes that nobody notices."""
+    """Indexes the next rows of a kind, as many as fit into a short transaction."""
 
     async def step(write: Transaction) -> None:
         through = (await index_progress(write, kind)).through
@@ -148,11 +148,11 @@ async def _put_some(database: Store, kind: SearchKind) -> None:
 
 
 async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | None = None) -> None:
-    """Puts the newer rows into the index, step by step, until no more than `late` wait."""
+    """Indexes the newer rows, step by step, until no more than `late` wait."""
     late = kind.late if late is None else late
     steps, before = 1, maxsize
     while (waiting := (await index_progress(database.reader, kind)).waiting) > late:
-        # Where others write faster than single steps follow, several steps share a transaction with what they write.
+        # If writers are faster than single steps, several steps share a transaction with their writes.
         steps = min(2 * steps, STEPS) if waiting > before else max(1, steps // 2)
         before = waiting
         await gather(*(_put_some(database, kind) for _ in range(steps)))
@@ -162,6 +162,6 @@ _project = _texts("SELECT number, {table} AS count FROM indexed_projects WHERE p
 
 
 async def project_in_index(read: Reader, kind: SearchKind, project: str) -> tuple[int | None, int]:
-    """A project's number, None if it has none yet, and how many of its texts are in the index."""
+    """A project's number, None if it has none yet, and the number of its indexed texts."""
     rows = await read.fetch(_project[kind.name], {"project": project})
     return (rows[0]["number"], rows[0]["count"]) if rows else (None, 0)

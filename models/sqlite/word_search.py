@@ -1,6 +1,6 @@
-"""Reads of the full-text index on SQLite: the rows that hold the words of a question, and those that wait to be put in.
+"""Reads of the full-text index on SQLite: the rows with the words of a question, and the rows not indexed yet.
 
-Each function takes the kind that it reads, and the scope and filters of the search, which are part of every statement.
+Each function takes the kind to read, and the scope and filters of the search, which are part of every statement.
 """
 
 from collections.abc import Sequence
@@ -31,21 +31,21 @@ from models.statements import Statement
 from models.store import Reader
 
 NEAR = 2
-"""Turns before and after a message that are read along with it."""
+"""Turns that are read before and after a matching message."""
 
 SOUGHT = 64
-"""Lanes of one user that are looked for one by one; of more, all lanes between the first and the last are read."""
+"""Up to this number the lanes of a user are read one by one; beyond it, all between the first and the last."""
 
 COUNTED = 100_000
-"""Rows with a word that are counted, at most; beyond that its weight hardly changes."""
+"""Limit on counting the rows with a word; beyond it the word's weight hardly changes."""
 
 RARE = 2**40
-"""A row that holds a rare word of the question is worth more than this, and any other row less (see `Term`)."""
+"""The worth of a row with a rare word of the question is above this, that of any other row below (see `Term`)."""
 
 
 class Part(NamedTuple):
-    """The part of an index that a search reads: `width` numbers from each of `starts` on, and of these only what is in
-    `lanes`, where they are not None; of rows up to the number `through`."""
+    """The part of an index that a search reads: `width` rowids from each of `starts` on, only those in `lanes` unless
+    they are None, and only rows up to the number `through`."""
 
     starts: Sequence[int]
     width: int
@@ -54,7 +54,7 @@ class Part(NamedTuple):
 
     @property
     def look_ups(self) -> int:
-        """How often the index is read for one word."""
+        """The number of index reads for one word."""
         return max(1, len(self.starts))
 
     @property
@@ -64,7 +64,7 @@ class Part(NamedTuple):
 
 
 async def part_to_read(read: Reader, scope: Scope, kind: SearchKind, lanes: Sequence[int] | None) -> Part:
-    """The part with a project's texts, or those of some of its lanes, as far as they are in the index now."""
+    """The part with a project's texts, or those of some of its lanes, as far as they are indexed now."""
     project, _ = await project_in_index(read, kind, scope.project)
     through = (await index_progress(read, kind)).through
     if project is None:
@@ -78,7 +78,7 @@ async def part_to_read(read: Reader, scope: Scope, kind: SearchKind, lanes: Sequ
 
 
 class Term(NamedTuple):
-    """A word of a question and what it is worth in a row. Rows with a rare one are worth more than all others."""
+    """A word of a question and its worth in a row. Rows with a rare word are worth more than all others."""
 
     word: str
     worth: int
@@ -90,7 +90,7 @@ class Term(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A position in the order of candidates: the worthier first, of equals the newer."""
+    """A position in the order of candidates: by worth, then newest first."""
 
     worth: int
     number: int
@@ -102,10 +102,10 @@ HIGHEST, COMMON, LOWEST = Bound(2 * RARE, 0), Bound(RARE, 0), Bound(0, 0)
 
 @dataclass(frozen=True)
 class Look:
-    """A look into a part of the index for terms.
+    """A query of a part of the index for terms.
 
-    `tail` has the rows that are not in the index yet and hold a term: their number, worth, and the base of their terms
-    (see `Term`).
+    `tail` has the rows with a term that are not indexed yet: their number, worth, and the base of their terms (see
+    `Term`).
     """
 
     terms: Sequence[Term]
@@ -125,7 +125,7 @@ def _match(word: str) -> str:
     return f'"{word}"'
 
 
-# The rows of the index with a term, in the part that is read (see `Part`).
+# The indexed rows with a term, in the part to read (see `Part`).
 _FOUND = """json_each(:starts) AS start CROSS JOIN {index} WHERE {index} MATCH term.word
 AND {index}.rowid BETWEEN start.value AND start.value + :width
 AND (:lanes IS NULL OR {index}.rowid / {lane} % {lanes} IN (SELECT value FROM json_each(:lanes)))"""
@@ -135,7 +135,7 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT :limit)) AS count
 FROM (SELECT key, value AS word FROM json_each(:words)) AS term ORDER BY term.key
 """
 
-# Without a limit SQLite would leave out the order, and whatever joins this would have to sort.
+# Without a limit SQLite would drop the ORDER BY, and a join with this would have to sort.
 _HITS = """
 WITH term AS MATERIALIZED (
   SELECT json_extract(value, '$[0]') AS word, json_extract(value, '$[1]') AS worth, json_extract(value, '$[2]') AS base
@@ -166,19 +166,19 @@ def _counts(kind: SearchKind) -> Statement[Any]:
 async def count_words(
     read: Reader, kind: SearchKind, part: Part, words: Sequence[str], *, most: int = COUNTED
 ) -> list[int]:
-    """For each word in how many texts of the part it stands in any of its forms, up to so many."""
+    """For each word the number of texts in the part with any of its forms, up to a limit."""
     bound = {"words": dumps([_match(word) for word in words]), "limit": most, **part.values}
     return [row["count"] for row in await read.fetch(_counts(kind), bound, slowly=True)]
 
 
 @lru_cache(maxsize=8)
 def _hits(kind: SearchKind) -> Subquery:
-    """The rows that a `Look` finds between two bounds, best first: their numbers and what they are worth."""
+    """The rows that a `Look` finds between two bounds, best first: their numbers and worth."""
     return _text(_HITS, kind).columns(column("number", Integer), column("worth", Integer)).subquery("hit")
 
 
 def _between(first: Bound, last: Bound) -> dict[str, Any]:
-    """The parameters that `_hits` takes for its bounds; the first bound is not included."""
+    """The parameters of `_hits` for its bounds; the first bound is excluded."""
     return {
         "from_worth": first.worth,
         "from_number": first.number,
@@ -191,14 +191,14 @@ numbers = Each(bindparam("numbers", type_=ListOf(Integer()))).table_valued("valu
 
 
 def joined(kind: SearchKind, *before: FromClause) -> FromClause:
-    """The tables that rows of a kind are looked up in, one by one: these first, then its own."""
+    """The tables in which rows of a kind are looked up, one by one: these first, then its own."""
     owned = () if kind.owned is kind.table else (kind.owned,)
     return reduce(CrossJoin, (*before, kind.table, *owned))
 
 
 @lru_cache(maxsize=64)
 def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
-    # By their numbers, also where the rows of one owner have an index: they are the newest of millions.
+    # By number, even if there is an index by owner: they are the newest of millions.
     recent = kind.table.alias("recent")
     number = number_of(recent)
     conditions = [*kind.visible(whose), number > bindparam("through", type_=Integer), number_of(kind.table) == number]
@@ -207,12 +207,12 @@ def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
 
 
 async def read_tail(read: Reader, scope: Scope, kind: SearchKind, within: Within, part: Part, receive: Receive) -> None:
-    """Numbers and texts of the rows of a scope that were not in the index yet when `part` was."""
+    """Numbers and texts of the rows of a scope that were not indexed yet when `part` was read."""
     await read.stream(_tail(kind, within.whose), {**scope.values, **within.bound, "through": part.through}, receive)
 
 
 class Found(TypedDict):
-    """A row that a look into the index has found."""
+    """A row found in the index."""
 
     number: int
 
@@ -237,13 +237,13 @@ def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]
 
 
 def _turn_in(talk: Conversation, rows: FromClause) -> tuple[ColumnElement[bytes], ColumnElement[int]]:
-    """The conversation and the position of a turn under another name of its table."""
+    """The conversation and the position of a turn, with its table under an alias."""
     key, position = talk.key.name, talk.position.name
     return rows.c[key], rows.c[position]
 
 
 def _are_near(talk: Conversation, near: FromClause) -> list[ColumnElement[bool]]:
-    """The conditions that a turn under another name stands near one, and is not deleted."""
+    """The conditions that a turn, with its table under an alias, is near another and not deleted."""
     key, position = _turn_in(talk, near)
     return [
         key == talk.key,
@@ -262,8 +262,8 @@ async def candidates(
     last: Bound,
     limit: int,
 ) -> list[Bound]:
-    """The best rows between two bounds (the first excluded, the last not) that pass the filters; of turns also those
-    near one that does."""
+    """The best rows between two bounds (the first excluded, the last included) that pass the filters; for turns also
+    those near one that passes."""
     bound = {**scope.values, **within.bound, **look.values, **_between(first, last), "limit": limit}
     rows = await read.fetch(_candidates(kind, within.whose, within.given), bound, slowly=True)
     return [Bound(row["worth"], row["number"]) for row in rows]
@@ -285,7 +285,7 @@ def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Sta
 
 
 async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, found: Sequence[int]) -> Sequence[int]:
-    """The numbers of these rows, and of turns shortly before and after them."""
+    """The numbers of these rows, and of the turns shortly before and after them."""
     if kind.conversation is None:
         return found
     bound = {**scope.values, **within.bound, "numbers": list(found)}
@@ -313,7 +313,7 @@ def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -
 async def near_better(
     read: Reader, scope: Scope, kind: SearchKind, within: Within, look: Look, last: Bound, found: Sequence[int]
 ) -> set[int]:
-    """Those of these turns that stand near a candidate before a bound (included): they were found with it."""
+    """Those of these turns that are near a candidate up to a bound (included): they were found with it."""
     if kind.conversation is None:
         return set()
     bound = {**scope.values, **within.bound, **look.values, **_between(HIGHEST, last), "numbers": list(found)}
