@@ -6,17 +6,17 @@ ARENAS_AT_MOST, MAPPED_FROM, TRIMMED_FROM = -8, -3, -1
 """`M_ARENA_MAX`, `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD` of glibc's `mallopt`."""
 
 LARGE = 1024 * 1024
-"""Bytes of a block that is mapped by itself, at least. Mapping costs an answer of 300 KiB a seventh of its time."""
+"""The smallest block, in bytes, that is mapped by itself. Mapping adds a seventh to the time of a 300 KiB answer."""
 
 SPARE = 4 * 1024 * 1024
-"""Bytes at the end of the heap that are kept for the next answer."""
+"""Free bytes that stay at the end of the heap for the next answer."""
 
 
 def return_large_blocks() -> None:
-    """Has glibc map each large block by itself, and use few arenas for its threads. Elsewhere it does nothing.
+    """Makes glibc map each large block by itself and use few arenas for its threads; does nothing without glibc.
 
     By default glibc raises the size from which it maps blocks, up to 32 MiB, as soon as one is freed. From then on
-    texts and answers of some MiB lie between small blocks, and the process keeps far more memory than it uses.
+    texts and answers of a few MiB lie between small blocks, and the process keeps far more memory than it uses.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

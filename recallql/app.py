@@ -1,4 +1,4 @@
-"""The ASGI application: opens the database, serves the endpoint, and keeps the house in the background."""
+"""The ASGI application: opens the database, serves the endpoint, and runs the background work."""
 
 import asyncio
 import gc
@@ -47,15 +47,15 @@ INDEX = """<!doctype html>
 """
 
 PURGE_EVERY = 3600.0
-"""Seconds between two looks for what is old enough to be purged."""
+"""Seconds between two runs of the purge."""
 
 
 class Application(Starlette):
-    """Starlette, with the one endpoint that has to be fast before everything else."""
+    """Starlette, with the GraphQL endpoint, which has to be fast, in front of its routing."""
 
     endpoint: Endpoint
     problem: str | None = None
-    """Why it can't start, for the operator."""
+    """The application can't start; the message tells the operator why."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +72,7 @@ class Application(Starlette):
             await super().__call__(scope, receive, self._telling_browsers(headers, send))
 
     def _saying_problems(self, send: Send) -> Send:
-        """Has the server log in a line why the application can't start, instead of a stack trace."""
+        """Makes the server log one line, not a stack trace, when the application can't start."""
 
         async def said(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed" and self.problem is not None:
@@ -82,7 +82,7 @@ class Application(Starlette):
         return said
 
     def _telling_browsers(self, headers: Mapping[bytes, bytes], send: Send) -> Send:
-        """Has the answers of other places than the endpoint tell browsers what every answer does."""
+        """Adds the security headers to the answers of all routes other than the endpoint."""
         origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
 
         async def told(message: Message) -> None:
@@ -97,9 +97,9 @@ class Application(Starlette):
 
 
 def path_below(root: str, path: str) -> str:
-    """The path of a request below the one that a proxy serves, whether the proxy passes that on or not.
+    """The path of a request below the proxy's root path, whether or not the proxy strips that path.
 
-    Servers put it before every path; one that was passed on stands there twice then.
+    Servers prepend it to every path, so an unstripped one appears twice.
     """
     for prefix in (root, root.rstrip("/")):
         below = path.removeprefix(prefix)
@@ -169,8 +169,8 @@ def from_environment() -> Application:
     configure_logs(settings)
     return_large_blocks()
     app = create_app(settings)
-    # What is loaded by now stays; and answers are many small objects without cycles, which need no frequent search.
-    # A search through all objects stops the process for up to a second where many documents are kept.
+    # What is loaded by now stays; answers are many small objects without cycles, so frequent collections gain nothing.
+    # A full collection stops the process for up to a second where many documents are kept.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 5, 40)
@@ -183,7 +183,7 @@ async def _index(request: Request) -> Response:
     """Returns where the API is."""
     root = request.scope.get("root_path", "")
     if "text/html" in request.headers.get("accept", ""):
-        # Below a proxy that says nothing of itself the browser knows better where this is.
+        # Behind a proxy that sends no root path only the browser knows the full address, so the link is relative.
         link = f"{root}/graphql" if root else "graphql"
         return HTMLResponse(INDEX.format(link=link), headers={"vary": "accept"})
     index = {"name": "RecallQL", "version": __version__, "graphql": f"{root}/graphql"}
@@ -191,7 +191,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _health(_: Request) -> Response:
-    """Tells whether the process answers."""
+    """Answers 200 as long as the process runs."""
     return JSONResponse({"status": "ok", "version": __version__})
 
 
@@ -212,7 +212,7 @@ async def _ready(request: Request) -> Response:
 
 
 async def _purge_on(database: Store, clock: Clock, settings: Settings) -> None:
-    """Removes for good what was deleted long enough ago, and the backups that migrations left."""
+    """Purges what was soft-deleted long enough ago, and the backups that migrations left."""
     while True:
         try:
             counted = await purge_deleted(

@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """At most `size` entries; the least recently used one makes room for a new one."""
+    """A cache of at most `size` entries, which evicts the least recently used one."""
 
     def __init__(self, size: int) -> None:
         self._entries: OrderedDict[K, V] = OrderedDict()

@@ -1,4 +1,4 @@
-"""What clients may know of an error."""
+"""Maps exceptions to the codes and messages that clients see."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ log = structlog.get_logger("recallql.errors")
 
 
 def describe(error: Exception) -> tuple[str, str]:
-    """The code and message for an exception of a resolver; the unexpected is logged with an id that the client gets."""
+    """The code and message for an exception of a resolver; an unexpected one is logged under an id for the client."""
     if isinstance(error, BadInput | Forbidden):
         return error.code, str(error)
     if isinstance(error, TookTooLong):

@@ -9,7 +9,7 @@ from recallql.settings import Settings
 
 
 def configure_logs(settings: Settings) -> None:
-    """One form for this program's lines and for those of the libraries."""
+    """Gives this program's lines and those of the libraries one format."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -21,7 +21,7 @@ def configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    # The formatter that is usual where Rich is shows what variables held: texts and keys.
+    # With Rich installed the default formatter prints the values of variables: texts and keys.
     last: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json
@@ -38,7 +38,7 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    # Said once by the command, in words.
+    # The command prints this itself.
     logging.getLogger("uvicorn.error").setLevel("WARNING")
     logging.getLogger("alembic").setLevel("WARNING")
     logging.getLogger("httpx").setLevel("WARNING")

@@ -1,9 +1,9 @@
 """A client of endpoints that speak OpenAI's protocol.
 
-ModelError           why there is no answer; the words name neither the machine nor the key nor what was sent
-├── TryAgain         may go better another time: connection, time, 408, 409, 425, 429, 5xx; `after` seconds, if told
-│   └── Malformed    an answer that is not what was asked for: models and proxies err now and then
-└── Rejected         will not go better: any other status (a wrong key, an unknown model, a redirect)
+ModelError           there is no answer; the message names neither the machine nor the key nor what was sent
+├── TryAgain         may succeed later: connection, time, 408, 409, 425, 429, 5xx; `after` seconds, if known
+│   └── Malformed    an answer of another form: models and proxies make mistakes now and then
+└── Rejected         will not succeed later: any other status (a wrong key, an unknown model, a redirect)
 """
 
 import re
@@ -19,9 +19,9 @@ import orjson
 from models.values import JsonValue
 
 ANSWER_BYTES = 32 * 1024 * 1024
-"""What is read of an answer, at most."""
+"""The most bytes that are read of an answer."""
 LONGEST_PAUSE = 3600.0
-"""Seconds that an endpoint can have itself left alone, at most."""
+"""The most seconds that an endpoint's `Retry-After` is obeyed."""
 
 _again = {408, 409, 425, 429}
 _identifier = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -48,7 +48,7 @@ class Rejected(ModelError):
 class ModelEndpoint:
     """One endpoint, under its `base_url` (as `https://api.openai.com/v1`), used from one event loop; closed by `close`.
 
-    `patience` is in seconds, for a whole answer.
+    `patience` is the timeout of a whole answer in seconds.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ModelEndpoint:
         self._key = key
         self._patience = patience
         self._largest = answer_bytes
-        # Nothing compressed, so that what is read is as long as what it becomes.
+        # No compression, so that the limit on bytes read bounds the answer itself.
         headers = {"accept": "application/json", "accept-encoding": "identity", "content-type": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -68,8 +68,8 @@ class ModelEndpoint:
         await self._client.aclose()
 
     async def post(self, path: str, body: dict[str, Any], *, patience: float | None = None) -> dict[str, Any]:
-        """The answer's JSON object; `path` is below the base, as `chat/completions`. Tries once, with another patience
-        than usual where one is given."""
+        """The answer's JSON object; `path` is below the base, as `chat/completions`. Tries once. `patience` overrides
+        the usual timeout."""
         patience = patience or self._patience
         url = self._url.copy_with(path=f"{self._url.path.rstrip('/')}/{path}")
         try:
@@ -81,15 +81,15 @@ class ModelEndpoint:
         except TimeoutError as error:
             raise TryAgain(f"no answer within {patience:g} seconds") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise TryAgain(f"no connection, or a broken one ({type(error).__name__})") from error
+            raise TryAgain(f"the connection failed ({type(error).__name__})") from error
         if response.status_code != 200:
             raise self._refusal(response, raw)
         try:
             answer: JsonValue = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            raise Malformed("the answer is no JSON") from error
+            raise Malformed("the answer is not JSON") from error
         if not isinstance(answer, dict):
-            raise Malformed("the answer is no JSON object")
+            raise Malformed("the answer is not a JSON object")
         return answer
 
     async def _read(self, response: httpx.Response) -> bytes:
@@ -112,7 +112,7 @@ class ModelEndpoint:
         return Rejected(reason)
 
     def _code(self, raw: bytes) -> str:
-        """The endpoint's own code for an error; not its words, which may repeat the key or what was sent."""
+        """The endpoint's own code for an error; not its message, which may repeat the key or what was sent."""
         with suppress(orjson.JSONDecodeError, KeyError, TypeError):
             error: JsonValue = orjson.loads(raw)["error"]
             code = error.get("code") or error.get("type") if isinstance(error, dict) else None
@@ -122,7 +122,7 @@ class ModelEndpoint:
 
 
 def _pause(header: str | None) -> float | None:
-    """The seconds of a `Retry-After`, which are a number or a date; None for one that can't be read."""
+    """The seconds of a `Retry-After`, given as a number or a date; None for an invalid one."""
     if header is None:
         return None
     try:
@@ -132,5 +132,5 @@ def _pause(header: str | None) -> float | None:
             seconds = (parsedate_to_datetime(header).astimezone(UTC) - datetime.now(UTC)).total_seconds()
         except (ValueError, OverflowError):
             return None
-    # A comparison that NaN does not pass either.
+    # NaN fails this comparison too.
     return min(seconds, LONGEST_PAUSE) if seconds > 0 else None

@@ -1,4 +1,4 @@
-"""What is worth a line in the log, but not one for each request that somebody may send."""
+"""Limits how often an event that clients can cause is logged."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from time import monotonic
 
 MOST = 100
-"""Different keys that are remembered, and so the lines that are written at most within the time."""
+"""The most keys that are remembered, and so the most lines that are logged within the time."""
 
 
 @dataclass(slots=True)
 class Told:
-    """When a key was last told of, and how often it was not since."""
+    """The time at which a key was last logged, and how often it was passed over since."""
 
     at: float
     passed_over: int = 0
 
 
 class Seldom:
-    """Tells once a minute of each key that it is due; beyond `MOST` different ones, of none."""
+    """Lets each key be logged once a minute; beyond `MOST` different ones, no further key."""
 
     def __init__(self, *, seconds: float = 60, now: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
@@ -27,11 +27,11 @@ class Seldom:
         """The longest untold first."""
 
     def is_due(self, key: str) -> bool:
-        """Tells whether the key was not told of within the time; from now on it was."""
+        """Tells whether the key is due to be logged, and counts it as logged."""
         return self.passed_over(key) is not None
 
     def passed_over(self, key: str) -> int | None:
-        """Returns how often the key was passed over since it was last told of; None if that was within the time."""
+        """Returns how often the key was passed over since it was last logged; None if it is not due."""
         before = self._now() - self._seconds
         told = self._told.get(key)
         if told is not None and told.at > before:

@@ -21,11 +21,11 @@ log = structlog.get_logger("recallql.serve")
 
 
 class CannotServe(Exception):
-    """Why the server does not start, in words for the operator."""
+    """The server can't start; the message is for the operator."""
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket; `CannotServe` says why it can't be had."""
+    """Opens the listening socket; raises `CannotServe` when it can't be opened."""
     host, port = settings.host, settings.port
     if not is_loopback(host) and not has_keys(settings):
         raise CannotServe(
@@ -41,7 +41,7 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise CannotServe(
-            f"Port {port} on {host} can't be had ({error.strerror}): another program may use it. "
+            f"Cannot listen on port {port} of {host} ({error.strerror}): another program may be using it. "
             "Stop that one, or choose another with --port."
         ) from error
     return listening
@@ -51,7 +51,7 @@ def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM; then requests in flight are finished first."""
     listening = bind(settings)
     ask_for_descriptors(settings.max_connections + RESERVED)
-    # Before any worker, so that they do not all find the same work; and errors are said in words here.
+    # Before any worker starts, so that only one process migrates, and errors are reported here.
     database_at(settings.database_url).migrate()
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
@@ -85,7 +85,7 @@ def serve(settings: Settings) -> None:
     def end(*_: object) -> None:
         server.should_exit = True
 
-    # One that comes before uvicorn listens for it stops the server as soon as it has started. And uvicorn raises it
+    # A signal that arrives before uvicorn handles it stops the server as soon as it has started. And uvicorn raises it
     # again once it has stopped; by then all is done, and the command ends well.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, end)
@@ -96,4 +96,4 @@ def serve(settings: Settings) -> None:
     else:
         server.run(sockets=[listening])
     if not server.started and settings.workers == 1:
-        raise CannotServe("The server could not start; the log says why.")
+        raise CannotServe("The server could not start; see its log.")

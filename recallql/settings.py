@@ -20,21 +20,21 @@ from resolvers.tokens import count_tokens
 MEBIBYTE = 1024 * 1024
 
 LEAST_SECRET = 16
-"""Characters of `api_key`, at least."""
+"""The least number of characters of `api_key`."""
 
-_ADDRESS = "an address of a model is written as https://host/v1 or http://host:port/v1"
+_ADDRESS = "write the address of a model as https://host/v1 or http://host:port/v1"
 
 _path = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 def counter_of(name: str) -> Callable[[str], int]:
-    """The counter of tokens under this name, with a check of each count: a wrong one must not be kept."""
+    """The token counter with this name, with a check of each count: a wrong one must not be stored."""
     count = resolve_name(name)
 
     def counted(text: str) -> int:
         tokens = count(text)
         if type(tokens) is not int or not 0 <= tokens < 2**31:
-            raise ValueError(f"it gave {tokens!r} for a text; a counter gives a whole number, 0 or more")
+            raise ValueError(f"it returned {tokens!r} for a text; a counter returns a whole number, 0 or more")
         return tokens
 
     return counted
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RECALLQL_", frozen=True, extra="forbid")
 
     host: str = Field(
-        default="127.0.0.1", description="The address to listen on; it must be a loopback address until there is a key."
+        default="127.0.0.1", description="The address to listen on; it must be a loopback address until a key exists."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     database_url: str = Field(
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         default="info", description="The least severe level that is logged."
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="`json` writes one object a line; `auto` is `console` on a terminal, else `json`."
+        default="auto", description="`json` writes one object per line; `auto` is `console` on a terminal, else `json`."
     )
     shutdown_timeout: int = Field(
         default=30, ge=1, le=3600, description="Seconds that requests in flight have to finish when the server stops."
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
     max_query_characters: int = Field(default=262_144, ge=1, description="Characters of a GraphQL document.")
     max_query_tokens: int = Field(
-        default=10_000, ge=1, description="Tokens of a document; it may have as many comments on top."
+        default=10_000, ge=1, description="Tokens of a document; as many comments may be added."
     )
     max_query_depth: int = Field(default=25, ge=1, le=200, description="Levels of nested fields.")
     max_query_aliases: int = Field(default=500, ge=0, description="Aliases; fragments count wherever they are spread.")
@@ -122,13 +122,15 @@ class Settings(BaseSettings):
         le=64,
         description="Database connections for slow reads in each process; no credential gets all of them.",
     )
-    user_in_flight: int = Field(default=32, ge=0, description="Concurrent requests of one user; 0 is no limit.")
+    user_in_flight: int = Field(default=32, ge=0, description="Concurrent requests of one user; 0 means no limit.")
     user_per_minute: int = Field(
-        default=1_200, ge=0, description="Requests of one user in a minute, in each process; 0 is no limit."
+        default=1_200, ge=0, description="Requests of one user in a minute, in each process; 0 means no limit."
     )
-    service_in_flight: int = Field(default=0, ge=0, description="Concurrent requests with one API key; 0 is no limit.")
+    service_in_flight: int = Field(
+        default=0, ge=0, description="Concurrent requests with one API key; 0 means no limit."
+    )
     service_per_minute: int = Field(
-        default=0, ge=0, description="Requests with one API key in a minute, in each process; 0 is no limit."
+        default=0, ge=0, description="Requests with one API key in a minute, in each process; 0 means no limit."
     )
 
     head_timeout: float = Field(
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         default=2_000,
         ge=8,
-        description="Open connections of a process; over it, the caller with the most of them loses some.",
+        description="Open connections of a process; above it, the caller with the most loses the oldest ones.",
     )
     max_receiving_bytes: int = Field(
         default=64 * MEBIBYTE,
@@ -220,7 +222,7 @@ class Settings(BaseSettings):
     def _strong_enough(cls, key: str) -> str:
         if key and (len(key) < LEAST_SECRET or not key.isascii() or not _is_visible(key)):
             raise ValueError(
-                f"a key has {LEAST_SECRET} or more characters, all of them visible ASCII ones; "
+                f"a key has {LEAST_SECRET} or more characters, all of them visible ASCII; "
                 "make one with `openssl rand -hex 32`"
             )
         return key
@@ -240,7 +242,7 @@ class Settings(BaseSettings):
     @classmethod
     def _fits_a_header(cls, key: str) -> str:
         if not key.isascii() or not _is_visible(key):
-            raise ValueError("a key has visible ASCII characters only; this one has others, perhaps a line break")
+            raise ValueError("a key has visible ASCII characters only; this one has others, such as a line break")
         return key
 
     @field_validator("chat_base_url", "embeddings_base_url")
@@ -250,10 +252,10 @@ class Settings(BaseSettings):
             parts = urlsplit(url)
             right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _is_visible(url)
         except ValueError:
-            # Not in its own words, which repeat a part of the address.
+            # The original message repeats a part of the address, which may hold a password.
             raise ValueError(_ADDRESS) from None
         if "@" in parts.netloc:
-            raise ValueError("an address of a model has no user and no password in it; set the key instead")
+            raise ValueError("the address of a model must not contain a user or a password; set the key instead")
         if url and not right:
             raise ValueError(_ADDRESS)
         return url
@@ -276,7 +278,7 @@ class Settings(BaseSettings):
     def _safe_from_others(cls, url: str) -> str:
         parts = urlsplit(url)
         if url and parts.scheme != "https" and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
-            raise ValueError("keys are fetched by https:// (http:// from this machine only): who alters them gets in")
+            raise ValueError("use https:// (http:// from this machine only): anybody who alters the keys gets in")
         return url
 
     @model_validator(mode="after")
@@ -292,14 +294,14 @@ class Settings(BaseSettings):
         if self.max_unsent_bytes < 2 * self.max_answer_bytes:
             raise ValueError("max_unsent_bytes must have room for two answers of max_answer_bytes")
         if self.chat_base_url and not self.chat_model:
-            raise ValueError("chat_base_url needs chat_model: which model is to be asked there")
+            raise ValueError("chat_base_url needs chat_model, the name of the model to use there")
         if self.chat_base_url and find_spec("httpx") is None:
             raise ValueError("chat_base_url needs another package: pip install 'recallql[model]'")
         return self
 
     @property
     def count_tokens(self) -> Callable[[str], int]:
-        """Tells what counts the tokens of messages and contexts."""
+        """The counter of the tokens of messages and contexts."""
         return counter_of(self.token_counter) if self.token_counter else count_tokens
 
     @property

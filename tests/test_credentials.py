@@ -255,7 +255,7 @@ def test_the_log_says_why_a_token_was_refused(desk: Desk) -> None:
         (signed(header, ours(desk, aud="another"), secret), "audience"),
         (signed(header, ours(desk, exp=now - 60), secret), "expired"),
         (signed(header, ours(desk, iat=now + 60), secret), "compare the clocks"),
-        (signed(header, ours(desk, nbf=now + 60), secret), "not good yet"),
+        (signed(header, ours(desk, nbf=now + 60), secret), "not valid yet"),
         (signed(header, ours(desk, exp=None), secret), "`exp` is missing"),
         (signed(header, ours(desk, gen=7), secret), "erased"),
         (signed(header, ours(desk, sub=""), secret), "`sub`"),

@@ -460,7 +460,7 @@ def test_while_the_provider_is_down_known_keys_go_on_and_the_log_says_what_is_wr
         for number in range(3):
             assert desk.viewer(token(sub=str(number))).user_id == str(number)
     error = next(line for line in logs if line["log_level"] == "error")
-    assert "keys can't be had" in error["event"]
+    assert "keys can't be fetched" in error["event"]
     assert error["url"] == provider.url
     assert "503" in error["reason"]
     provider.keys.append(jwk("p256-new"))

@@ -267,7 +267,7 @@ def test_a_batch_is_told_that_batching_is_not_offered(keyless: Server, batch: li
         response = keyless.post(json.dumps(batch).encode(), {"accept": accept})
         assert response.status_code == status
         assert codes(response) == ["BAD_USER_INPUT"]
-        assert "atching is not offered" in response.json()["errors"][0]["message"]
+        assert "atching is not supported" in response.json()["errors"][0]["message"]
 
 
 # Memory

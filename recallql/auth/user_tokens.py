@@ -1,4 +1,4 @@
-"""The user tokens that the server has signed itself (`resolvers.credentials.issue_user_token`)."""
+"""User tokens that this server has signed (`resolvers.credentials.issue_user_token`)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from resolvers.viewers import Viewer
 
 @dataclass(frozen=True, slots=True)
 class OwnProof:
-    """A token that was found good. `generation` is how often a user had been erased under the key."""
+    """The proof of a valid token. `generation` counts the erasures under the user's key before it was issued."""
 
     read: Reader
     viewer: Viewer
@@ -26,7 +26,7 @@ class OwnProof:
     generation: int
 
     async def holds(self, now: float) -> bool:
-        """Tells whether it is good still: not expired, its signing key there, its user not erased."""
+        """Tells whether the token is still valid: not expired, its signing key not retired, its user not erased."""
         if self.expires <= now:
             return False
         standing = await token_standing(self.read, kid=self.kid, user=self.user)
@@ -38,16 +38,16 @@ class OwnProof:
 
 
 class UserTokens:
-    """Finds out whom a token speaks for."""
+    """Verifies user tokens."""
 
     def __init__(self, read: Reader) -> None:
         self._read = read
 
     async def prove(self, token: str, kid: str, now: float) -> OwnProof:
-        """`BadToken` when it is not good."""
+        """Returns the proof of a token; raises `BadToken` when it is invalid."""
         signing = await signing_key_by_kid(self._read, kid)
         if signing is None or _too_old(signing["retired_at"]):
-            raise BadToken("it is signed with a key of this server's that is unknown or retired", kid=kid)
+            raise BadToken("its signing key is unknown or retired", kid=kid)
         claims = read_claims(token, signing["secret"], ALGORITHM, issuer=ISSUER, audience=AUDIENCE, now=now)
         project, user_id = text_claim(claims, "project"), text_claim(claims, "sub")
         user = user_key(project, user_id)
@@ -61,11 +61,11 @@ class UserTokens:
 
 
 async def _erasures(read: Reader, user: bytes) -> tuple[int, str | None]:
-    """Returns how often a user was erased under this key, and when last."""
+    """Returns the number of erasures under this user's key, and the time of the last one."""
     erasure = await last_erasure(read, user)
     return (0, None) if erasure is None else (erasure["generation"], erasure["erased_at"])
 
 
 def _too_old(retired_at: str | None) -> bool:
-    """Tells whether a signing key was retired so long ago that no token of it can be good."""
+    """Tells whether a signing key was retired so long ago that all tokens signed with it are expired."""
     return retired_at is not None and retired_at < ago(timedelta(seconds=LARGEST_LIFE))

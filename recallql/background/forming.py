@@ -1,4 +1,4 @@
-"""The background worker that has a model read what was said: it takes jobs that are due, one process each."""
+"""The background worker that has a chat model form memories: claims jobs that are due, each for one process."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -18,13 +18,13 @@ from resolvers.times import Clock
 log = structlog.get_logger("recallql.forming")
 
 LOOK_EVERY = 0.25
-"""Seconds between two looks for a job."""
+"""Seconds between two checks for a job."""
 ANSWER_BYTES = 1024 * 1024
-"""What is read of a chat model's answer, at most."""
+"""The most bytes that are read of a chat model's answer."""
 
 
 class Forming:
-    """The worker of a process. `problem` says why the model's last answer was none; None while all is well."""
+    """The worker of a process. `problem` is the reason why the last request failed; None if it succeeded."""
 
     def __init__(self, database: Store, clock: Clock, settings: Settings) -> None:
         self.problem: str | None = None
@@ -42,7 +42,7 @@ class Forming:
         return {"status": "unavailable" if self.problem else "ready", "model": self._settings.chat_model}
 
     async def run(self) -> None:
-        """Goes on until it is cancelled; what is under way is then given back, for another one or the next start."""
+        """Runs until it is cancelled; then its jobs are released, for another process or the next start."""
         try:
             while True:
                 if self._running:
@@ -52,7 +52,7 @@ class Forming:
                 try:
                     await self._take_due()
                 except Exception:
-                    log.exception("jobs could not be looked for; it will be tried again")
+                    log.exception("jobs could not be claimed; the worker will try again")
         finally:
             for task in self._running:
                 task.cancel()
@@ -61,7 +61,7 @@ class Forming:
 
     async def _take_due(self) -> None:
         context = OperationContext(self._database, self._clock)
-        # A claim is good for the answer and for keeping it.
+        # The lease covers the model's answer and the time to store it.
         lease = 2 * self._settings.chat_timeout
         while len(self._running) < self._settings.chat_in_flight and await is_due(context):
             job = await claim(context, lease=lease, attempts=self._settings.chat_attempts)
@@ -108,10 +108,10 @@ class Forming:
             if await put_off(context, job, reason, attempts=attempts, after=after):
                 log.debug("a job has failed; see `recallql jobs`", session=job["session_key"].hex())
         except Exception:
-            log.exception("a failed job could not be noted; it will be tried again when its lease has run out")
+            log.exception("a failed job could not be recorded; it is retried when its lease expires")
 
     def _say(self, problem: str | None) -> None:
-        """Tells the log when the model stops working and when it works again, not each time."""
+        """Logs when the model stops working and when it works again, not every failure."""
         if problem is not None and self.problem is None:
             log.warning("the chat model can't be asked; jobs wait", reason=problem, **self._asked)
         elif problem is None and self.problem is not None:

@@ -1,4 +1,4 @@
-"""What search goes by follows what was written, in batches and in the background."""
+"""Brings the search index and the vectors up to date, in batches and in the background."""
 
 import asyncio
 import time
@@ -24,31 +24,31 @@ from resolvers.users import display_name
 log = structlog.get_logger("recallql.indexing")
 
 INDEX_EVERY = 5.0
-"""Seconds between two looks for what another process has left waiting to be put into the index."""
+"""Seconds between two checks for a backlog that another process has left."""
 
 GATHERING = 0.05
-"""Seconds for which writes gather before a look whether enough of them wait."""
+"""Seconds for which writes gather before the size of the backlog is checked."""
 
 QUIET = 30.0
-"""Seconds without a new text after which what waits is put into the index, however little it is."""
+"""Seconds without a new text after which the backlog is indexed, however small it is."""
 
 ENCODE_EVERY = 0.5
-"""Seconds between two looks for texts without vectors."""
+"""Seconds between two checks for texts without vectors."""
 
 ENCODED_TOGETHER, ENCODED_CHARACTERS = 32, 20_000
-"""Texts whose vectors are kept in one transaction, and how long they are together; or a single longer one."""
+"""The most texts, and characters of them, whose vectors are stored in one transaction; a longer text goes alone."""
 
 LEASE = 5_000
-"""Milliseconds for which a process has the encoding to itself; two would do the same twice, which harms nothing."""
+"""Milliseconds of a process's lease on the encoding; if two overlap, they do the same work twice, without harm."""
 
 LONGEST_PAUSE = 300.0
-"""Seconds after which a model that fails is asked again, at most."""
+"""The most seconds before a failing model is tried again."""
 
 
 async def keep_indexed(database: Store) -> None:
-    """Puts what was written into the index: soon where it is much, and all of it when nothing was written for long.
+    """Indexes new texts: soon when the backlog is large, and all of it after a pause in writing.
 
-    A search reads what is not in it yet as it is.
+    Searches scan the backlog itself, so nothing is missed meanwhile.
     """
     newest = [progress.newest for progress in await _progress(database)]
     looked = written = time.monotonic()
@@ -68,12 +68,12 @@ async def keep_indexed(database: Store) -> None:
             for kind in SEARCH_KINDS.values():
                 await bring_up_to_date(database, kind, late=late)
         except Exception:
-            log.exception("the index could not be brought up to date; it will be tried again")
+            log.exception("the index could not be brought up to date; the indexer will try again")
             await asyncio.sleep(INDEX_EVERY)
 
 
 def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
-    """Tells whether more was written of a kind than may wait."""
+    """Tells whether the backlog of a kind is larger than it may be."""
     late = [kind.late for kind in SEARCH_KINDS.values()]
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
 
@@ -83,12 +83,12 @@ async def _progress(database: Store) -> list[Progress]:
 
 
 async def index_status(database: Store) -> dict[str, Any]:
-    """About how many texts wait to be put into the index."""
+    """Estimates the backlog: texts that are not indexed yet."""
     return {"waiting": sum(progress.waiting for progress in await _progress(database))}
 
 
 async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
-    """Gives every text its vectors while there is a model; a search goes by words where they are missing."""
+    """Encodes every text while a model is available; texts without vectors are found by their words."""
     pause, ours, holder = ENCODE_EVERY, set[str](), uuid4().bytes
     while embeddings.source != "off":
         await asyncio.sleep(pause)
@@ -104,7 +104,7 @@ async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
             embeddings.report(str(error))
             pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
         except Exception:
-            log.exception("texts could not be encoded; it will be tried again")
+            log.exception("texts could not be encoded; the encoder will try again")
             pause = min(max(1.0, 2 * pause), LONGEST_PAUSE)
         else:
             pause = ENCODE_EVERY
@@ -113,8 +113,10 @@ async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
 async def _encode_some(
     database: Store, kind: SearchKind, encoder: BackgroundEncoder, ours: set[str], holder: bytes
 ) -> bool:
-    """Encodes the next texts of a kind; whether there were any that no other process is at. `ours` has the kinds that
-    this process, `holder`, has claimed."""
+    """Encodes the next texts of a kind; returns False if there were none, or if another process holds the lease.
+
+    `ours` has the kinds that this process, `holder`, has claimed.
+    """
     progress = await vector_progress(database.reader, kind)
     if not (progress.waiting if progress.model == encoder.name else progress.newest):
         return False
@@ -123,8 +125,8 @@ async def _encode_some(
         return False
     if progress.model != encoder.name:
         if kind.name in ours:
-            raise Unencoded("Another process makes vectors by another model; give all of them the same settings.")
-        # Only once there are vectors to put in their place.
+            raise Unencoded("Another process uses another model for its vectors; give all processes the same settings.")
+        # The old vectors go only once there are new ones to replace them.
         await encoder.encode_texts(["a text"], kind.vectors_of_one)
         await database.write(partial(claim_vectors, kind=kind, model=encoder.name))
         progress = await vector_progress(database.reader, kind)
@@ -133,7 +135,7 @@ async def _encode_some(
     rows = _together(rows)
     if not rows:
         return False
-    # What is deleted is nobody's to find or to send.
+    # Deleted texts must neither be found nor sent to an endpoint.
     texts = {row["number"]: _spoken(row, row["text"]) for row in rows if row["text"] is not None}
     encoded = await encoder.encode_texts(list(texts.values()), kind.vectors_of_one) if texts else []
     vectors = dict(zip(texts, encoded, strict=True))
@@ -143,19 +145,19 @@ async def _encode_some(
 
 
 def _spoken(row: WaitingText, text: str) -> str:
-    """A text with the name of who said it."""
+    """A text with its speaker's name."""
     own = display_name(row["user_name"], row["first_name"], row["last_name"])
     return spoken(speaker_name(row["role"], row["name"], own), text)
 
 
 def _together(rows: Sequence[WaitingText]) -> Sequence[WaitingText]:
-    """The first of these texts, as many as are encoded at once: a server that stops waits for that."""
+    """The first texts, as many as are encoded at once: a server that stops waits for no more than these."""
     sizes = accumulate(len(row["text"] or "") for row in rows)
     return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
 
 
 async def encoding_status(database: Store, embeddings: Embeddings) -> dict[str, Any]:
-    """Returns how the model stands, and about how many texts wait for it."""
+    """Returns the state of the model for `/ready`, with an estimate of the texts that wait for it."""
     status = embeddings.status()
     if embeddings.encoder is not None:
         waiting = 0

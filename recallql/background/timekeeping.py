@@ -14,7 +14,7 @@ from resolvers.times import LEEWAY, Clock, later
 log = structlog.get_logger("recallql.timekeeping")
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the clock."""
+"""Seconds between two checks of the clock."""
 
 
 async def keep_time(database: Store, clock: Clock) -> None:
@@ -28,7 +28,7 @@ async def keep_time(database: Store, clock: Clock) -> None:
                 await _correct(database, now)
                 seen = corrections
             except Exception:
-                log.exception("times that are ahead could not be corrected; it will be tried again")
+                log.exception("times in the future could not be corrected; the server will try again")
         await asyncio.sleep(LOOK_EVERY)
 
 

@@ -31,10 +31,10 @@ from resolvers.purge import purge_deleted
 from resolvers.times import Clock
 
 BATCH = 500
-"""Lines that are imported together, or not at all."""
+"""Lines that are imported in one transaction."""
 
 BATCH_SIZE = 8 * 1024 * 1024
-"""Bytes of lines after which a batch ends, whatever their number."""
+"""Bytes of lines after which a batch ends, however few lines they are."""
 
 BY_POSITION = (
     "Some messages have neither an id nor a time: they are matched by their position in the session, so import whole "
@@ -43,19 +43,19 @@ BY_POSITION = (
 
 
 class ArchiveProblem(DataError):
-    """A fault of a file or the database of an import or an export; of a line, which."""
+    """An import or an export failed: a fault of the file, of one of its lines (which is named), or of the database."""
 
 
 @contextmanager
 def _progress() -> Generator[Progress]:
-    """Bars on standard error, where a person looks."""
+    """Progress bars on standard error, if that is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         yield progress
 
 
 class _Skipped:
-    """Takes bad lines instead of ending the import; their faults go to standard error."""
+    """Collects bad lines, so that the import goes on; their faults go to standard error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -71,7 +71,7 @@ class _Skipped:
 
 
 class _File:
-    """The file of an import: read once to see where its lines stand, and then line by line in their order."""
+    """The file of an import: read once to note where each line is, then in the order in which lines are imported."""
 
     def __init__(self, file: BinaryIO, staging: Staging) -> None:
         self._file = file
@@ -79,7 +79,7 @@ class _File:
         self._reader = LineReader()
         self._where: dict[int, tuple[int, int]] = {}
         self.size = 0
-        """Bytes of all lines that were noted."""
+        """The total size, in bytes, of the lines that were noted."""
 
     def raw(self, number: int) -> bytes:
         """A line of the batch that was read last."""
@@ -88,13 +88,13 @@ class _File:
         return self._file.read(size)
 
     def stage(self, importer: Importer, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
-        """Checks each line and notes its place; whether positions identify any."""
+        """Checks each line and notes its offset; returns True if any message is identified by its position alone."""
         by_position = False
         noted: list[tuple[LinePosition, int, int, int]] = []
         start = self._file.tell()
         for number, raw in enumerate(iter(lambda: self._file.readline(LARGEST_LINE + 1), b""), 1):
             if len(raw) > LARGEST_LINE:
-                raise ArchiveProblem(f"line {number} has more than {LARGEST_LINE} bytes; write an object a line.")
+                raise ArchiveProblem(f"line {number} has more than {LARGEST_LINE} bytes; write one object per line.")
             try:
                 if raw.strip():
                     line = self._reader.read(number, raw)
@@ -104,7 +104,7 @@ class _File:
             except BadLine as problem:
                 if skipped is None:
                     raise ArchiveProblem(
-                        f"line {number}: {problem} Nothing was imported; mend it and import the file again."
+                        f"line {number}: {problem} Nothing was imported; correct it and import the file again."
                     ) from problem
                 skipped.note(problem, raw)
                 importer.is_partial = True
@@ -118,7 +118,7 @@ class _File:
         return by_position
 
     def batches(self) -> Iterator[tuple[list[tuple[int, Line]], int]]:
-        """The lines in their order, some at a time, and how many bytes they take."""
+        """The lines in import order, in batches, each with its size in bytes."""
         batch: list[tuple[int, Line]] = []
         self._where = {}
         taken = 0
@@ -144,14 +144,14 @@ def import_file(
 ) -> Tally:
     """Imports a file of `size` bytes, into one project or into those that its lines name.
 
-    `ArchiveProblem` names a bad line. If the line alone is wrong, nothing was imported. If it is wrong beside what is
-    there, some of the file may be, and importing the mended file adds the rest. With `bad_lines` such lines go there.
+    `ArchiveProblem` names a bad line. If the line itself is invalid, nothing was imported. If it conflicts with stored
+    objects, part of the file may be, and importing the corrected file adds the rest. `bad_lines` collects such lines.
     """
     database = database_at(settings.database_url)
     database.migrate()
     skipped = None if bad_lines is None else _Skipped(bad_lines)
     if project is not None and (found := key_rule(project)):
-        raise ArchiveProblem(f"There can be no project {project!r}. {found[1]}")
+        raise ArchiveProblem(f"{project!r} is not a valid project. {found[1]}")
 
     async def add_all(store: Store, staging: Staging, file: BinaryIO) -> Tally:
         asks_model = bool(settings.chat_base_url)
@@ -175,9 +175,9 @@ def import_file(
                     progress.advance(importing, taken)
         except BadLine as error:
             if importer.tally == Tally():
-                mend = "Nothing was imported; mend it and import the file again."
+                mend = "Nothing was imported; correct it and import the file again."
             else:
-                mend = "A part of the file was imported; mend the line and import the file again, which adds the rest."
+                mend = "Part of the file was imported; correct the line and import the file again to add the rest."
             raise ArchiveProblem(f"line {error.number}: {error} {mend}") from error
         importer.tally.skipped = skipped.count if skipped is not None else 0
         return importer.tally
@@ -192,7 +192,7 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
-    """The file, or a copy of it on disk where it is a pipe, which can't be read twice."""
+    """The file, or a copy of it on disk if it is a pipe, which can't be read twice."""
     if file.seekable():
         yield file
         return
@@ -206,7 +206,7 @@ def _seekable(file: BinaryIO) -> Generator[BinaryIO]:
 
 
 async def _index(store: Store) -> None:
-    """Has the index keep pace with an import, so that no search has to."""
+    """Indexes during an import, so that no backlog slows searches down."""
     for kind in SEARCH_KINDS.values():
         await bring_up_to_date(store, kind)
 
@@ -214,7 +214,7 @@ async def _index(store: Store) -> None:
 def export_file(
     file: BinaryIO, settings: Settings, *, project: str | None = None, user: str | None = None
 ) -> Counter[str]:
-    """Writes everything as it is at one moment, or what is of one project or user; how many lines of each type."""
+    """Writes one snapshot of everything, or of one project or user; returns the number of lines of each type."""
     counts: Counter[str] = Counter()
     with existing(settings).snapshot() as snapshot, _progress() as progress:
         archive = Archive(snapshot)
@@ -238,7 +238,7 @@ def _not_one_user(user: str, projects: list[str]) -> str:
 
 
 def purge_file(settings: Settings, before: str) -> dict[str, int]:
-    """Purges what was deleted before a time; how many objects of each kind."""
+    """Purges what was deleted before a time; returns the number of objects of each kind."""
     return run(
         existing(settings),
         lambda store: purge_deleted(OperationContext(store, Clock()), {"deleted_before": before}),
@@ -257,7 +257,7 @@ def open_input(path: Path) -> tuple[BinaryIO, int | None]:
 
 @contextmanager
 def open_skipped(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
-    """Returns where an import writes bad lines: anew, since a second run finds them again."""
+    """Opens the file for bad lines and empties it, since a second run finds them again."""
     if path is None:
         yield None
         return

@@ -38,7 +38,7 @@ DatabaseUrl = Annotated[
 
 
 def _settings(**options: Any) -> Settings:
-    """Options before the environment before defaults; a wrong value is named."""
+    """Settings from options, else the environment, else defaults; an error names each wrong value."""
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
@@ -49,7 +49,7 @@ def _settings(**options: Any) -> Settings:
 
 
 def _given(error: Any) -> str:
-    """The wrong value; not when it is a secret or an address with one, nor when no single one is wrong."""
+    """The wrong value for the message; "" for a secret, an address that may hold one, or a fault of several values."""
     field = Settings.model_fields.get(error["loc"][0]) if error["loc"] else None
     shown = field is not None and field.repr and "@" not in str(error["input"])
     return f" (given: {error['input']!r})" if shown else ""
@@ -128,7 +128,7 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="An NDJSON file, an object a line; - is standard input.")],
+    file: Annotated[Path, typer.Argument(help="An NDJSON file, one object per line; - is standard input.")],
     project: Annotated[
         str | None, typer.Option(help="Import into this project, whatever lines say.", show_default=False)
     ] = None,
@@ -151,12 +151,12 @@ def import_(
     known = tally.known.total()
     print(f"imported {counted(tally.added) or 'nothing'}; {known} {'was' if known == 1 else 'were'} there already")
     if tally.skipped:
-        print(f"{tally.skipped} bad lines were skipped; mend them in {skip_bad} and import that.", file=sys.stderr)
+        print(f"{tally.skipped} bad lines were skipped; correct them in {skip_bad} and import it.", file=sys.stderr)
         raise typer.Exit(SKIPPED_LINES)
 
 
 def counted(counts: Counter[str]) -> str:
-    """Says the number of objects of each type in words."""
+    """The number of objects of each type in words."""
     plurals = {"memory": "memories"}
     return ", ".join(f"{n} {kind if n == 1 else plurals.get(kind, f'{kind}s')}" for kind, n in counts.items() if n)
 
@@ -186,7 +186,7 @@ def export(
         return
     if file.exists():
         raise CannotExport(f"{file} exists; name another file, or remove it first.")
-    # Only a whole export gets the name.
+    # Only a complete export gets the final name.
     part = file.with_name(f"{file.name}.part")
     try:
         with part.open("wb") as opened:
@@ -223,7 +223,7 @@ def purge(
 
 @keys.command("create")
 def create_key(
-    name: Annotated[str, typer.Option(help="What the key is for, for you to tell it from others.")],
+    name: Annotated[str, typer.Option(help="What the key is for: a name to tell it from others.")],
     project: Annotated[str, typer.Option(help="The project whose data it opens.")] = "default",
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -355,11 +355,11 @@ def retry_jobs(
 
 
 class CannotExport(DataError):
-    """Why the export's file can't be written."""
+    """The export's file can't be written."""
 
 
 def main() -> None:
-    """The entry of the command: what goes wrong is said in a line, with exit status 1."""
+    """The entry point of the command: prints an expected failure in one line and exits with status 1."""
     from recallql.serving import CannotServe
 
     try:

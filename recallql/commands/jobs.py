@@ -1,4 +1,4 @@
-"""`recallql jobs`: what a model has yet to read, and what it could not."""
+"""`recallql jobs`: the jobs of the chat model, pending and failed."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -15,11 +15,11 @@ from resolvers.times import Clock
 T = TypeVar("T")
 
 LISTED = 1000
-"""Jobs that are listed, at most: the failed ones first."""
+"""The most jobs that are listed, failed ones first."""
 
 
 class JobProblem(DataError):
-    """Why a job was not found, in words."""
+    """No such job; the message is for the operator."""
 
 
 def list_jobs(settings: Settings) -> Sequence[ListedJob]:
@@ -27,7 +27,7 @@ def list_jobs(settings: Settings) -> Sequence[ListedJob]:
 
 
 def retry_jobs(settings: Settings, id: str | None) -> int:
-    """Has jobs that failed done again at once, one by its id or all; how many."""
+    """Makes failed jobs due now, one by its id or all of them; returns how many."""
     session = None
     if id is not None:
         try:
@@ -35,10 +35,10 @@ def retry_jobs(settings: Settings, id: str | None) -> int:
         except ValueError:
             session = b""
         if len(session) != KEY_SIZE:
-            raise JobProblem(f"{id} is no id of a job; `recallql jobs` shows them.")
+            raise JobProblem(f"{id} is not the id of a job; `recallql jobs` lists the jobs.")
     count = _run(settings, lambda context: jobs.retry_jobs(context, session))
     if id is not None and not count:
-        raise JobProblem(f"No job {id} has failed or waits for another attempt; `recallql jobs` shows what there is.")
+        raise JobProblem(f"No job {id} has failed or waits for another attempt; `recallql jobs` lists the jobs.")
     return count
 
 

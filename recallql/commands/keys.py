@@ -1,4 +1,4 @@
-"""`recallql key …` and `recallql token`: credentials, made by who has the database."""
+"""`recallql key …` and `recallql token`: credentials, for operators with access to the database."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class KeyProblem(DataError):
-    """Why a key or a token was not made or changed, in words."""
+    """A key or a token was not made or changed; the message is for the operator."""
 
 
 def create_key(settings: Settings, *, name: str, project: str) -> tuple[ApiKeyRow, str]:
-    """A new key's row, and the key; the database is made if need be."""
+    """Creates a key, and the database if it does not exist; returns the key's row and the key."""
     database = database_at(settings.database_url)
     database.migrate()
     return _run(database, lambda context: credentials.create_api_key(context, {"name": name, "project": project}))
@@ -41,7 +41,7 @@ def rotate_signing_key(settings: Settings, *, at_once: bool) -> str:
 
 
 def issue_token(settings: Settings, *, user_id: str, project: str, expires_in: int | None) -> credentials.IssuedToken:
-    """The token and when it expires."""
+    """Issues a token; returns it with its expiry."""
     values = {"user_id": user_id, "expires_in_seconds": expires_in}
     return _run(existing(settings), lambda context: credentials.issue_user_token(context, values), project=project)
 

@@ -1,4 +1,4 @@
-"""Reads the lines of an import: JSON objects, checked against the types of the contract.
+"""Reads the lines of an import: JSON objects, checked against the types of the schema.
 
 A line may write its times and enum values as other systems do; see `read_time`.
 """
@@ -40,7 +40,7 @@ from resolvers.times import parse_time
 from schema.root import schema
 
 LARGEST_LINE = 128 * 1024 * 1024
-"""Bytes of a line, at most: enough for a user with 100 documents."""
+"""The most bytes of a line: enough for a user with 100 documents."""
 
 CREATE_INPUTS = {
     "user": "CreateUserInput",
@@ -59,7 +59,7 @@ def _object(name: str, fields: dict[str, Any]) -> GraphQLInputObjectType:
 
 
 def line_types() -> dict[str, GraphQLInputObjectType]:
-    """The types of lines: the contract's create inputs with what exported lines add."""
+    """The types of lines: the schema's create inputs, with the fields that exports add."""
     types: Any = core_schema(schema).type_map
     source = {"sessionId": GraphQLString, "sequence": GraphQLInt, "documentKey": GraphQLString, "position": GraphQLInt}
     tombstone = {"sequence": GraphQLNonNull(GraphQLInt), "messageIdHash": GraphQLString}
@@ -89,18 +89,18 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
     return {kind: _object(kind, fields_of(kind)) for kind in CREATE_INPUTS}
 
 
-# PostgreSQL's form, with an offset of hours alone, and the one of its log and of BigQuery.
+# Also PostgreSQL's form, whose offset may be hours alone, and that of its log and of BigQuery.
 _time = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d+)?) ?(?:(UTC|[Zz])|([+-]\d\d)(?::?(\d\d))?)", re.ASCII
 )
 _epoch = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS_FROM = 10**11
-"""A number of a time from here on counts milliseconds: as seconds it would be in the year 5138."""
+"""Numbers from here on are milliseconds since 1970: as seconds they would be in the year 5138."""
 MILLISECONDS_TO = 10**14
 
 
 def read_time(value: Any) -> Any:
-    """An RFC 3339 time for one as PostgreSQL writes it or for the seconds or milliseconds since 1970; others as is."""
+    """Converts PostgreSQL's times, and seconds or milliseconds since 1970, to RFC 3339; returns other values as is."""
     if isinstance(value, str) and (found := _time.fullmatch(value)):
         date, time, utc, hours, minutes = found.groups()
         return f"{date}T{time}{'Z' if utc else hours + ':' + (minutes or '00')}"
@@ -116,7 +116,7 @@ def read_time(value: Any) -> Any:
 
 
 class _Unusual(ValueError):
-    """A value that the contract's types have to look at."""
+    """A value that only the schema's types can judge."""
 
 
 def _read_text(value: Any) -> Any:
@@ -163,7 +163,7 @@ def _reads(type: InputType) -> Callable[[Any], Any]:
 class LineReader:
     """Reads lines of a file into objects; `BadLine` says what is wrong with one.
 
-    Most lines are read by a function for each field, and only others by the contract's types, which take longer.
+    Most lines are read by one function per field; unusual ones go through the schema's types, which take longer.
     """
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ class LineReader:
         return line
 
     def _read_by_type(self, number: int, kind: str, value: dict[str, Any]) -> Line:
-        """Reads an unusual line, or says what is wrong with it."""
+        """Reads an unusual line; raises `BadLine` with its fault."""
         for name, field in self._types[kind].fields.items():
             named = get_nullable_type(input_type(field))
             item = value.get(name)

@@ -1,4 +1,4 @@
-"""The database that a command works on."""
+"""Opens the database for a command."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ T = TypeVar("T")
 def existing(settings: Settings) -> Database:
     """The database of the settings, brought to this version's tables.
 
-    `DatabaseProblem` when it is not there: a wrong name must not make one.
+    Raises `DatabaseProblem` when it does not exist: a mistyped name must not create one.
     """
     database = database_at(settings.database_url)
     if not database.exists():
@@ -24,7 +24,7 @@ def existing(settings: Settings) -> Database:
 
 
 def run(database: Database, operation: Callable[[Store], Awaitable[T]]) -> T:
-    """Opens a migrated database for one operation, and returns what that returns."""
+    """Runs one operation on a migrated database, and returns its result."""
 
     async def run_opened() -> T:
         async with opened(database) as store:

@@ -1,6 +1,6 @@
-"""What turns texts into vectors in this process: the local model, an endpoint, or nothing.
+"""The source of vectors in this process: the local model, an endpoint, or nothing.
 
-Search goes on by words alone while there is nothing to be had; the log says so once, and `/ready` for as long.
+While it is not available, search uses keywords alone; the log says so once, and `/ready` for as long as it lasts.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from resolvers.search.questions import LARGEST_QUESTION
 log = structlog.get_logger("recallql.embeddings")
 
 QUESTIONS = 128
-"""Questions whose vectors are remembered: later pages ask the same."""
+"""Questions whose vectors are cached, for their later pages."""
 
 ASKED_CHARACTERS = 1000
-"""What is read of a question; nobody's is longer, and what is pasted after it would only take time."""
+"""The most characters of a question that are encoded; longer ones are pasted texts, which only take time."""
 
 LONGEST_NAME = 64
-"""Characters of a speaker's name that are put before what they said."""
+"""The most characters of a speaker's name that are put before what they said."""
 
 
 class Unencoded(Exception):
-    """The texts have no vectors now; the words say why. `after` is how many seconds to wait, if that is known."""
+    """The texts can't be encoded now, for the reason given. `after` is the number of seconds to wait, if known."""
 
     def __init__(self, reason: str, *, after: float | None = None) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class Unencoded(Exception):
 
 
 def spoken(name: str | None, text: str) -> str:
-    """A text as the models are given it: who says it is part of what it means."""
+    """A text as models get it, with its speaker: who says it is part of its meaning."""
     return f"{name[:LONGEST_NAME]}: {text}" if name else text
 
 
@@ -52,7 +52,7 @@ class BackgroundEncoder(Encoder, Protocol):
 
 
 class Embeddings:
-    """`encoder` is None while there is none. Made for one process; `start` returns at once."""
+    """The source of one process. `encoder` is None until it is available; `start` returns at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -81,7 +81,7 @@ class Embeddings:
             await self.encoder.close()
 
     def report(self, problem: str | None) -> None:
-        """Takes note of how it stands; the log says what changes."""
+        """Records the current problem, or None; logs changes."""
         if problem and problem != self.problem:
             log.warning("search goes on without the model", embeddings=self.source, reason=problem)
         elif self.problem and not problem:
@@ -105,7 +105,7 @@ class Embeddings:
         try:
             self.encoder = await asyncio.to_thread(LocalEncoder, folder)
         except ModelProblem as error:
-            # Whoever reaches the port may ask `/ready`, and is told no path.
+            # Anybody who reaches the port can read `/ready`, so it must not reveal a path.
             self.report(str(error).replace(f"{folder}{os.sep}", ""))
         except Exception as error:
             log.exception("the local model could not be loaded")
@@ -113,12 +113,12 @@ class Embeddings:
 
 
 def source_of(settings: Settings) -> str:
-    """Returns where vectors come from by the settings: "local", "endpoint" or "off"."""
+    """Returns the source that the settings select: "local", "endpoint" or "off"."""
     if settings.embeddings != "auto":
         return settings.embeddings
     if settings.embeddings_base_url:
         return "endpoint"
-    # A folder that can't be looked into has no model for this process.
+    # For this process an unreadable folder is one without a model.
     with suppress(ModelProblem, OSError):
         if model_folder(settings).exists():
             return "local"
@@ -126,12 +126,12 @@ def source_of(settings: Settings) -> str:
 
 
 class LocalEncoder:
-    """The local model. `ModelProblem` when it is not installed."""
+    """Loads the local model; raises `ModelProblem` when it is not installed."""
 
     name = f"{MODEL.lower()}/1"
 
     def __init__(self, folder: Path) -> None:
-        # One core is enough for a question, the others are for requests. Read when numpy is first imported.
+        # One core is enough for a question; the others are for requests. numpy reads this when it is first imported.
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
             os.environ.setdefault(name, "1")
         check_model(folder)
@@ -166,6 +166,6 @@ class LocalEncoder:
 
 
 def _step_back() -> None:
-    """Lets the requests go before this thread where cores are scarce. Linux has a priority for each thread."""
+    """Gives this thread a lower priority than requests have; only Linux has priorities for threads."""
     with suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, get_native_id(), 10)

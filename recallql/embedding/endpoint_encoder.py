@@ -17,17 +17,17 @@ from resolvers.embeddings import WHOLE, QuestionVectors
 from resolvers.search.closeness import packed
 
 LONGEST = 8_000
-"""Characters of a text that are sent, about what most models take."""
+"""The most characters of a text that are sent: about as many as most models accept."""
 
 PATIENCE, QUESTION_PATIENCE = 60.0, 2.0
-"""Seconds that an answer may take: in the background, and while somebody waits for a search."""
+"""Seconds that an answer may take in the background, and during a search."""
 
 REST = 10.0
-"""Seconds for which searches go on without an endpoint that has just failed one."""
+"""Seconds for which searches do without an endpoint after it has failed one."""
 
 
 class EndpointEncoder:
-    """`report` is told the problem that there is, or None once there is none any more."""
+    """Calls `report` with the current problem, or with None once the endpoint works again."""
 
     def __init__(self, settings: Settings, report: Callable[[str | None], None]) -> None:
         self._model, self._dimensions = settings.embeddings_model, settings.embeddings_dimensions
@@ -41,7 +41,7 @@ class EndpointEncoder:
         known = self._questions.get(text)
         if known is None and time.monotonic() >= self._resting_until:
             try:
-                # In a task of its own: a request may run without one, which time limits need.
+                # In a task of its own: a request may run outside of one, and timeouts need one.
                 asking = asyncio.create_task(self._ask([text[:ASKED_CHARACTERS]], patience=QUESTION_PATIENCE))
                 known = QuestionVectors([WHOLE], await asking)
             except ModelError as error:
@@ -62,16 +62,16 @@ class EndpointEncoder:
         await self._endpoint.close()
 
     def _told(self, error: ModelError) -> str:
-        """For the log, and for `/ready`."""
+        """The problem for the log and for `/ready`."""
         return f"The endpoint of the embeddings: {error}."
 
     async def _encode(self, texts: Sequence[str]) -> list[bytes]:
-        # An empty one is refused by most.
+        # Most endpoints refuse an empty text.
         given = [text[:LONGEST].strip() or "." for text in texts]
         try:
             vectors = await self._ask(given)
         except Rejected:
-            # Is it the texts, or everything?
+            # Tells a fault of these texts from a fault of the endpoint.
             await self._ask(["."])
             if len(given) == 1:
                 return [b""]

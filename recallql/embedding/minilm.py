@@ -1,4 +1,4 @@
-"""The model all-MiniLM-L6-v2, run by numpy: what each word of a text means where it stands.
+"""The model all-MiniLM-L6-v2, run by numpy: a vector for each word of a text, in its context.
 
 A BERT of six layers. Its weights are not copied into memory but mapped from the file, and shared by all processes.
 Takes about 9 ms of one core for a message of 35 tokens.
@@ -19,20 +19,20 @@ from resolvers.search.english import STOP_WORDS
 LAYERS, HEADS, WIDTH = 6, 12, 384
 
 WINDOW = 254
-"""Tokens of a text that are read at once, with those that mark its beginning and end 256: it was trained on these."""
+"""Tokens of one window; with the markers of its start and end 256, the length that the model was trained on."""
 
 LONGEST = 8
-"""Windows of a text that are read; what comes after is found by its words alone."""
+"""The most windows of a text that are encoded; the rest is found by its words alone."""
 
 TOGETHER = 512
-"""Tokens of several texts that go through the layers together: more gain nothing."""
+"""The most tokens of several texts that go through the layers together; more gain nothing."""
 
 Floats = NDArray[float32]
 
 
 class Meanings(NamedTuple):
-    """The words of a text that matter, and the vector of each, of length 1, in rows. A word of several pieces comes as
-    often."""
+    """The words of a text that matter, each with its vector of length 1, in rows. A word of several pieces has a row
+    for each."""
 
     words: list[str]
     vectors: Floats
@@ -87,7 +87,7 @@ class MiniLM:
         ]
 
     def encode(self, texts: Sequence[str]) -> list[Meanings]:
-        """Returns what matters in each text: no stop words and no punctuation, unless there is nothing else."""
+        """Returns the words that matter in each text: no stop words or punctuation, unless there is nothing else."""
         windows: list[tuple[int, list[int], list[str]]] = []
         for number, text in enumerate(texts):
             pieces: list[int] = []
@@ -103,7 +103,7 @@ class MiniLM:
                 for start in range(0, min(len(pieces), LONGEST * WINDOW), WINDOW)
             ]
         found: dict[int, list[tuple[int, list[str], Floats]]] = {}
-        # Texts of like length together; the order is restored below.
+        # Texts of similar length go together; the order is restored below.
         order = sorted(range(len(windows)), key=lambda place: len(windows[place][1]))
         while order:
             batch = [order.pop()]
@@ -118,8 +118,8 @@ class MiniLM:
         return [_what_matters(sorted(found.get(number, ()), key=lambda w: w[0])) for number in range(len(texts))]
 
     def _run(self, texts: Sequence[Sequence[int]]) -> list[Floats]:
-        """The last layer's vectors for the tokens of each text. They all go through the layers as one long text, in
-        which attention alone keeps them apart: so nothing is padded."""
+        """The last layer's vectors for the tokens of each text. The texts go through the layers concatenated, and only
+        attention keeps them apart, so that nothing is padded."""
         ends = np.cumsum([len(text) for text in texts]).tolist()
         bounds = list(zip([0, *ends[:-1]], ends, strict=True))
         x = self._words[np.concatenate([np.asarray(text) for text in texts])]
@@ -169,7 +169,7 @@ def _mapped(path: Path) -> dict[str, Floats]:
     for name, tensor in header.items():
         if tensor.get("dtype") == "F32":
             start, end = tensor["data_offsets"]
-            # An ordinary array, which every operation on it is faster with.
+            # An ordinary array: every operation on it is faster than on a subclass.
             found[name] = np.asarray(numbers[start:end]).view(float32).reshape(tensor["shape"])
     return found
 

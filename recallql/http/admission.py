@@ -6,11 +6,11 @@ from recallql.settings import Settings
 from resolvers.viewers import Viewer
 
 UNCOUNTED = 64 * 1024
-"""Bytes of a body that came in one piece, or of an answer, up to which it is not counted: a connection has one each."""
+"""Bodies in one piece, and answers, of up to so many bytes are not counted: a connection has at most one of each."""
 
 
 class Admission:
-    """A request that is in flight, with the bytes that it holds. `close` may be called more than once."""
+    """A request in flight, with the bytes that it holds. `close` is idempotent."""
 
     __slots__ = ("_admissions", "_receiving", "_throttle", "_unsent", "credential")
 
@@ -28,13 +28,13 @@ class Admission:
         self.close()
 
     def receive(self, size: int) -> None:
-        """Counts bytes of its body; `TooMany` or `Busy` when there is no room for them."""
+        """Counts bytes of its body; raises `TooMany` or `Busy` when there is no room for them."""
         self._admissions.receiving.take(self.credential, size)
         self._receiving += size
 
     def answer(self, size: int) -> None:
-        """Counts the bytes of its answer instead of those of its body, or of what the answer was before it was
-        compressed; `TooMany` or `Busy` as above."""
+        """Counts the bytes of its answer in place of those of its body, or of the answer before compression; raises as
+        `receive` does."""
         if self._receiving or self._unsent:
             self._give_back()
         if size > UNCOUNTED:
@@ -56,7 +56,7 @@ class Admission:
 
 
 class Admissions:
-    """Admits the requests of one process, within what each credential may have in flight and in memory."""
+    """Admits the requests of one process, within each credential's limits on requests and memory."""
 
     def __init__(self, settings: Settings) -> None:
         self.receiving = Budget(settings.max_receiving_bytes, "unfinished requests")
@@ -65,7 +65,7 @@ class Admissions:
         self._user = _throttle(settings.user_in_flight, settings.user_per_minute)
 
     def admit(self, viewer: Viewer) -> Admission:
-        """Admits a request of this viewer; `TooMany` when its credential has too many, or does not read its answers."""
+        """Admits a request of this viewer; raises `TooMany` when its credential has too many, or too much memory."""
         user = viewer.user_key
         credential = user or viewer.credential
         throttle = self._service if user is None else self._user
@@ -77,5 +77,5 @@ class Admissions:
 
 
 def _throttle(in_flight: int, per_minute: int) -> Throttle | None:
-    """Returns what keeps these limits; None when there are none."""
+    """Returns the throttle for these limits; None when there are none."""
     return Throttle(in_flight=in_flight, per_minute=per_minute) if in_flight or per_minute else None

@@ -6,14 +6,14 @@ from recallql.http.throttle import TooMany
 
 
 class Busy(TooMany):
-    """The process has no room left, through no fault of the credential that asks (HTTP 503)."""
+    """The process has no room left, through no fault of this credential (HTTP 503)."""
 
 
 class Budget:
     """Bytes that requests hold at the same time, shared between credentials. Used from one event loop.
 
-    A credential may hold as much as is free then: half of the budget when it is alone, and half of what others leave
-    otherwise. So greedy ones always leave something for one that holds nothing.
+    A credential may hold as much as it leaves free: half of the budget when it is alone, else half of what the others
+    leave. So greedy credentials always leave room for one that holds nothing.
     """
 
     def __init__(self, size: int, noun: str) -> None:
@@ -23,7 +23,7 @@ class Budget:
         self.used = 0
 
     def take(self, credential: Hashable, size: int) -> None:
-        """Counts bytes, which `give_back` has to follow; `TooMany` or `Busy` when they don't fit."""
+        """Counts bytes, which `give_back` has to follow; raises `TooMany` or `Busy` when they don't fit."""
         held = self._held.get(credential, 0)
         if held + size > self._size - self.used - size:
             raise self._refusal(credential, held, size)
@@ -39,13 +39,13 @@ class Budget:
         self.used -= size
 
     def check(self, credential: Hashable) -> None:
-        """Raises `TooMany` when a credential holds nearly all that it could have: three eighths of the budget."""
+        """Raises `TooMany` when a credential holds nearly all that it may: three eighths of the budget."""
         held = self._held.get(credential, 0)
         if held > self._size * 3 // 8:
             raise self._refusal(credential, held, 1)
 
     def _refusal(self, credential: Hashable, held: int, size: int) -> TooMany:
-        if held and credential is not None:  # None: whoever has not shown one yet
+        if held and credential is not None:  # None: connections that have not sent one yet
             return TooMany(
                 f"This credential has {held} bytes of {self._noun} here, and there is no room for {size} more now.", 1
             )
@@ -53,7 +53,7 @@ class Budget:
 
 
 class Share:
-    """What one holder has taken of a budget, for the credential that it spoke for then."""
+    """The bytes that one holder has taken of a budget, and the credential that they count for."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -61,7 +61,7 @@ class Share:
         self._size = 0
 
     def set(self, credential: Hashable, size: int) -> None:
-        """Holds so many bytes instead of those before; with an exception of `Budget.take` it holds none."""
+        """Replaces the bytes that it holds; if `Budget.take` raises, it holds none."""
         if self._size:
             self._budget.give_back(self._credential, self._size)
             self._size = 0

@@ -1,4 +1,4 @@
-"""The connections of one process: how long a client may keep one waiting, and how many there may be."""
+"""The connections of one process: deadlines of their clients, and a limit on their number."""
 
 import asyncio
 from collections.abc import Hashable
@@ -16,13 +16,13 @@ except ImportError:  # not Unix
 UNLIMITED = maxsize
 
 FEWEST = 1
-"""Connections that are open at least, however few files a process may have."""
+"""The least number of connections, however few files a process may open."""
 
 LONGEST_STEP = 1.0
-"""Seconds between two looks at the deadlines, at most."""
+"""The most seconds between two checks of the deadlines."""
 
 RESERVED = 128
-"""File descriptors that are left for other things than connections."""
+"""File descriptors that are reserved for other uses than connections."""
 
 
 def descriptors() -> int:
@@ -32,21 +32,21 @@ def descriptors() -> int:
 
 
 def ask_for_descriptors(wanted: int) -> None:
-    """Has the system let the process, and those that it starts, open more files, as far as that is allowed."""
+    """Raises the limit on open files of this process and its children, as far as the system allows."""
     if resource is not None and descriptors() < wanted:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most < 0 else min(wanted, most), most))
 
 
 class Connection(Protocol):
-    """What is known here of a connection."""
+    """A connection, as far as `Connections` needs to know it."""
 
     def overdue(self) -> None:
-        """Ends what took too long, or asks for more time with `expect`."""
+        """Ends the connection, whose deadline has passed, or extends the deadline with `expect`."""
         ...
 
     def can_give_way(self) -> bool:
-        """Returns whether it may be cut in favour of another: nothing that was admitted is under way."""
+        """Tells whether it may be cut in favour of another: no admitted request is under way."""
         ...
 
     def give_way(self) -> None:
@@ -57,8 +57,8 @@ class Connection(Protocol):
 class Connections:
     """Keeps the deadlines of connections, and makes room for new ones. Used from one event loop.
 
-    A deadline is kept only while something is expected of a client, and one timer looks after all of them: a request
-    that comes and is answered in one piece sets none.
+    A connection has a deadline only while something is expected of its client, and one timer checks all deadlines. A
+    request that arrives and is answered in one piece sets none.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -72,16 +72,16 @@ class Connections:
         self._owned: dict[Hashable, dict[Connection, None]] = {}
         self._is_looking = False
         self.is_stopping = False
-        """Tells whether the server stops, and takes no further requests."""
+        """True while the server stops and accepts no further requests."""
 
     def opened(self, connection: Connection) -> bool:
-        """Counts a connection of nobody yet; returns False when there is no room for it."""
+        """Counts a connection that has no credential yet; returns False when there is no room for it."""
         fits = len(self._owners) < self._most or self._make_room()
         self._own(connection, None)
         return fits
 
     def belongs_to(self, connection: Connection, credential: Hashable) -> None:
-        """Counts a connection for the credential that it has shown last."""
+        """Counts a connection for the credential that it sent last."""
         self._disown(connection)
         self._own(connection, credential)
 
@@ -90,7 +90,7 @@ class Connections:
         self._disown(connection)
 
     def expect(self, connection: Connection, seconds: float) -> None:
-        """Has `overdue` called after this time, unless what is expected has arrived by then."""
+        """Sets the deadline: `overdue` is called unless `arrived` is called within this time."""
         self._due[connection] = monotonic() + seconds
         if not self._is_looking:
             self._is_looking = True

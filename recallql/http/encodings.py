@@ -8,14 +8,14 @@ from recallql.http.preferences import preferences
 from recallql.http.requests import BODY_BYTES, BadRequest, too_large
 
 WORTH_COMPRESSING = 1024 + 1
-"""Bytes of an answer from which it is compressed."""
+"""Answers of so many bytes or more are compressed."""
 
 PIECE = 128 * 1024
 """Bytes that are compressed at a time, which takes about a millisecond."""
 
 INPUT_SLICE = 64 * 1024
 SLICE = 256 * 1024
-"""Bytes that are decompressed at a time, and that come of them at most."""
+"""Bytes that are decompressed at a time, and the most bytes that result."""
 
 ENCODING = b"content-encoding: gzip\r\n"
 TAKEN = "gzip, deflate"
@@ -25,7 +25,7 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 def compress_from(accepted: str) -> int:
-    """The bytes from which an answer to a client with this `Accept-Encoding` is compressed."""
+    """The least size in bytes of an answer that is compressed for a client with this `Accept-Encoding`."""
     weights = {item.name: item.weight for item in preferences(accepted)}
     others = weights.get("*", 0.0)
     gzip = max(weights.get("gzip", others), weights.get("x-gzip", 0.0))
@@ -38,7 +38,7 @@ def compress_from(accepted: str) -> int:
 
 
 def compress(body: bytes, level: int, check: Callable[[], None] | None = None) -> bytes:
-    """The body in gzip. Other threads run meanwhile; `check` is called now and then, and may end it by raising."""
+    """The body in gzip. Other threads run meanwhile; `check` is called now and then, and may cancel it by raising."""
     if len(body) <= PIECE:
         return zlib.compress(body, level, _GZIP)
     packer = zlib.compressobj(level, wbits=_GZIP)
@@ -51,7 +51,7 @@ def compress(body: bytes, level: int, check: Callable[[], None] | None = None) -
 
 
 def check_encoding(encoding: str) -> bool:
-    """Tells whether a body with this `Content-Encoding` is compressed; `BadRequest` when it is not supported."""
+    """Tells whether a body with this `Content-Encoding` is compressed; raises `BadRequest` for an unsupported one."""
     name = encoding.strip().lower()
     if name in ("gzip", "x-gzip", "deflate"):
         return True
@@ -62,9 +62,9 @@ def check_encoding(encoding: str) -> bool:
 
 
 def decompress(body: bytes) -> Iterator[bytes]:
-    """The slices of a compressed body; `BadRequest` when it cannot be read, or has more bytes than a body may have.
+    """The decompressed slices of a body; raises `BadRequest` when it is damaged or too large.
 
-    Each takes a millisecond at most, whatever the body holds.
+    Each takes a millisecond at most, whatever the body contains.
     """
     size = 0
     try:
@@ -87,9 +87,9 @@ def _inflated(body: bytes) -> Iterator[bytes]:
             rest = reader.unconsumed_tail
     yield reader.flush()
     if not reader.eof or reader.unused_data:
-        raise zlib.error("something is missing at the end, or follows it")
+        raise zlib.error("truncated, or followed by other data")
 
 
 def _has_head(data: bytes) -> bool:
-    """Tells whether it has the head of gzip or of zlib; some clients send `deflate` without one."""
+    """Tells whether the data has a gzip or zlib header; some clients send `deflate` without one."""
     return data[:2] == b"\x1f\x8b" or (data[:1] == b"\x78" and int.from_bytes(data[:2], "big") % 31 == 0)

@@ -44,16 +44,16 @@ from resolvers.times import Clock
 from resolvers.viewers import Viewer
 
 ROWS = 2
-"""Times the bytes of an answer that the rows may have which are read for it: not all of a text is answered."""
+"""The rows read for an answer may have so many times its limit in bytes: not all of each text is returned."""
 
 HEADS = 1024
-"""Heads of requests that are remembered, at most. Each has up to 8 KiB, and what it says as much: 16 MiB in all."""
+"""The most heads of requests that are cached. Each has up to 8 KiB, and its parsed form as much: 16 MiB in all."""
 
 
 class Reply(NamedTuple):
-    """An answer in HTTP; `headers` are the lines of its head, without the content's length.
+    """An HTTP answer; `headers` are the lines of its head, without `Content-Length`.
 
-    Whoever sends it closes `admission` once its last byte is sent.
+    The sender closes `admission` once the last byte is sent.
     """
 
     status: int
@@ -92,8 +92,7 @@ class Endpoint:
         self._heads: LruCache[bytes, Head] = LruCache(HEADS)
 
     def head(self, raw: bytes) -> Head | None:
-        """Returns what the bytes of a plain head say, which are read once; None for one that is not plain, or is
-        refused."""
+        """Parses a plain head, or returns the cached result; None for a head that is not plain, or is refused."""
         head = self._heads.get(raw)
         if head is None and (headers := plain_headers(raw)) is not None:
             head = read_head(headers.items(), self.sites, post=True)
@@ -103,7 +102,7 @@ class Endpoint:
         return head
 
     def admit(self, head: Head) -> Admission | None:
-        """Admits a plain request whose body is still to come; None when that takes a wait, or when it is refused."""
+        """Admits a plain request whose body is still to come; None if that would wait, or if it is refused."""
         finding = self._viewer(head)
         try:
             finding.send(None)
@@ -128,9 +127,9 @@ class Endpoint:
         return admission
 
     async def answer(self, head: Head, body: bytes, admission: Admission | None = None) -> Reply:
-        """The reply to a POST. It does not wait for anything unless it writes, or reads what takes long.
+        """The reply to a POST. It waits for nothing unless it writes, or reads for long.
 
-        The credential is checked here also if the request was admitted before: it may be good no longer.
+        The credential is checked again even if the request was admitted: it may have been revoked since.
         """
         try:
             viewer = await self._viewer(head)
@@ -151,7 +150,7 @@ class Endpoint:
             raise
 
     async def in_time(self, answering: Awaitable[Reply], head: Head) -> Reply:
-        """The reply that is awaited, or one that says that it took too long."""
+        """Awaits the reply; returns a TIMEOUT when it takes too long."""
         try:
             async with timeout(self._patience):
                 return await answering
@@ -183,7 +182,7 @@ class Endpoint:
         await send_reply(send, reply)
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Reply:
-        """The reply to a browser that asks what a page may send, here and to any other address of the server."""
+        """The reply to a CORS preflight, for this and any other address of the server."""
         head = read_head(headers.items(), self.sites, post=False)
         try:
             return Reply(204, head.headers + lines(self.sites.preflight(headers)), b"")
@@ -198,14 +197,14 @@ class Endpoint:
         return Reply(200, lines((*headers, *told)), bytes(page.body))
 
     async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a POST. Its credential is checked before anything of the body is read."""
+        """Answers a POST. The credential is checked before the body is read."""
         with self._admitted(await self._viewer(head), head.length) as admission:
             _introduce(scope, admission)
             body = await _body(receive, admission, head.length)
             await send_reply(send, await self.in_time(self.answer(head, body, admission), head))
 
     async def _viewer(self, head: Head) -> Viewer:
-        """Returns whom a request speaks for, if it may come in and its head has nothing wrong with it."""
+        """Returns the viewer of a request; raises if the head has a fault or the credential is refused."""
         if head.fault is not None:
             raise head.fault
         viewer = await self._credentials.viewer(head.authorization)
@@ -215,24 +214,24 @@ class Endpoint:
         return viewer
 
     async def _check_sender(self, head: Head) -> None:
-        """Without a key, whoever asks is the application: only this machine may ask, and by its own name."""
+        """Refuses, while there is no key, requests through a proxy or under a name that is not a loopback one."""
         if (head.local and not head.forwarded) or await self._credentials.are_needed():
             return
         if head.forwarded:
             message = (
-                "This server is behind a proxy and has no key, so whoever reaches the proxy could read and change "
-                "everything. Make a key with `recallql key create` or set RECALLQL_API_KEY."
+                "This server is behind a proxy and has no key, so anybody who reaches the proxy could read and "
+                "change everything. Make a key with `recallql key create` or set RECALLQL_API_KEY."
             )
         else:
-            # A page of another site must not reach this machine's server under a name of its own.
+            # DNS rebinding: a page of another site must not reach this machine's server under its own host name.
             message = "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost."
         raise BadRequest(message, status=403, code="FORBIDDEN")
 
     async def _get(self, head: Head, scope: Scope, query: QueryParams, send: Send) -> None:
-        """Answers a request of another method than POST: GET and HEAD read."""
+        """Answers a request with a method other than POST: GET and HEAD run queries."""
         viewer, method = await self._viewer(head), scope["method"]
         if method not in ("GET", "HEAD"):
-            raise _not_allowed(f"{method} is no method of this endpoint; use POST.", METHODS)
+            raise _not_allowed(f"{method} is not allowed here; use POST.", METHODS)
         request = _from_url(query)
         with self._admitted(viewer, 0) as admission:
             _introduce(scope, admission)
@@ -240,7 +239,7 @@ class Endpoint:
             await send_reply(send, await self.in_time(answering, head))
 
     def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> OperationContext:
-        """Returns what a request is given that came in so many bytes."""
+        """Returns the context of a request of so many bytes."""
         return OperationContext(
             self._database,
             self._clock,
@@ -256,7 +255,7 @@ class Endpoint:
     async def _execute(
         self, context: OperationContext, request: Request, head: Head, admission: Admission, *, mutations: bool = True
     ) -> Reply:
-        """The reply to a request that could be read. No name of the schema is suggested to a user."""
+        """The reply to a parsed request. Errors suggest no names of the schema to users."""
         try:
             answer = await self._executor.execute(
                 request, context, suggestions=context.scope.user is None, mutations=mutations
@@ -272,7 +271,7 @@ class Endpoint:
         if size > UNCOUNTED:
             await context.rest()
             if answer.repeats:
-                # The same text may stand in an answer under many aliases, so that it is larger than what was read.
+                # Aliases can repeat a text in the answer, which is then larger than the rows that were read.
                 size = await least_size(answer.body, self._largest)
                 if size > self._largest:
                     raise AnswerTooLarge(self._largest)
@@ -293,7 +292,7 @@ class Endpoint:
 
 
 def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:
-    """The reply when there is no answer; the edge of the process: what is not expected is logged, and not shown."""
+    """The reply to a failure. This is the edge of the process: unexpected exceptions are logged and not shown."""
     headers = head.headers
     answer: dict[str, Any] = {}
     match error:
@@ -311,7 +310,7 @@ def refusal(error: Exception, head: Head, admission: Admission | None = None) ->
             headers += b"retry-after: %d\r\n" % error.retry_after
         case TimeoutError():
             status, code = statuses.STATUSES["TIMEOUT"], "TIMEOUT"
-            message = "The request took too long and was given up; what it was to change may be changed nevertheless."
+            message = "The request took too long and was cancelled; its changes may have been made nevertheless."
         case RecursionError() | TooDeep():
             status = 200 if head.media == JSON else statuses.STATUSES["QUERY_TOO_COMPLEX"]
             code, message = "QUERY_TOO_COMPLEX", "The document is nested too deeply to be run."
@@ -331,14 +330,14 @@ def _not_allowed(message: str, allowed: bytes) -> BadRequest:
 
 
 def _introduce(scope: Scope, admission: Admission) -> None:
-    """Tells the connection whose request it brought, if it is `Protocol`'s and wants to know."""
+    """Tells the connection the credential of its request, if the connection is a `Protocol`."""
     if (belongs_to := scope.get("belongs_to")) is not None:
         belongs_to(admission.credential)
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
-    """Sends an answer. It returns once the server has handed on all of it: an ASGI server waits before the next part
-    while a client does not read."""
+    """Sends an answer; returns once the server has passed on all of it. While a client does not read, an ASGI server
+    delays the next part."""
     headers = [tuple(line.split(b": ", 1)) for line in reply.headers.splitlines()]
     if reply.status != 204:
         headers.append((b"content-length", b"%d" % len(reply.body)))
@@ -348,8 +347,8 @@ async def send_reply(send: Send, reply: Reply) -> None:
 
 
 async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
-    """The body of a request. What comes beyond the announced length, as chunks do, is counted as it comes."""
-    # In one piece: small chunks would take several times their bytes.
+    """The body of a request. Bytes beyond the announced length, such as chunks, are counted as they arrive."""
+    # One buffer: a list of small chunks would take several times their bytes.
     body = bytearray()
     while True:
         message = await receive()
@@ -366,7 +365,7 @@ async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
 
 
 async def _decompressed(body: bytes, admission: Admission) -> bytes:
-    """The body that was compressed. Its slices are counted as they come, and others have their turn between them."""
+    """The decompressed body. Its slices are counted as they come, and other requests run between them."""
     slices: list[bytes] = []
     for piece in decompress(body):
         if slices:

@@ -1,4 +1,4 @@
-"""The flow of bytes on a connection: when more is read, what a client has not taken yet, and what is too slow."""
+"""Flow control of a connection: pauses of reading, unread bytes, and clients that are too slow."""
 
 import sys
 from collections.abc import Callable
@@ -15,14 +15,14 @@ except ImportError:  # not Unix
     fcntl = termios = None
 
 LEAST_PROGRESS = 16 * 1024
-"""Bytes that a client has to take of an answer within the time for reading one, until all of it was sent."""
+"""Bytes of an answer that a client has to read within each timeout, until all of it is sent."""
 
 WINDOW_SHARE = 0.25
-"""The part of the time for reading an answer after which progress counts: at first the client's system takes bytes."""
+"""The part of the read timeout after which progress counts: before, the client's system may just be buffering."""
 
 
 class Flow(FlowControl):
-    """uvicorn's control of the flow. `resume` goes on with what was read already before more is read."""
+    """uvicorn's flow control. `resume` processes data that was read already before it reads more."""
 
     def __init__(self, transport: Any, resume: Callable[[], None]) -> None:
         super().__init__(transport)
@@ -35,7 +35,7 @@ class Flow(FlowControl):
 
 
 def unread_bytes(transport: Any) -> int:
-    """Returns how many bytes the client has not taken yet, those among them that the system is to send."""
+    """Returns how many bytes the client has not read yet, those in the system's buffer included."""
     waiting = transport.get_write_buffer_size()
     if termios is not None and fcntl is not None:
         queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
@@ -44,6 +44,6 @@ def unread_bytes(transport: Any) -> int:
 
 
 def too_slow(part: str, seconds: float) -> BadRequest:
-    """Returns why a client is refused that has not sent a part of its request in time."""
+    """Returns the refusal for a client that has not sent a part of its request in time."""
     message = f"The {part} of the request did not arrive within {seconds:g} seconds."
     return BadRequest(message, status=408, code="TIMEOUT")

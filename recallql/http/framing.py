@@ -1,10 +1,10 @@
-"""HTTP/1.1: uvicorn's protocol, with what it leaves open.
+"""HTTP/1.1: uvicorn's protocol, and what it lacks.
 
-- A head has a limit, and what stands behind a body is no header.
+- A head has a limit, and trailers are not taken for headers.
 - A refusal (no HTTP, a head without an end) comes after the answers to the requests before it, as an error of GraphQL.
-- An offer of another protocol (`Upgrade: h2c`) is passed over, so that the request itself is answered.
-- A client that says no more is answered what it has asked.
-- One request is read at a time: what comes before its answer is sent waits, and little of it is read at all. A body is
+- An offer of another protocol (`Upgrade: h2c`) is ignored, and the request itself is answered.
+- A client that half-closes its connection still gets its answers.
+- One request is read at a time: bytes that arrive before its answer is sent wait, and few of them are read. A body is
   read when the application asks for it.
 - A client that sends too slowly is refused or cut off, and so is one that does not read its answer.
 """
@@ -27,64 +27,64 @@ HEAD_BYTES = 64 * 1024
 MOST_HEADERS = 256
 
 DISCARDED = 2 * BODY_BYTES
-"""Bytes of a body that come after it was refused, and are read so that the client can read the refusal, at most."""
+"""The most bytes of a refused body that are read and discarded, so that the client can read the refusal."""
 
 DISCARD_PAUSE = 0.02
-"""Seconds after a piece of such a body in which no more of it is read: many of them would keep the loop busy."""
+"""Seconds of pause between pieces of such a body: many of them would keep the event loop busy."""
 
 UNCOUNTED = 16 * 1024
-"""Bytes of an unfinished head, or of what waits for an answer, up to which they are not counted."""
+"""Unfinished heads, and waiting data, of up to so many bytes are not counted."""
 
 LONGEST_PIECE = 64 * 1024
-"""Bytes of a body in chunks that are read at a time: one may consist of many chunks."""
+"""Bytes of a chunked body that are parsed at a time: a piece may consist of many chunks."""
 
 REST_OF_REQUEST = 1.0
-"""Seconds for which the rest of a request may come when the server stops, about."""
+"""Seconds, about, within which the rest of a request may arrive when the server stops."""
 
 UNREAD = read_head((), Sites(), post=False)
-"""What answers go by when a head could not be read."""
+"""The head that answers assume when the request's head could not be read."""
 
 
 class Framing(HttpToolsProtocol):
-    """One connection. The application has the `endpoint` whose limits go for it."""
+    """One connection. The application has the `endpoint` whose limits apply."""
 
     app: Any
     parser: httptools.HttpRequestParser
-    """None once the connection is lost, when nothing is called any more."""
+    """None once the connection is lost; nothing is called after that."""
     _connections: Connections
     _head_share: Share
     _held_share: Share
     _credential: Any = None
-    """Whom the last request that was admitted spoke for."""
+    """The credential of the last admitted request."""
     _reading: Literal["head", "body"] | None = None
-    """What of a request the next byte belongs to, as far as the parser has come; None between two requests."""
+    """The part of a request that the parser is in; None between two requests."""
     _head_bytes = 0
     _left: int | None = None
-    """Bytes of the body that are still to come; None when it comes in chunks."""
+    """Bytes of the body that are still to come; None for a chunked body."""
     _discarded = 0
     _is_pausing = False
-    """Tells whether the rest of a refused body waits for `DISCARD_PAUSE` to be over."""
+    """True while the rest of a refused body waits for `DISCARD_PAUSE` to pass."""
     _held = b""
-    """What was read, and waits for an answer to what came before it."""
+    """Data that was read, and waits for the answer to the request before it."""
     _is_resuming = False
     _is_expecting = False
-    """Tells whether the connection has a deadline."""
+    """True while the connection has a deadline."""
     _unsent: int | None = None
-    """Bytes of answers that the client had not taken when the deadline was set; None while it only may be buffering."""
+    """Bytes that the client had not read when the deadline was set; None while its system may just be buffering."""
     _answering = False
-    """Tells whether an answer is under way that is not an ASGI application's."""
+    """True while an answer is under way that does not come from an ASGI application."""
     _running: RequestResponseCycle | None = None
     _over = False
-    """Tells whether the client has said that it will say no more."""
+    """True once the client has half-closed the connection."""
     _refusal: Reply | None = None
-    """What ends the connection once all that came before is answered."""
+    """The refusal that ends the connection once the requests before it are answered."""
     _default: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
 
     def connection_made(self, transport: Any) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport, self._resume)
-        # Writing pauses until all of an answer was handed to the system.
+        # Writing pauses until all of an answer has been passed to the system.
         transport.set_write_buffer_limits(0)
         endpoint: Endpoint = self.app.endpoint
         self._connections = endpoint.connections
@@ -107,23 +107,23 @@ class Framing(HttpToolsProtocol):
             self._hold(data)
         elif rest := self._read(data):
             self._hold(rest)
-            # Also other connections have requests.
+            # Other connections need a turn.
             self._resume()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Returns whether the connection is kept for answers."""
+        """Returns True to keep the connection for answers that are under way."""
         self._over = True
         self._drop_unfinished()
         return self._is_busy()
 
     def belongs_to(self, credential: Any) -> None:
-        """Notes whose request was admitted."""
+        """Notes the credential of an admitted request."""
         if credential != self._credential and not self.transport.is_closing():
             self._credential = credential
             self._connections.belongs_to(self, credential)
 
     def overdue(self) -> None:
-        """Ends the connection: what the client was to do has taken too long."""
+        """Ends the connection: the client has missed its deadline."""
         self._is_expecting = False
         if self.flow.write_paused:
             self._check_progress()
@@ -141,7 +141,7 @@ class Framing(HttpToolsProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Answers what is under way, and closes the connection then; the rest of a request may come for a moment."""
+        """Answers requests under way, then closes the connection; waits a moment for the rest of a partial request."""
         self._connections.is_stopping = True
         if self._is_unfinished():
             self._expect(REST_OF_REQUEST)
@@ -153,7 +153,7 @@ class Framing(HttpToolsProtocol):
             self.transport.close()
 
     def _is_unfinished(self) -> bool:
-        """Tells if a part of a request has come, and the rest has not."""
+        """Tells whether a request has arrived in part."""
         return self._reading is not None
 
     def pause_writing(self) -> None:
@@ -192,7 +192,7 @@ class Framing(HttpToolsProtocol):
         self._expect(self._connections.body_timeout)
         super().on_headers_complete()
         cast("dict[str, Any]", self.scope)["belongs_to"] = self.belongs_to
-        # Whatever comes now is a trailer.
+        # Header fields from here on are trailers.
         self.headers = []
         self.flow.pause_reading()
 
@@ -241,12 +241,12 @@ class Framing(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _is_busy(self) -> bool:
-        """Returns whether an answer is under way."""
+        """Tells whether an answer is under way."""
         running = self._running
         return running is not None and not running.response_complete and not running.disconnected
 
     def _read(self, data: bytes) -> bytes:
-        """Has the parser read up to the end of a head or of a body, if it is there; returns what follows."""
+        """Parses up to the end of the head or body, if it has arrived; returns what follows."""
         if self._refusal is not None:
             return b""
         self._unset_keepalive_if_required()
@@ -261,22 +261,22 @@ class Framing(HttpToolsProtocol):
             message = f"The head of the request has more than {HEAD_BYTES} bytes or {MOST_HEADERS} headers; send less."
             self._refuse(BadRequest(message, status=431))
         elif not readable:
-            self._refuse(BadRequest("What was sent is no HTTP request that can be read."))
+            self._refuse(BadRequest("This is not a valid HTTP request."))
         elif self._reading == "head" and self._head_bytes > UNCOUNTED:
             self._count(self._head_share, self._head_bytes)
         return data[end:]
 
     def _end_of_piece(self, data: bytes) -> int:
-        """Returns how much of the data the parser may be given so that it does not read many requests at once."""
+        """Returns how much of the data to parse, so that few requests are parsed at once."""
         if self._reading == "body" and self._left is not None:
             return min(self._left, len(data))
-        # A body in chunks has its end marked like a head. Not every mark within it is worth a piece of its own.
+        # A chunked body ends like a head, with a blank line, but may contain many: short pieces are not worth it.
         least, most = (1024, LONGEST_PIECE) if self._reading == "body" else (0, len(data))
         end = data.find(b"\r\n\r\n", least, most)
         return min(most, len(data)) if end < 0 else end + 4
 
     def _feed(self, data: bytes) -> bool:
-        """Has the parser read the data; False when it cannot."""
+        """Parses the data; returns False when it is invalid."""
         try:
             while True:
                 try:
@@ -288,7 +288,7 @@ class Framing(HttpToolsProtocol):
             return False
 
     def _without_offer(self) -> bytes:
-        """The head of the request that offers another protocol, without the offer."""
+        """The head of a request that offers another protocol, without the offer."""
         head = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
         for name, value in self.headers:
             if name == b"connection":
@@ -299,27 +299,27 @@ class Framing(HttpToolsProtocol):
         return b"\r\n".join([*head, b"", b""])
 
     def _hold(self, data: bytes) -> None:
-        """Keeps what can't be read yet, and reads no more from the connection."""
+        """Holds data that can't be parsed yet, and pauses reading from the connection."""
         self._held += data
         if len(self._held) > UNCOUNTED:
             self._count(self._held_share, len(self._held))
         self.transport.pause_reading()
 
     def _let_go(self) -> bytes:
-        """Returns what was held, which is held no longer."""
+        """Releases the held data, and returns it."""
         held, self._held = self._held, b""
         self._held_share.set(None, 0)
         return held
 
     def _count(self, share: Share, size: int) -> None:
-        """Counts bytes that are kept; ends the connection when there is no room for them."""
+        """Counts held bytes; ends the connection when there is no room for them."""
         try:
             share.set(self._credential, size)
         except TooMany as error:
             self._refuse(error)
 
     def _resume(self) -> None:
-        """Reads on, unless an answer is to be sent before."""
+        """Resumes reading, unless an answer must be sent first."""
         if self._answering or self.flow.read_paused or self.flow.write_paused or self.transport.is_closing():
             return
         if self._is_pausing:
@@ -357,7 +357,7 @@ class Framing(HttpToolsProtocol):
         self._expect(self._connections.answer_timeout * (1 - used))
 
     def _drop_unfinished(self) -> None:
-        """A request whose body will not come is not answered; those before it are."""
+        """Drops a request whose body will not come; those before it are answered."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is None or cycle.response_complete or not cycle.more_body:
             return
@@ -376,13 +376,13 @@ class Framing(HttpToolsProtocol):
             self._write(self._refusal, last=True)
 
     def _head_so_far(self) -> Head:
-        """Returns what is known of the request that is being read, so that a page may read why it is refused."""
+        """Returns what is known of the head that is being read, so that a page can read the refusal."""
         if self._reading is None or self.app.endpoint is None:
             return UNREAD
         return read_head(self.scope["headers"], self.app.endpoint.sites, post=False)
 
     def _write(self, reply: Reply, *, last: bool) -> None:
-        """Writes an answer that is not an ASGI application's; the `last` one closes the connection."""
+        """Writes an answer that does not come from an ASGI application; the `last` one closes the connection."""
         if self.transport.is_closing():
             return
         status, headers, body, _ = reply

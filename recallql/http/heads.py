@@ -1,4 +1,4 @@
-"""The head of a request to the endpoint: what it says of the body, of the answer, and of who may be asked at all."""
+"""The head of a request to the endpoint: the form of the body and of the answer, and who may ask."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ CONTENT_TYPES = {
 }
 
 VARY = (b"accept", b"accept-encoding")
-"""Headers of requests that answers depend on, apart from `Origin`."""
+"""Request headers that answers depend on, apart from `Origin`."""
 
 URL_BYTES = 16 * 1024
 URL_TOO_LONG = f"The URL has more than {URL_BYTES} bytes; send the request by POST."
@@ -31,10 +31,10 @@ UTF_8 = ("utf-8", "utf8")
 FORWARDING = frozenset(
     (b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip", b"fly-client-ip")
 )
-"""Headers of proxies, apart from those that start with `x-forwarded-`."""
+"""Headers that proxies add, apart from those that start with `x-forwarded-`."""
 
 LONGEST_PLAIN = 8 * 1024
-"""Bytes of a head that is read from its bytes, at most."""
+"""The most bytes of a plain head."""
 
 _plain_head = re.compile(rb"POST /graphql/? HTTP/1\.1\r\n(?:[A-Za-z0-9_-]+:[ \t]*[\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 _second_credential = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*[ \t]+[^\s=]")
@@ -43,31 +43,31 @@ _not_plain = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"tr
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """All that a head says, worked out once."""
+    """A parsed head."""
 
     media: str
     """The media type of the answer."""
     headers: bytes
-    """The lines that stand in the head of every answer to it."""
+    """The lines that the head of every answer to it has."""
     length: int
-    """Bytes of a POST's body; 0 when it comes in chunks."""
+    """Bytes of a POST's body; 0 for a chunked one."""
     compressed: bool
-    """Tells whether the body of a POST is compressed."""
+    """True if the body of a POST is compressed."""
     compress_from: int
-    """Bytes of an answer from which it is compressed."""
+    """Answers of so many bytes or more are compressed."""
     authorization: str | None
     local: bool
-    """Tells whether the host that it names is a loopback one."""
+    """True if `Host` is a loopback name or address."""
     forwarded: bool
-    """Tells whether a proxy says that it passes the request on."""
+    """True if a proxy has added its headers."""
     fault: BadRequest | None
-    """Why it cannot be told who asks, or whom."""
+    """The fault of its `Host` or `Authorization`, if any; it precedes the check of the credential."""
     problem: BadRequest | None
-    """Why it is not answered, whoever asks."""
+    """Another reason to refuse the request; it follows the check of the credential."""
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: bool) -> Head:
-    """Returns what the headers say, their names in lower case; for a POST also of its body."""
+    """Parses headers with names in lower case; for a POST also those of its body."""
     values: dict[bytes, list[str]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value.decode("latin-1"))
@@ -110,7 +110,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
 def plain_headers(head: bytes) -> dict[bytes, bytes] | None:
     """The headers of the bytes of a plain POST to the endpoint, names in lower case; None for any other head.
 
-    A plain one says once how long its body is, and asks nothing of the connection.
+    A plain head has one `Content-Length` and no header that affects the connection.
     """
     if len(head) > LONGEST_PLAIN or _plain_head.fullmatch(head) is None:
         return None
@@ -135,7 +135,7 @@ def _is_local(host: str) -> bool:
 def _media_type(accepted: str) -> str | None:
     """The media type of the answer: the one that the client prefers. None when it takes neither.
 
-    `*/*` leaves the choice to the server. Who says no more than that gets the older type, which every client knows.
+    `*/*` leaves the choice to the server. A client that sends only that gets the older type, which all clients know.
     """
     listed = list(preferences(accepted))
     if not listed:
@@ -153,7 +153,7 @@ class _Liking(NamedTuple):
 
 
 def _preferred(media: str, ranges: list[Preference]) -> _Liking:
-    """Returns how much a client wants a media type: what counts is the most specific of the ranges that it is in."""
+    """Returns the weight of a media type: that of the most specific range that includes it."""
     for name in (media, "application/*", "*/*", "*"):
         if weights := [item.weight for item in ranges if item.name == name]:
             return _Liking(name == media, max(weights))
@@ -169,6 +169,6 @@ def _check_content_type(content_type: str) -> None:
 
 
 def _check_authorization(values: list[str]) -> None:
-    """Refuses two credentials, also where a proxy has joined their headers: it is not clear which of them counts."""
+    """Refuses two credentials, even if a proxy has joined their headers: they are ambiguous."""
     if len(values) > 1 or any(map(_second_credential.search, values)):
         raise BadRequest("A request has one `Authorization` header, with one credential.")

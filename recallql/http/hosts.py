@@ -1,4 +1,4 @@
-"""Which names and addresses are this machine's own."""
+"""Loopback names and addresses."""
 
 import ipaddress
 

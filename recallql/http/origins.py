@@ -5,18 +5,18 @@ from urllib.parse import urlsplit
 
 PORTS = {"http": 80, "https": 443}
 NO_PAGES = ("ftp", "ws", "wss", "file", "data", "blob", "about", "javascript", "mailto")
-"""Schemes that no page can have as its origin; browsers send `null` for some of them."""
+"""Schemes that no page's origin can have; browsers send `null` for some of them."""
 
 _host = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
 def read_origins(text: str) -> frozenset[str]:
-    """The origins of a list with commas between them; `ValueError` says what is wrong with one."""
+    """The origins of a comma-separated list; raises `ValueError` for an invalid one."""
     return frozenset(read_origin(item) for item in map(str.strip, text.split(",")) if item)
 
 
 def read_origin(text: str) -> str:
-    """An origin as browsers write it: in small letters, without a default port; `ValueError` when it is none."""
+    """An origin as browsers write it: in lower case, without a default port; raises `ValueError` for an invalid one."""
     if text == "*":
         raise ValueError("`*` would let every page use the API; name the origins of the pages that may")
     if text.lower() == "null":
@@ -39,13 +39,13 @@ def read_origin(text: str) -> str:
 
 
 def _host_of(netloc: str) -> str:
-    """The host in small letters, one with other letters than ASCII as browsers send it."""
+    """The host in lower case, a name beyond ASCII in the form that browsers send."""
     host = re.sub(r":\d*$", "", netloc).lower()
     return host if host.isascii() else host.encode("idna").decode()
 
 
 def _no_origin(text: str) -> ValueError:
     return ValueError(
-        f"{text!r} is no origin: one has a scheme, a host and perhaps a port, but no path, as in "
-        "https://app.example.org, http://localhost:3000 or tauri://localhost; write commas between several"
+        f"{text!r} is not an origin: a scheme, a host and optionally a port, without a path, as in "
+        "https://app.example.org, http://localhost:3000 or tauri://localhost; separate several by commas"
     )

@@ -1,7 +1,7 @@
 """The GraphiQL page for browsers at /graphql, and its files below /playground.
 
 The page is built from playground/ into `_playground/` by hatch_build.py. Nothing of it comes from another origin; the
-policy below has the browser see to that.
+policy below makes the browser enforce that.
 """
 
 import asyncio
@@ -49,14 +49,14 @@ NOT_BUILT = """<!doctype html>
 <style>body { margin: 3rem auto; max-width: 40rem; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif }</style>
 <h1>The playground is not built</h1>
 <p>The API itself works: send POST requests to this address.</p>
-<p>It is made from npm packages when RecallQL is installed, and they could not be had then. Once the npm registry can be
-reached, run <code>make playground</code> in the checkout, or install RecallQL anew, and load this page again.</p>
+<p>It is made from npm packages when RecallQL is installed, and they could not be downloaded then. Once the npm registry
+can be reached, run <code>make playground</code> in the checkout, or reinstall RecallQL, and reload this page.</p>
 </html>
 """
 
 
 def playground_page(*, up: str = "") -> Response:
-    """Returns what a browser that opens /graphql is shown; `up` is the way from there to what holds /playground."""
+    """Returns the page that a browser gets at /graphql; `up` is the relative path from there to the root."""
     page = BUILT / "index.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else NOT_BUILT
     return HTMLResponse(text.replace('="playground/', f'="{up}playground/'), headers=PAGE_HEADERS)
@@ -74,7 +74,7 @@ class HashedFiles(StaticFiles):
         super().__init__(directory=directory, check_dir=False)
         self._level = level
         self._compressed: dict[Path, bytes] = {}
-        """Files that were compressed before: all of them have two megabytes."""
+        """Files that are compressed in advance: together they have two megabytes."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

@@ -1,4 +1,4 @@
-"""Headers in which a client lists what it takes, each item with a weight: `Accept` and `Accept-Encoding`."""
+"""Headers in which a client lists what it accepts, each item with a weight: `Accept` and `Accept-Encoding`."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Preference(NamedTuple):
 
 
 def preferences(header: str) -> Iterator[Preference]:
-    """The items of a header, without empty ones and without those whose weight is no number from 0 to 1."""
+    """The items of a header, without empty ones and without those whose weight is not a number from 0 to 1."""
     for item in _item.findall(header):
         name, parameters = read_parameters(item)
         weight = parameters.pop("q", "1")

@@ -1,9 +1,9 @@
-"""The protocol of a connection, with a short way for what it is asked nearly always: a plain POST to the endpoint.
+"""The protocol of a connection, with a fast path for nearly all requests: plain POSTs to the endpoint.
 
-A client repeats the head of its requests byte by byte. What a head says is therefore read once and remembered by its
-bytes; the next time only the body is new, and it is answered without an ASGI scope, a task or events, unless the answer
-has to wait for something. Only heads of the plainest form go this way; everything else is uvicorn's (see `framing`),
-also a request whose credential is refused before its body has come.
+A client repeats the head of its requests byte by byte. A parsed head is therefore cached under its bytes; the next time
+only the body is new, and it is answered without an ASGI scope, a task or events, unless the answer has to wait. Only
+the plainest heads take the fast path; all other requests take uvicorn's (see `framing`), as does a request whose
+credential is refused before its body has arrived.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -28,10 +28,10 @@ class Protocol(Framing):
         """The admission of that request, or of the one whose answer is being sent."""
         self._received = bytearray()
         self._last = False
-        """Tells whether the connection ends with the answer that is under way."""
+        """True if the connection closes after the answer that is under way."""
         self._answered = 0
         self._answered_before = 0
-        """The number of answers when the wait for another request began."""
+        """The number of answers when the keep-alive timer was set."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._close_admission()
@@ -68,9 +68,9 @@ class Protocol(Framing):
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection when nothing has come for the time that one is kept, or up to twice that.
+        """Closes an idle connection after one to two times the keep-alive timeout.
 
-        The short way leaves the clock running, also one that was set after an answer of uvicorn's.
+        The fast path leaves the timer running, even one that was set after an answer of uvicorn's.
         """
         if self.transport.is_closing():
             return
@@ -100,9 +100,9 @@ class Protocol(Framing):
         return super()._read(data)
 
     def _read_head(self, data: bytes) -> bytes | None:
-        """Takes a plain request that the data starts with, as far as it is there; returns what follows it.
+        """Consumes a plain request at the start of the data, or the part that has arrived; returns what follows it.
 
-        Returns None, and takes nothing, when the data does not start with a plain head that is admitted.
+        Returns None, and consumes nothing, when the data does not start with a plain head that is admitted.
         """
         end = data.find(b"\r\n\r\n", 0, LONGEST_PLAIN) + 4
         if end < 4 or self._refusal is not None or (self._running is not None and self._is_busy()):
@@ -120,7 +120,7 @@ class Protocol(Framing):
         return data[whole:]
 
     def _begin(self, endpoint: Endpoint, head: Head, start: bytes) -> bytes | None:
-        """Takes the start of a body, if the request is admitted."""
+        """Consumes the start of a body, if the request is admitted."""
         admission = endpoint.admit(head)
         if admission is None:
             return None
@@ -187,12 +187,12 @@ class Protocol(Framing):
 
 @coroutine
 def _resume(started: Coroutine[Any, Any, Reply], waits_for: Any) -> Generator[Any, Any, Reply]:
-    """Goes on with a coroutine that was started outside of a task and waits for a future."""
+    """Continues a coroutine that was started outside of a task and waits for a future."""
     resume: tuple[Callable[[Any], Any], Any]
     while True:
         try:
             value = yield waits_for
-        except BaseException as error:  # also a cancellation, which is the coroutine's to see
+        except BaseException as error:  # a cancellation too: the coroutine must see it
             resume = started.throw, error
         else:
             resume = started.send, value

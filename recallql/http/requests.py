@@ -1,4 +1,4 @@
-"""From the bytes of a request to a GraphQL request, and from an answer to bytes."""
+"""Decodes the bytes of a request into a GraphQL request, and encodes answers."""
 
 import json
 import re
@@ -13,27 +13,27 @@ from models.values import JsonValue
 BODY_BYTES = 8 * 1024 * 1024
 
 INLINE_BODY = 64 * 1024
-"""Bytes of a body that is read in the event loop, at most."""
+"""The most bytes of a body that is parsed in the event loop."""
 
 LARGEST_JSON = 250_000
-"""Values that the JSON of a body holds, at most: as objects they take up to 40 MB, and a moment to build."""
+"""The most values in the JSON of a body: as objects they take up to 40 MB, and a moment to build."""
 
 TURN = 10_000
-"""Values of an answer that are looked at in one go: that takes a few milliseconds."""
+"""Values of an answer that are measured in one go, which takes a few milliseconds."""
 
 _BEFORE_VALUES = (b",", b"[", b"{")
 _PIECE = 256 * 1024
-# It never looks back, and takes a string without an end too: so it passes over the text once.
+# It never backtracks, and matches an unterminated string too, so it scans the text once.
 _string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 # The fast reader turns integers beyond 64 bits into floats; the slow one keeps them.
 _long_number = re.compile(rb"\d{20}|-\d{19}")
 LEAST_DIGITS = 19
-"""Digits without which there is no such integer; to count them is quicker than to search."""
+"""The least digits of such an integer; counting all digits is quicker than searching for one."""
 
 
 class BadRequest(Exception):
-    """Says why a request is not taken; `headers` are lines for the head of the answer."""
+    """A refused request; `headers` are lines for the head of the answer."""
 
     def __init__(self, message: str, *, status: int = 400, code: str = "BAD_USER_INPUT", headers: bytes = b"") -> None:
         super().__init__(message)
@@ -44,13 +44,13 @@ class BadRequest(Exception):
 
 
 def too_large() -> BadRequest:
-    """Why a body that is over the limit is not taken."""
+    """The refusal of a body over the limit."""
     message = f"The body has more than {BODY_BYTES} bytes; send less at once."
     return BadRequest(message, status=413, code="PAYLOAD_TOO_LARGE")
 
 
 class AnswerTooLarge(Exception):
-    """An answer that has more bytes than one may have."""
+    """An answer over the limit on bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -59,13 +59,13 @@ class AnswerTooLarge(Exception):
 
 
 class TooDeep(Exception):
-    """An answer that is nested more deeply than JSON is written."""
+    """An answer that is nested too deeply for the JSON encoder."""
 
 
 def read_json(body: bytes) -> JsonValue:
-    """The value of a JSON text; `BadRequest` when it is none, holds NaN or Infinity, or has too many values.
+    """The value of a JSON text; raises `BadRequest` for invalid JSON, NaN or Infinity, and too many values.
 
-    A long text is read in a thread: see `INLINE_BODY`.
+    A long text is parsed in a thread: see `INLINE_BODY`.
     """
     if len(body) > INLINE_BODY and _values(body) > LARGEST_JSON:
         message = f"The body's JSON has more than {LARGEST_JSON:,} values; send less at once."
@@ -74,7 +74,7 @@ def read_json(body: bytes) -> JsonValue:
         if not _has_long_number(body):
             return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass  # The slow reader knows more: lone surrogates, which are refused where they stand, and better messages.
+        pass  # The slow reader accepts lone surrogates (refused later, with their place), and has better messages.
     decoder = _decoder if len(body) <= INLINE_BODY else _decoder_in_python
     try:
         return decoder.decode(body.decode("utf-8-sig"))
@@ -89,10 +89,10 @@ def read_json(body: bytes) -> JsonValue:
 
 
 def _values(body: bytes) -> int:
-    """Counts the values of a JSON text, at most; none are built, since many small ones take 30 times their text."""
+    """An upper bound on the values of a JSON text; builds none, since small ones take 30 times their text."""
     count = sum(map(body.count, _BEFORE_VALUES))
     if count > LARGEST_JSON:
-        # Those within strings do not count.
+        # Commas and brackets within strings do not count.
         count, end = 0, 0
         for string in _string.finditer(body):
             count += sum(body.count(mark, end, string.start()) for mark in _BEFORE_VALUES)
@@ -106,20 +106,20 @@ def _has_long_number(body: bytes) -> bool:
         return False
     if len(body) <= _PIECE:
         return _long_number.search(body) is not None
-    # In pieces that overlap: while one search runs nothing else does.
+    # In overlapping pieces: no other thread runs during a search.
     return any(_long_number.search(body, start, start + _PIECE + 19) for start in range(0, len(body), _PIECE))
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise BadRequest(f"The body is not valid JSON: {name} is no JSON number.")
+    raise BadRequest(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
 _untyped_json: Any = json
-"""Typeshed leaves out the functions that `json` has for where there is no C code."""
+"""The pure Python functions of `json`, which typeshed leaves out."""
 
 
 class _DecoderInPython(json.JSONDecoder):
-    """Reads JSON without Python's C code, which would let no other thread run until it has read all of a long text."""
+    """Parses JSON in pure Python: the C code would let no other thread run until all of a long text is parsed."""
 
     def __init__(self) -> None:
         super().__init__(parse_constant=_refuse_constant)
@@ -134,18 +134,18 @@ _decoder_in_python = _DecoderInPython()
 AnswerValue: TypeAlias = (
     "str | int | float | list[AnswerValue] | tuple[AnswerValue, ...] | dict[str, AnswerValue] | orjson.Fragment | None"
 )
-"""What stands in an answer."""
+"""The values that an answer consists of."""
 
 
 def ill_formed(message: str) -> BadRequest:
-    """Says what keeps a JSON value from being a GraphQL request."""
+    """The refusal of a JSON value that is not a GraphQL request, with its fault."""
     return BadRequest(message, status=422)
 
 
 def request_of(value: JsonValue) -> Request:
     """A GraphQL request from a JSON value: an object with `query`, `variables`, `operationName` and `extensions`."""
     if isinstance(value, list):
-        raise ill_formed("Batching is not offered: send each GraphQL request in an HTTP request of its own.")
+        raise ill_formed("Batching is not supported: send each GraphQL request in its own HTTP request.")
     if not isinstance(value, dict):
         raise ill_formed('The body must be a JSON object, as in {"query": "{ viewer { role } }"}.')
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
@@ -154,7 +154,7 @@ def request_of(value: JsonValue) -> Request:
         raise ill_formed("`extensions` must be a JSON object.")
     hash = None if extensions is None else _persisted_hash(extensions)
     if not (isinstance(query, str) or (query is None and hash is not None)):
-        raise ill_formed("`query` is missing, or is no string.")
+        raise ill_formed("`query` is missing, or is not a string.")
     if variables is not None and not isinstance(variables, dict):
         raise ill_formed("`variables` must be a JSON object.")
     if name is not None and not isinstance(name, str):
@@ -176,7 +176,7 @@ def _persisted_hash(extensions: dict[str, JsonValue]) -> str | None:
 
 
 async def least_size(value: AnswerValue, most: int) -> int:
-    """The bytes that an answer has at least; what is beyond `most` is not counted. Others have a turn now and then."""
+    """A lower bound on the bytes of an answer, counted up to `most`. Other requests get a turn now and then."""
     size, looked_at = 0, 0
     waiting = [value]
     while waiting and size <= most:
@@ -191,21 +191,21 @@ async def least_size(value: AnswerValue, most: int) -> int:
         elif isinstance(item, list | tuple):
             waiting.extend(item)
         elif isinstance(item, orjson.Fragment):
-            # It does not tell its size otherwise.
+            # A fragment has no other way to tell its size.
             size += len(orjson.dumps(item))
     return size
 
 
 def reserve(size: int) -> None:
-    """Raises `MemoryError` when there is no room for so many bytes, which are not taken.
+    """Raises `MemoryError` unless so many bytes could be allocated, and allocates none.
 
-    `orjson.dumps` ends the process where it gets no memory.
+    `orjson.dumps` aborts the process when an allocation fails.
     """
     bytearray(size)
 
 
 def write_json(value: AnswerValue) -> bytes:
-    """An answer as bytes. What a client sent may stand in a message, also what is no character."""
+    """Encodes an answer. Lone surrogates, which messages may quote from a request, are replaced."""
     try:
         return orjson.dumps(value)
     except TypeError:

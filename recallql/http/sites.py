@@ -1,4 +1,4 @@
-"""What browsers are told with every answer, and whose pages may have them ask: this server's own, and named origins."""
+"""Headers for browsers, and the origins whose pages may send requests: this server's own, and configured ones."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ log = structlog.get_logger("recallql.sites")
 METHODS = b"GET, HEAD, POST"
 USUAL_HEADERS = b"content-type, authorization"
 EXPOSED = b"retry-after, www-authenticate, allow, accept-encoding"
-"""Headers of answers that pages may read, apart from those that they always may."""
+"""Response headers that pages may read, beyond those that they always may."""
 
 LONGEST_LIST = 4096
-"""Bytes of a list of headers that is repeated in an answer, at most."""
+"""The most bytes of a list of headers that an answer repeats."""
 
 LONGEST_SHOWN = 200
-"""Characters of an origin that are logged or repeated in an answer, at most."""
+"""The most characters of an origin that are logged or repeated in an answer."""
 
 _header_names = re.compile(rb"[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*[ \t]*")
 
@@ -27,7 +27,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Headers as they stand in a head."""
+    """Headers as the bytes of a head."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
@@ -37,19 +37,21 @@ SECURITY: Headers = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-"""What browsers are told with every answer that is no page."""
+"""The security headers of every answer that is not a page."""
 
 
 class Sites:
-    """Knows which sites' pages may use the API: those of `origins`, as browsers write them."""
+    """Decides which pages may use the API: this server's own, and those of `origins`, written as browsers do."""
 
     def __init__(self, origins: frozenset[str] = frozenset()) -> None:
         self._origins = origins
         self._refused = Seldom()
 
     def headers(self, origin: str | None, *vary: bytes) -> Headers:
-        """Returns what an answer says to a page of this origin, or to what is no page; `vary` names what it depends
-        on."""
+        """Returns the headers of an answer to a page of this origin, or to a client that is not a page (None).
+
+        `vary` lists the request headers that the answer depends on.
+        """
         names = (*vary, b"origin") if self._origins else vary
         told = ((b"vary", b", ".join(names)),) if names else ()
         if origin is None or origin not in self._origins:
@@ -58,12 +60,12 @@ class Sites:
         return (*told, allowed, (b"access-control-expose-headers", EXPOSED))
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """Tells a browser what a page may send that no form can; `BadRequest` when its origin is not a named one."""
+        """Returns the headers of the answer to a CORS preflight; raises `BadRequest` for another origin."""
         origin = headers[b"origin"].decode("latin-1")
         if origin not in self._origins:
             raise self._refusal(origin)
         asked = headers.get(b"access-control-request-headers", b"")
-        # A client may send any header: no header but `Authorization` gives anybody rights.
+        # All headers are allowed: no header but `Authorization` grants rights.
         may_be_repeated = len(asked) <= LONGEST_LIST and _header_names.fullmatch(asked)
         return (
             (b"access-control-allow-methods", METHODS),
@@ -72,10 +74,10 @@ class Sites:
         )
 
     def check(self, headers: Mapping[bytes, str]) -> None:
-        """A page of another origin has its reader's browser send nothing here, unless its origin is named.
+        """Refuses requests of pages of other origins (CSRF), unless the origin is allowed.
 
-        Browsers say in `Sec-Fetch-Site` where a request comes from. Where they do not (plain HTTP that is no loopback
-        address), `Origin` says it for all that can change anything.
+        Browsers send `Sec-Fetch-Site`. Where they do not (plain HTTP to an address other than loopback), they send
+        `Origin` with all requests that can change anything.
         """
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if site in ("same-origin", "none") or (origin is not None and origin in self._origins):
@@ -87,12 +89,12 @@ class Sites:
     def _refusal(self, origin: str | None) -> BadRequest:
         shown = (origin or "")[:LONGEST_SHOWN]
         if self._refused.is_due(shown):
-            log.warning("refused a page of an origin that RECALLQL_CORS_ORIGINS does not name", origin=shown)
+            log.warning("refused a page of an origin that RECALLQL_CORS_ORIGINS does not list", origin=shown)
         page = f"The origin {shown!r} is" if shown else "Pages of other origins are"
-        message = f"{page} not served; RECALLQL_CORS_ORIGINS names those that are."
+        message = f"{page} not allowed; RECALLQL_CORS_ORIGINS lists those that are."
         return BadRequest(message, status=403, code="FORBIDDEN")
 
 
 def is_preflight(method: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Tells whether a browser asks what a page may send."""
+    """Tells whether a request is a CORS preflight."""
     return method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers

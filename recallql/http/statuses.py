@@ -25,7 +25,7 @@ STATUSES = {
 def of_answer(body: dict[str, Any], media: str) -> int:
     """The status of the answer to a well-formed request.
 
-    A client that accepts only `application/json` takes an answer for one of GraphQL if its status is 200.
+    A client that accepts only `application/json` recognises a GraphQL answer by the status 200.
     """
     if "errors" not in body or media == JSON:
         return 200
@@ -33,5 +33,5 @@ def of_answer(body: dict[str, Any], media: str) -> int:
 
 
 def of_bad_request(error: BadRequest, media: str) -> int:
-    """The status of the answer to what is no GraphQL request; JSON of the wrong form is 400 in the older media type."""
+    """The status for a body that is not a GraphQL request; in the older media type, JSON of the wrong form is a 400."""
     return 400 if error.status == 422 and media == JSON else error.status

@@ -1,4 +1,4 @@
-"""Limits on the requests that one credential may have under way, and on those in a minute."""
+"""Limits on one credential's concurrent requests, and on its requests in a minute."""
 
 from collections.abc import Callable, Hashable
 from math import ceil
@@ -7,15 +7,15 @@ from time import monotonic
 from recallql.cache import LruCache
 
 REMEMBERED = 16_384
-"""Credentials whose rate is known; one that is forgotten starts anew."""
+"""Credentials whose rate is remembered; one that is forgotten starts with a full bucket."""
 
 
 ROUNDING = 1e-6
-"""What the reckoning of a share of a request may be off by: who waited as long as told is let in."""
+"""The tolerance for rounding, so that a client that waits for `Retry-After` is admitted."""
 
 
 class TooMany(Exception):
-    """Which limit is reached, and after how many whole seconds it is worth trying again."""
+    """A limit is reached; `retry_after` is in whole seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class Throttle:
         self._buckets: LruCache[Hashable, tuple[float, float]] = LruCache(REMEMBERED)
 
     def enter(self, credential: Hashable) -> None:
-        """Counts a request, which `leave` has to follow; `TooMany` when there are too many already."""
+        """Counts a request, which `leave` has to follow; raises `TooMany` when there are too many already."""
         under_way = self._under_way.get(credential, 0)
         if self._in_flight and under_way >= self._in_flight:
             raise TooMany(
@@ -57,7 +57,7 @@ class Throttle:
         self._buckets.put(credential, (max(left - 1, 0.0), now))
 
     def leave(self, credential: Hashable) -> None:
-        """Counts a request no longer."""
+        """Ends the count of a request in flight."""
         left = self._under_way[credential] - 1
         if left:
             self._under_way[credential] = left
