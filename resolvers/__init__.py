@@ -1,4 +1,4 @@
-"""What may be asked: operations on users, sessions, messages, memories, documents and agents.
+"""Operations on users, sessions, messages, memories, documents and agents.
 
 No SQL, no GraphQL types, no HTTP.
 """

@@ -1,4 +1,4 @@
-"""Agents: who talks to the users."""
+"""Agents: they talk to the users."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ async def agents_of(context: OperationContext, rows: Sequence[SessionRow | Docum
 async def list_agents(
     context: OperationContext, parents: Sequence[object], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
-    """All of the project; for a user those of the own sessions."""
+    """All agents of the project; for a user those of its own sessions."""
     return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, columns=columns)
 
 
@@ -64,7 +64,7 @@ async def instructions_of(context: OperationContext, rows: Sequence[AgentRow]) -
 
 
 async def delete_agent(context: OperationContext, values: Values) -> str:
-    """The id of what is gone. Its documents go too; its sessions stay, without an agent."""
+    """Deletes an agent and its documents, and returns its id; its sessions stay, without an agent."""
 
     async def operation(write: Transaction) -> str:
         row = await find_agent(write, context, values["agent_id"])

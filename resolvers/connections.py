@@ -1,4 +1,4 @@
-"""Connections: Relay's pages over any listing."""
+"""Connections: Relay pagination of any listing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from resolvers.filters import Filter
 from resolvers.operation_context import OperationContext
 
 Columns = tuple[str, ...] | None
-"""The columns that a page's rows start with; None for all."""
+"""The columns that start a page's rows; None for all."""
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
@@ -22,7 +22,7 @@ LARGEST_PAGE = 100
 
 @dataclass(frozen=True)
 class Paging:
-    """Which page: checked arguments of a connection field."""
+    """The checked pagination arguments of a connection field."""
 
     limit: int = DEFAULT_PAGE
     backwards: bool = False
@@ -42,14 +42,14 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
 
 
 Edge = tuple[Callable[[AnyRow], str], AnyRow, Any]
-"""What makes the cursor, when it is asked for; the row that stands in the list; its node."""
+"""The factory of its cursor, used only if the cursor is selected; its row in the list; its node."""
 
 CURSOR_OF, ROW, NODE = range(3)
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What pages were asked for together, so that they can be counted together."""
+    """The pages that were requested together, so that they can be counted together."""
 
     listing: Listing
     part: Slice
@@ -57,7 +57,7 @@ class Query:
 
 
 class Page:
-    """One page of a connection: its rows in order, and the nodes that they stand for (themselves, mostly)."""
+    """One page of a connection: its rows in order, and their nodes (mostly the rows themselves)."""
 
     def __init__(self, fetched: Fetched[Any], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
         self.rows, self._has_more = fetched
@@ -102,10 +102,10 @@ async def connect(
     filter: Filter = Filter(),  # noqa: B008 - it is frozen
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    """For each parent its page, or what is wrong with its cursor; one statement however many parents there are.
+    """For each parent its page, or the error of its cursor; one statement however many parents there are.
 
-    Without parents (None) the list is one of the project's own, and there is one page. `identities` (the parents' keys
-    unless given) are what its cursors are bound to.
+    Without parents (None) the list is a root list of the project, and there is one page. Cursors are bound to
+    `identities` (by default the parents' keys).
     """
     part: Slice = Slice(
         order=order,
@@ -124,7 +124,7 @@ async def connect(
     good: list[int] = []
     for index, cursors in enumerate(all_cursors):
         try:
-            # A cursor is one list's: with one, at most a single parent gets past this.
+            # A cursor is bound to one list: with one, at most a single parent passes this check.
             for name in ("after", "before"):
                 if (cursor := getattr(paging, name)) is not None:
                     part = replace(part, **{name: cursors.position(cursor, name)})
@@ -147,7 +147,7 @@ async def connect(
 async def connect_to(
     context: OperationContext, listing: Listing, paging: Paging, rows: Sequence[UserRow | SessionRow], **part: Any
 ) -> list[Page | BadInput]:
-    """The pages of users or sessions. A cursor is not good for a later one under the same key.
+    """The pages of users or sessions. A cursor is not valid for a later object under the same key.
 
     For `part` see `connect`.
     """
@@ -158,7 +158,7 @@ async def connect_to(
 async def connect_visible(
     context: OperationContext, of_project: Listing, of_user: Listing, paging: Paging, **part: Any
 ) -> list[Page | BadInput]:
-    """The page of a root list: the project's, or for a user that of the user. For `part` see `connect`."""
+    """The page of a root list: of the project, or for a user of the user. For `part` see `connect`."""
     viewer = context.scope.user
     if viewer is None:
         return await connect(context, of_project, paging, None, **part)
@@ -166,7 +166,7 @@ async def connect_visible(
 
 
 async def total_counts(context: OperationContext, pages: Sequence[Page]) -> list[int]:
-    """For each page the size of its whole list: one statement for all that were fetched together."""
+    """For each page the size of its whole list: one statement for all pages that were fetched together."""
     counts = {
         query: await fetch_counts(context.read, context.scope, query.listing, query.part, query.parents)
         for query in dict.fromkeys(page.query for page in pages)

@@ -1,7 +1,7 @@
-"""Credentials: API keys, which speak for the application, and the tokens it has issued for its users.
+"""Credentials: API keys, which authenticate the application, and user tokens, which it issues for its users.
 
-A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `gen`: how often
-a user had been erased under this key when it was issued. It is good while that is still so, whatever the clocks say.
+A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `gen`: the number
+of erasures under the user's key when it was issued. Another erasure invalidates it, whatever the clocks say.
 """
 
 import secrets
@@ -51,8 +51,7 @@ KEY_RULES: dict[str, Rule] = {"name": name_rule, "project": key_rule}
 
 
 def key_hash(key: str) -> bytes:
-    """Returns what is kept of an API key. It has 256 random bits, so that no slower hash is needed to keep it
-    secret."""
+    """The stored hash of an API key. The key has 256 random bits, so that a fast hash is enough to keep it secret."""
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -62,12 +61,12 @@ class IssuedToken(TypedDict):
 
 
 async def issue_user_token(context: OperationContext, values: Values) -> IssuedToken:
-    """A new token of a user who is there, and when it expires."""
+    """Issues a token for an existing user; returns it with its expiry time."""
     check(values, TOKEN_RULES)
     life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]
     user_id, project = values["user_id"], context.scope.project
     signing = await current_signing_key(context.read) or await _first_signing_key(context)
-    # Before the user is looked for: an erasure in between leaves a token that is good for nothing.
+    # Before the user is looked up: an erasure in between leaves an invalid token.
     erasure = await last_erasure(context.read, user_key(project, user_id))
     if await user_by_id(context.read, context.scope, user_id) is None:
         raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
@@ -82,14 +81,14 @@ async def issue_user_token(context: OperationContext, values: Values) -> IssuedT
         "exp": epoch_seconds(expires_at),
         "gen": 0 if erasure is None else erasure["generation"],
     }
-    # Not `jwt.encode`: it writes characters as \u escapes, and a long key would not fit into a header.
+    # Not `jwt.encode`: it writes characters as \u escapes, and a long user id would not fit into a header.
     token = PyJWS().encode(orjson.dumps(claims), signing["secret"], ALGORITHM, headers={"kid": signing["kid"]})
     return {"token": token, "expires_at": expires_at}
 
 
 async def _first_signing_key(context: OperationContext) -> SigningKeyRow:
     async def operation(write: Transaction) -> SigningKeyRow:
-        # Another process may have made it meanwhile.
+        # Another process may have created it meanwhile.
         return await current_signing_key(write) or await _make_signing_key(write, context)
 
     return await context.write(operation)
@@ -106,9 +105,9 @@ async def _make_signing_key(write: Transaction, context: OperationContext) -> Si
 
 
 async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str:
-    """The id of a new key, which signs from now on.
+    """Creates a key, which signs from now on, and returns its id.
 
-    Tokens signed before stay good until they expire; with `at_once` none of them is good any more.
+    Tokens signed before stay valid until they expire; with `at_once` all of them become invalid.
     """
 
     async def operation(write: Transaction) -> SigningKeyRow:
@@ -122,7 +121,7 @@ async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str
 
 
 async def create_api_key(context: OperationContext, values: Values) -> tuple[ApiKeyRow, str]:
-    """The new key's row and the key itself, which is kept nowhere; `values` are its name and project."""
+    """Creates a key; returns its row and the key itself, which is not stored; `values` are its name and project."""
     check(values, KEY_RULES)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     row: ApiKeyRow = {
@@ -146,7 +145,7 @@ async def list_api_keys(context: OperationContext) -> Sequence[ApiKeyRow]:
 
 
 async def revoke_api_key(context: OperationContext, id: str) -> ApiKeyRow:
-    """The key, which is good no more; revoking it again changes nothing."""
+    """Revokes a key and returns its row; revoking it again changes nothing."""
 
     async def operation(write: Transaction) -> ApiKeyRow:
         row = await revoke(write, id, context.clock.now())

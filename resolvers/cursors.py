@@ -1,8 +1,8 @@
-"""Cursors: a position in a list or a search, as text that a client sends back to go on from there.
+"""Cursors: a position in a list or a search, as text that a client sends back to continue from there.
 
-A cursor holds the position and a checksum that is seeded with the identity of the list or search. The checksum reveals
-a cursor that was altered or that belongs to another list. It protects no secret: the viewer's scope decides what can be
-seen.
+A cursor has the position and a checksum that is seeded with the identity of the list or search. The checksum detects a
+cursor that was altered or that belongs to another list. It is not a security measure: the viewer's scope decides which
+rows are visible.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -18,24 +18,24 @@ from models.rows import AnyRow
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 
-# A list that goes by one number has many cursors, so they are made by one multiplication and one addition; what is not
-# such a multiple was never a cursor of this list. A change of one digit never gives another multiple of a prime.
+# A list ordered by one number has many cursors, so each takes only one multiplication and one addition; any other
+# number is not a cursor of this list. Changing one digit never yields another multiple of a prime.
 _PRIME = 1_073_741_789
 _LARGEST = 2**31
 
 
 def seed_of(identity: bytes, *, size: int = 4) -> int:
-    """The number of so many bytes that seeds the checksums of a list or search with this identity."""
+    """A number of `size` bytes that seeds the checksums of a list or search with this identity."""
     return int.from_bytes(blake2b(identity, digest_size=size).digest(), "big")
 
 
 def encode(position: Sequence[object], seed: int) -> str:
-    """The cursor of a position, given as a value for JSON; bytes in it are written in hexadecimal."""
+    """Encodes a position, a JSON value in which bytes are written in hexadecimal."""
     return _signed(orjson.dumps(position, default=bytes.hex), seed)
 
 
 def decode(cursor: str, seed: int) -> Any:
-    """The position that `encode` was given; `ValueError` if this cursor did not come from it with the same seed."""
+    """Decodes a position; raises `ValueError` if `encode` did not produce the cursor with the same seed."""
     raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
     if _signed(raw[4:], seed) != cursor:
         raise ValueError("a cursor of another list")
@@ -68,7 +68,7 @@ class Cursors:
         return encode([row[name] for name in self._columns], self._seed)
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
-        """The values of the order's columns at a cursor; `BadInput` when it is not one of this list's."""
+        """The values of the order's columns at a cursor; raises `BadInput` if it belongs to another list."""
         try:
             return (self._number(cursor),) if self._numbers else self._typed(decode(cursor, self._seed))
         except (ValueError, TypeError):

@@ -48,7 +48,7 @@ from resolvers.updates import revise
 
 
 def _digest(title: str, content: str) -> bytes:
-    """Of what a retry must repeat."""
+    """The digest of the fields that a retry must repeat."""
     return blake2b(json_of([title, content]).encode(), digest_size=16).digest()
 
 
@@ -99,7 +99,7 @@ async def documents_of_agents(
 def document_row(
     context: OperationContext, columns: dict[str, Any], *, user: UserRow | None = None, agent: AgentRow | None = None
 ) -> DocumentRow:
-    """The row of a new document of a user or an agent."""
+    """Builds the row of a new document of a user or an agent."""
     owner = identity(user["key"], user["nonce"]) if user else agent["key"] if agent else b""
     return stamped(
         DocumentRow,
@@ -115,7 +115,7 @@ def document_row(
 async def insert_document(
     write: Transaction, context: OperationContext, columns: dict[str, Any], owner: DocumentOwner
 ) -> DocumentRow:
-    """Keeps a document of a `user` or an `agent`, or gives back the one that a first try has kept."""
+    """Stores a document of a `user` or an `agent`; for a retry returns the one that the first attempt stored."""
     row = document_row(context, columns, user=owner.user, agent=owner.agent)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is None:
@@ -128,7 +128,7 @@ async def insert_document(
 
 
 def document_faults(values: Values) -> list[Fault]:
-    """Faults of the documents that come with a new user or agent."""
+    """Faults of the documents in the input of a new user or agent."""
     documents = values.get("documents", ())
     if len(documents) > DOCUMENTS_AT_ONCE:
         message = f"{len(documents)} documents are too many at once; send at most {DOCUMENTS_AT_ONCE}."
@@ -141,7 +141,7 @@ def document_faults(values: Values) -> list[Fault]:
 
 
 async def find_owner(write: Transaction, context: OperationContext, values: Values) -> DocumentOwner:
-    """The one owner that a new document names."""
+    """The single owner that the input of a new document names."""
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
         if agent is None:
@@ -196,7 +196,7 @@ async def update_document(context: OperationContext, values: Values) -> Document
 
 
 async def delete_document(context: OperationContext, values: Values) -> str:
-    """The id of what is gone."""
+    """Deletes a document and returns its id."""
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])

@@ -1,7 +1,8 @@
-"""Drafts: messages made ready before the transaction that keeps them.
+"""Drafts: messages prepared before the transaction that stores them.
 
-A draft holds what takes no database: JSON as text, tokens (perhaps by the application's own counter), the digest that a
-retry is compared by, and what rules find. The transaction adds the place of the message, its keys and its times.
+A draft has everything that needs no database: JSON as text, tokens (perhaps by the application's own counter), the
+digest for comparisons with a retry, and the claims that rules find. The transaction adds the message's sequence, keys
+and times.
 """
 
 import json
@@ -48,13 +49,13 @@ MESSAGE = Noun(
     references={"project": key_rule, "session_id": key_rule},
 )
 _SENT = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")
-"""Columns that a retry must repeat, as first sent."""
+"""Columns that a retry must repeat as first sent."""
 
 
 class Draft(NamedTuple):
-    """A message without its place: every column of the table in its order, and what was found in it.
+    """A message without its sequence: every column of the table in its order, and the claims found in it.
 
-    `digest` is None for a message without an id, which is never compared.
+    `digest` is None for a message without an id, which is never compared with a retry.
     """
 
     columns: Mapping[str, Any]
@@ -63,16 +64,16 @@ class Draft(NamedTuple):
     claims: Sequence[Claim]
 
     def row(self, session: SessionRow, sequence: int, now: Time) -> MessageRow:
-        """The row of the message at its place in a session."""
+        """Builds the row of the message at its place in a session."""
         generation = generation_of(session)
         return stamped(
             MessageRow, self.columns, now, session_key=session["key"], sequence=sequence, generation=generation
         )
 
     def repeats(self, row: MessageRow) -> bool:
-        """Tells whether a message under the same id, or at the same place, is this one."""
+        """True if the stored message with the same id, or at the same place, equals this one."""
         columns = self.columns
-        # Most retries repeat what is kept letter by letter, which takes no digest to see.
+        # Most retries repeat the stored message exactly; comparing that needs no digest.
         is_plain = row["digest"] is None and columns["digest"] is None
         if is_plain and all(row[name] == columns[name] for name in _SENT):
             return True
@@ -80,14 +81,14 @@ class Draft(NamedTuple):
 
 
 def draft_of(count_tokens: Callable[[str], int], values: Values, *, forms_memories: bool = True) -> Draft:
-    """Makes a message ready whose `values` have no nulls."""
+    """Prepares a message whose `values` have no nulls."""
     columns = MESSAGE.new(values)
     texts = texts_of(columns["content"], columns["parts"], columns["tool_calls"])
     columns["parts_text"], columns["aside"], columns["forms_memories"] = texts.said, texts.aside, int(forms_memories)
     if columns["token_count"] is None:
         columns["token_count"] = texts.tokens(count_tokens)
     own = columns["message_id"]
-    # What an export gives a place had its memories formed before.
+    # Memories of an exported message with a place were formed before the export.
     is_placed = "sequence" in values
     digest = digest_of({**values, "content": columns["content"]}) if is_placed or own is not None else None
     claims = claims_of(columns["role"], columns["name"], texts.own) if forms_memories and not is_placed else ()
@@ -95,12 +96,12 @@ def draft_of(count_tokens: Callable[[str], int], values: Values, *, forms_memori
 
 
 def claims_of(role: str, name: str | None, own: str) -> Sequence[Claim]:
-    """Returns what rules find in a message by what its speaker says in its own words: only in a user's."""
+    """The claims that rules find in the speaker's own words; only in a user's message."""
     return claims_in(own) if role == "USER" and own and not is_nobodys(name) else ()
 
 
 async def drafts_of(context: OperationContext, batch: Sequence[Values], *, forms_memories: bool = True) -> list[Draft]:
-    """Makes a batch of messages ready, aside if the request is large."""
+    """Prepares a batch of messages, in a thread if the request is large."""
 
     def make() -> list[Draft]:
         drafts: list[Draft] = []
@@ -113,7 +114,7 @@ async def drafts_of(context: OperationContext, batch: Sequence[Values], *, forms
 
 
 def digest_of(values: Values) -> bytes:
-    """Of what a retry must repeat: role, name, content, parts and tool calls as first sent."""
+    """The digest of the fields that a retry must repeat: role, name, content, parts and tool calls as first sent."""
     sent = [values.get(name) for name in _SENT]
     try:
         written = orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)
@@ -123,7 +124,7 @@ def digest_of(values: Values) -> bytes:
 
 
 def first_sent(row: Mapping[str, Any]) -> bytes:
-    """The digest of what was first sent of a message; it is only kept of one that was edited since."""
+    """The digest of a message as first sent; only an edited message stores it."""
     if row["digest"] is not None:
         return row["digest"]
     given = {name: value_of(row[name]) for name in ("parts", "tool_calls") if row[name] is not None}

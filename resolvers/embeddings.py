@@ -1,39 +1,38 @@
-"""What search asks of a model that turns texts into vectors, whichever that is and wherever it runs."""
+"""The interface that search needs of an embedding model, local or remote."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    # Only where there is a model; see `resolvers.search.closeness`.
+    # numpy is only installed with a model; see `resolvers.search.closeness`.
     from numpy import float32
     from numpy.typing import NDArray
 
 
 WHOLE = ""
-"""The word of a vector that is of a whole text."""
+"""Stands for the word of a vector that embeds a whole text."""
 
 
 class QuestionVectors(NamedTuple):
-    """A question as vectors of length 1, in rows: of one of its words each, or one of the `WHOLE`."""
+    """A question as rows of unit vectors: one per word, or one for the `WHOLE`."""
 
     words: list[str]
     vectors: "NDArray[float32]"
 
 
 class Encoder(Protocol):
-    """A model. Texts are encoded in the background, a question while somebody waits for the answer.
+    """An embedding model. Texts are encoded in the background, a question while the client waits.
 
-    `name` is kept with the vectors; another name is another model, whose vectors are of no use to this one.
+    `name` is stored with the vectors; another name means another model, whose vectors cannot be compared.
     """
 
     @property
     def name(self) -> str: ...
 
     async def encode_question(self, text: str) -> QuestionVectors | None:
-        """None when there are no vectors to be had now, or nothing in the text; then search goes on by words."""
+        """None if the model is unavailable now or the text is empty; search then uses words only."""
         ...
 
     async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
-        """The vectors of each text as they are kept, at most so many: one after the other, a bit for the sign of each
-        number."""
+        """The vectors of each text as stored, at most `most`: concatenated, one bit for the sign of each number."""
         ...

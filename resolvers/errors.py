@@ -1,8 +1,8 @@
-"""Faults of the one who asks.
+"""Errors in a request.
 
 RecallError
-├── Forbidden  the credential may never do this; becomes a top-level error FORBIDDEN
-├── BadInput   an argument of a query is wrong; becomes a top-level error BAD_USER_INPUT
+├── Forbidden  the credential never permits this; becomes a top-level error FORBIDDEN
+├── BadInput   an argument of a query is invalid; becomes a top-level error BAD_USER_INPUT
 └── Refused    a mutation is refused and has changed nothing; its faults become `userErrors`
 """
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 
 class RecallError(Exception):
-    """The root of this room's errors."""
+    """The root of this package's errors."""
 
 
 class BadInput(RecallError):
-    """What was wrong, which value, what to do."""
+    """The problem, the value, and the remedy."""
 
     code = "BAD_USER_INPUT"
 
 
 class Forbidden(RecallError):
-    """What a user token may never do, whosever data it is."""
+    """An operation that a user token never permits, on any data."""
 
     code = "FORBIDDEN"
 
@@ -31,7 +31,7 @@ class Forbidden(RecallError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a mutation's input; `path` starts below `input`, list positions as decimal strings."""
+    """A problem in a mutation's input; `path` starts below `input`, with list positions as decimal strings."""
 
     code: str
     message: str
@@ -39,7 +39,7 @@ class Fault:
 
 
 class Refused(RecallError):
-    """One fault or several, found before anything was written."""
+    """One or more faults, found before anything was written."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(fault.message for fault in faults))

@@ -1,4 +1,4 @@
-"""Filters and orders of lists: from what the client gave to what a listing understands."""
+"""Filters and orders of lists: converts a client's arguments to those of a listing."""
 
 import json
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from resolvers.json_values import Unacceptable, checked_text, count_values, unst
 LARGEST_LIST = 100
 
 LARGEST_FILTER = 4_000
-"""Values in metadata that is looked for, at most."""
+"""Most values in a metadata filter."""
 
 Given = Mapping[str, Any] | None
-"""A filter as the client gave it, by snake_case name; null is left out."""
+"""A filter as the client gave it, by snake_case name; nulls are omitted."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Names of a listing's filters with their values, and what tells this filter from another in a cursor."""
+    """Names of a listing's filters with their values, and the identity of this filter in cursors."""
 
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -64,12 +64,12 @@ class FilterBuilder:
                     raise BadInput(
                         f"`filter.{camel(name)}` has {len(value)} items; at most {LARGEST_LIST} are allowed."
                     )
-                # What could not be kept is not there, and SQLite would cut it short to something that may be.
+                # An id that cannot be stored matches nothing, but SQLite would truncate it to one that may match.
                 self.add(name, [item for item in value if not unstorable(item)])
         return self
 
     def names(self, *names: str) -> "FilterBuilder":
-        """Lists of people's names, which are compared as they are folded."""
+        """Lists of people's names, which are compared in their folded form."""
         for name in names:
             if (value := self.asked.get(name)) is not None:
                 self.asked[name] = [folded(item) for item in value]
@@ -94,7 +94,7 @@ class FilterBuilder:
 
 
 def order_of(given: Given, default: str = "created_at") -> tuple[str, bool]:
-    """The order's name and whether it descends; newest first unless the client says otherwise."""
+    """The order's name and direction (True: descending); newest first by default."""
     if not given:
         return default, True
     return str(given["field"]).lower(), given["direction"] == "DESC"

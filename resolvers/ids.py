@@ -1,4 +1,4 @@
-"""Global ids: opaque to clients, derived from an object's identity, the same for ever and never used again.
+"""Global ids: opaque to clients, derived from an object's identity, stable and never reused.
 
 An id is the letter of its noun, the key in Base64, then the nonce (if there is one) and for messages the sequence in
 decimal digits.
@@ -17,14 +17,14 @@ from models.rows import AnyRow
 LETTERS = {"User": "U", "Session": "S", "Message": "M", "Memory": "Y", "Document": "D", "Agent": "A", "Viewer": "V"}
 NOUNS = {letter: noun for noun, letter in LETTERS.items()}
 WITH_NONCE = ("User", "Session")
-_KEY = 22  # characters that 16 bytes take
+_KEY = 22  # characters for 16 bytes
 _NO_NUMBERS = re.compile("()()")
 _NONCE, _SEQUENCE = r"([12]\d{9})?", r"([1-9]\d{0,9})"
 _NUMBERS = {
     "Message": re.compile(_NONCE + _SEQUENCE, re.ASCII),
     **{noun: re.compile(_NONCE + "()", re.ASCII) for noun in WITH_NONCE},
 }
-"""The nonce and the sequence that an id holds. A nonce has ten digits, a sequence no more."""
+"""The nonce and the sequence in an id. A nonce has ten digits, a sequence at most ten."""
 
 
 class NodeId(NamedTuple):
@@ -34,7 +34,7 @@ class NodeId(NamedTuple):
     sequence: int = 0
 
     def names(self, row: AnyRow) -> bool:
-        """Tells whether the row under this id's key is the object that the id was made for, and not a later one."""
+        """True if the row under this id's key is the object of the id, and not a later one."""
         if self.noun == "Message":
             return self.nonce == nonce_of(row["generation"])
         return self.noun not in WITH_NONCE or self.nonce == row["nonce"]
@@ -46,7 +46,7 @@ def global_id(noun: str, key: bytes, nonce: int = 0) -> str:
 
 
 def message_id(session_key: bytes, generation: int, sequence: int) -> str:
-    """Names the session and the place in it, never the user: a session can be attached to one later."""
+    """Contains the session and the sequence, never the user: a session can be attached to one later."""
     return f"{_messages_of(session_key, generation)}{sequence}"
 
 
@@ -56,7 +56,7 @@ def _messages_of(session_key: bytes, generation: int) -> str:
 
 
 def parse_id(text: str) -> NodeId | None:
-    """Returns what an id names, or None for one that is none of ours."""
+    """Parses an id; None for one that this server did not issue."""
     noun, start, digits = NOUNS.get(text[:1]), text[: _KEY + 1], text[_KEY + 1 :]
     numbers = _NUMBERS.get(noun or "", _NO_NUMBERS).fullmatch(digits)
     if noun is None or noun == "Viewer" or numbers is None:

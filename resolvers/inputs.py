@@ -1,4 +1,4 @@
-"""Checks of what mutations are given: rules by field, and the faults they find."""
+"""Validates the inputs of mutations: rules by field, and the faults they find."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,16 +15,16 @@ DOCUMENTS_AT_ONCE = 100
 _INT = 2**31 - 1
 
 Values = Mapping[str, Any]
-"""A mutation's input by snake_case name: only what was given, so that left out and null can be told apart."""
+"""A mutation's input by snake_case name: only the given fields, to distinguish an omitted one from null."""
 
 Found = tuple[str, str] | None
-"""A code and a message, or None when all is well."""
+"""A code and a message, or None for a valid value."""
 
 Rule = Callable[[Any], Found]
 
 
 def camel(name: str) -> str:
-    """The name of a field as clients write it."""
+    """Converts a field's name to camelCase, as clients write it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -86,7 +86,7 @@ content = text_rule(CONTENT_BYTES)
 def faults_of(
     values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), path: tuple[str, ...] = ()
 ) -> list[Fault]:
-    """Returns what is wrong with the fields of one object; null is wrong only for the required ones."""
+    """The faults in the fields of one object; null is a fault only in the required ones."""
     faults: list[Fault] = []
     required = tuple(required)
     for name, value in values.items():
@@ -101,7 +101,7 @@ def faults_of(
 def check(
     values: Values, rules: Mapping[str, Rule], *, required: Iterable[str] = (), more: Iterable[Fault] = ()
 ) -> None:
-    """Refuses an input with everything that is wrong with it."""
+    """Refuses an input with all of its faults."""
     refuse_all([*faults_of(values, rules, required=required), *more])
 
 
@@ -124,7 +124,7 @@ def check_version(row: AnyRow, values: Values) -> None:
 
 
 def service_faults(context: OperationContext, values: Values, *names: str, path: tuple[str, ...] = ()) -> list[Fault]:
-    """Faults for values that only the application itself may give."""
+    """Faults for fields that only the application itself may set."""
     if context.scope.user is None:
         return []
     return [
@@ -135,5 +135,5 @@ def service_faults(context: OperationContext, values: Values, *names: str, path:
 
 
 def created(values: Values) -> dict[str, Any]:
-    """In a creation null means left out."""
+    """In a creation null is the same as an omitted field."""
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""JSON values from clients: checked, measured and written as texts; merging of metadata."""
+"""JSON values from clients: validation, size, serialization; merging of metadata."""
 
 from math import isfinite
 from typing import Any
@@ -10,7 +10,7 @@ JSON_BYTES = 64 * 1024
 
 
 def unstorable(text: str) -> str | None:
-    """Returns what no database can store of a string, or None."""
+    """Describes the part of a string that a database cannot store; None if there is none."""
     if "\0" in text:
         return "holds the character U+0000; leave it out"
     if text.isascii():
@@ -23,7 +23,7 @@ def unstorable(text: str) -> str | None:
 
 
 class Unacceptable(ValueError):
-    """A JSON value that cannot be kept; `code` is INVALID or TOO_LARGE."""
+    """A JSON value that cannot be stored; `code` is INVALID or TOO_LARGE."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class Unacceptable(ValueError):
 
 
 def check_json(value: JsonValue, level: int = 1) -> None:
-    """Raises `Unacceptable` for texts and numbers that no database can store, and for too many levels."""
+    """Raises `Unacceptable` for texts and numbers that a database cannot store, and for too deep nesting."""
     if isinstance(value, str):
         if problem := unstorable(value):
             raise Unacceptable("INVALID", f"A text in it {problem}.")
@@ -49,13 +49,13 @@ def check_json(value: JsonValue, level: int = 1) -> None:
 
 
 def count_values(value: JsonValue) -> int:
-    """Counts the values that a JSON value is made of, itself included."""
+    """Counts the values nested in a JSON value, itself included."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(count_values, items))
 
 
 def checked_text(value: JsonValue) -> Json:
-    """A JSON value as it is kept, `Unacceptable` when it cannot be."""
+    """Serializes a JSON value as stored; raises `Unacceptable` if it cannot be stored."""
     check_json(value)
     text = json_of(value)
     size = len(text) if text.isascii() else len(text.encode())
@@ -78,12 +78,12 @@ def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
 
 
 def merged_text(kept: Json, patch: JsonValue) -> Json:
-    """A kept object with a patch merged into it, as it is kept."""
+    """Merges a patch into a stored object; returns the result as stored."""
     return checked_text(merge_patch(value_of(kept), patch))
 
 
 def same_json(text: Json, other: Json) -> bool:
-    """Tells whether two kept texts hold the same value: an object's order and 1 against 1.0 make no difference."""
+    """True if two stored texts have equal JSON values, whatever the order of keys; 1 equals 1.0."""
     return text == other or _comparable(value_of(text)) == _comparable(value_of(other))
 
 

@@ -1,4 +1,4 @@
-"""Memories: what is worth knowing later, and what it rests on."""
+"""Memories: facts, preferences, events and summaries, with their sources."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +51,7 @@ LARGEST_DELETION = 1000
 
 
 def memory_filter(context: OperationContext, given: Given) -> Filter:
-    """Returns what is true now, unless another time is asked for or the history."""
+    """The default filter: memories that hold now, unless another time or the history is requested."""
     builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata().ranges("created_at")
     if (rating := builder.asked.get("min_rating")) is not None:
         builder.add("min_rating", rating)
@@ -93,7 +93,7 @@ async def memories_of_sessions(
 async def memories_of_messages(
     context: OperationContext, rows: Sequence[MessageRow], paging: Paging, columns: Columns = None
 ) -> list[Page | BadInput]:
-    """Every memory that names the message among its sources, also what is no longer true."""
+    """Every memory with the message among its sources, also those that no longer hold."""
     keys = [row["session_key"] for row in rows]
     return await connect(
         context, MEMORIES_OF_MESSAGE, paging, keys, numbers=[row["sequence"] for row in rows], columns=columns
@@ -109,7 +109,7 @@ async def _summaries(
 
 
 async def summaries_of_users(context: OperationContext, users: Sequence[UserRow]) -> list[MemoryRow | None]:
-    """The newest summary that stands, of the user apart from any session."""
+    """The newest summary of the user, apart from any session, that is not superseded."""
     return await _summaries(context, MEMORIES_OF_USER, users, "of_no_session")
 
 
@@ -118,17 +118,17 @@ async def summaries_of_sessions(context: OperationContext, sessions: Sequence[Se
 
 
 async def newer_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list[MemoryRow | None]:
-    """Returns what has taken the place of each memory."""
+    """The memory that superseded each memory."""
     return await follow(context, memories_by_key, [row["superseded_by"] for row in rows])
 
 
 async def older_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list[list[MemoryRow]]:
-    """Whose place each memory has taken."""
+    """The memories that each memory superseded."""
     return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
 
 
 async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], paging: Paging) -> list[Page | BadInput]:
-    """Messages and documents in the order in which they were named."""
+    """Messages and documents, in the order in which the sources were given."""
     keys = [row["key"] for row in rows]
     pages = await connect(context, SOURCES_OF_MEMORY, paging, keys, order="position", descending=False)
     named = [source for page in pages if isinstance(page, Page) for source in page.rows]
@@ -142,7 +142,7 @@ async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], pagin
     for page in pages:
         if isinstance(page, Page):
             found = [(s, nodes[s["document_key"] or (s["session_key"], s["sequence"])]) for s in page.rows]
-            # One may have gone between the two statements.
+            # One may have been deleted between the two statements.
             page.rows = [source for source, node in found if node is not None]
             page.nodes = [node for _, node in found if node is not None]
     return pages
@@ -169,7 +169,7 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
             about = row["about_folded"]
             older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user, about=about)
         if row["memory_id"] is not None:
-            # A memory that bore this id before may be named still; this is another one.
+            # The id may name an earlier memory under this key; this is another one.
             await unlink_newer(write, row)
         kept = await memory_table.insert(write, row)
         await insert_sources(write, kept, sources)
@@ -180,7 +180,7 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
 
 
 async def find_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
-    """Returns whom a new memory names; a session implies its user."""
+    """The user and session that a new memory names; a session implies its user."""
     named = values.get("user_id")
     user = None if named is None else await find_user(write, context, named)
     if context.scope.user is not None:
@@ -196,7 +196,7 @@ async def find_owner(write: Transaction, context: OperationContext, values: Valu
 
 
 def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
-    """Returns what is wrong with a new memory as a whole. A user's own is about that user."""
+    """The faults of a new memory as a whole. A memory added by a user is about that user."""
     faults = _validity_faults(values) + service_faults(context, values, "created_at")
     if "user_id" not in values and "session_id" not in values and context.scope.user is None:
         faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
@@ -215,7 +215,7 @@ def _validity_faults(values: Values) -> list[Fault]:
 
 
 async def _sources(write: Transaction, context: OperationContext, owner: Owner, ids: Sequence[str]) -> list[Source]:
-    """The sources that a memory names: messages and documents that are there and of the same owner."""
+    """The sources that a memory names: existing messages and documents of the same owner."""
     sources: list[Source] = []
     for index, id in enumerate(ids):
         path = ("sources", str(index))
@@ -273,7 +273,7 @@ async def update_memory(context: OperationContext, values: Values) -> MemoryRow:
         revised = await revise(write, memory_table, row, wanted, now)
         if row["method"] == "DECLARED" or revised is row:
             return revised
-        # What it said before is not formed again, and it stays as it is now.
+        # Its former content is not formed again, and formation does not change it any more.
         await withhold(write, [row], row["fingerprint"])
         return await memory_table.update(write, revised, {"corrected_at": now})
 
@@ -281,7 +281,7 @@ async def update_memory(context: OperationContext, values: Values) -> MemoryRow:
 
 
 async def delete_memory(context: OperationContext, values: Values) -> str:
-    """The id of what is gone. What it superseded stays superseded."""
+    """Deletes a memory and returns its id. The memories that it superseded stay superseded."""
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
@@ -293,9 +293,9 @@ async def delete_memory(context: OperationContext, values: Values) -> str:
 
 
 async def delete_memories(context: OperationContext, values: Values) -> tuple[list[str], bool]:
-    """The ids of the memories of a user or session that are gone, and whether there are more.
+    """Deletes memories of a user or session; returns their ids, and True if there are more.
 
-    Without a filter it is all of them, past ones included.
+    Without a filter it deletes all of them, including past ones.
     """
     rules = {"user_id": key_rule, "session_id": key_rule, "limit": integer_rule(1, LARGEST_DELETION)}
     owners = [name for name in ("user_id", "session_id") if values.get(name) is not None]

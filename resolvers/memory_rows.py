@@ -1,4 +1,4 @@
-"""Rows of memories: how one is kept with what it rests on, takes the place of others, and is removed."""
+"""Rows of memories: stores them with their sources, supersedes others, removes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from resolvers.updates import revise
 
 @dataclass(frozen=True)
 class Owner:
-    """Whom a memory is about. `identity` is that of the session, or else of the user."""
+    """The subject of a memory. `identity` is that of the session, or else of the user."""
 
     user: bytes | None
     session: bytes | None
@@ -44,12 +44,12 @@ class Owner:
         return cls(row["key"], None, identity(row["key"], row["nonce"]))
 
     def has(self, row: MemoryRow) -> bool:
-        """Tells whether a memory belongs to the same user, or, where there is none, the same session."""
+        """True if a memory belongs to the same user or, without a user, to the same session."""
         return row["user_key"] == self.user if self.user else row["session_key"] == self.session
 
 
 def digest_of(kind: str, content: str, about: str | None = None) -> bytes:
-    """Of what a retry must repeat."""
+    """The digest of the fields that a retry must repeat."""
     repeated = [kind, content, *([] if about is None else [about])]
     return blake2b(json_of(repeated).encode(), digest_size=16).digest()
 
@@ -91,7 +91,7 @@ MEMORY = Noun(
 
 
 def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner, now: Time) -> MemoryRow:
-    """The row of a new memory, whose columns `MEMORY.new` gave."""
+    """Builds the row of a new memory from the columns of `MEMORY.new`."""
     return stamped(
         MemoryRow,
         columns,
@@ -104,12 +104,12 @@ def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner,
 
 
 def about_columns(about: str | None) -> dict[str, str | None]:
-    """The columns that say whom a memory is about: a name, or None for the user's own."""
+    """The columns with the person that a memory is about: a name, or None for the user."""
     return {"about": about, "about_folded": _folded(about)}
 
 
 class Source(NamedTuple):
-    """A message (by session and sequence) or a document that a memory rests on; `position` where an export gives it."""
+    """A source of a memory: a message (by session and sequence) or a document; an export also gives its `position`."""
 
     session_key: bytes | None = None
     sequence: int | None = None
@@ -140,7 +140,7 @@ async def insert_sources(write: Transaction, memory: MemoryRow, sources: Sequenc
 async def supersede(
     write: Transaction, context: OperationContext, newer: MemoryRow, older: Sequence[MemoryRow]
 ) -> None:
-    """The older memories end where the newer one begins, if they were open."""
+    """Ends older memories, if they were open, when the newer one begins."""
     start = newer["valid_from"] or newer["created_at"]
     # An event is current from its creation on.
     current = min(start, newer["created_at"]) if newer["kind"] == "EVENT" else start

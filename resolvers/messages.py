@@ -1,4 +1,4 @@
-"""Messages: the turns of a session, in the order in which they were kept."""
+"""Messages: the turns of a session, in the order in which they were stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +68,7 @@ async def messages_of_sessions(
     order: Given = None,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    """In the order of their sequence, unless ordered otherwise."""
+    """By default in the order of their sequence."""
     name, descending = order_of(order or _BY_SEQUENCE)
     return await connect_to(
         context,
@@ -85,8 +85,8 @@ async def messages_of_sessions(
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a batch: its messages in the order of the input, those that are new with their claims, and what
-    was formed."""
+    """The result of a batch: its messages in the order of the input, the new ones with their claims, and the memories
+    formed from them."""
 
     session: SessionRow
     messages: list[MessageRow]
@@ -107,7 +107,7 @@ class Added:
 
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
-    """Returns what is wrong with one message of a batch. A user speaks as USER, and now."""
+    """The faults of one message of a batch. A user token may only add USER messages, and with the current time."""
     faults = faults_of(values, MESSAGE.rules, path=path) + service_faults(context, values, "created_at", path=path)
     if context.scope.user is not None and values["role"] != "USER":
         faults.append(Fault("FORBIDDEN", "With a user token only messages of role USER are added.", (*path, "role")))
@@ -118,7 +118,7 @@ def message_faults(context: OperationContext, values: Values, path: tuple[str, .
 
 
 async def add_messages(context: OperationContext, values: Values) -> Added:
-    """Appends a batch, all or nothing; an unknown session comes into being, a deleted one comes back."""
+    """Appends a batch, all or nothing; creates an unknown session, restores a deleted one."""
     batch = [created(message) for message in values["messages"]]
 
     def look() -> list[Fault]:
@@ -152,14 +152,14 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
 
 
 async def form(write: Transaction, context: OperationContext, added: Added) -> Added:
-    """Forms memories of what is new; of what had been kept before they are there already."""
+    """Forms memories of the new messages; for those stored before they exist already."""
     session, count = added.session, len(added.new)
     if context.asks_model and count:
         await enqueue(write, context, session, added.new)
     formed = await form_by_rules(write, context, session, added.new, added.claims)
     if count < len(added.messages):
         formed += await formed_of(write, context, added.messages)
-    # Sentences said stand in for a summary that nobody writes.
+    # Extractive summaries replace those of a model, if there is none.
     if not context.asks_model and count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
         summary = await summarise(write, context, session, added=count)
         formed += [summary] if summary is not None else []
@@ -175,7 +175,7 @@ async def append(
     *,
     even_ended: bool = False,
 ) -> Added:
-    """Appends messages to a session, within a transaction; `even_ended` to one that has ended."""
+    """Appends messages to a session within a transaction; with `even_ended` also to an ended one."""
     known = await _known(write, session, batch)
     is_over = session["ended_at"] is not None and not even_ended
     if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
@@ -215,7 +215,7 @@ async def append(
 
 
 async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]) -> dict[str | None, MessageRow]:
-    """The messages of the batch that are there already, by their own key; CONFLICT for one deleted since."""
+    """The messages of the batch that exist already, by client key; raises CONFLICT for one deleted since."""
     ids = [draft.message_id for draft in batch if draft.message_id is not None]
     if not ids:
         return {}
@@ -228,7 +228,7 @@ async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]
 
 
 async def _wake(write: Transaction, context: OperationContext, session: SessionRow, owner: bytes | None) -> SessionRow:
-    """Brings a deleted session back, and attaches an ownerless one to the user whom the messages name."""
+    """Restores a deleted session, and attaches an ownerless one to the user that the input names."""
     wanted: dict[str, Any] = {"deleted_at": None}
     if owner is not None:
         wanted["user_key"] = owner
@@ -247,13 +247,13 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Messa
 async def _forget(
     write: Transaction, context: OperationContext, rows: Sequence[MessageRow], *, edited: bool = False
 ) -> None:
-    """Removes what was derived from these messages of one session."""
+    """Removes the memories and summaries derived from these messages of one session."""
     await forget_lines(write, context, rows)
     await forget_sources(write, Sources.of_messages(rows), formed_only=edited)
 
 
 class _Edit(NamedTuple):
-    """What an update makes of a message as it was at a version: all that takes its texts."""
+    """An update of a message at a version: the part of the work that needs its texts."""
 
     version: int
     changes: dict[str, Any]
@@ -280,7 +280,7 @@ def _edit_of(context: OperationContext, row: MessageRow, values: Values) -> _Edi
 
 
 async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
-    """Works an edit out before the transaction; what stays of the message may be long, however small the request."""
+    """Prepares an edit before the transaction: the message may be long, however small the request."""
     row = await find_node(context.read, context.scope, values["id"], "Message")
     if row is None:
         return _Edit(0, {}, ())
@@ -290,7 +290,7 @@ async def _prepared_edit(context: OperationContext, values: Values) -> _Edit:
 
 
 async def update_message(context: OperationContext, values: Values) -> MessageRow:
-    """Edits a message; what was derived of it as it was goes."""
+    """Edits a message; removes the memories derived from its former text."""
     check(values, MESSAGE.rules, required=MESSAGE.required)
     takes_texts = bool(given_of(values, *_SAID)) or values.get("token_count", 0) is None
     row = None
@@ -300,7 +300,7 @@ async def update_message(context: OperationContext, values: Values) -> MessageRo
 
 
 async def _update(context: OperationContext, values: Values, edit: _Edit | None) -> MessageRow | None:
-    """Keeps an update; None if somebody else has changed the message since the edit was worked out."""
+    """Stores an update; returns None if the message has changed since the edit was prepared."""
     change = MESSAGE.change(values)
 
     async def operation(write: Transaction) -> MessageRow | None:
@@ -324,7 +324,7 @@ async def _update(context: OperationContext, values: Values, edit: _Edit | None)
 
 
 async def delete_message(context: OperationContext, values: Values) -> str:
-    """The id of what is gone; its sequence is not given again."""
+    """Deletes a message and returns its id; its sequence is never reused."""
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
@@ -336,7 +336,7 @@ async def delete_message(context: OperationContext, values: Values) -> str:
 
 
 async def delete_range(context: OperationContext, values: Values) -> tuple[list[str], bool]:
-    """The ids of the messages that are gone, and whether the range holds more."""
+    """Deletes messages of a range; returns their ids, and True if the range has more."""
     check(values, {"session_id": key_rule, "from_sequence": integer_rule(1), "to_sequence": integer_rule(1)})
     first, last = values.get("from_sequence"), values.get("to_sequence")
     if first is not None and last is not None and first > last:

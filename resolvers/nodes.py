@@ -28,7 +28,7 @@ BY_KEY: dict[str, Callable[[Reader, Scope, list[bytes]], Awaitable[Sequence[Noun
 
 
 async def nodes(context: OperationContext, ids: Sequence[str]) -> list[NounRow | None]:
-    """For each id its object, or None; one statement for each kind among them."""
+    """The object of each id, or None; one statement per kind among them."""
     if len(ids) > LARGEST_LIST:
         raise BadInput(f"`ids` has {len(ids)} items; at most {LARGEST_LIST} are allowed.")
     parsed = [parse_id(id) for id in ids]
@@ -47,7 +47,7 @@ async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Memory"]
 @overload
 async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Document"]) -> DocumentRow | None: ...
 async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Any:
-    """The object of this kind that an id names; None for an id of another kind or of none."""
+    """Parses an id of this kind and looks its object up; None for an id of another kind or none."""
     node = parse_id(id)
     return None if node is None or node.noun != noun else (await _fetch(read, scope, noun, [node]))[0]
 

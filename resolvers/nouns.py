@@ -1,7 +1,7 @@
-"""Nouns: one description of each, which creation, update, upsert, import and export follow.
+"""Nouns: one description of each, which drives creation, update, upsert, import and export.
 
-A column of a noun's table is an `Attribute`, which clients give, `Derived` from others, or `Internal`. Where one is
-forgotten `tests/test_nouns.py` fails.
+A column of a noun's table is an `Attribute`, which clients set, `Derived` from others, or `Internal`. If a column is
+missing, `tests/test_nouns.py` fails.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ R = TypeVar("R")
 Type = Literal["text", "integer", "number", "time", "json", "key"]
 
 MOST = 2**30
-"""A number of a line of an import, at most: it must have room to grow."""
+"""The largest number in a line of an import: counters must have room to grow."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What clients give of an object when they create it and, unless it is `fixed`, when they change it.
+    """A column that clients set when they create an object and, unless it is `fixed`, when they update it.
 
-    In a change null gives it its default again, or is refused if it is `required`.
+    In an update null resets it to its default, or is refused if it is `required`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Derived:
-    """What is worked out `by` a function of other columns, and anew when they change, unless it is `kept`."""
+    """A column computed `by` a function of others, and again when they change, unless it is `kept`."""
 
     name: str
     by: Callable[..., Any]
@@ -53,7 +53,7 @@ class Derived:
 
 @dataclass(frozen=True)
 class Internal:
-    """What the server keeps. A line of an import gives it, by its rule, if it is exported."""
+    """A column that the server sets. If it is exported, a line of an import has it, checked by its rule."""
 
     name: str
     rule: Rule | None = None
@@ -90,13 +90,13 @@ class Noun:
         self._changing = {column.name: column for column in attributes if not column.fixed}
         self._derived = [column for column in columns if isinstance(column, Derived)]
         self._blank = {column.name: None if isinstance(column, Derived) else column.default for column in columns}
-        # A key of a line belongs to another database: whoever imports it makes one of it.
+        # A key in a line belongs to another database: the import derives a new one from it.
         taken = [column for column in given if column.type != "key"]
         taken = [column for column in taken if isinstance(column, Attribute) or column.exported]
         self._taken = {column.name: column.type == "json" for column in taken}
 
     def new(self, values: Values) -> dict[str, Any]:
-        """Every column of a new object but its keys and the times of the server; `values` have no nulls."""
+        """Every column of a new object except its keys and the server's times; `values` have no nulls."""
         row = self._blank.copy()
         taken = self._taken
         for name, value in values.items():
@@ -107,7 +107,7 @@ class Noun:
         return row
 
     def change(self, values: Values) -> Change:
-        """Returns what an update wants: null gives an attribute its default."""
+        """The columns that an update sets: null resets an attribute to its default."""
         columns: dict[str, Any] = {}
         for name, value in values.items():
             column = self._changing.get(name)
@@ -119,7 +119,7 @@ class Noun:
         return changed_metadata(columns, values)
 
     def new_or_change(self, values: Values) -> tuple[dict[str, Any], Change]:
-        """Returns the columns of a new object, and what an upsert wants of one that is there."""
+        """The columns of a new object, and those that an upsert sets in an existing one."""
         given = created(values)
         if "metadata" in given and given.get("metadata_mode") != "REPLACE":
             given["metadata"] = merge_patch({}, given["metadata"])
@@ -131,7 +131,7 @@ class Noun:
 
 
 def stamped(row: type[R], columns: Mapping[str, Any], now: Time, **keys: Any) -> R:
-    """The row of a new object, in a transaction: with its keys, and the time where it brings none of its own."""
+    """Builds the row of a new object in a transaction: adds its keys, and times unless it has its own."""
     times = {"created_at": columns["created_at"] or now, "updated_at": columns["updated_at"] or now}
     # `tests/test_nouns.py` compares the columns of each noun with its table.
     return cast(R, {**columns, **times, **keys})

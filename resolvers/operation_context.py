@@ -1,4 +1,4 @@
-"""What every operation is given: the database, whom the request speaks for, the clock, and a model if there is one."""
+"""The context of every operation: the database, the viewer, the clock, and a model if there is one."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from resolvers.tokens import count_tokens
 T = TypeVar("T")
 
 THREADS = 2
-"""Threads for work that would hold the event loop; they share one processor."""
+"""Threads for work that would block the event loop; they share one processor."""
 
 
 def operation_threads() -> Threads:
-    """Returns what `OperationContext.in_thread` works with."""
+    """Creates the threads for `OperationContext.in_thread`."""
     return Threads("operation", THREADS)
 
 
@@ -33,43 +33,43 @@ class OperationContext:
     scope: Scope = field(default_factory=Scope)
     count_tokens: Callable[[str], int] = count_tokens
     asks_model: bool = False
-    """Tells whether a model reads what is said, later, and forms memories and summaries of it."""
+    """True if a model reads messages in the background and forms memories and summaries."""
     encoder: Encoder | None = None
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
-    """The batches of this operation, while graphql-core runs it (see `breadth.batching`)."""
+    """The batches of this operation while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)
     threads: Threads = field(default_factory=operation_threads)
     is_large: bool = False
-    """Tells whether the request is so large that working on its input would hold the event loop."""
+    """True if the request is so large that processing its input would block the event loop."""
     read: Reader = field(init=False)
 
     def __post_init__(self) -> None:
         self.read = self.database.read_within(self.allowance)
 
     def only_service(self, what: str) -> None:
-        """Refuses a user what only the application itself may do."""
+        """Raises `Forbidden` for a user; only the application itself may do this."""
         if self.scope.user is not None:
             raise Forbidden(what)
 
     def may_see(self, row: Owned) -> bool:
-        """Tells whether a row with an owner may be known of."""
+        """True if the viewer may see a row with this owner."""
         return self.scope.user is None or row["user_key"] == self.scope.user
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Returns what a function gives that would hold the event loop, in a thread: see `models.threads`.
+        """Calls a function that would block the event loop in a thread (see `models.threads`) and returns its result.
 
-        One that may take long calls `self.allowance.check()` in its loops, so that it ends with the request.
+        A slow function calls `self.allowance.check()` in its loops, so that it ends with the request.
         """
         return await self.threads.run(self.allowance, function, *arguments)
 
     async def rest(self) -> None:
-        """Lets others have the event loop if it has been held for long: long work in it calls this now and then."""
+        """Yields the event loop if it has been held for long: long work in it calls this now and then."""
         await self.allowance.rest()
 
     async def prepare(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Returns what a function makes of a request's input before a transaction, in a thread if it is large."""
+        """Processes a request's input with a function before a transaction, in a thread if it is large."""
         return await self.in_thread(function, *arguments) if self.is_large else function(*arguments)
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Carries out a mutation; see `Store.write`."""
+        """Runs a mutation's transaction; see `Store.write`."""
         return await self.database.write(operation)

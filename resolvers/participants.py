@@ -1,4 +1,4 @@
-"""What users and agents have in common: a key that the application gives, attributes, and documents."""
+"""The code that users and agents share: both have an id from the application, attributes, and documents."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic
@@ -16,9 +16,9 @@ from resolvers.updates import Change, revise
 
 
 class Participant(Noun, Generic[R]):
-    """A noun whose objects the application names: `by_id` finds one, `keys` gives its row the columns of its key.
+    """A noun whose objects have ids from the application: `by_id` finds one, `keys` returns the columns of its key.
 
-    `as_owner` names a row as the owner of documents.
+    `as_owner` returns a row as the keyword argument for the owner of documents.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Participant(Noun, Generic[R]):
         self._table, self._by_id, self._keys, self._as_owner = table, by_id, keys, as_owner
 
     async def find(self, write: Transaction, context: OperationContext, id: str) -> R:
-        """The object that a mutation names, which must exist."""
+        """The existing object that a mutation names; otherwise NOT_FOUND."""
         row = await self._by_id(write, context.scope, id)
         if row is None:
             raise refuse("NOT_FOUND", f"There is no {self.word} with this {camel(self.own_id)}.", camel(self.own_id))
@@ -49,7 +49,7 @@ class Participant(Noun, Generic[R]):
         columns: dict[str, Any],
         documents: Sequence[dict[str, Any]] = (),
     ) -> R:
-        """Keeps a new object, whose columns `new` gave, with its documents."""
+        """Stores a new object from the columns of `new`, with its documents."""
         project = context.scope.project
         values = stamped(self._table.row, columns, context.clock.now(), project=project, **self._keys(project, columns))
         row = await self._table.insert(write, values)
@@ -82,7 +82,7 @@ class Participant(Noun, Generic[R]):
         return await context.write(operation)
 
     async def upsert(self, context: OperationContext, values: Values) -> tuple[R, bool]:
-        """The object, and whether it is new."""
+        """Returns the object, and True if it is new."""
         check(values, self.rules, required=self.required)
         columns, change = self.new_or_change(values)
 
@@ -104,5 +104,5 @@ class Participant(Noun, Generic[R]):
 
 
 def documents_in(values: Values) -> list[dict[str, Any]]:
-    """The columns of the documents that come with a new user or agent."""
+    """The columns of the documents in the input of a new user or agent."""
     return [DOCUMENT.new(created(document)) for document in values.get("documents", ())]

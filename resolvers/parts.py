@@ -1,7 +1,7 @@
 """Reads the content, parts and tool calls of a message: texts, the ids of calls, and tokens.
 
-A text of `parts` is the message's text if `content` is empty, and follows it otherwise. What nobody says (thoughts,
-calls of tools, what tools answered, attached texts) is kept apart: it counts tokens, and search gives it less weight.
+The text of `parts` is the message's text if `content` is empty, and follows it otherwise. Asides (reasoning, tool
+calls, tool results, attached texts) are kept separate: they count tokens, and search gives them less weight.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from models.parts import Inside, beside, has_calls_of, read_calls, read_parts, t
 from models.rows import MessageRow
 
 TOOLS = ("TOOL", "FUNCTION")
-"""Roles whose messages are answers of tools."""
+"""Roles whose messages are tool results."""
 
 
 class Texts(NamedTuple):
     """The texts of a message.
 
-    `own` is what a user says in its own words, and nothing that an application or a tool put beside it. `said` and
-    `aside` are the columns `parts_text` and `aside`. The tokens of `counted` and `media` are what it takes in a prompt.
+    `own` is the user's own words, without anything that an application or a tool added. `said` and `aside` are the
+    columns `parts_text` and `aside`. In a prompt it takes the tokens of `counted` and `media`.
     """
 
     own: str
@@ -32,7 +32,7 @@ class Texts(NamedTuple):
 
 
 def texts_of(content: str, parts: str | None, calls: str | None) -> Texts:
-    """Reads a message once for all that is made of its texts: its content, and JSON texts as they are kept."""
+    """Reads a message once for all uses of its texts, from its content and stored JSON texts."""
     if parts is None and calls is None:
         return Texts(content, None, None, (content,), 0)
     inside = Inside() if parts is None else read_parts(parts)
@@ -43,7 +43,7 @@ def texts_of(content: str, parts: str | None, calls: str | None) -> Texts:
 
 
 def _counted(content: str, parts: Inside, called: Inside | None, calls: str | None) -> Iterator[str]:
-    """The texts of a message whose tokens count: calls of tools stand as they were sent."""
+    """The texts of a message whose tokens count, with tool calls as they were sent."""
     yield content
     if calls is not None:
         yield calls
@@ -52,17 +52,17 @@ def _counted(content: str, parts: Inside, called: Inside | None, calls: str | No
 
 
 def said_in(row: MessageRow) -> str:
-    """The text of a message: what its speaker says, or what a tool answered."""
+    """The text of a message: of its speaker, or of a tool's result."""
     return _joined(row["content"], row["parts_text"])
 
 
 def searched_text(row: MessageRow) -> str:
-    """All that a message is found by, which its highlight is a part of."""
+    """All searchable text of a message; its highlight is a part of this."""
     return _joined(row["content"], row["parts_text"], row["aside"])
 
 
 def call_ids(row: MessageRow) -> list[str]:
-    """The ids of the tool calls of a message that other messages answer, in order."""
+    """The ids of a message's tool calls that other messages answer, in order."""
     answered = {id for inside in _inside(row) for id in inside.answers}
     return [id for inside in _inside(row) for id in inside.calls if id not in answered]
 

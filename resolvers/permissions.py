@@ -1,4 +1,4 @@
-"""The permissions of mutations: which of them a user token may carry out, on what is the user's own."""
+"""The permissions of mutations: those that a user token permits, on the user's own data."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,11 +12,11 @@ from resolvers.sessions import create_session
 Mutation = Callable[[OperationContext, Values], Awaitable[Any]]
 
 FOR_USERS: frozenset[Mutation] = frozenset((create_session, add_messages, create_memory))
-"""Mutations that a user token may carry out. Each sees to it that what it names is the user's own."""
+"""Mutations that a user token permits. Each ensures that it only touches the user's own objects."""
 
 
 async def carry_out(mutation: Mutation, context: OperationContext, values: Values) -> Any:
-    """Carries out a mutation, if the viewer may; the application itself may carry out all of them."""
+    """Runs a mutation if the viewer has the permission; the application itself has all of them."""
     if mutation not in FOR_USERS:
         context.only_service("run this mutation")
     return await mutation(context, values)

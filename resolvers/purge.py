@@ -1,4 +1,4 @@
-"""The purge: what was deleted softly goes for good."""
+"""The purge: permanently removes soft-deleted objects."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from resolvers.operation_context import OperationContext
 
 
 async def purge_deleted(context: OperationContext, values: Values) -> dict[str, int]:
-    """Removes what was deleted before the given time; returns the numbers of sessions, messages and memories."""
+    """Removes objects deleted before a time; returns the numbers of sessions, messages and memories."""
 
     async def operation(write: Transaction) -> dict[str, int]:
         return await purge(write, context.scope, before=values["deleted_before"], now=context.clock.now())

@@ -1,4 +1,4 @@
-"""Following references: the rows that many others name, each fetched once."""
+"""Follows references: fetches each row once, however many others refer to it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -13,7 +13,7 @@ ByKey = Callable[[Reader, Scope, list[bytes]], Awaitable[list[R | None]]]
 
 
 async def follow(context: OperationContext, by_key: ByKey[R], keys: Sequence[bytes | None]) -> list[R | None]:
-    """For each key its row; None for no key and for a row that can't be seen."""
+    """The row of each key; None for no key and for a row that the viewer can't see."""
     wanted = list(dict.fromkeys(key for key in keys if key is not None))
     if not wanted:
         return [None] * len(keys)

@@ -157,7 +157,7 @@ async def sessions_of_agents(
 
 
 async def find_session(write: Transaction, context: OperationContext, session_id: str) -> SessionRow:
-    """The session a mutation names, which must exist and not be deleted."""
+    """The session that a mutation names; NOT_FOUND if it does not exist or was deleted."""
     row = await session_by_id(write, context.scope, session_id)
     if row is None or row["deleted_at"] is not None:
         raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
@@ -167,7 +167,7 @@ async def find_session(write: Transaction, context: OperationContext, session_id
 def session_row(
     context: OperationContext, columns: dict[str, Any], now: Time, *, user: bytes | None, agent: bytes | None
 ) -> SessionRow:
-    """The row of a new session, whose columns `SESSION.new` gave; an import brings the nonce."""
+    """Builds the row of a new session from the columns of `SESSION.new`; an import gives the nonce."""
     key = session_key(context.scope.project, columns["session_id"])
     return stamped(
         SessionRow,
@@ -184,7 +184,7 @@ def session_row(
 
 
 async def references(write: Transaction, context: OperationContext, values: Values) -> dict[str, bytes | None]:
-    """The keys of the user and the agent that an input names; null names none. A user names nobody but itself."""
+    """The keys of the user and the agent that an input names; null for none. A user may only name itself."""
     keys: dict[str, bytes | None] = {}
     if context.scope.user is not None:
         keys["user_key"] = (await find_viewer(write, context))["key"]
@@ -200,7 +200,7 @@ async def references(write: Transaction, context: OperationContext, values: Valu
 async def begin_session(
     write: Transaction, context: OperationContext, values: Values, columns: dict[str, Any], remains: SessionRow | None
 ) -> SessionRow:
-    """A new session; what remains of a deleted one under its key goes, and only the sequence continues."""
+    """Creates a session; a deleted one under its key is removed permanently, and only its sequence continues."""
     keys = await references(write, context, values)
     row = session_row(context, columns, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
     if remains is None:
@@ -230,7 +230,7 @@ async def create_session(context: OperationContext, given: Values) -> SessionRow
 
 
 def refuse_other_owner(session: SessionRow, owner: bytes | None) -> None:
-    """Keeps the session with the user whose it is: only `update_session` gives it to somebody else, or to nobody."""
+    """Refuses to change a session's owner: only `update_session` gives it to somebody else, or to nobody."""
     if session["user_key"] not in (None, owner):
         raise refuse("CONFLICT", "The session belongs to another user; only updateSession changes that.", "userId")
 
@@ -259,7 +259,7 @@ async def update_session(context: OperationContext, values: Values) -> SessionRo
 
 
 async def upsert_session(context: OperationContext, values: Values) -> tuple[SessionRow, bool]:
-    """The session, and whether it is new."""
+    """Returns the session, and True if it is new."""
     check(values, SESSION.rules)
     columns, change = SESSION.new_or_change(values)
 
@@ -273,7 +273,7 @@ async def upsert_session(context: OperationContext, values: Values) -> tuple[Ses
 
 
 async def end_session(context: OperationContext, values: Values) -> SessionRow:
-    """Ending twice changes nothing."""
+    """Idempotent: ending a session twice changes nothing."""
 
     async def operation(write: Transaction) -> SessionRow:
         row = await find_session(write, context, values["session_id"])
@@ -296,7 +296,7 @@ async def reopen_session(context: OperationContext, values: Values) -> SessionRo
 
 
 async def delete_session(context: OperationContext, values: Values) -> str:
-    """The id of what is gone: softly, so that new messages bring the session back, or permanently."""
+    """Deletes a session, softly, so that new messages restore it, or permanently; returns its id."""
 
     async def operation(write: Transaction) -> str:
         row = await find_session(write, context, values["session_id"])
@@ -315,7 +315,7 @@ async def delete_session(context: OperationContext, values: Values) -> str:
 
 
 async def delete_inactive_sessions(context: OperationContext, values: Values) -> tuple[list[str], bool]:
-    """The ids of the sessions that are gone, softly, and whether there are more."""
+    """Soft-deletes sessions; returns their ids, and True if there are more."""
     check(values, {"limit": integer_rule(1, LARGEST_DELETION), "user_id": key_rule})
     limit = values.get("limit") or DEFAULT_DELETION
 

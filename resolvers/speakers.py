@@ -1,4 +1,4 @@
-"""Speakers: who said a message, and whom its statements are about: the session's user or somebody else."""
+"""Speakers: the author of a message and the subject of its statements, either the session's user or somebody else."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ _WORDS = """
     用户 用戶 使用者 人类 人類 客户 客戶 顾客 顧客 我  ユーザー ユーザ 人間 お客様 私  사용자 유저 인간 고객
     مستخدم المستخدم إنسان عميل أنا  משתמש לקוח אני  उपयोगकर्ता ग्राहक मैं  pengguna pelanggan saya  ผู้ใช้ มนุษย์ ลูกค้า ฉัน
 """
-# Left out is what is also a name: Turkish "ben", Romanian "om", Hungarian "ember".
+# Without words that are also names: Turkish "ben", Romanian "om", Hungarian "ember".
 ROLE_WORDS = frozenset(map(folded, [*_WORDS.split(), "người dùng", "con người", "khách hàng", "tôi"]))
-"""Names that say no more than the role: user, human, customer, client and me, in several languages."""
+"""Names that only repeat the role: user, human, customer, client and me, in several languages."""
 
 
 def own_names(user: UserRow) -> frozenset[str]:
-    """The names under which a user speaks, folded."""
+    """The names that a user goes by in messages, folded."""
     both = " ".join(filter(None, (user["first_name"], user["last_name"])))
     email = user["email"] or ""
     names = (user["user_id"], user["name"], user["first_name"], both, email, email.partition("@")[0])
@@ -42,57 +42,56 @@ def own_names(user: UserRow) -> frozenset[str]:
 
 
 LONGEST_NAME = 100
-"""Characters of a speaker's name that stand before what was said, at most."""
+"""Most characters of a speaker's name in front of a quotation."""
 
 
 def is_users_own(role: str | None, name: str | None) -> bool:
-    """True for a message of the session's user: one of role USER that bears no name."""
+    """True for a message of the session's user: of role USER and without a name."""
     return role == "USER" and not name
 
 
 def user_name(user: UserRow) -> str | None:
-    """The name that a user goes by."""
+    """The display name of a user."""
     return display_name(user["name"], user["first_name"], user["last_name"])
 
 
 def speaker_name(role: str | None, name: str | None, own: str | None) -> str | None:
-    """The name of who said a message: the one that it bears, for a message of the session's user `own`."""
+    """The name of a message's speaker: the message's own name, or `own` for one of the session's user."""
     return own if is_users_own(role, name) else name
 
 
 def speaker_of(row: MessageRow, user: UserRow | None) -> str:
-    """The speaker of a message as texts for models name them, in one line; the role where there is no name."""
+    """The speaker of a message in texts for models, on one line; the role if there is no name."""
     name = speaker_name(row["role"], row["name"], None if user is None else user_name(user))
     return " ".join((name or "").split())[:LONGEST_NAME] or row["role"].capitalize()
 
 
 @dataclass(frozen=True)
 class Speakers:
-    """Who speaks in a session: `own` are the names of its user, folded."""
+    """The speakers of a session: `own` are the names of its user, folded."""
 
     own: frozenset[str] = frozenset()
 
     def about(self, name: str | None) -> str | None:
-        """The name that a statement under this one is about; None for the user's own."""
+        """The name of the person that this speaker's statements are about; None for the user."""
         if name is None or not name.strip():
             return None
         return None if (plain := folded(name)) in ROLE_WORDS or plain in self.own else name
 
     def among(self, rows: Iterable[MessageRow]) -> list[str | None]:
-        """Returns whom the statements of each USER message among these are about."""
+        """The person that the statements of each USER message among these are about."""
         return [self.about(row["name"]) for row in rows if row["role"] == "USER"]
 
 
 def is_nobodys(name: str | None) -> bool:
-    """Tells whether a name is too long to be anybody's."""
+    """True if a name is too long to be a person's."""
     return name is not None and len(name) > KEY_CHARACTERS
 
 
 async def speakers_of(read: Reader, scope: Scope, session: SessionRow, owner: bytes | None) -> Speakers:
-    """The speakers of a session that has this owner, or gets it.
+    """The speakers of a session that has, or is about to get, this owner.
 
-    For a user without names the first one who speaks under a name is the user, unless one speaks under the user's key
-    or address.
+    If the user has no names, the first speaker with a name is the user, unless another uses the user's id or address.
     """
     user = None if owner is None else (await users_by_key(read, scope, [owner]))[0]
     if user is None:
@@ -104,16 +103,15 @@ async def speakers_of(read: Reader, scope: Scope, session: SessionRow, owner: by
     if not names or any(folded(name) in own for name in names):
         return Speakers(own)
     first = names[0]
-    # What was said under that name before the session had a user stays about that name, and what comes after joins it.
+    # Memories about that name from before the session had a user keep it, and later ones use it too.
     if await is_spoken_of(read, session, folded(first)):
         return Speakers(own)
     return Speakers(own | {folded(first)})
 
 
 def speaker_among(speakers: Sequence[str | None], named: str | None) -> str | None:
-    """Returns whom a memory is about that rests on statements of these speakers: the one it names, else the user,
-    else the
-    first."""
+    """The person that a memory with sources by these speakers is about: the one it names, else the user, else the
+    first speaker."""
     plain = None if named is None else folded(named)
     for speaker in speakers:
         if speaker is not None and folded(speaker) == plain:

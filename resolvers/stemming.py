@@ -1,4 +1,4 @@
-"""Stemmers of Snowball, with annotations that `snowballstemmer` lacks."""
+"""Snowball stemmers, with the annotations that `snowballstemmer` lacks."""
 
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ _untyped: Any = snowballstemmer
 
 
 class Stemmer(Protocol):
-    """Keeps the word at hand in itself: threads don't share one."""
+    """A stateful stemmer, which threads must not share."""
 
     def stemWord(self, word: str) -> str: ...
 

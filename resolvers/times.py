@@ -1,4 +1,4 @@
-"""Times: RFC 3339 outside, sortable UTC texts without the `Z` inside."""
+"""Times: RFC 3339 in the API, sortable UTC texts without the `Z` in the store."""
 
 import re
 import time
@@ -10,25 +10,25 @@ from models.values import Time, datetime_of, rfc3339, time_of
 _form = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _epoch = datetime(1970, 1, 1)
 SMALL_STEP = 5_000_000
-"""Microseconds that the wall clock may step back without the server's time following it."""
+"""Microseconds that the wall clock may step back before the server's time follows it."""
 LEEWAY = 10.0
-"""Seconds by which the clock that issued a token may be ahead of this one. A small step is well within it."""
+"""Seconds by which the clock of a token's issuer may be ahead of this one. It covers small steps of the clock."""
 
 
 class SentTime(str):
-    """The kept form of a time that a client sent, with the offset that it was sent with: minutes, None for Z."""
+    """The stored form of a client's time, and its offset in minutes (None for Z)."""
 
     __slots__ = ("offset",)
     offset: int | None
 
 
 def offset_of(moment: str | None) -> int | None:
-    """The offset that a time was sent with, in minutes; None if that was Z, or if nobody sent it."""
+    """The offset of a client's time in minutes; None for Z, or if the server set the time."""
     return moment.offset if isinstance(moment, SentTime) else None
 
 
 def with_offset(moment: Time, offset: int | None) -> str:
-    """A kept time in RFC 3339 as it was sent: at its offset, or with Z."""
+    """A stored time in RFC 3339 as it was sent: with its offset, or with Z."""
     if offset is None:
         return rfc3339(moment)
     local = datetime_of(moment).replace(tzinfo=None) + timedelta(minutes=offset)
@@ -39,14 +39,14 @@ def with_offset(moment: Time, offset: int | None) -> str:
 def _sent(text: str) -> SentTime:
     value = datetime.fromisoformat(text)
     sent = SentTime(time_of(value))
-    # RFC 3339 says that an offset of -00:00 is unknown.
+    # In RFC 3339 -00:00 means that the offset is unknown.
     offset = None if text.endswith(("Z", "-00:00")) else value.utcoffset()
     sent.offset = None if offset is None else round(offset.total_seconds() / 60)
     return sent
 
 
 def parse_time(value: object) -> SentTime:
-    """The kept form of an RFC 3339 time; `ValueError` says what is wrong with another."""
+    """The stored form of an RFC 3339 time; raises `ValueError` for any other text."""
     if not isinstance(value, str) or _form.fullmatch(value) is None:
         if isinstance(value, str) and _form.fullmatch(value + "Z"):
             raise ValueError(
@@ -64,14 +64,14 @@ def _wall_clock() -> int:
 
 
 class Clock:
-    """The server's time in microseconds: one time an object, and a small step back of the wall clock changes no order.
+    """The server's time in microseconds: unique per object, and ordered despite small backward steps of the wall clock.
 
-    A larger step back corrects a clock that was wrong, and is followed.
+    It follows a larger step back, which corrects a wrong clock.
     """
 
     def __init__(self, wall_clock: Callable[[], int] = _wall_clock) -> None:
         self.corrections = 0
-        """How often the wall clock was seen to step back that far."""
+        """The number of such larger steps back."""
         self._wall_clock = wall_clock
         self._last = 0
         self._second = 0
@@ -93,15 +93,15 @@ class Clock:
 
 
 def ago(span: timedelta) -> Time:
-    """The kept form of the time this long before now."""
+    """The stored form of the time this long before now."""
     return time_of(datetime.fromtimestamp(time.time(), UTC) - span)
 
 
 def later(moment: Time, span: timedelta) -> Time:
-    """The kept form of the time this long after one."""
+    """The stored form of the time this long after another."""
     return time_of(datetime_of(moment) + span)
 
 
 def epoch_seconds(moment: Time) -> float:
-    """Seconds since 1970 of a kept time, to the microsecond."""
+    """Converts a stored time to seconds since 1970, to the microsecond."""
     return datetime_of(moment).timestamp()

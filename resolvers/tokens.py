@@ -1,11 +1,11 @@
-"""Estimates offline how many tokens a text takes in a language model: no tables, no model.
+"""Estimates the number of tokens of a text for a language model, without tables or a model.
 
 Error against o200k_base for texts of 20 tokens or more, in percent (median / 95th percentile, then the sum over a
-corpus), on texts that the rule was not fitted on: English chat 3 / 8, +2; documentation 4 / 14, +1; Python,
+corpus), on texts that the rule was not fitted to: English chat 3 / 8, +2; documentation 4 / 14, +1; Python,
 TypeScript, JSON 3-6 / 12-15, +2 to +3; German 4 / 13, -2; French, Spanish, Russian, Arabic, Hindi, Japanese, Korean
 4-9 / 14-24, +3 to +7; Chinese simplified 13 / 26, +13, traditional 6 / 17, -6; hex, UUIDs, numbers 0-1 / 0-4, -1 to
-+1; base64 5 / 10, -5; emoji 8 / 27, +1 (in chat +8); tables and white space 1-5 / 10-13, +1 to +5. Low nevertheless:
-Finnish, Hungarian, Swedish, Polish, Ukrainian and Hebrew by 9-20, lists of rare Chinese characters by half. The older
++1; base64 5 / 10, -5; emoji 8 / 27, +1 (in chat +8); tables and white space 1-5 / 10-13, +1 to +5. Too low: Finnish,
+Hungarian, Swedish, Polish, Ukrainian and Hebrew by 9-20, lists of rare Chinese characters by half. The older
 cl100k_base is within 5 of the estimate for English, code, French and Spanish; it takes 1.2-1.4 times as many for
 German, Russian, Japanese, Korean and emoji, 2 for Arabic, 2.8 for Hindi.
 """
@@ -20,11 +20,11 @@ _UPPER, _LOWER = "A-ZÀ-ÖØ-Þ", "a-zß-öø-ɏ\u1e00-\u1eff"
 
 
 def _tokens(after_space: int, elsewhere: int) -> re.Pattern[str]:
-    """One match is about one token: the splits of the tokenizers' own pre-tokenisers, then long pieces cut.
+    """Each match is about one token: it splits as the tokenizers' own pre-tokenizers do, then cuts long pieces.
 
-    A word after a space is mostly a token of its own; one inside an identifier, a path or a quotation less often is.
-    The cuts are a letter shorter than the closest fit, so that the estimate rather errs upwards. What the matching
-    may have to give back is bounded, which keeps it linear.
+    A word after a space is usually one token; a word inside an identifier, a path or a quotation less often. The cuts
+    are a letter shorter than the closest fit, so that the estimate tends to be high. Backtracking is bounded, which
+    keeps matching linear.
     """
     mark, apostrophe = rf"[^\s0-9{_UPPER}{_LOWER}{_BEYOND}]", rf"(?:'[{_LOWER}]{{0,2}})?"
     return re.compile(
@@ -43,11 +43,11 @@ def _tokens(after_space: int, elsewhere: int) -> re.Pattern[str]:
 
 
 _ENGLISH = _tokens(after_space=10, elsewhere=5)
-# The tokenizers know fewer long words of other languages; an accent gives such a text away.
+# The tokenizers have fewer long words of other languages; an accent identifies such a text.
 _ACCENTED = _tokens(after_space=7, elsewhere=4)
 _ACCENT = re.compile("[À-ÖØ-öø-ɏ\u1e00-\u1eff]")
 
-# What a character adds to the one token of its run, from the first character of a block on.
+# The tokens that a character adds to the one of its run, from the first character of each block on.
 # Hundredths, so that sums are exact.
 _ADDED = {
     "\0": 0, "\x80": 20, "À": 50, "Ā": 110, "ɐ": 100, "\u0300": 20, "Ͱ": 30, "Ѐ": 13, "\u0530": 18, "\u0700": 200,

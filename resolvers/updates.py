@@ -1,4 +1,4 @@
-"""Updates: only what changes is written, and only then does the version move."""
+"""Updates: write only changed columns, and increment the version only if there are any."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ from resolvers.json_values import Unacceptable, merge_patch, merged_text, same_j
 
 
 class Change(NamedTuple):
-    """What an update wants of an object, worked out before the transaction: only a merge has to wait for it.
+    """The changes of an update, computed before the transaction, except for a merge, which needs the row.
 
-    `metadata` is what it makes of empty metadata, and of any if there is no `patch` to merge; None leaves it alone.
+    `metadata` is the result for empty metadata, and for any if there is no `patch` to merge; None leaves it unchanged.
     """
 
     columns: dict[str, Any]
@@ -23,7 +23,7 @@ class Change(NamedTuple):
     patch: Any = None
 
     def of(self, row: AnyRow) -> dict[str, Any]:
-        """The columns that it wants of a row."""
+        """The wanted columns of a row."""
         if self.metadata is None:
             return self.columns
         if self.patch is None or row["metadata"] == "{}":
@@ -35,7 +35,7 @@ class Change(NamedTuple):
 
 
 def changed_metadata(columns: dict[str, Any], values: Values) -> Change:
-    """The change of these columns and, by its mode, of the metadata, if an update gives any."""
+    """The change of these columns and, by its mode, of the metadata, if the update has any."""
     if "metadata" not in values:
         return Change(columns)
     given = values["metadata"]
@@ -47,7 +47,7 @@ def changed_metadata(columns: dict[str, Any], values: Values) -> Change:
 
 
 async def revise(write: Transaction, table: TypedTable[R], row: R, wanted: Mapping[str, Any], now: str) -> R:
-    """The row with the wanted values, version and `updated_at` moved on; the row itself if it has them already."""
+    """The row with the wanted values and a new version and `updated_at`; the row itself if it has them already."""
     changes = {
         name: value
         for name, value in wanted.items()
@@ -57,5 +57,5 @@ async def revise(write: Transaction, table: TypedTable[R], row: R, wanted: Mappi
 
 
 def given_of(values: Values, *names: str) -> dict[str, Any]:
-    """The named values that were given, null included."""
+    """Those of the named values that the input has, null included."""
     return {name: values[name] for name in names if name in values}

@@ -1,4 +1,4 @@
-"""Users: who talks to the application."""
+"""Users: the people who talk to the application."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -26,7 +26,7 @@ def _folded(email: str | None) -> str | None:
 
 
 def _keys(project: str, columns: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a new user's key; an import brings the nonce."""
+    """The columns of a new user's key; an import gives the nonce."""
     nonce = columns["nonce"]
     return {"key": user_key(project, columns["user_id"]), "nonce": new_nonce() if nonce is None else nonce}
 
@@ -84,7 +84,7 @@ async def list_users(
 
 
 def display_name(name: str | None, first_name: str | None, last_name: str | None) -> str | None:
-    """The name as given, else "first last", else nothing."""
+    """The name as given, else "first last", else None."""
     if name is not None:
         return name
     return " ".join(part for part in (first_name, last_name) if part) or None
@@ -97,7 +97,7 @@ upsert_user = USER.upsert
 
 
 async def find_viewer(write: Transaction, context: OperationContext) -> UserRow:
-    """The user whom the request speaks for."""
+    """The user of the request's token."""
     row = (await users_by_key(write, context.scope, [context.scope.user or b""]))[0]
     if row is None:
         raise refuse("NOT_FOUND", "The user whom the token speaks for does not exist; the application creates users.")
@@ -105,7 +105,7 @@ async def find_viewer(write: Transaction, context: OperationContext) -> UserRow:
 
 
 class Receipt(ErasureRow):
-    """What was erased of a user."""
+    """The receipt of a user's erasure."""
 
     user_id: str
 
@@ -116,10 +116,10 @@ class Erased(TypedDict):
 
 
 async def delete_user(context: OperationContext, values: Values) -> Erased:
-    """Erases a user; the id that is gone and the receipt. A user who is erased already has the same receipt.
+    """Erases a user; returns the id and the receipt. Idempotent: erasing a user again returns the same receipt.
 
-    It waits for the bytes to leave the files, but not for longer than half of the time that the request has left: a
-    reader of the database may hold them up, and several erasures in one request have to end in time.
+    It waits for the bytes to leave the files, up to half of the time that the request has left: a reader of the
+    database may delay that, and several erasures in one request have to end before its deadline.
     """
     check(values, USER.rules)
     user_id = values["user_id"]
@@ -144,6 +144,6 @@ async def delete_user(context: OperationContext, values: Values) -> Erased:
 
 
 async def _as_it_is_by_now(context: OperationContext, erasure: ErasureRow) -> ErasureRow:
-    """The same erasure with its `files_cleared_at`; as it was, if the key was erased once more meanwhile."""
+    """The same erasure with its `files_cleared_at`; unchanged if the key was erased again meanwhile."""
     newer = await erasure_of(context.read, erasure["key"])
     return newer if newer is not None and newer["generation"] == erasure["generation"] else erasure

@@ -1,4 +1,4 @@
-"""The viewer: whom a request speaks for."""
+"""The viewer: the application or the user that a request is authenticated as."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from resolvers.operation_context import OperationContext
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The application itself, or one user of it, in one project; `scope` says which, and what may be seen.
+    """The application itself, or one of its users, in one project; `scope` is the data that the viewer may see.
 
-    A user may not be there, when an identity provider vouches for somebody whom the application has not created.
+    The user may not exist yet, if an identity provider authenticates somebody whom the application has not created.
     """
 
     scope: Scope
     user_id: str | None = None
     credential: str = "none"
-    """How it was shown, for logs; never the secret."""
+    """The credential's description for logs; never the secret."""
 
     @property
     def role(self) -> str:
@@ -49,7 +49,7 @@ class ShownViewer(TypedDict):
 
 
 async def viewer(context: OperationContext, parents: Sequence[object]) -> list[ShownViewer]:
-    """Returns what a request can be told of its viewer: role, project and, for a user token, user."""
+    """The fields of a viewer for clients: role, project and, for a user token, user."""
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]
     key = scope.user or key_of("viewer", scope.project)
