@@ -18,7 +18,7 @@ def unstorable(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is no character; send the whole character"
+        return "holds half of a surrogate pair, which is not a character; send the whole character"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A line of an import with its number, and what identifies a message that has no id of its own."""
+"""A line of an import with its number, and the identity of a message without an id of its own."""
 
 import json
 from collections import Counter
@@ -15,11 +15,11 @@ from resolvers.inputs import camel
 from resolvers.participants import documents_in
 
 SOURCE_PROJECT = "default"
-"""The project of lines that name none."""
+"""The default project of lines without one."""
 
 
 class BadLine(Exception):
-    """A line that can't be imported; nothing of it was kept."""
+    """A line that can't be imported; nothing of it was stored."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -27,12 +27,12 @@ class BadLine(Exception):
 
     @classmethod
     def of(cls, number: int, refusal: Refused) -> "BadLine":
-        # Rules for lines and those for messages may find the same.
+        # The rules for lines and those for messages may find the same fault.
         return cls(number, "; ".join(dict.fromkeys(_words(fault) for fault in refusal.faults)))
 
 
 class Collision(BadLine):
-    """A line that says something else than an object that is there, or than a line that came before."""
+    """A line that conflicts with an existing object or with an earlier line."""
 
 
 def _words(fault: Fault) -> str:
@@ -49,9 +49,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry(Entry):
-    """A line of anything but a message, and what is made of it before the transaction.
+    """A line of any type but a message, prepared before the transaction.
 
-    `key` is that of a document or memory that the line itself identifies, or an export.
+    `key` is that of a document or memory without a client id: from the export, or derived from the line itself.
     """
 
     columns: dict[str, Any]
@@ -61,10 +61,10 @@ class ObjectEntry(Entry):
 
 @dataclass(frozen=True, slots=True)
 class MessageEntry(Entry):
-    """The line of a message, and the message made ready.
+    """The line of a message, and its draft.
 
-    `alike` counts the equal messages of a session up to this one, where they are identified by what they say and when.
-    `activity` is what the session's own line gives as `lastActivityAt`.
+    `alike` counts the equal messages of a session up to this one, if they are identified by their content and time.
+    `activity` is the `lastActivityAt` of the session's own line.
     """
 
     draft: Draft
@@ -77,7 +77,7 @@ def object_entry(number: int, line: Line, project: str) -> ObjectEntry:
 
 
 def _key_of(line: Line, project: str) -> bytes | None:
-    """The key of a document or memory: without one of the client's or of an export, the line itself is its identity."""
+    """The key of a document or memory: without a client id or an exported key it is derived from the line itself."""
     noun = line["type"]
     if noun not in ("document", "memory"):
         return None
@@ -90,7 +90,7 @@ def _key_of(line: Line, project: str) -> bytes | None:
 
 
 def moved(line: Line, project: str, noun: str, key: bytes) -> bytes:
-    """The key of an exported object; another one in another project, since both may be in one database."""
+    """The key of an exported object; it differs by project, since one database may have the object in several."""
     return key if source_project(line) == project else key_of(noun, project, key)
 
 
@@ -100,7 +100,7 @@ def source_project(line: Line) -> str:
 
 
 def position_of(line: Line, project: str) -> LinePosition:
-    """Returns where a line stands in the order in which an import goes."""
+    """A line's place in the order of an import."""
     kind, session = line["type"], ""
     step, sequence, moment, own = 0, 0, line.get("created_at"), None
     if kind in ("session", "message"):
@@ -109,7 +109,7 @@ def position_of(line: Line, project: str) -> LinePosition:
         sequence, own = line.get("sequence", 0), line.get("message_id")
         step = 1 if sequence else 2
     elif kind == "memory":
-        # What it supersedes comes before.
+        # The memories that it supersedes come before it.
         step = int("supersedes" in line)
     else:
         moment = None
@@ -117,7 +117,7 @@ def position_of(line: Line, project: str) -> LinePosition:
 
 
 def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:
-    """Makes a message ready as a line has it; an export also gives its place and the digest of what was first sent."""
+    """Prepares the message of a line; an export also has its sequence and the digest of its first version."""
     draft = draft_of(count_tokens, line, forms_memories=line.get("form_memories", True))
     columns = draft.columns
     if "sequence" in line and "digest" in line:
@@ -126,7 +126,7 @@ def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:
 
 
 def sent_digest(line: Line) -> bytes:
-    """The digest of a message as a line sends it, for comparisons with `resolvers.drafts.first_sent`."""
+    """The digest of a line's message, for comparisons with `resolvers.drafts.first_sent`."""
     if "digest" in line:
         return hex_of(line, "digest")
     return digest_of({**line, "content": line.get("content", "")})
@@ -146,7 +146,7 @@ def hex_of(line: Line, name: str, *path: str) -> bytes:
 
 @dataclass
 class Identities:
-    """Gives each message of a file an id of its own, from what it says and when, or from its position.
+    """Assigns an id to each message of a file, from its content and time, or from its position.
 
     It remembers one session at a time: lines come session by session.
     """
@@ -170,7 +170,7 @@ class Identities:
         return MessageEntry(number, line, draft_of_line(self.count_tokens, line), alike, self._activity)
 
     def _identified(self, line: Line) -> tuple[Line, int]:
-        """The line of a message with an id, and how many equal ones there are up to it where it had to be given one."""
+        """The line of a message with an id; if the id was assigned, also the number of equal messages up to it."""
         if "message_id" in line or "sequence" in line:
             return line, 0
         if "created_at" not in line:
@@ -186,12 +186,12 @@ class Identities:
 
 
 def is_by_position(line: Line) -> bool:
-    """Tells whether a line is a message that only its position in the session identifies."""
+    """True for a message that only its position in the session identifies."""
     return line["type"] == "message" and not line.keys() & {"message_id", "sequence", "created_at"}
 
 
 def runs_of(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
-    """Entries that are added together: messages of one session that are placed in the same way, or a single one."""
+    """Entries that are added together: messages of one session with the same kind of place, or a single one."""
     run: list[Entry] = []
     before: Any = None
     for entry in entries:

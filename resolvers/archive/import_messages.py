@@ -1,4 +1,4 @@
-"""Importing messages: a run of lines of one session at a time."""
+"""Imports messages: a run of lines of one session at a time."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from resolvers.sessions import SESSION, session_row
 
 
 async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:
-    """Adds the messages of one session that are not there, and were not deleted since; how many these are."""
+    """Adds the messages of one session that do not exist and were not deleted since; returns their number."""
     line = entries[0].line
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
@@ -44,7 +44,7 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
 async def _add_placed(
     write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
 ) -> int:
-    """Adds messages whose sequence an export gives; nothing is formed of them, since the export has that too."""
+    """Adds messages with an exported sequence; forms no memories from them, since the export has those too."""
     if session["deleted_at"] is not None:
         return 0
     sequences = [entry.line["sequence"] for entry in entries]
@@ -56,7 +56,7 @@ async def _add_placed(
     rows: list[MessageRow] = []
     for entry in entries:
         line, sequence, own = entry.line, entry.line["sequence"], entry.line.get("message_id")
-        # What was deleted since the export stays so.
+        # Messages deleted since the export stay deleted.
         if sequence in gone or sequence <= session["deleted_through"]:
             continue
         if (other := stored.get(sequence)) is not None:
@@ -85,7 +85,7 @@ async def _add_placed(
 async def _append(
     write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
 ) -> int:
-    """Appends messages without a sequence, and forms memories of them one by one, as if they had just been said."""
+    """Appends messages without a sequence, and forms memories from them one by one, as if they were new."""
     gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
     known = await messages_by_message_id(write, session, _ids(entries))
     said = await _said_already(write, session, [entry for entry in entries if entry.line["message_id"] not in known])
@@ -106,7 +106,7 @@ async def _append(
         return 0
     added = await append(write, context, session, list(fresh.values()), even_ended=True)
     for row in added.new if entries[0].line.get("form_memories", True) else ():
-        # The session as it was when only this had been said: what is formed does not depend on how lines are batched.
+        # The session as of this message, so that the formed memories do not depend on the batches of lines.
         said_by_then = {**added.session, "last_sequence": row["sequence"]}
         await form(write, context, replace(added, session=said_by_then, messages=[row], new=[row]))
     return len(fresh)
@@ -115,7 +115,7 @@ async def _append(
 async def _said_already(
     write: Transaction, session: SessionRow, entries: list[MessageEntry]
 ) -> Counter[tuple[Any, bytes | None]]:
-    """Returns how often the session holds what these lines say, at the same time."""
+    """The number of the session's messages equal to each of these lines, with the same time."""
     moments = list({entry.line["created_at"] for entry in entries if entry.alike})
     if not moments or session["last_sequence"] == session["deleted_through"]:
         return Counter()
@@ -127,7 +127,7 @@ def _ids(entries: list[MessageEntry]) -> list[str]:
 
 
 def _collision(entry: MessageEntry, session: SessionRow, other: Any, name: str) -> Collision:
-    """Says what a line collides with: a message that is there, or another line of the run."""
+    """The conflict of a line with an existing message, or with another line of the run."""
     own = entry.line.get("message_id", "")
     if name == "messageId" and not entry.line.get("sequence") and own == f"sequence-{own[9:]}":
         what = f"Another message has this position ({own[9:]}) in the session"

@@ -1,4 +1,4 @@
-"""Importing users, agents, documents, sessions and memories: a line at a time; each says whether it is new."""
+"""Imports users, agents, documents, sessions and memories, a line at a time; functions return True for new objects."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ from resolvers.users import USER
 
 
 def _nonce_of(line: Line, noun: str, key: bytes) -> dict[str, int]:
-    """The nonce that the `id` of a line holds; that of none if it was exported before there were ids in lines."""
+    """The nonce in the `id` of a line; that of no nonce for exports from before lines had ids."""
     if "id" not in line:
         return {"nonce": 0} if "version" in line else {}
     node = parse_id(line["id"])
@@ -85,13 +85,13 @@ async def add_session(write: Transaction, context: OperationContext, entry: Obje
 
 
 def _last_sequence(session: SessionRow, line: Line) -> int:
-    """The last sequence that a session has given, also to messages that were deleted since."""
+    """The last sequence that a session has assigned, including those of messages deleted since."""
     deleted = [tombstone["sequence"] for tombstone in line.get("deleted_messages", ())]
     return max(session["last_sequence"], line.get("last_sequence", 0), *deleted, 0)
 
 
 def _has_only_messages(context: OperationContext, session: SessionRow) -> bool:
-    """Tells whether a session came into being by its messages, and nobody has given it anything since."""
+    """True if a session was created by its messages, and has not been updated since."""
     columns = SESSION.new({"session_id": session["session_id"]})
     kept = dict(session)
     blank = dict(session_row(context, columns, session["created_at"], user=None, agent=None))
@@ -101,7 +101,7 @@ def _has_only_messages(context: OperationContext, session: SessionRow) -> bool:
 async def _complete(
     write: Transaction, context: OperationContext, session: SessionRow, line: Line, columns: dict[str, Any]
 ) -> SessionRow:
-    """Gives a session that has only messages what its line says; the session itself where that is nothing."""
+    """Applies its line to a session that has only messages; returns the session itself if nothing changes."""
     keys = await references(write, context, line)
     kept = {name: session[name] for name in ("nonce", "last_activity_at", "updated_at") if columns[name] is None}
     given = {**columns, **kept}
@@ -110,7 +110,7 @@ async def _complete(
     wanted: dict[str, Any] = {**row}
     names = wanted.keys() - _OF_MESSAGES | {"last_sequence"}
     changes = {name: wanted[name] for name in names if wanted[name] != session[name]}
-    # Its line may have been all that it was given: then the session goes on from there.
+    # The line may be all that it ever got; then the sequence continues from there.
     if not changes.keys() - {"last_activity_at", "updated_at", "last_sequence"}:
         return session
     if "user_key" in changes:
@@ -143,7 +143,7 @@ async def add_document(write: Transaction, context: OperationContext, entry: Obj
 
 
 def _take_keys(entry: ObjectEntry, row: DocumentRow | MemoryRow) -> None:
-    """Gives a row the key and the digest that its line has."""
+    """Sets a row's key and digest to those of its line."""
     if entry.key is not None:
         row["key"] = entry.key
     if "digest" in entry.line:
@@ -151,7 +151,7 @@ def _take_keys(entry: ObjectEntry, row: DocumentRow | MemoryRow) -> None:
 
 
 async def add_memory(write: Transaction, context: OperationContext, entry: ObjectEntry, *, is_partial: bool) -> bool:
-    """Adds a memory; `is_partial` says that lines of the file were left out, which may be its sources."""
+    """Adds a memory; with `is_partial` lines of the file were skipped, which may be its sources."""
     line = entry.line
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, entry.columns, owner, context.clock.now())
@@ -164,7 +164,7 @@ async def add_memory(write: Transaction, context: OperationContext, entry: Objec
     if stored is not None:
         await remove_memory(write, stored)
     named = [await _source(write, context, line, index) for index in range(len(line.get("sources", ())))]
-    # What an exported memory rested on may have been deleted since; what a new one names must be there.
+    # An exported memory's sources may have been deleted since; those of a new one must exist.
     if None in named and ("key" not in line or is_partial):
         raise refuse("NOT_FOUND", "There is no such message or document.", "sources", str(named.index(None)))
     older = await find_superseded(write, context, owner, line)
@@ -175,7 +175,7 @@ async def add_memory(write: Transaction, context: OperationContext, entry: Objec
 
 
 def _is_known(line: Line, row: DocumentRow | MemoryRow, stored: DocumentRow | MemoryRow, own: str) -> bool:
-    """False: it is there. An exported object may have changed since; another one under the same id is refused."""
+    """Returns False: it exists. An exported object may have changed since; another one with the same id is refused."""
     if "key" not in line and own in line and stored["digest"] != row["digest"]:
         said = json.dumps(stored["content"][:60], ensure_ascii=False)
         raise refuse("CONFLICT", f"Another {line['type']} with this {camel(own)} is there: {said}.", camel(own))
@@ -183,7 +183,7 @@ def _is_known(line: Line, row: DocumentRow | MemoryRow, stored: DocumentRow | Me
 
 
 async def _source(write: Transaction, context: OperationContext, line: Line, index: int) -> Source | None:
-    """A memory's source, or None when what it names is not there."""
+    """A memory's source, or None if it does not exist."""
     source = line["sources"][index]
     position = index if source.get("position") is None else source["position"]
     if source.get("document_key") is not None:

@@ -1,8 +1,8 @@
-"""Importing lines: what is missing is added, and nothing that is there changes, so that a file can be imported twice.
+"""Imports lines: adds missing objects and changes no existing ones, so that an import is idempotent.
 
-Lines come in an order that does not depend on the file's (see `models.staging`): what may be referred to first,
-then each session followed by its messages, oldest first. So an interrupted import leaves the beginning of that order,
-and a second run adds the rest.
+Lines come in an order that does not depend on the file's (see `models.staging`): first the objects that others may
+refer to, then each session followed by its messages, oldest first. So an interrupted import leaves the beginning of
+that order, and a second run adds the rest.
 """
 
 from collections import Counter
@@ -38,24 +38,24 @@ from resolvers.nouns import MOST
 from resolvers.operation_context import OperationContext
 
 RUN = 100
-"""Messages of a session that are added together, at most."""
+"""Most messages of a session that are added together."""
 
 
 @dataclass
 class Tally:
-    """The numbers of objects of each type that were added, and that were there before."""
+    """The numbers of objects of each type that were added, and that existed before."""
 
     added: Counter[str] = field(default_factory=Counter[str])
     known: Counter[str] = field(default_factory=Counter[str])
     skipped: int = 0
-    """Bad lines that were left out."""
+    """The number of bad lines that were skipped."""
 
 
 class Importer:
-    """One import, into the project that its lines name, or all into `project`.
+    """One import, into the projects that its lines name, or all of it into `project`.
 
-    `skip` is told of each bad line, and the others are imported; without it a bad line ends the import. `line_like`
-    gives the number of another line of the file with the same place.
+    `skip` is called with each bad line, and the others are imported; without it a bad line ends the import. `line_like`
+    returns the number of another line of the file with the same place.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Importer:
     ) -> None:
         self.tally = Tally()
         self.is_partial = False
-        """Tells whether lines of the file were left out."""
+        """True if lines of the file were skipped."""
         self._context = context
         self._project = project
         self._skip = skip
@@ -76,11 +76,11 @@ class Importer:
         self._identities = Identities(context.count_tokens)
 
     def project_of(self, line: Line) -> str:
-        """The project that a line is imported into."""
+        """The project into which a line is imported."""
         return self._project or line.get("project", SOURCE_PROJECT)
 
     def place(self, number: int, line: Line) -> LinePosition:
-        """The place of a line; `BadLine` says what is wrong with it, as far as that can be seen from the line alone."""
+        """The place of a line; raises `BadLine` for faults that the line alone shows."""
         kind = line["type"]
         try:
             key = _KEYS.get(kind)
@@ -92,7 +92,7 @@ class Importer:
         return position_of(line, self.project_of(line))
 
     async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
-        """Imports lines that `place` has let through, in one transaction; after a `BadLine` none of them is there."""
+        """Imports lines that `place` has accepted, in one transaction, which a `BadLine` rolls back."""
         entries = [self._identities.entry(number, line, self.project_of(line)) for number, line in lines]
 
         async def operation(write: Transaction) -> tuple[Tally, list[BadLine]]:
@@ -114,7 +114,7 @@ class Importer:
     async def _add_run(
         self, write: Transaction, context: OperationContext, run: list[Entry], tally: Tally
     ) -> list[BadLine]:
-        """Adds lines that belong together, and counts them; the bad ones among them, if these are skipped."""
+        """Adds lines that belong together, and counts them; returns the bad ones, if these are skipped."""
         kind = run[0].line["type"]
         bad: list[BadLine] = []
         while run:
@@ -138,7 +138,7 @@ class Importer:
         return bad
 
     def _with_other_line(self, problem: BadLine, run: list[Entry]) -> BadLine:
-        """The problem, with the number of the line that a line collides with, if it is one of the same file."""
+        """The problem, with the number of the conflicting line if it is in the same file."""
         if not isinstance(problem, Collision):
             return problem
         line = next(entry.line for entry in run if entry.number == problem.number)
@@ -166,7 +166,7 @@ _KEYS = {"user": "user_id", "agent": "agent_id", "session": "session_id"}
 
 
 def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
-    """Returns what is wrong with a line as a whole."""
+    """The faults of a line as a whole."""
     for name in ("key", "digest", "superseded_by"):
         if name in line:
             hex_of(line, name)
@@ -183,7 +183,7 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
             if sum(name in line for name in OWNERS) != 1:
                 yield Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
         case _:
-            # An exported memory may end before it begins: one that was to begin later has been superseded.
+            # An exported memory may end before it begins: it was superseded before its beginning.
             yield from memory_faults(context, {**line, "valid_until": None} if "key" in line else line)
             yield from _source_faults(line)
 
@@ -191,19 +191,19 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
 def _tombstone_faults(line: Line) -> Iterator[Fault]:
     for tombstone in line.get("deleted_messages", ()):
         if not 1 <= tombstone["sequence"] <= MOST:
-            yield Fault("INVALID", f"{tombstone['sequence']} is no sequence of a message.", ("deletedMessages",))
+            yield Fault("INVALID", f"{tombstone['sequence']} is not the sequence of a message.", ("deletedMessages",))
         if tombstone.get("message_id_hash") is not None:
             hex_of(tombstone, "message_id_hash", "deletedMessages")
 
 
 def _source_faults(line: Line) -> Iterator[Fault]:
-    """Sources whose positions are wrong, or taken by others."""
+    """Faults of sources with invalid or duplicate positions."""
     taken: set[int] = set()
     for index, source in enumerate(line.get("sources", ())):
         path = ("sources", str(index))
         position = index if source.get("position") is None else source["position"]
         if not 0 <= position <= MOST:
-            yield Fault("INVALID", f"{position} is no position in a list.", (*path, "position"))
+            yield Fault("INVALID", f"{position} is not a position in a list.", (*path, "position"))
         if position in taken:
             yield Fault("INVALID", f"Another source has the position {position}.", (*path, "position"))
         taken.add(position)

@@ -1,7 +1,7 @@
 """Lines of an import or export: one description for each kind of object, and how a row becomes a line.
 
-A line has the fields of the contract's create input, and those columns that a creation cannot say: a column that is
-not `hidden` here is exported, and taken from a line when it is imported.
+A line has the fields of the API's create input, and those columns that a creation cannot set: a column that is not
+`hidden` here is exported, and an import reads it from the line.
 """
 
 from typing import Any, NamedTuple
@@ -23,13 +23,13 @@ from resolvers.times import with_offset
 from resolvers.users import USER
 
 Line = dict[str, Any]
-"""An object by snake_case field name, `type` included; nulls are left out."""
+"""An object by snake_case field name, `type` included; nulls are omitted."""
 
 
 class Kind(NamedTuple):
-    """A type of line: the exported columns of a noun, and what statements join to them.
+    """A type of line: the exported columns of a noun, and the columns that statements join to them.
 
-    `rank` is the place among the kinds when a file is imported: what may be referred to comes first.
+    `rank` is its place among the kinds in an import: kinds that others refer to come first.
     """
 
     rank: int
@@ -62,15 +62,15 @@ _WRITTEN = {
 
 
 def line_of(row: AnyRow) -> bytes:
-    """A row as a line of an export, without what is null."""
+    """A row as a line of an export, without nulls."""
     noun = noun_of(row)
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written, column in _WRITTEN[noun]:
         value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]
-        # True is what is meant without it.
+        # True is the default.
         if value is None or (name == "form_memories" and value):
             continue
-        # An import works it out, unless the object was changed since.
+        # An import computes it, unless the object was changed since.
         if isinstance(column, Derived) and value == column.by(*[row[source] for source in column.of]):
             continue
         line[written] = (
@@ -84,7 +84,7 @@ def _offset_time(message: AnyRow) -> str:
 
 
 def _written(name: str, column: Column | None, value: Any) -> Any:
-    """A value as a line has it."""
+    """Converts a column's value to that of a line."""
     if name == "form_memories":
         return False
     if name in _JOINED_AS_JSON:

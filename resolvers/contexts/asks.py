@@ -1,6 +1,6 @@
 """Asks: the sentences of a text that ask for something, in the languages whose words are here.
 
-They tell a question wherever it stands, before, within or after a long text that somebody pasted.
+They identify a question anywhere: before, within or after a long text that somebody pasted.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 from models.words import folded, words
 
 LONGEST_SENTENCE = 400
-"""Characters of a sentence that asks: of a longer one the last ones, before the question mark."""
+"""Most characters of a sentence that asks: of a longer one the last ones, before the question mark."""
 
 # The first words of sentences that ask, with and without a question mark.
 _INTERROGATIVES = """
@@ -61,7 +61,7 @@ _interrogatives, _requests = _plain(_INTERROGATIVES), _plain(_REQUESTS)
 
 
 def sentences_that_ask(text: str) -> list[str]:
-    """The sentences that ask, those first that most likely are what the text is sent for.
+    """The sentences that ask, those first that are most likely the purpose of the text.
 
     The last one with a question mark comes first, then the first one, then the others; then those that begin as
     questions do, the last ones first.

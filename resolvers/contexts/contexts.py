@@ -1,8 +1,8 @@
-"""Contexts: what goes into a prompt, of a session or of a user.
+"""Contexts: the text and messages for a prompt, of a session or of a user.
 
-The situation, the newest message and the standing summary come first, then the few facts that always matter, then
-whatever answers the query best: memories, passages of documents and what was said before. A session's newest messages
-have a part of the budget of their own. What is left goes to what else is known, and to what was said last.
+The situation, the newest message and the current summary come first, then the few facts that always matter, then the
+best answers to the query: memories, passages of documents and earlier messages. A session's newest messages have a
+share of the budget of their own. The rest goes to other memories and to the latest messages.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,22 +35,22 @@ from resolvers.speakers import speaker_of, user_name
 from resolvers.users import users_of
 
 DEFAULT_BUDGET = 4000
-"""Tokens, where neither the query nor the session says how many."""
+"""Default budget in tokens, if neither the query nor the session has one."""
 
 MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
-"""What of the budget may go to what matches, when the messages do not fit."""
+"""The share of the budget for matches, when the messages do not fit."""
 
 MOST_MATCHES, LEAST_MATCH = 500, 10
-"""Matches that are looked at, at most; and tokens that a match takes, at least, mostly."""
+"""Most matches that are considered; and the least tokens that a match usually takes."""
 
 FIRST_READ = 4
 """Messages of another session that are read at first: they may not fit."""
 
 MOST_OF_MATCHES = 8 * 1024 * 1024
-"""Characters of matches that are read, at most, those that match best: of a long one only a passage is taken."""
+"""Most characters of matches that are read, best first: of a long one only a passage is quoted."""
 
 LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
-"""Other sessions of a user, the latest ones, that what is left of a budget goes to, and messages of each."""
+"""The number of a user's other latest sessions that share the rest of a budget, and the messages of each."""
 
 _CHARACTERS = 4
 """Of a token, about, and at most."""
@@ -71,7 +71,7 @@ class Context(TypedDict):
 
 
 class OverBudget(BadInput):
-    """The messages take more than the budget, and none was to be left out."""
+    """The messages exceed the budget, and the query does not allow omitting any."""
 
     code = "CONTEXT_OVERFLOW"
 
@@ -88,25 +88,25 @@ Searches = dict[tuple[Any, ...], Sequence[SearchedRow]]
 
 @dataclass
 class About:
-    """Whose context it is; `summary` is the session's, else the user's."""
+    """The owner of a context; `summary` is the session's, else the user's."""
 
     user: UserRow | None
     session: SessionRow | None = None
     summary: MemoryRow | None = None
     window: Window = NO_WINDOW
     searches: Searches = field(default_factory=dict[Any, Any])
-    """What has been searched for already: the sessions of one user ask the same."""
+    """Searches done so far: the sessions of one user share them."""
 
     @property
     def within(self) -> Within:
-        """Tells where to search."""
+        """The part of the store to search."""
         user, session = self.user, self.session
         own = session["key"] if session is not None and user is None else None
         return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
 
     @property
     def name(self) -> str:
-        """The user's, before what is the user's own."""
+        """The user's name, for statements by the user."""
         return (self.user is not None and user_name(self.user)) or "User"
 
 
@@ -144,7 +144,7 @@ async def contexts_of_sessions(
 async def contexts_of_users(
     context: OperationContext, rows: Sequence[UserRow], *, query: str | None = None, max_tokens: int | None = None
 ) -> list[Context]:
-    """The context of each user: no messages, and without a query what the last two of the latest session ask for."""
+    """The context of each user, without messages; the default query is what the user's latest session asks for."""
     _check(query, max_tokens)
     budget = max_tokens or DEFAULT_BUDGET
     summaries = await summaries_of_users(context, rows)
@@ -163,14 +163,13 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
 
 
 async def _last_asked(context: OperationContext, user: UserRow) -> str | None:
-    """Returns what the user's latest session asks for."""
+    """The query that the user's latest session implies."""
     latest = await _latest_sessions(context, user, 1)
     return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
 
 
 async def _asked(context: OperationContext, about: About) -> str | None:
-    """Returns what the session asks for: where tools have worked since, the user's turn may lie before what was
-    read."""
+    """The query that the session implies: after many tool messages the user's turn may be before those read."""
     newest = about.window.rows[:LOOKED_AT]
     if about.session is None or not newest:
         return None
@@ -180,7 +179,7 @@ async def _asked(context: OperationContext, about: About) -> str | None:
 
 
 async def _latest_sessions(context: OperationContext, user: UserRow, limit: int) -> Sequence[SessionRow]:
-    """The sessions of a user in which something happened last."""
+    """The user's sessions with the latest activity."""
     paging, live = Paging(limit=limit), session_filter(context, None)
     (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
     return page.rows if isinstance(page, Page) else []
@@ -194,7 +193,7 @@ async def _build(
     overflow: str = "ADAPTIVE",
     last_messages: int | None = None,
 ) -> Context:
-    """A context. Most of the rows that are read for it are let go again; those that it names are counted."""
+    """Builds a context. Most rows read for it are freed again; those that it refers to count against the limit."""
     with context.allowance.passing():
         if about.session is not None:
             about.window = await read_window(context, about.session, budget, last_messages)
@@ -242,7 +241,7 @@ async def _put_together(
     await knowledge.find_sources(context, prompt)
     knowledge.forget_said(prompt)
     knowledge.add_rest(prompt)
-    # Greetings, thanks and farewells want nothing that was said before.
+    # Greetings, thanks and farewells need no earlier messages.
     if overflow == "ADAPTIVE" and not (query is None and window.rows):
         await _add_latest(context, recall, about)
     if not prompt.close() and overflow == "ERROR":
@@ -262,8 +261,8 @@ async def _put_together(
 
 
 async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> None:
-    """Adds the message that was said last, with the call that it answers: whole, or else as much of it as fits into
-    half of what is left, to the text."""
+    """Adds the newest message with the call that it answers: whole, or else as an excerpt in the text that takes at
+    most half of the remaining budget."""
     last = about.window.rows[0]
     unit = next((unit for unit in about.window.units if unit[-1] is last), None)
     if unit is None or prompt.add_messages(unit):
@@ -280,17 +279,17 @@ async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> 
 
 
 def _add_newest(prompt: Prompt, window: Window, most: int | None = None) -> bool:
-    """Adds the newest messages while they take no more than that; false when some are missing."""
+    """Adds the newest messages up to a number of tokens; False if some did not fit."""
     floor = 0 if most is None else prompt.left - most
     for unit in window.units:
-        # Of what stands in the text there is no room for the whole.
+        # An excerpt of it is in the text, since the whole did not fit.
         if not any(map(prompt.quotes, unit)) and not prompt.add_messages(unit, prompt.left - floor):
             return False
     return True
 
 
 async def _add_latest(context: OperationContext, recall: Recall, about: About) -> None:
-    """Fills what is left with the newest messages of the user's other sessions."""
+    """Fills the rest of the budget with the newest messages of the user's other sessions."""
     if about.user is None:
         return
     for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
@@ -302,7 +301,7 @@ async def _add_latest(context: OperationContext, recall: Recall, about: About) -
 
 
 async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncIterator[MessageRow]:
-    """A session's newest messages, the newest first; few are read at first, since they may not fit."""
+    """A session's messages, newest first; reads few at first, since they may not fit."""
     with context.allowance.passing():
         rows = await latest_messages(context.read, session, FIRST_READ)
     for message in reversed(rows):
@@ -317,7 +316,7 @@ async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncI
 async def _search(
     context: OperationContext, about: About, query: str, most: int, *, quoting: bool
 ) -> Sequence[SearchedRow]:
-    """Returns what answers the query, best first: about as much as fits."""
+    """The best answers to the query, best first: about as many as fit."""
     scopes = ("MESSAGES", "MEMORIES", "DOCUMENTS") if quoting else ("MEMORIES", "DOCUMENTS")
     session, user = about.session, about.user
     user_id = None if user is None else user["user_id"]

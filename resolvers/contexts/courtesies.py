@@ -1,4 +1,4 @@
-"""Courtesies: greetings, thanks, farewells and the like, which ask for nothing and say nothing worth recalling."""
+"""Courtesies: greetings, thanks, farewells and the like, which need no recall and are not worth recalling."""
 
 import re
 from collections.abc import Iterable
@@ -126,7 +126,7 @@ halo, terima kasih, selamat pagi, selamat siang, selamat malam, sampai jumpa, xi
 알겠습니다, 수고하세요
 สวัสดี, ขอบคุณ, ขอบคุณมาก, ครับ, ค่ะ, คะ, ลาก่อน
 """
-# Of these, with which a conversation ends or somebody is thanked: what else such a message says is seldom a wish.
+# Those that end a conversation or thank somebody: the rest of such a message is seldom a request.
 _ENDS = """
 bye, goodbye, good bye, see you, see ya, talk soon, chat soon, speak soon, talk later, ttyl, take care, stay safe
 have a great day
@@ -187,7 +187,7 @@ def _phrases() -> _Phrases:
 
 
 def is_courtesy(text: str, names: Iterable[str] = ()) -> bool:
-    """Tells whether a text holds only courtesies, to people of these names among others; one without words does."""
+    """True if a text has only courtesies, with or without names such as these; also true without any words."""
     if len(text) > LONGEST:
         return False
     if _unspaced.search(text):
@@ -206,7 +206,7 @@ def is_courtesy(text: str, names: Iterable[str] = ()) -> bool:
 
 
 def closes(text: str, names: Iterable[str] = (), *, besides: int = LITTLE) -> bool:
-    """Tells whether a text is a farewell or thanks, and says little else: at most so many words."""
+    """True if a text is a farewell or thanks with at most a number of other words."""
     if len(text) > LONGEST:
         return False
     found, rest = _without_phrases(words(text), names)
@@ -215,7 +215,7 @@ def closes(text: str, names: Iterable[str] = (), *, besides: int = LITTLE) -> bo
 
 
 def says_little(text: str, names: Iterable[str] = ()) -> bool:
-    """Tells whether a text has hardly a word besides courtesies and the most common words."""
+    """True if a text has hardly a word besides courtesies and the most common words."""
     if len(text) > LONGEST or any(map(str.isdigit, text)) or _unspaced.search(text):
         return False
     little = STOP_WORDS | _phrases().beside

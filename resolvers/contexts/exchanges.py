@@ -1,8 +1,8 @@
-"""Exchanges: a call of a tool and all its answers, which stand in a prompt together or not at all.
+"""Exchanges: a tool call and all its answers, which a prompt has together or not at all.
 
-They are matched by the ids of calls, never by their positions: models refuse an answer without its call and a call
-without its answers. An answer belongs to the last call before it that bears its id. Only a call that nothing but its
-own answers follows may be open, since the model is waiting for them.
+They are matched by call id, never by position: models refuse an answer without its call and a call without its answers.
+An answer belongs to the last call before it with the same id. Only a call that is followed by nothing but its own
+answers may be open, since the model is waiting for them.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from models.rows import MessageRow
 from resolvers.parts import TOOLS, answered_ids, call_ids
 
 UNNAMED = "\0"
-"""Before the name of a function in the place of an id, where a call has none (OpenAI's older `function_call`)."""
+"""Prefix of a function's name in place of an id, for calls without one (OpenAI's older `function_call`)."""
 
 
 def calls_in(message: MessageRow) -> list[str]:
@@ -25,7 +25,7 @@ def calls_in(message: MessageRow) -> list[str]:
 
 
 def answers_in(message: MessageRow) -> list[str] | None:
-    """The ids of the calls that a message answers; None for a message that is no answer."""
+    """The ids of the calls that a message answers; None for a message that is not an answer."""
     ids = answered_ids(message)
     if not ids and message["role"] == "FUNCTION" and message["name"] is not None:
         ids = [UNNAMED + message["name"]]
@@ -49,7 +49,7 @@ class _Group:
 def exchanges(messages: Sequence[MessageRow]) -> list[list[MessageRow]]:
     """The messages (oldest first) in groups that may stand in a prompt, by their first message; each in its order.
 
-    A message that is no call and no answer is a group of its own. What is broken is left out.
+    A message that is neither a call nor an answer is a group of its own. Broken groups are omitted.
     """
     groups = _Groups(messages)
     for index, message in enumerate(messages):
@@ -66,7 +66,7 @@ class _Groups:
         self._of = [_Group(index, [index]) for index in range(len(messages))]
         self._calls: dict[str, int] = {}
         self._waiting: dict[int, set[str]] = {}
-        """Ids of each call's message that have no answer yet."""
+        """The unanswered call ids of each message with calls."""
 
     def answer(self, index: int, ids: Sequence[str] | None) -> None:
         if ids is None:
@@ -84,7 +84,7 @@ class _Groups:
     def call(self, index: int, ids: Sequence[str]) -> None:
         for id in ids:
             self._calls[id] = index
-        # A call without an id of its own may stay unanswered: nothing could tell.
+        # A call without an id of its own may stay unanswered: it cannot be detected.
         self._waiting[index] = {id for id in ids if not id.startswith(UNNAMED)}
 
     def _join(self, earlier: _Group, later: _Group) -> None:

@@ -1,4 +1,4 @@
-"""Intents: what a conversation's newest turn asks for, with what it refers to.
+"""Intents: the request of a conversation's newest turn, with the turns that it refers to.
 
 It is the newest USER turn that counts. Greetings, thanks and farewells ask for nothing; "yes" asks for what the
 assistant has offered; and a short turn such as "and the second one?" is about the turns before it.
@@ -15,16 +15,16 @@ from resolvers.parts import said_in
 from resolvers.search.english import STOP_WORDS
 
 LOOKED_AT = 20
-"""Turns, the newest ones, among which a turn that asks and what it refers to are looked for."""
+"""Number of newest turns that are searched for the request and the turns that it refers to."""
 
 SHORT, SHORT_UNSPACED, FEW = 4, 10, 3
 """Words of a turn that is about the one before it, at most; characters where words have no spaces between them; or
 words besides the most common ones, if it refers."""
 
 GIST = 160
-"""Characters that are taken of a turn before, about: a long answer must not drown the question."""
+"""Approximate characters used of a preceding turn: a long answer must not drown the question."""
 
-# Words that stand for something said before, and words that such a turn begins with.
+# Words that refer to something said before, and words that begin such a turn.
 _REFERRING = """
 it its that this these those they them their he him his she her one ones former latter same other others another
 first second third fourth fifth last previous above instead again more too also
@@ -57,18 +57,18 @@ _yes_or_no = frozenset(words(_YES_OR_NO))
 
 
 def asks_nothing(text: str, names: Iterable[str] = ()) -> bool:
-    """Tells whether a turn is a greeting, thanks, a farewell or the like, to people of these names among others."""
+    """True if a turn is a greeting, thanks, a farewell or the like, with or without names such as these."""
     return is_courtesy(text, names) or (closes(text, names) and not sentences_that_ask(text))
 
 
 def asked_in(newest: Sequence[MessageRow]) -> str | None:
-    """Returns what a conversation asks for at its end; None where it asks for nothing. The newest turn comes first."""
+    """The request at the end of a conversation; None if there is none. The newest turn comes first."""
     names = {turn["name"] for turn in newest if turn["name"]}
     turns = [turn for turn in newest if turn["role"] in ("USER", "ASSISTANT") and said_in(turn).strip()]
     index = next((index for index, turn in enumerate(turns) if turn["role"] == "USER"), None)
     if index is None:
         return None
-    # What the user said in one go, the newest first.
+    # The user's last uninterrupted turns, newest first.
     while asks_nothing(said_in(turns[index]), names) and not _is_yes_or_no(said_in(turns[index])):
         index += 1
         if index == len(turns) or turns[index]["role"] != "USER":
@@ -85,7 +85,7 @@ def _is_yes_or_no(text: str) -> bool:
 
 
 def _refers(text: str) -> bool:
-    """Tells whether a turn is understood only with those before it."""
+    """True if a turn is understood only with those before it."""
     said = words(text)
     if len(text) > GIST:
         return False
@@ -97,7 +97,7 @@ def _refers(text: str) -> bool:
 
 
 def _answered(before: Sequence[MessageRow]) -> str | None:
-    """Returns what the user says yes or no to: what the turn before asks, if it asks something."""
+    """The question that the user answers with yes or no: that of the preceding turn, if it asks one."""
     asked = sentences_that_ask(said_in(before[0]))[:1] if before else []
     if asked and before[0]["role"] == "ASSISTANT":
         asked += [_gist(turn) for turn in before[1:2]]
@@ -105,7 +105,7 @@ def _answered(before: Sequence[MessageRow]) -> str | None:
 
 
 def _referred_to(before: Sequence[MessageRow], names: Iterable[str]) -> list[str]:
-    """The turn before and, where that is an answer, the user's own turn before it."""
+    """The preceding turn and, if that is an answer, the user's own turn before it."""
     found: list[str] = []
     for turn in before:
         if asks_nothing(said_in(turn), names):
@@ -113,12 +113,12 @@ def _referred_to(before: Sequence[MessageRow], names: Iterable[str]) -> list[str
         found.append(_gist(turn))
         if turn["role"] == "USER":
             break
-    # The user's own words say best what the talk is about.
+    # The user's own words describe the topic best.
     return found[:-3:-1]
 
 
 def _gist(turn: MessageRow) -> str:
-    """A turn, or its beginning and what it asks at its end."""
+    """A turn, or its beginning and the question at its end."""
     text = said_in(turn)
     if len(text) <= GIST:
         return text

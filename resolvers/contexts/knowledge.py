@@ -1,4 +1,4 @@
-"""Knowledge: what a context says is known, and what of it is said already."""
+"""Knowledge: the memories in a context, without those that other parts of it repeat."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,10 +16,10 @@ from resolvers.search.english import STOP_WORDS
 KINDS = ("FACT", "PREFERENCE", "EVENT")
 
 STANDING, MOST_STANDING = 1 / 8, 3
-"""The share of the budget for what is known first, and the number of facts in it that need not match."""
+"""The share of the budget for the first memories, and the number of facts that need not match."""
 
 MOST_KNOWN = 100
-"""Memories, the best rated ones, that what is left of a budget goes to."""
+"""Number of best rated memories that may fill the rest of a budget."""
 
 MOST_OF_ONE = 1 / 4
 """The share of the budget that one of them may take."""
@@ -33,13 +33,13 @@ _CHARACTERS = 4
 
 
 class Knowledge:
-    """The known facts of a user, or of a session without one; `name` is the user's, before what is the user's own."""
+    """The memories of a user, or of a session without one; `name` is the user's, for the user's own statements."""
 
     def __init__(self, name: str, known: Sequence[MemoryRow], matching: Sequence[MemoryRow], now: str) -> None:
         self._name = name
         self._matching = matching
         keys = {memory["key"] for memory in matching}
-        # What has happened matters where it is asked for.
+        # Events matter only if the query asks for them.
         self._rest = [
             memory
             for memory in known
@@ -58,7 +58,7 @@ class Knowledge:
             self.add(prompt, memory, prompt.left - floor)
 
     def add_rest(self, prompt: Prompt) -> None:
-        """Fills what is left, by rating and by how well they match."""
+        """Fills the rest of the budget, by rating and relevance."""
         matches = {memory["key"]: 1 / (1 + rank) for rank, memory in enumerate(self._matching)}
 
         def worth(memory: MemoryRow) -> float:
@@ -69,7 +69,7 @@ class Knowledge:
             self.add(prompt, memory, prompt.left)
 
     def add(self, prompt: Prompt, memory: MemoryRow, most: int) -> None:
-        """Adds a memory, unless it is there or says what another one says."""
+        """Adds a memory, unless it is there or repeats another one."""
         if memory["kind"] not in KINDS or memory["key"] in {node["key"] for node in prompt.nodes(MEMORIES, is_memory)}:
             return
         told = _plain(memory["content"])
@@ -88,18 +88,18 @@ class Knowledge:
         return Piece(MEMORIES, position, f"- {named}{content} ({'; '.join(notes)})", node=memory)
 
     async def find_sources(self, context: OperationContext, prompt: Prompt) -> None:
-        """Looks up what the memories that are there were formed from."""
+        """Looks up the sources of the memories in the context."""
         shown = {memory["key"]: memory for memory in prompt.nodes(MEMORIES, is_memory)}
         self._sources = {}
         for row in await sources_of_memories(context.read, list(shown.values())):
             self._sources.setdefault((row["session_key"], row["sequence"]), []).append(shown[row["memory_key"]])
 
     def tells(self, prompt: Prompt, message: MessageRow) -> bool:
-        """Tells whether a message says no more than what a memory or the summary says that stands there."""
+        """True if a message says no more than a memory or the summary in the context."""
         text = said_in(message)
         if len(text) > LONGEST:
             return False
-        # What rules took out of a message is better said by the message itself, and gives way to it.
+        # A memory that rules extracted from a message gives way to the message itself.
         sources = [
             memory
             for memory in self._sources.get((message["session_key"], message["sequence"]), [])
@@ -113,18 +113,18 @@ class Knowledge:
         for part in (*self._told, *lines, *told):
             left = left.replace(part, " ")
         count = sum(word not in STOP_WORDS for word in left.split())
-        # A model writes what was said in other words.
+        # A model paraphrases.
         same = sum(word not in STOP_WORDS for part in told for word in part.split())
         return (left != plain and count <= ADDED) or 0 < count <= same + ADDED * (same > 0)
 
     def _lines_of(self, prompt: Prompt) -> list[str]:
-        """The sentences of the summary that stands there."""
+        """The sentences of the summary in the context."""
         if self._lines is None:
             self._lines = _lines(prompt.nodes(SUMMARY, is_memory))
         return self._lines
 
     def forget_said(self, prompt: Prompt) -> None:
-        """Takes out the memories, and the extractive summary, that stand in messages that are there."""
+        """Removes memories, and the extractive summary, that repeat messages in the context."""
         messages = [*prompt.messages, *prompt.quoted]
         there = {
             (message["session_key"], message["sequence"]) for message in messages if len(said_in(message)) <= LONGEST
@@ -165,7 +165,7 @@ async def knowledge_of(
     found: Sequence[SearchedRow],
     budget: int,
 ) -> Knowledge:
-    """Returns what is known that may stand in a context of so many tokens, where search has found so much."""
+    """The memories for a context with a budget of tokens, given the search results."""
     owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
     known: Sequence[MemoryRow] = []
     if owner is not None:

@@ -1,7 +1,7 @@
-"""Narrowing: what to look for where a text has more words than a search goes by, as after a log was pasted.
+"""Narrowing: selects the words to search for if a text has too many, for example a pasted log.
 
-That is what the sentences ask for that ask, wherever they stand, and the rarest words of the rest: those that stand in
-the fewest texts of the scope, by the index, but in some. Words that stand nowhere find nothing.
+These are the words of the sentences that ask, anywhere in the text, and the rarest words of the rest: those in the
+fewest texts of the scope, by the index, but in at least one.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from resolvers.search.english import STOP_WORDS
 from resolvers.search.questions import LARGEST_QUESTION, LONGEST_STEMMED, term_of
 
 LONGEST = 1024 * 1024
-"""Characters of a text that are looked through: its first and its last ones."""
+"""Characters of a text that are read: its first and its last ones."""
 
 ASKED = 48
 """Words, of those that a search goes by, that sentences that ask may take."""
@@ -35,7 +35,7 @@ TAIL = 4_000_000
 
 
 async def narrowed(context: OperationContext, text: str, within: Within) -> str:
-    """The text itself where a search goes by all of its words, else what of it is to be looked for in a scope."""
+    """The text itself if a search uses all of its words, else the part to search for in a scope."""
     if len(text) <= LARGEST_QUESTION:
         return text
     asked, rest = await context.in_thread(_parts, text[: LONGEST // 2] + text[LONGEST // 2 :][-LONGEST // 2 :])
@@ -75,7 +75,7 @@ def _terms(text: str) -> dict[str, str]:
 
 
 async def _counts(context: OperationContext, kind: SearchKind, within: Within, terms: dict[str, str]) -> dict[str, int]:
-    """In about how many texts of a scope each term stands."""
+    """The approximate number of texts of a scope with each term."""
     size = await extent(context.read, context.scope, kind, within)
     part = await part_to_read(context.read, context.scope, kind, size.lanes)
     some = _spread(list(terms), LOOKED_UP // part.look_ups)
@@ -91,7 +91,7 @@ def _spread(terms: Sequence[str], most: int) -> Sequence[str]:
 
 
 class _Tail:
-    """Takes texts that are not in the index yet, in the thread that reads them, and counts which hold a term."""
+    """Reads texts that are not indexed yet, in the reading thread, and counts those with each term."""
 
     def __init__(self, terms: set[str], allowance: Allowance) -> None:
         self._terms = terms

@@ -1,7 +1,7 @@
-"""Prompts: a text and messages that together take no more tokens than a budget.
+"""Prompts: a text and messages that together fit into a budget of tokens.
 
-What counts is what a model is sent: each message, and the text as a system message, has a frame and a role besides its
-own tokens, and a name where one is given.
+Tokens are counted as sent to a model: each message, and the text as a system message, has a frame and a role besides
+its own tokens, and its name, if any.
 """
 
 from bisect import insort
@@ -49,7 +49,7 @@ class Piece:
 
 
 class Prompt:
-    """A prompt that is being put together, the most important first. What does not fit is left out whole."""
+    """A prompt under construction, most important pieces first. A piece that does not fit is omitted whole."""
 
     def __init__(self, budget: int, count: Callable[[str], int]) -> None:
         self.budget = budget
@@ -63,15 +63,15 @@ class Prompt:
 
     @property
     def left(self) -> int:
-        """Tokens that are left, about: what a text takes shows when it is whole (see `close`)."""
+        """Approximate tokens left: the exact number is known once the text is complete (see `close`)."""
         return self.budget - self._taken
 
     def settle(self) -> None:
-        """Counts anew what is there: parts together take less than one by one."""
+        """Recounts the pieces: together they take fewer tokens than one by one."""
         self._taken = min(self._taken, self.tokens)
 
     def add(self, piece: Piece, within: int | None = None) -> bool:
-        """Adds a piece if it fits into so many tokens, or into what is left."""
+        """Adds a piece if it fits into a number of tokens, by default the remaining ones."""
         limit = self.left if within is None else min(within, self.left)
         # Counting takes time in proportion, and so few tokens no text has.
         if len(piece.text) // WIDEST_TOKEN > limit:
@@ -93,7 +93,7 @@ class Prompt:
         return True
 
     def _is_near(self, piece: Piece) -> bool:
-        """Tells whether a turn that was said shortly before or after one is quoted."""
+        """True if a turn shortly before or after this one is quoted."""
         node = piece.node
         steps = (*range(-NEAR, 0), *range(1, NEAR + 1))
         return is_message(node) and any(
@@ -101,7 +101,7 @@ class Prompt:
         )
 
     def add_messages(self, messages: Sequence[MessageRow], within: int | None = None) -> bool:
-        """Adds messages of the session that belong together, if they fit; those that are there already cost nothing."""
+        """Adds messages of the session that belong together, if they fit; those already added cost nothing."""
         new = [message for message in messages if not self.has(message)]
         size = sum(size_of(message, self._count) for message in new)
         if size > (self.left if within is None else min(within, self.left)):
@@ -112,8 +112,8 @@ class Prompt:
         return True
 
     def close(self) -> bool:
-        """Takes back what was added last until all fits: a text may take more tokens than its parts. False when
-        messages had to go."""
+        """Removes the pieces added last until all fits: a text may take more tokens than its parts. False if messages
+        had to be removed."""
         kept = True
         while self._added and self.tokens > self.budget:
             last = self._added.pop()
@@ -126,7 +126,7 @@ class Prompt:
         return kept
 
     def remove(self, node: SearchedRow) -> None:
-        """Takes a piece of the text out."""
+        """Removes a piece of the text."""
         for piece in [piece for piece in self._pieces if piece.node is node]:
             self._pieces.remove(piece)
             self._added.remove(piece)
@@ -138,21 +138,21 @@ class Prompt:
         return [node for section in QUOTES for node in self.nodes(section, is_message)]
 
     def has(self, message: MessageRow) -> bool:
-        """Tells whether a message of the session is there."""
+        """True if the prompt has this message of the session."""
         return message["sequence"] in self._messages
 
     def fits(self, units: Sequence[Sequence[MessageRow]]) -> bool:
-        """Tells whether all these messages fit into what is left."""
+        """True if all these messages fit into the remaining tokens."""
         new = (message for unit in units for message in unit if not self.has(message))
         return sum(size_of(message, self._count) for message in new) <= self.left
 
     def quotes(self, node: SearchedRow) -> bool:
-        """Tells whether the text quotes a message."""
+        """True if the text quotes a message."""
         return is_message(node) and (node["session_key"], node["sequence"]) in self._quoted
 
     @property
     def tokens(self) -> int:
-        """Tells what the text and the messages take."""
+        """Counts the tokens of the text and the messages."""
         framed = self._count(self.text) + FRAME + ROLE if self._pieces else 0
         return framed + sum(size_of(message, self._count) for message in self._messages.values())
 
@@ -183,7 +183,7 @@ class Prompt:
 
 
 def _are_apart(earlier: Piece, later: Piece) -> bool:
-    """Tells whether much was said between two turns of a day, or they are of different sessions."""
+    """True if two turns of a day are far apart, or of different sessions."""
     first, second = earlier.node, later.node
     if not (is_message(first) and is_message(second)):
         return False

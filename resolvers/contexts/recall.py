@@ -1,4 +1,4 @@
-"""Recall: what of the messages and documents that search has found goes into a context, and how it stands there."""
+"""Recall: selects and formats the messages and documents of a search for a context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -47,8 +47,7 @@ _CHARACTERS = 4
 
 @dataclass
 class Recall:
-    """Puts what was found into a prompt. `session` is the one whose messages stand in the window; `names` are those of
-    the speakers."""
+    """Adds search results to a prompt. `session` is the one of the window; `names` are those of the speakers."""
 
     context: OperationContext
     prompt: Prompt
@@ -62,7 +61,7 @@ class Recall:
     _texts: set[str] = field(default_factory=set[str])
 
     async def add(self, found: Sequence[SearchedRow], most: int) -> None:
-        """Adds what answers the question, best first, in no more tokens than that."""
+        """Adds the answers to the question, best first, up to a number of tokens."""
         floor = self.prompt.left - most
         if not self.names:
             spoken = [node for node in found if is_message(node)]
@@ -86,15 +85,15 @@ class Recall:
                     await self._add_message(other, self.prompt.left - floor, ANSWER)
 
     def _may_fit(self, node: MessageRow, most: int) -> bool:
-        """False for what surely is too long: to look at it takes longer than to see that."""
+        """False for a text that is certainly too long; this is cheaper than counting its tokens."""
         return len(node["content"]) // WIDE_TOKEN <= most or self._is_long(said_in(node))
 
     def _is_long(self, text: str, share: float = PASSAGE) -> bool:
-        """Tells whether only a passage of a text may be quoted."""
+        """True if only a passage of a text may be quoted."""
         return len(text) > int(self.prompt.budget * share) * _CHARACTERS
 
     async def add_said(self, message: MessageRow) -> bool:
-        """Adds what was said last elsewhere; false once there is no room."""
+        """Adds a recent message of another session; False if there is no room."""
         if asks_nothing(said_in(message), self.names) or self._is_there(message):
             return True
         return self._quote(message, said_in(message), self.prompt.left)
@@ -112,13 +111,13 @@ class Recall:
         return bool(text) and self._quote(node, text, most)
 
     def _is_there(self, node: MessageRow) -> bool:
-        """Tells whether a message is quoted, or what it says stands there already."""
+        """True if a message is quoted, or the context says the same already."""
         if self.prompt.quotes(node) or (self._is_own(node) and self.prompt.has(node)):
             return True
         return f"{node['name']}\n{said_in(node)}" in self._texts or self.knowledge.tells(self.prompt, node)
 
     def _is_own(self, node: MessageRow) -> bool:
-        """Tells whether a message is one of the session's that were asked for."""
+        """True for one of the session's requested messages."""
         own = self.session is not None and node["session_key"] == self.session["key"]
         return own and self.window.has(node)
 
@@ -132,7 +131,7 @@ class Recall:
         return is_turn(message) and self.prompt.add_messages([message], most)
 
     async def _passage(self, text: str, most: int, share: float = PASSAGE) -> str:
-        """The text, or of a long one what answers best; nothing where so little says nothing."""
+        """The text, or the best passage of a long one; empty if too short a passage would remain."""
         if not self._is_long(text, share):
             return text
         longest = min(int(self.prompt.budget * share), most) * _CHARACTERS
@@ -153,7 +152,7 @@ class Recall:
         return True
 
     def _is_filler(self, node: MessageRow) -> bool:
-        """Tells whether a turn says hardly anything, and none of the words that are asked for."""
+        """True if a turn says hardly anything, and has none of the query's words."""
         text, names = said_in(node), self.names
         little = is_courtesy(text, names) or says_little(text, names) or closes(text, names, besides=FAREWELL)
         return little and self._asked_for.isdisjoint(map(term_of, words(text)))
@@ -197,6 +196,6 @@ def _asks(message: MessageRow) -> bool:
 
 
 def _follows(question: MessageRow, answer: MessageRow) -> bool:
-    """Tells whether a turn came soon after another: one that was added late may be an older turn."""
+    """True if a turn followed soon after another: one that was added late may be an older turn."""
     first, second = (datetime_of(row["created_at"]) for row in (question, answer))
     return first <= second <= first + ANSWERED_WITHIN

@@ -1,6 +1,6 @@
-"""Windows: the newest messages of a session, by when they were said, as many as a budget can hold.
+"""Windows: the newest messages of a session by time, as many as a budget can hold.
 
-A message that came in late with an older `createdAt` is an older turn. `lastMessages` counts by the same order.
+A message that was added late with an older `createdAt` is an older turn. `lastMessages` uses the same order.
 """
 
 from dataclasses import dataclass
@@ -38,17 +38,16 @@ class Window:
 
     @cached_property
     def units(self) -> list[list[MessageRow]]:
-        """Tells what may stand in a prompt: messages one by one, calls of tools with their answers; the newest
-        first."""
+        """The groups that may be in a prompt, newest first: single messages, and tool calls with their answers."""
         return exchanges(self.rows[::-1])[::-1]
 
     @cached_property
     def broken(self) -> set[int]:
-        """Sequences of messages that may not stand in a prompt: answers without a call, calls without all answers."""
+        """Sequences of messages that may not be in a prompt: answers without a call, calls without all answers."""
         return {row["sequence"] for row in self.rows} - {row["sequence"] for unit in self.units for row in unit}
 
     def has(self, message: MessageRow) -> bool:
-        """Tells whether a message of the session is one of those that were asked for."""
+        """True for one of the session's requested messages."""
         return self.first is None or (message["created_at"], message["sequence"]) >= self.first
 
 

@@ -1,6 +1,6 @@
-"""What a model is asked, and what of its answer is taken: all of it is checked, and only texts come of it.
+"""Requests to a chat model, and the validation of its answers, of which only texts are used.
 
-Messages are data to the model. Whatever they make it say, it becomes a memory of the same user or nothing.
+Messages are data to the model. Even with an injected prompt the answer becomes a memory of the same user or nothing.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from resolvers.parts import said_in
 from resolvers.speakers import Speakers
 
 MESSAGE_CHARACTERS = 4000
-"""What is sent of a message, at most."""
+"""Most characters of a message that are sent."""
 _CONTENT, _SUMMARY, _MEMORIES, _NAME = 1000, 4000, 50, 512
 
 _SYSTEM = """You keep the long-term memory of an assistant. You are given a JSON object: `messages`, the new turns of a
@@ -42,12 +42,12 @@ Answer with one JSON object and nothing else:
 
 
 class BadAnswer(Exception):
-    """Why an answer is not taken, in words that repeat nothing of it."""
+    """The reason for rejecting an answer, which quotes nothing of it."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model is shown of a session: messages `sent` and earlier ones, known memories, the summary that stands.
+    """The input of a model for a session: messages `sent` and earlier ones, known memories, the current summary.
 
     `through` is the sequence up to which nothing is left to be read then; `edited` those of older ones read again.
     `speakers` says who is the user.
@@ -64,7 +64,7 @@ class Reading:
 
     @property
     def replaceable(self) -> dict[int, MemoryRow]:
-        """Memories by number: those that were formed. What the application declared no model replaces."""
+        """The formed memories by number. A model never replaces memories that the application declared."""
         return {number: row for number, row in enumerate(self.known, 1) if row["method"] != "DECLARED"}
 
 
@@ -79,7 +79,7 @@ class _Memory(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a model found: memories with their sources, and the session's summary."""
+    """A model's findings: memories with their sources, and the session's summary."""
 
     model_config = ConfigDict(strict=True)
 
@@ -123,14 +123,14 @@ def _turn(row: MessageRow, speakers: Speakers) -> dict[str, Any]:
 
 
 def read_answer(completion: dict[str, Any], reading: Reading) -> Answer:
-    """Returns what a chat completion says; `BadAnswer` when it is not what was asked for, in anything."""
+    """Parses a chat completion; raises `BadAnswer` if it deviates from the requested format."""
     try:
         choice = completion["choices"][0]
         text = choice["message"]["content"]
         if choice.get("finish_reason") in ("length", "content_filter"):
             raise BadAnswer("the answer was cut off or held back")
     except (LookupError, TypeError, AttributeError) as error:
-        raise BadAnswer("the answer is no chat completion") from error
+        raise BadAnswer("the answer is not a chat completion") from error
     if not isinstance(text, str):
         raise BadAnswer("the answer has no text")
     # Models may think aloud first, and like to set JSON off as code.
@@ -139,18 +139,18 @@ def read_answer(completion: dict[str, Any], reading: Reading) -> Answer:
     try:
         answer = Answer.model_validate(orjson.loads(text))
     except orjson.JSONDecodeError as error:
-        raise BadAnswer("the text is no JSON") from error
+        raise BadAnswer("the text is not JSON") from error
     except ValidationError as error:
         places = sorted({".".join(str(part) for part in problem["loc"][:3]) for problem in error.errors()})
         raise BadAnswer(f"the JSON is not of the form that was asked for: {', '.join(places)[:200]}") from error
     sent = {row["sequence"] for row in reading.sent}
     for memory in answer.memories:
         if not set(memory.sources) <= sent:
-            raise BadAnswer("a memory has a source that is none of the messages")
+            raise BadAnswer("a memory has a source that is not one of the messages")
         if not set(memory.replaces) <= reading.replaceable.keys():
-            raise BadAnswer("a memory replaces what was not shown, or was declared")
+            raise BadAnswer("a memory replaces one that was not shown, or was declared")
         if not memory.content.strip() or unstorable(memory.content):
-            raise BadAnswer("a memory has no content that could be kept")
+            raise BadAnswer("a memory's content can't be stored")
     if answer.summary and unstorable(answer.summary):
-        raise BadAnswer("the summary can't be kept")
+        raise BadAnswer("the summary can't be stored")
     return answer

@@ -97,7 +97,7 @@ TIME_WORDS = ENGLISH_TIME_WORDS.union(
 
 
 def _may_be_dated(text: str) -> bool:
-    """Tells whether to look for words for times, which takes long beside this."""
+    """A fast check for words for times; searching for them is slower."""
     return not (text.isascii() and _last_words.isdisjoint(_word.findall(text.lower())))
 
 
@@ -107,7 +107,7 @@ def local_day(said_at: str, utc_offset: int | None) -> date:
 
 
 def dated(text: str, day: date) -> list[str]:
-    """Returns what the words for times in a text stand for that was said on a day, as in "yesterday: 2023-05-07"."""
+    """The dates of the words for times in a text of a given day, as in "yesterday: 2023-05-07"."""
     found: dict[str, str] = {}
     try:
         for word, when in islice(_dates(text[:LOOKED_THROUGH], day), MOST):

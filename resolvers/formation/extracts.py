@@ -103,8 +103,7 @@ def choose(lines: Iterable[Line], messages: int) -> list[Line]:
 
 
 def _worth(line: Line, said: frozenset[str]) -> float:
-    """Returns how likely a later question asks about a sentence of these words; only the order of such numbers
-    counts."""
+    """A score for how likely a later question asks about a sentence; only the order of scores matters."""
     return (
         OF_SELF * min(3, len(_of_self & said))
         + OF_OTHER * min(2, len(_of_other & said))
@@ -117,7 +116,7 @@ def _worth(line: Line, said: frozenset[str]) -> float:
 
 
 def _repeats(bag: frozenset[str], chosen: list[int], bags: list[frozenset[str]]) -> bool:
-    """Tells whether a sentence shares most of its words with one that is chosen (the cosine of both)."""
+    """True if a sentence shares most of its words with a chosen one (by their cosine)."""
     return any(len(bag & bags[other]) > _ALIKE * sqrt(len(bag) * len(bags[other])) for other in chosen)
 
 

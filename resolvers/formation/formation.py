@@ -1,4 +1,4 @@
-"""Memory formation without a model: what rules find in a user's messages, and summaries of sentences said.
+"""Memory formation without a model: claims that rules find in a user's messages, and extractive summaries.
 
 It runs in the transaction that adds the messages. A statement on a subject ends the one before it, by when they were
 said and not by when they came; a summary replaces the one before it, but never one that was declared or that a model
@@ -55,13 +55,13 @@ _RULES = ("RULE", "EXTRACTIVE")
 
 
 Claims = Mapping[int, Sequence[Claim]]
-"""What rules found in messages before the transaction, by sequence; nothing of most messages."""
+"""Claims that rules found in messages before the transaction, by sequence; most messages have none."""
 
 
 async def form_by_rules(
     write: Transaction, context: OperationContext, session: SessionRow, rows: Iterable[MessageRow], claims: Claims
 ) -> list[MemoryRow]:
-    """Returns what these messages state, each memory once, in the order in which it was said."""
+    """Forms the memories of these messages, each once, in the order of the messages."""
     formed: dict[bytes, MemoryRow] = {}
     speakers: Speakers | None = None
     for row in rows if claims else ():
@@ -113,7 +113,7 @@ async def keep_formed(
 
 
 async def give_session(write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None) -> None:
-    """Gives what was formed of a session to its new owner, among what is known of them already."""
+    """Merges the memories formed from a session into those of its new owner."""
     await change_owner(write, context.scope, session, user)
     formed = await formed_in(write, context.scope, session)
     await _tell_apart(write, context, session, user, formed)
@@ -180,13 +180,13 @@ async def _end(write: Transaction, context: OperationContext, older: MemoryRow, 
 
 
 async def formed_of(write: Transaction, context: OperationContext, rows: Sequence[MessageRow]) -> list[MemoryRow]:
-    """Returns what was formed of messages that had been kept before, for the answer to a retry."""
+    """The memories formed from messages that were stored before, for the answer to a retry."""
     found = await memories_naming(write, context.scope, rows, _RULES)
     return [memory for memory in found if memory["deleted_at"] is None]
 
 
 def summary_is_due(before: int, now: int) -> bool:
-    """Tells whether a session that has grown from so many messages to so many is to be summarised."""
+    """True if a session that has grown from one number of messages to another is due for a summary."""
     first = before < SUMMARY_AFTER <= now
     return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
 
@@ -258,7 +258,7 @@ async def forget_lines(write: Transaction, context: OperationContext, rows: Sequ
         content = "\n".join(line.text for line in lines if line.sequence not in gone)
         if lines and not content:
             await remove_memory(write, summary)
-        # Where the application has written something else, the words are its own; the sources go all the same.
+        # If the application has rewritten the summary, its text stays; the sources are removed all the same.
         if not content:
             continue
         changed = {"content": content, "fingerprint": fingerprint(content)}

@@ -1,7 +1,7 @@
-"""Jobs: a model reads what was said, later and outside of any transaction, and what it finds becomes memories.
+"""Jobs: a model reads messages in the background, outside any transaction; its findings become memories.
 
-A job is put down in the transaction that adds messages, and gone in the one that keeps what the model found. In between
-it is one process's for a time, its lease: who dies loses nothing, and who comes back too late writes nothing.
+A job is enqueued in the transaction that adds messages, and removed in the one that stores the findings. In between one
+process holds a lease on it: a crash loses nothing, and a process whose lease has expired writes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,20 @@ from resolvers.speakers import is_nobodys, speaker_among, speakers_of
 from resolvers.times import later
 
 MESSAGES_AT_ONCE = 30
-"""Messages that a model is sent together, at most."""
+"""Most messages in one request to a model."""
 _SENT_TOGETHER = 24_000
 _BEFORE = 6
 _KNOWN = 40
 _EDITED, _EDITED_AT_ONCE = 100, 5
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
-"""Seconds until a failed job is tried again: doubled each time, and cut short by chance to as little as half."""
+"""Seconds until a failed job is retried: doubled each time, with random jitter down to half."""
 _READ_ROLES = ("USER", "ASSISTANT")
 
 
 async def enqueue(
     write: Transaction, context: OperationContext, session: SessionRow, rows: Sequence[MessageRow]
 ) -> None:
-    """Has the new messages of a session read: by the job that there is, or by a new one."""
+    """Queues the new messages of a session: extends the session's job, or creates one."""
     now = context.clock.now()
     through = rows[-1]["sequence"]
     job = await job_of_session(write, session["key"])
@@ -50,7 +50,7 @@ async def enqueue(
 
 
 async def enqueue_edited(write: Transaction, context: OperationContext, session: SessionRow, row: MessageRow) -> None:
-    """Has a message that was edited read again, or, by a job that had failed, at last."""
+    """Queues an edited message to be read again; a failed job is retried."""
     now = context.clock.now()
     job = await job_of_session(write, session["key"])
     sequence = row["sequence"]
@@ -83,7 +83,7 @@ def _row(session: SessionRow, *, after: int, through: int, edited: list[int], no
 
 
 def _revived(job: JobRow, now: Time) -> dict[str, object]:
-    """A failed job gets another chance with what is new."""
+    """Retries a failed job together with the new messages."""
     return {"status": "PENDING", "attempts": 0, "due_at": now} if job["status"] == "FAILED" else {}
 
 
@@ -92,12 +92,12 @@ async def is_due(context: OperationContext) -> bool:
 
 
 async def claim(context: OperationContext, *, lease: float, attempts: int) -> JobRow | None:
-    """A job that is due, for so many seconds the caller's alone; None when there is none, or it was tried too often."""
+    """Claims a due job with a lease in seconds; None if there is none, or it has had too many attempts."""
 
     async def operation(write: Transaction) -> JobRow | None:
         now = context.clock.now()
         job = await claim_job(write, uuid4().bytes, now=now, until=later(now, timedelta(seconds=lease)))
-        # Its processes died every time: nobody was left to say why.
+        # The process crashed in every attempt, so no error was recorded.
         if job is not None and job["attempts"] > attempts:
             reason = "the server stopped while the model was asked"
             await job_table.update(write, job, {"status": "FAILED", "claim": None, "last_error": reason})
@@ -108,7 +108,7 @@ async def claim(context: OperationContext, *, lease: float, attempts: int) -> Jo
 
 
 async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
-    """Returns what the model is to be shown; None when the session is gone."""
+    """The input for the model; None if the session was deleted."""
     session = (await sessions_by_key(context.read, context.scope, [job["session_key"]]))[0]
     if session is None:
         return None
@@ -161,9 +161,9 @@ def _newest(summaries: Sequence[MemoryRow]) -> MemoryRow | None:
 async def keep_answer(
     context: OperationContext, job: JobRow, reading: Reading, answer: Answer | None, model: str
 ) -> None:
-    """Keeps what the model found of what is still as it was shown, if the job is still the caller's.
+    """Stores the findings about unchanged messages, if the caller still holds the lease.
 
-    None is for a reading of which there was nothing to ask.
+    Findings are None if there was nothing to ask the model.
     """
 
     async def operation(write: Transaction) -> None:
@@ -175,7 +175,7 @@ async def keep_answer(
             await job_table.delete(write, mine)
             return
         if session["user_key"] != reading.session["user_key"]:
-            # It was shown what is known of somebody else.
+            # The model was shown the memories of another owner.
             await _release(write, context, mine)
             return
         shown = [*reading.before, *reading.sent]
@@ -206,9 +206,9 @@ async def _keep_memories(
 ) -> None:
     for found in answer.memories:
         if not same.keys() >= set(found.sources):
-            continue  # What it rests on was edited or deleted meanwhile.
+            continue  # Its sources were edited or deleted meanwhile.
         said_at = max(same[sequence]["created_at"] for sequence in found.sources)
-        # The messages themselves say whom it can be about, whatever the model says.
+        # The messages determine the people it can be about, not the model.
         told = reading.speakers.among([same[sequence] for sequence in found.sources])
         about = speaker_among(told or [None, *reading.speakers.among(same.values())], found.about)
         values = {
@@ -239,7 +239,7 @@ async def _keep_memories(
 async def _keep_summary(
     write: Transaction, context: OperationContext, session: SessionRow, reading: Reading, content: str, model: str
 ) -> None:
-    """The summary takes the place of the one that it was made of, if that stands as it was, and was not declared."""
+    """Replaces the summary that the model was shown, if it is unchanged and was not declared."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
     newest = _newest(standing)
     before, now = (row and (row["key"], row["content"]) for row in (reading.summary, newest))
@@ -258,7 +258,7 @@ async def _keep_summary(
 async def _go_on(
     write: Transaction, context: OperationContext, job: JobRow, reading: Reading, same: Mapping[int, MessageRow]
 ) -> None:
-    """The job is done, or goes on with what was left, came meanwhile, or was edited meanwhile."""
+    """Removes the job, or continues it with messages that were left, or added or edited meanwhile."""
     sent = {row["sequence"] for row in reading.sent}
     changed = sent - same.keys()
     edited = [
@@ -285,7 +285,7 @@ async def _release(write: Transaction, context: OperationContext, job: JobRow, *
 
 
 async def give_back(context: OperationContext, job: JobRow) -> None:
-    """The caller stops before it got an answer; this attempt does not count."""
+    """Releases the job without an answer; the attempt does not count."""
 
     async def operation(write: Transaction) -> None:
         mine = await _still_claimed(write, job)
@@ -296,7 +296,7 @@ async def give_back(context: OperationContext, job: JobRow) -> None:
 
 
 async def drop(context: OperationContext, job: JobRow) -> None:
-    """The session is gone, and nothing of it is to be read."""
+    """Removes the job of a deleted session."""
 
     async def operation(write: Transaction) -> None:
         mine = await _still_claimed(write, job)
@@ -309,7 +309,7 @@ async def drop(context: OperationContext, job: JobRow) -> None:
 async def put_off(
     context: OperationContext, job: JobRow, reason: str, *, attempts: int, after: float | None = None
 ) -> bool:
-    """Notes that an attempt failed; whether it was the last one (of so many), so that the job stays FAILED."""
+    """Records a failed attempt; returns True if it was the last one, so that the job stays FAILED."""
 
     async def operation(write: Transaction) -> bool:
         mine = await _still_claimed(write, job)
@@ -331,7 +331,7 @@ async def list_jobs(context: OperationContext, limit: int) -> Sequence[ListedJob
 
 
 async def retry_jobs(context: OperationContext, session: bytes | None) -> int:
-    """Has jobs that failed done again at once, that of a session or all; how many."""
+    """Makes failed jobs due at once, that of a session or all; returns their number."""
 
     async def operation(write: Transaction) -> int:
         return await try_again(write, session, context.clock.now())

@@ -1,8 +1,8 @@
-"""The engine of the rules: finds in a message what its author says of themselves, by the rules of each language.
+"""The rule engine: finds the claims of a message's author about themselves, by the rules of each language.
 
-Rules are few and shy: nothing is taken of what is conditional, negated, asked, quoted, reported, relayed or made up,
-and better ten statements are missed than one is wrong. What is taken is a clause in the speaker's own words; nothing is
-put into other words.
+Rules are few and conservative: they ignore conditional, negated, asked, quoted, reported, relayed and fictional
+statements, and miss ten statements rather than find a wrong one. A claim is a clause in the speaker's own words, never
+a paraphrase.
 """
 
 import re
@@ -21,7 +21,7 @@ STARTS_OF_SENTENCE = 8
 
 
 class Claim(NamedTuple):
-    """What a speaker says of themselves. Of one `subject` only the newest claim holds; None goes beside any other.
+    """A speaker's claim about themselves. Of one `subject` only the newest claim holds; without one it never conflicts.
 
     One that `denies` an object ends only a claim of that object.
     """
@@ -33,7 +33,7 @@ class Claim(NamedTuple):
     denies: bool = False
 
     def ends(self, older: "Claim | None") -> bool:
-        """Tells whether it takes the place of an older claim on its subject."""
+        """True if it supersedes an older claim on its subject."""
         return not self.denies or (older is not None and not older.denies and older.object == self.object)
 
 
@@ -75,7 +75,7 @@ def prepare() -> None:
 
 
 def claims_in(text: str) -> list[Claim]:
-    """Returns what the user who wrote this says of themselves, in the order of the text."""
+    """The author's claims about themselves, in the order of the text."""
     if len(text) > LONGEST_TEXT:
         return []
     words = _words_of(text)
@@ -102,7 +102,7 @@ def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
 
 
 def ends(newer: str, older: str, subject: str) -> bool:
-    """Tells whether a memory with this content takes the place of an older one on the same subject."""
+    """True if a memory with this content supersedes an older one on the same subject."""
     claim = _claim_on(subject, newer)
     return claim is None or not claim.denies or claim.ends(_claim_on(subject, older))
 
@@ -116,7 +116,7 @@ def _words_of(text: str) -> list[str]:
 
 
 def _own_words(text: str) -> str:
-    """The text with what is quoted, relayed or listed blank, and nothing of it moved."""
+    """The text with quoted, relayed and listed parts blanked out, all positions unchanged."""
     quotes = _quoted if text.count('"') % 2 == 0 else _quoted_line
     blank = _hidden.sub(_blank, quotes.sub(_blank, text))
     small = _small(blank)
@@ -145,7 +145,7 @@ def _blank(hidden: re.Match[str]) -> str:
 
 
 def _is_worked_on(text: str) -> bool:
-    """Tells whether the whole is a text to be worked on, a letter, a part to be played or verses."""
+    """True if the whole is a text to be worked on, a letter, a role to be played or verses."""
     small = _small(text)
     return _verses.search(text) is not None or any(
         language.around.task.search(small) or language.around.parting.search(small) for language in LANGUAGES

@@ -1,4 +1,4 @@
-"""Candidates: which texts of a scope are ranked for a question, all of them or a window at a time.
+"""Candidates: selects the texts of a scope that are ranked for a question, all of them or a window at a time.
 
 Where a scope has few texts, all are ranked together. Else the index names those that hold a word of the question, and
 they are ranked in windows: first the best by the rarity of their words, then the next best, and at last those that hold

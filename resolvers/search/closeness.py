@@ -1,4 +1,4 @@
-"""Closeness: how near a text's vectors come to a question's. Imported only where there is a model: it needs numpy.
+"""Closeness: the similarity of a text's vectors to a question's. Only imported with a model, since it needs numpy.
 
 Late interaction (MaxSim): each vector of the question looks for the vector of the text that is nearest to it. How near
 that is means little by itself, for common words have something near in every text; so it is judged by how much nearer
@@ -29,7 +29,7 @@ LEAST = 30
 """Texts that the usual closeness is made of, at least; where there are fewer the model's own is counted in."""
 
 USUAL, SPREAD, LEAST_SPREAD = 0.2, 0.1, 0.001
-"""What closeness usually is, where there is nothing to see it from."""
+"""The assumed usual closeness, if there are no texts to measure it with."""
 
 
 LONGER = 0.3
@@ -69,7 +69,7 @@ def packed(vectors: NDArray[float32]) -> bytes:
 
 
 def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
-    """Returns how near the vectors that are kept of each text come to the question's."""
+    """The closeness of each text's stored vectors to the question's."""
     # Whole numbers add up to the same in any order, and a page must not differ from the one before by a rounding.
     asked = np.rint(question.vectors * PRECISION)
     width = -(-asked.shape[1] // 8)

@@ -1,4 +1,4 @@
-"""English, as far as search knows it. Questions in other languages are searched by their words alone."""
+"""English word lists for search. Questions in other languages are searched by their words alone."""
 
 _stop_words = """
 a about above after again against all am an and any are aren as at be because been before being below between both but
@@ -26,4 +26,4 @@ OF_SELF = frozenset(("i", "me", "my", "mine", "myself"))
 TO_OTHER = frozenset(("you", "your", "yours", "yourself"))
 
 ASKS_WHEN = r"\s*(when|how long|what (date|year|month|day|time))\b"
-"""How a question begins that wants a time."""
+"""Beginnings of questions that ask for a time."""

@@ -1,4 +1,4 @@
-"""Gathering: what ranking needs of the texts that a search reads, while the texts themselves are soon forgotten."""
+"""Gathering: extracts the features for ranking from the texts of a search; the texts themselves are freed soon."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ TOGETHER = 1_000_000
 
 
 MOST = 50_000
-"""Texts that are ranked together, at most: what is kept of each takes about a kilobyte."""
+"""Most texts that are ranked together: the features of each take about a kilobyte."""
 
 
 def outgrown() -> BadInput:

@@ -8,13 +8,13 @@ from models.words import TOKEN, folded, spaced, words
 from resolvers.search.questions import Question, beginning, term_of
 
 LONGEST = 300
-"""Characters of a highlight, about; a text that is no longer is shown whole."""
+"""Approximate characters of a highlight; a shorter text is shown whole."""
 
 _BLOCK = 32 * 1024
 _LONG_WORD = 256
 
 Hit = tuple[int, int, list[str]]
-"""Where a marked word begins and ends, and which terms of the question it stands for."""
+"""The start and end of a marked word, and the question's terms that it matches."""
 
 
 def highlight(text: str, question: Question, check: Callable[[], None] = lambda: None) -> str | None:
@@ -42,7 +42,7 @@ def highlight(text: str, question: Question, check: Callable[[], None] = lambda:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Returns where the blocks of a text begin and end: between words, where there are spaces."""
+    """The bounds of a text's blocks: between words, if there are spaces."""
     start = 0
     while start < len(text):
         end = start + _BLOCK
@@ -53,7 +53,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _may_hold(block: str, question: Question, prefixes: tuple[str, ...]) -> bool:
-    """Tells whether a word of the question may stand in a block, if possible without taking the block apart."""
+    """True if a block may have a word of the question; avoids tokenizing the block if possible."""
     if not block.isascii() and not any(map(folded(block).__contains__, prefixes)):
         return False
     different = set(spaced(block).split())
@@ -74,7 +74,7 @@ def _hits(text: str, question: Question, start: int, end: int) -> list[Hit]:
 
 
 def _within(start: int, token: str, terms: list[str]) -> list[Hit]:
-    """Returns where in a token its terms stand: a run of characters without spaces holds several words."""
+    """The positions of terms in a token: a run of characters without spaces has several words."""
     offsets: set[int] = set()
     for term in terms:
         at = token.find(term)

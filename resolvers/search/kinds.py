@@ -1,6 +1,6 @@
-"""Kinds of results: what search does with the objects of each, beside what their statements need.
+"""Kinds of results: the descriptions of each for ranking and pages, beside those for statements.
 
-Statements go by the descriptions in `models/search_kinds.py`, which these refer to.
+Statements use the descriptions in `models/search_kinds.py`, which these refer to.
 """
 
 from collections.abc import Callable

@@ -95,7 +95,7 @@ async def highlights(context: OperationContext, edges: Sequence[Edge]) -> list[s
 async def _edges(
     context: OperationContext, asked: Asked, results: Sequence[Result], most: int | None = None
 ) -> list[Edge]:
-    """The results with their objects; what was deleted while it was being ranked is no result."""
+    """The results with their objects, without those deleted during ranking."""
     nodes = await _nodes_within(context, asked.scopes, [result.position for result in results], most)
     return [Edge(asked, result, node) for result, node in zip(results, nodes, strict=False) if node is not None]
 

@@ -1,7 +1,7 @@
-"""Positions: where a result of a search stands, and the cursor that says so to the client.
+"""Positions of search results, and their cursors.
 
-Together with the position a cursor holds what the result's page was ranked by, so that the next page is ranked the same
-way whatever was written meanwhile.
+Besides the position a cursor has the statistics by which the result's page was ranked, so that the next page is ranked
+the same way despite writes in between.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _written(window: Window) -> list[Any]:
 
 
 def _window(written: Sequence[Any] | None, terms: int) -> Window | None:
-    """A window that was in a cursor; `ValueError` when it can't have been."""
+    """Parses the window of a cursor; raises `ValueError` for an invalid one."""
     if written is None:
         return None
     rare, *bounds = written

@@ -1,4 +1,4 @@
-"""Questions: what a person's sentence asks for, in the words that search goes by.
+"""Questions: converts a sentence to search terms.
 
 No character of it is an operator. English words are stemmed and the most common ones passed over; words of other
 languages stand for themselves.
@@ -34,7 +34,7 @@ _stemmers = local()
 
 @lru_cache(maxsize=100_000)
 def term_of(word: str) -> str:
-    """Returns what a word has in common with its other forms: Porter's stem, as in SQLite's full-text index."""
+    """The Porter stem of a word, as in SQLite's full-text index."""
     if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
         return word
     # Searches run in several threads.
@@ -44,7 +44,7 @@ def term_of(word: str) -> str:
 
 
 def beginning(term: str) -> str:
-    """Returns how every word with this stem begins. Stemming makes an i of a y, adds an e, and writes bl for bil."""
+    """The common prefix of all words with this stem. Stemming turns y into i, adds an e, and writes bl for bil."""
     if term.endswith("bl") and len(term) > 2:
         return term[:-2]
     return term[:-1] if len(term) > 1 and term[-1] in "ei" and term.isascii() else term
@@ -138,8 +138,7 @@ def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
 
 
 def nearness(day: tuple[int | None, int, int | None], said_at: str) -> float:
-    """Returns how well a time of the kept form suits a date in a question, from 0 to 1: people speak of things
-    afterwards."""
+    """A score from 0 to 1 for how well a stored time fits a date in a question: people speak of things afterwards."""
     year, month, of_month = day
     said = date.fromisoformat(said_at[:10])
     if year is not None and said.year != year:

@@ -1,4 +1,4 @@
-"""Ranking: how well texts answer a question. Knows nothing of where they are kept.
+"""Ranking: scores how well texts answer a question, independent of their storage.
 
 BM25 over each turn together with its neighbours, in which a word counts less the further away it stands; a little for
 every word of the question that the session has; and what the sentence says besides: who spoke, when, and that it asks
@@ -88,7 +88,7 @@ def turn_of(
     role: str | None = None,
     created_at: str = "0001-01-01",
 ) -> Turn:
-    """Returns what ranking by a question needs of a text."""
+    """Extracts the features of a text for ranking."""
     says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
     is_question = text[-_ENDING:].rstrip().endswith("?")
     return Turn(thread, position, len(text), speaker, role, created_at, says_when, is_question)

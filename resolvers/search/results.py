@@ -175,7 +175,6 @@ async def _question_vectors(
         vectors = await encoder.encode_question(asked.query)
     if before is not None and (vectors is None or len(vectors.words) != len(before.means)):
         raise Unavailable(
-            "The model that the pages before were scored with can't be had now; try again, "
-            "or start again without `after`."
+            "The model that scored the earlier pages is unavailable; try again, or start again without `after`."
         )
     return vectors

@@ -60,7 +60,7 @@ async def search(
 
 
 def _filters(context: OperationContext, asked: Asked) -> dict[str, Within]:
-    """Returns where to search for each kind, and by which filters; without the kinds of which nothing can pass.
+    """The part of the store and the filters to search for each kind, without kinds of which nothing can pass.
 
     Roles ask for messages, kinds for memories; both together for messages of these roles and memories of these kinds.
     A user searches its own, and finds nothing of another.
