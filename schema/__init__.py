@@ -1,1 +1,1 @@
-"""What clients see: Strawberry types, connections and mutations. A field is a line or two."""
+"""The GraphQL schema: Strawberry types, connections and mutations. A field is a line or two."""

@@ -1,4 +1,4 @@
-"""Agents, as clients see them."""
+"""The GraphQL types of agents."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from schema.sessions import Session
 
 
-@strawberry.type(description="Somebody who talks to the users: an assistant, a bot. Belongs to the project.")
+@strawberry.type(description="An assistant that talks to users. Belongs to the project.")
 class Agent(Node):
     id: strawberry.ID = id_field("Agent")
     agent_id: str = required("The application's own key.")
-    name: str = required("What it is called.")
-    about: str = required('What it is for; "" when nothing was given.')
+    name: str = required("Its name.")
+    about: str = required('Its purpose; "" when none was given.')
     instructions: str | None = batch_field(
         instructions_of, description="Its instructions, for the prompt; not for user tokens.", needs=("instructions",)
     )
     model: str | None = required("The model it runs on.")
     metadata: JSON = required("The application's own data.")
-    created_at: DateTime = required("When it was created.")
-    updated_at: DateTime = required("When it last changed.")
-    version: int = required("1 at first, one more at every update that changes something.")
+    created_at: DateTime = required("The time of its creation.")
+    updated_at: DateTime = required("The time of its last change.")
+    version: int = required("Starts at 1; every update that changes something adds one.")
     sessions: Connection[Annotated["Session", strawberry.lazy("schema.sessions")]] = connection_field(
         sessions_of_agents,
-        description="The sessions held with it, newest first unless ordered otherwise.",
+        description="The sessions held with it, newest first by default.",
         filter=SessionFilter,
         order=SessionOrder,
     )
@@ -48,19 +48,19 @@ class Agent(Node):
 @strawberry.input(description="A new agent.")
 class CreateAgentInput:
     agent_id: str | None = optional("The application's own key, 1 to 512 characters; one is made when left out.")
-    name: str = required("What it is called.")
-    about: str | None = optional("What it is for, up to 64 KiB.")
+    name: str = required("Its name.")
+    about: str | None = optional("Its purpose, up to 64 KiB.")
     instructions: str | None = optional("Its instructions, up to 64 KiB.")
     model: str | None = optional("The model it runs on.")
     metadata: JSON | None = optional("The application's own data.")
     documents: list[DocumentInput] | None = optional("Documents to create with it; at most 100.")
 
 
-@strawberry.input(description="A change of an agent: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of an agent: omitted fields are kept, null fields are cleared.")
 class UpdateAgentInput:
-    agent_id: str = required("Which agent.")
-    name: str | None = optional("What it is called; not null.")
-    about: str | None = optional('What it is for; null makes it "".')
+    agent_id: str = required("The agent's key.")
+    name: str | None = optional("Its name; not null.")
+    about: str | None = optional('Its purpose; null makes it "".')
     instructions: str | None = optional("Its instructions.")
     model: str | None = optional("The model it runs on.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
@@ -68,11 +68,11 @@ class UpdateAgentInput:
     expected_version: int | None = optional(VERSION)
 
 
-@strawberry.input(description="An agent to create, or to update when there is one under the key.")
+@strawberry.input(description="An agent to create, or to update if one with this key exists.")
 class UpsertAgentInput:
     agent_id: str = required("The application's own key, 1 to 512 characters.")
-    name: str = required("What it is called.")
-    about: str | None = optional("What it is for, up to 64 KiB.")
+    name: str = required("Its name.")
+    about: str | None = optional("Its purpose, up to 64 KiB.")
     instructions: str | None = optional("Its instructions, up to 64 KiB.")
     model: str | None = optional("The model it runs on.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
@@ -81,31 +81,31 @@ class UpsertAgentInput:
 
 @strawberry.input(description="An agent to delete.")
 class DeleteAgentInput:
-    agent_id: str = required("Which agent.")
+    agent_id: str = required("The agent's key.")
 
 
-@strawberry.type(description="What became of createAgent.")
+@strawberry.type(description="The result of createAgent.")
 class CreateAgentPayload:
     agent: Agent | None = required("The new agent.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateAgent.")
+@strawberry.type(description="The result of updateAgent.")
 class UpdateAgentPayload:
     agent: Agent | None = required("The agent after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of upsertAgent.")
+@strawberry.type(description="The result of upsertAgent.")
 class UpsertAgentPayload:
     agent: Agent | None = required("The agent as it is now.")
-    created: bool | None = required("Whether the agent is new.")
+    created: bool | None = required("True if the agent is new.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteAgent.")
+@strawberry.type(description="The result of deleteAgent.")
 class DeleteAgentPayload:
-    deleted_agent_id: strawberry.ID | None = required("The global id of what is gone.")
+    deleted_agent_id: strawberry.ID | None = required("The global id of the deleted object.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -121,7 +121,7 @@ class AgentMutations:
         upsert_agent,
         UpsertAgentInput,
         lambda result: {"agent": result[0], "created": result[1]},
-        description="Creates an agent, or updates the one under the key.",
+        description="Creates an agent, or updates the one with this key.",
     )
     delete_agent: DeleteAgentPayload = mutation(
         delete_agent,

@@ -18,15 +18,15 @@ def itself(page: T) -> T:
     return page
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.type(description="The position of a page in its list.")
 class PageInfo:
     has_next_page: bool = computed_field(
         attrgetter("has_next_page"),
-        description="Going forward: whether more follows. Going backward: whether `before` was given.",
+        description="Going forward: true if more items follow. Going backward: true if `before` was given.",
     )
     has_previous_page: bool = computed_field(
         attrgetter("has_previous_page"),
-        description="Going backward: whether more comes before. Going forward: whether `after` was given.",
+        description="Going backward: true if more items precede. Going forward: true if `after` was given.",
     )
     start_cursor: str | None = computed_field(
         attrgetter("start_cursor"), description="The cursor of the first item; null for an empty page."
@@ -36,12 +36,12 @@ class PageInfo:
     )
 
 
-@strawberry.type(description="An item of a list and its place there.")
+@strawberry.type(description="An item of a list and its position there.")
 class Edge(Generic[T]):
     cursor: str = computed_field(
         call,
         needs=(CURSOR_OF, ROW),
-        description="The item's place, for `after` and `before`: opaque, good for this list, filter and order only.",
+        description="An opaque position for `after` and `before`, valid only for this list, filter and order.",
     )
     node: T = computed_field(itemgetter(NODE), description="The item.")
 
@@ -50,15 +50,17 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     edges: list[Edge[T]] = computed_field(attrgetter("edges"), description="The items with their cursors.")
     nodes: list[T] = computed_field(attrgetter("nodes"), description="The items alone.")
-    page_info: PageInfo = computed_field(itself, description="Where the page stands in the list.")
+    page_info: PageInfo = computed_field(itself, description="The position of the page in the list.")
     total_count: int = batch_field(
-        total_counts, description="How many items the whole list has, with its filter. Counted only when selected."
+        total_counts, description="The number of items in the whole list, with its filter. Counted only when selected."
     )
 
 
-First = Annotated[int | None, strawberry.argument(description="The first so many items after `after`: 0 to 100.")]
+First = Annotated[int | None, strawberry.argument(description="The number of items to return after `after`: 0 to 100.")]
 After = Annotated[str | None, strawberry.argument(description="The cursor that the page starts after.")]
-Last = Annotated[int | None, strawberry.argument(description="The last so many items before `before`: 0 to 100.")]
+Last = Annotated[
+    int | None, strawberry.argument(description="The number of items to return before `before`: 0 to 100.")
+]
 Before = Annotated[str | None, strawberry.argument(description="The cursor that the page ends before.")]
 
 
@@ -88,17 +90,17 @@ def connection_field(
     parameters = list(PAGING)
     left_out: dict[str, None] = {}
     if filter is not None:
-        described = strawberry.argument(description="Which items to list; all of them when left out.")
+        described = strawberry.argument(description="The items to list; all of them when left out.")
         left_out["filter"] = None
         parameters.append(parameter("filter", Annotated[filter | None, described]))  # pyright: ignore[reportOperatorIssue]
     if order is not None:
-        described = strawberry.argument(description=f"How to order them; {unordered} when left out.")
+        described = strawberry.argument(description=f"The order; {unordered} when left out.")
         left_out["order"] = None
         parameters.append(parameter("order_by", Annotated[order | None, described]))  # pyright: ignore[reportOperatorIssue]
 
     return batch_field(
         resolve,
-        description=f"{description} 20 a page unless asked otherwise.",
+        description=f"{description} 20 per page by default.",
         parameters=parameters,
         arguments=partial(_arguments, **left_out),
         needs=needs,

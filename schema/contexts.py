@@ -1,4 +1,4 @@
-"""Contexts, as clients see them."""
+"""The GraphQL types of contexts."""
 
 from enum import Enum
 from typing import Annotated, Any
@@ -15,16 +15,16 @@ from schema.memories import Memory
 from schema.messages import Message
 
 
-@strawberry.enum(description="What to do with a context that does not fit its budget.")
+@strawberry.enum(description="The treatment of a context that exceeds its budget.")
 class ContextOverflow(Enum):
     ERROR = strawberry.enum_value("ERROR", description="Refuse: the context is null, with an error CONTEXT_OVERFLOW.")
     TRUNCATE = strawberry.enum_value("TRUNCATE", description="Leave out the oldest messages.")
     ADAPTIVE = strawberry.enum_value(
-        "ADAPTIVE", description="Put the summary and what matches best in the place of what does not fit."
+        "ADAPTIVE", description="Replace what does not fit by the summary and by what matches best."
     )
 
 
-@strawberry.type(description="What goes into a prompt: a text for the system part, and messages.")
+@strawberry.type(description="The content of a prompt: a text for the system part, and messages.")
 class Context:
     text: str = required(
         "For the system prompt: the situation, the summary, what is known, passages of documents, and what was said "
@@ -41,30 +41,35 @@ class Context:
     documents: list[Document] = required("The documents of which the text has a passage, those that match best first.")
     recalled: list[Message] = required("The messages that the text quotes, oldest first: what was said before.")
     summary: Memory | None = required("The summary in the text: the session's, else the user's.")
-    dropped_messages: int = required("How many of the messages that were asked for are not in `messages`.")
+    dropped_messages: int = required("The number of requested messages that are not in `messages`.")
 
 
 QUERY = Annotated[
     str | None,
-    strawberry.argument(description="What the context is for; the newest turn of the user when left out. Not empty."),
+    strawberry.argument(description="The question to answer; the newest turn of the user when left out. Not empty."),
 ]
 MAX_TOKENS = Annotated[
     int | None,
-    strawberry.argument(description="Tokens at most, 1 or more; the session's `tokenBudget` or 4,000 when left out."),
+    strawberry.argument(description="The token budget, 1 or more; the session's `tokenBudget` or 4,000 when left out."),
 ]
 OWN_QUERY = Annotated[
     str | None,
     strawberry.argument(
-        description="What the context is for; the user's newest turn in the latest session when left out. Not empty."
+        description="The question to answer; the user's newest turn in the latest session when left out. Not empty."
     ),
 ]
-OWN_TOKENS = Annotated[int | None, strawberry.argument(description="Tokens at most, 1 or more; 4,000 when left out.")]
+OWN_TOKENS = Annotated[int | None, strawberry.argument(description="The token budget, 1 or more; 4,000 when left out.")]
 OVERFLOW = Annotated[
     ContextOverflow | None,
-    strawberry.argument(description="What to do with what does not fit; the session's choice or ADAPTIVE if left out."),
+    strawberry.argument(
+        description="The treatment of what does not fit; the session's choice or ADAPTIVE when left out."
+    ),
 ]
 LAST_MESSAGES = Annotated[
-    int | None, strawberry.argument(description="Only the last so many messages, 1 or more; all when left out.")
+    int | None,
+    strawberry.argument(
+        description="The most messages to consider, counted from the newest, 1 or more; all when left out."
+    ),
 ]
 
 CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=8_000)
@@ -74,7 +79,7 @@ def context_of_session() -> Any:
     """The field `context` of a session."""
     return batch_field(
         contexts_of_sessions,
-        description="What goes into a prompt: the newest messages and what matches, within a budget of tokens. "
+        description="The content of a prompt: the newest messages and what matches, within a token budget. "
         "Null for a deleted session.",
         parameters=[
             parameter("query", QUERY),
@@ -90,8 +95,8 @@ def context_of_user() -> Any:
     """The field `context` of a user."""
     return batch_field(
         contexts_of_users,
-        description="What goes into a prompt about this user: what is known and what was said, within a budget of "
-        "tokens. Without a query it goes by the newest turn of the latest session.",
+        description="The content of a prompt about this user: memories, documents and past messages, within a token "
+        "budget. Without a query, the newest turn of the latest session is the query.",
         parameters=[parameter("query", OWN_QUERY), parameter("max_tokens", OWN_TOKENS)],
         page_size=CONTEXT_SIZE,
     )

@@ -1,4 +1,4 @@
-"""Credentials, as clients see them."""
+"""The GraphQL types of credentials."""
 
 import strawberry
 
@@ -12,14 +12,14 @@ from schema.scalars import DateTime
 class IssueUserTokenInput:
     user_id: str = required("The user whom the token speaks for.")
     expires_in_seconds: int | None = optional(
-        "How long the token is good, 1 to 86,400 seconds (24 hours); 900 (15 minutes) when left out."
+        "The lifetime of the token, 1 to 86,400 seconds (24 hours); 900 (15 minutes) when left out."
     )
 
 
-@strawberry.type(description="What became of issueUserToken.")
+@strawberry.type(description="The result of issueUserToken.")
 class IssueUserTokenPayload:
-    token: str | None = required("The token: send it as `Authorization: Bearer` and the token. It is not kept.")
-    expires_at: DateTime | None = required("When it stops being good.")
+    token: str | None = required("The token, to send in the header `Authorization: Bearer <token>`. It is not stored.")
+    expires_at: DateTime | None = required("The time of its expiry.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -29,5 +29,5 @@ class CredentialMutations:
         issue_user_token,
         IssueUserTokenInput,
         dict[str, object],
-        description="Issues a token that a browser may hold: it sees one user and nothing else.",
+        description="Issues a token for one user, which a browser may hold. It gives access to that user's data only.",
     )

@@ -1,4 +1,4 @@
-"""Documents, as clients see them."""
+"""The GraphQL types of documents."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Document(Node):
     id: strawberry.ID = id_field("Document")
     document_id: str | None = required("The client's own key, unique with its owner.")
-    title: str = required("What it is called.")
+    title: str = required("Its name.")
     content: str = required("Its text.")
     metadata: JSON = required("The application's own data.")
     user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
@@ -31,12 +31,12 @@ class Document(Node):
     agent: Annotated["Agent", strawberry.lazy("schema.agents")] | None = batch_field(
         agents_of, description="The agent it belongs to, if it is an agent's.", needs=("agent_key",)
     )
-    created_at: DateTime = required("When it was created.")
-    updated_at: DateTime = required("When it last changed.")
-    version: int = required("1 at first, one more at every update that changes something.")
+    created_at: DateTime = required("The time of its creation.")
+    updated_at: DateTime = required("The time of its last change.")
+    version: int = required("Starts at 1; every update that changes something adds one.")
 
 
-@strawberry.input(description="Which documents.")
+@strawberry.input(description="A filter for documents.")
 class DocumentFilter:
     metadata: JSON | None = optional(
         "Documents whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
@@ -45,27 +45,27 @@ class DocumentFilter:
 
 @strawberry.input(description="A document that is created together with its owner.")
 class DocumentInput:
-    title: str = required("What it is called, up to 64 KiB.")
+    title: str = required("Its title, up to 64 KiB.")
     content: str = required("Its text, up to 1 MiB.")
     metadata: JSON | None = optional("The application's own data.")
 
 
-@strawberry.input(description="A new document. It has one owner, exactly.")
+@strawberry.input(description="A new document. It has exactly one owner.")
 class CreateDocumentInput:
-    document_id: str | None = optional("The client's own key, unique with its owner; makes a retry safe.")
+    document_id: str | None = optional("The client's own key, unique with its owner; makes retries idempotent.")
     user_id: str | None = optional("The user it belongs to.")
     user_email: str | None = optional("The address of the one user it belongs to.")
     agent_id: str | None = optional("The agent it belongs to.")
-    title: str = required("What it is called, up to 64 KiB.")
+    title: str = required("Its title, up to 64 KiB.")
     content: str = required("Its text, up to 1 MiB.")
     metadata: JSON | None = optional("The application's own data.")
-    created_at: DateTime | None = optional("When it came into being; now when left out.")
+    created_at: DateTime | None = optional("The time of its creation; now when left out.")
 
 
-@strawberry.input(description="A change of a document: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of a document: omitted fields are kept, null fields are cleared.")
 class UpdateDocumentInput:
-    id: strawberry.ID = required("Which document.")
-    title: str | None = optional("What it is called; not null.")
+    id: strawberry.ID = required("The document's global id.")
+    title: str | None = optional("Its name; not null.")
     content: str | None = optional("Its text; not null.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
@@ -74,24 +74,24 @@ class UpdateDocumentInput:
 
 @strawberry.input(description="A document to delete.")
 class DeleteDocumentInput:
-    id: strawberry.ID = required("Which document.")
+    id: strawberry.ID = required("The document's global id.")
 
 
-@strawberry.type(description="What became of createDocument.")
+@strawberry.type(description="The result of createDocument.")
 class CreateDocumentPayload:
     document: Document | None = required("The new document, or the stored one when this was a retry.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateDocument.")
+@strawberry.type(description="The result of updateDocument.")
 class UpdateDocumentPayload:
     document: Document | None = required("The document after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteDocument.")
+@strawberry.type(description="The result of deleteDocument.")
 class DeleteDocumentPayload:
-    deleted_document_id: strawberry.ID | None = required("The global id of what is gone.")
+    deleted_document_id: strawberry.ID | None = required("The global id of the deleted object.")
     user_errors: list[UserError] = errors_field()
 
 

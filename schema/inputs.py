@@ -1,4 +1,4 @@
-"""What inputs share."""
+"""Types and functions that inputs share."""
 
 from enum import Enum
 from typing import Any
@@ -10,7 +10,7 @@ from schema.scalars import DateTime
 
 
 def optional(description: str) -> Any:
-    """An input field that may be left out, which is not the same as null."""
+    """An input field that may be omitted, which differs from null."""
     return strawberry.field(default=UNSET, description=description)
 
 
@@ -24,22 +24,22 @@ class DateTimeRange:
     until: DateTime | None = optional("The first time after the range.")
 
 
-@strawberry.enum(description="Which way a list is ordered.")
+@strawberry.enum(description="The direction of an order.")
 class OrderDirection(Enum):
     ASC = strawberry.enum_value("ASC", description="Smallest or oldest first.")
     DESC = strawberry.enum_value("DESC", description="Largest or newest first.")
 
 
-@strawberry.enum(description="How an update treats metadata that is there.")
+@strawberry.enum(description="The ways in which an update treats existing metadata.")
 class MetadataMode(Enum):
     MERGE = strawberry.enum_value(
         "MERGE",
         description="Objects merge at every depth, lists and scalars are replaced, null removes a key (RFC 7396).",
     )
     REPLACE = strawberry.enum_value(
-        "REPLACE", description="What is given takes the place of what was there, nulls and all."
+        "REPLACE", description="The given object replaces the existing one, nulls included."
     )
 
 
-MODE = "How to treat the metadata that is there; MERGE when left out."
-VERSION = "The version that this change was made for; CONFLICT when it is no longer the current one."
+MODE = "The treatment of existing metadata; MERGE when left out."
+VERSION = "The version that the change is based on; CONFLICT if it is not the current one."

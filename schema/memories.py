@@ -1,4 +1,4 @@
-"""Memories, as clients see them."""
+"""The GraphQL types of memories."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from schema.users import User
 
 MemorySource = Annotated[
-    Message | Document, strawberry.union("MemorySource", description="What a memory can rest on. It may grow.")
+    Message | Document,
+    strawberry.union("MemorySource", description="The sources that a memory can have. More types may follow."),
 ]
 
 
@@ -38,9 +39,9 @@ MemorySource = Annotated[
 class Memory(Node):
     id: strawberry.ID = id_field("Memory")
     memory_id: str | None = required("The client's own key, unique with its user or session.")
-    kind: MemoryKind = required("What it is.")
-    content: str = required("What is worth knowing.")
-    method: MemoryMethod = required("How it came about.")
+    kind: MemoryKind = required("Its kind.")
+    content: str = required("The content.")
+    method: MemoryMethod = required("The way it was made.")
     model: str | None = required("The model that wrote it, when the method is MODEL.")
     user: Annotated["User", strawberry.lazy("schema.users")] | None = batch_field(
         users_of, description="The user to whom it belongs.", needs=("user_key",)
@@ -52,55 +53,55 @@ class Memory(Node):
         "The name of the speaker whom it is about, where several people speak in a session; null: the user's own."
     )
     sources: Connection[MemorySource] = connection_field(
-        sources_of, description="What it rests on, in the order in which it was named.", records_at=()
+        sources_of, description="Its sources, in the order in which they were named.", records_at=()
     )
-    rating: float | None = required("How good or sure it is, from 0 to 1.")
+    rating: float | None = required("Its quality or certainty, from 0 to 1.")
     valid_from: DateTime | None = required(
-        "Since when it is true in the world, since createdAt when null; of an event when it takes place."
+        "The start of its validity in the world, createdAt when null; of an event the time when it takes place."
     )
-    valid_until: DateTime | None = required("Until when it is true; null while it is open.")
+    valid_until: DateTime | None = required("The end of its validity; null while it is open.")
     superseded_by: Annotated["Memory", strawberry.lazy("schema.memories")] | None = batch_field(
-        newer_of, description="What has taken its place.", needs=("superseded_by",)
+        newer_of, description="The memory that supersedes it.", needs=("superseded_by",)
     )
     supersedes: list[Annotated["Memory", strawberry.lazy("schema.memories")]] = batch_field(
-        older_of, description="Whose place it has taken, newest first.", needs=("key",)
+        older_of, description="The memories that it supersedes, newest first.", needs=("key",)
     )
-    expires_at: DateTime | None = required("When it stops being listed.")
+    expires_at: DateTime | None = required("The time from which it is not listed.")
     metadata: JSON = required("The application's own data.")
-    created_at: DateTime = required("When it was created.")
-    updated_at: DateTime = required("When it last changed.")
-    version: int = required("1 at first, one more at every update that changes something.")
+    created_at: DateTime = required("The time of its creation.")
+    updated_at: DateTime = required("The time of its last change.")
+    version: int = required("Starts at 1; every update that changes something adds one.")
 
 
 @strawberry.input(description="A memory to declare, about a user or a session; a session implies its user.")
 class CreateMemoryInput:
-    memory_id: str | None = optional("The client's own key, unique with its user or session; makes a retry safe.")
+    memory_id: str | None = optional("The client's own key, unique with its user or session; makes retries idempotent.")
     about: str | None = optional(
         "The name of whom it is about, if that is not the user: up to 64 KiB. It is kept apart from the user's own."
     )
     user_id: str | None = optional("The user to whom it belongs.")
     session_id: str | None = optional("The session to which it belongs.")
-    kind: MemoryKind = required("What it is. A SUMMARY supersedes the one that stands.")
-    content: str = required("What is worth knowing, up to 1 MiB.")
-    rating: float | None = optional("How good or sure it is, from 0 to 1.")
-    valid_from: DateTime | None = optional("Since when it is true in the world.")
-    valid_until: DateTime | None = optional("Until when it is true.")
-    expires_at: DateTime | None = optional("When it stops being listed.")
+    kind: MemoryKind = required("Its kind. A SUMMARY supersedes the current one.")
+    content: str = required("The content, up to 1 MiB.")
+    rating: float | None = optional("Its quality or certainty, from 0 to 1.")
+    valid_from: DateTime | None = optional("The start of its validity in the world.")
+    valid_until: DateTime | None = optional("The end of its validity.")
+    expires_at: DateTime | None = optional("The time from which it is not listed.")
     sources: list[strawberry.ID] | None = optional("Global ids of the messages and documents it rests on; at most 100.")
-    supersedes: list[strawberry.ID] | None = optional("Global ids of the memories whose place it takes; at most 100.")
+    supersedes: list[strawberry.ID] | None = optional("Global ids of the memories that it supersedes; at most 100.")
     metadata: JSON | None = optional("The application's own data.")
-    created_at: DateTime | None = optional("When it came into being; now when left out.")
+    created_at: DateTime | None = optional("The time of its creation; now when left out.")
 
 
-@strawberry.input(description="A change of a memory: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of a memory: omitted fields are kept, null fields are cleared.")
 class UpdateMemoryInput:
-    id: strawberry.ID = required("Which memory.")
-    kind: MemoryKind | None = optional("What it is; not null.")
-    content: str | None = optional("What is worth knowing; not null.")
-    rating: float | None = optional("How good or sure it is, from 0 to 1.")
-    valid_from: DateTime | None = optional("Since when it is true in the world.")
-    valid_until: DateTime | None = optional("Until when it is true.")
-    expires_at: DateTime | None = optional("When it stops being listed.")
+    id: strawberry.ID = required("The memory's global id.")
+    kind: MemoryKind | None = optional("Its kind; not null.")
+    content: str | None = optional("The content; not null.")
+    rating: float | None = optional("Its quality or certainty, from 0 to 1.")
+    valid_from: DateTime | None = optional("The start of its validity in the world.")
+    valid_until: DateTime | None = optional("The end of its validity.")
+    expires_at: DateTime | None = optional("The time from which it is not listed.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     expected_version: int | None = optional(VERSION)
@@ -108,39 +109,41 @@ class UpdateMemoryInput:
 
 @strawberry.input(description="A memory to delete.")
 class DeleteMemoryInput:
-    id: strawberry.ID = required("Which memory.")
+    id: strawberry.ID = required("The memory's global id.")
 
 
 @strawberry.input(description="Memories to delete: those of one user or of one session.")
 class DeleteMemoriesInput:
-    user_id: str | None = optional("Whose memories; those of the user's sessions are among them.")
+    user_id: str | None = optional("The user whose memories to delete, those of the user's sessions included.")
     session_id: str | None = optional("The session whose memories.")
-    filter: MemoryFilter | None = optional("Which of them, as in a list; all, past ones too, when left out.")
-    limit: int | None = optional("How many at most: 1 to 1,000, 1,000 when left out.")
+    filter: MemoryFilter | None = optional(
+        "The memories to delete, as in a list; all, past ones included, when left out."
+    )
+    limit: int | None = optional("The most objects to delete, 1 to 1,000; 1,000 when left out.")
 
 
-@strawberry.type(description="What became of createMemory.")
+@strawberry.type(description="The result of createMemory.")
 class CreateMemoryPayload:
     memory: Memory | None = required("The new memory, or the stored one when this was a retry.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateMemory.")
+@strawberry.type(description="The result of updateMemory.")
 class UpdateMemoryPayload:
     memory: Memory | None = required("The memory after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteMemory.")
+@strawberry.type(description="The result of deleteMemory.")
 class DeleteMemoryPayload:
-    deleted_memory_id: strawberry.ID | None = required("The global id of what is gone.")
+    deleted_memory_id: strawberry.ID | None = required("The global id of the deleted object.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteMemories.")
+@strawberry.type(description="The result of deleteMemories.")
 class DeleteMemoriesPayload:
-    deleted_memory_ids: list[strawberry.ID] = required("The global ids of what is gone, the oldest first.")
-    has_more: bool | None = required("Whether there are more to delete.")
+    deleted_memory_ids: list[strawberry.ID] = required("The global ids of the deleted objects, the oldest first.")
+    has_more: bool | None = required("True if there are more to delete.")
     user_errors: list[UserError] = errors_field()
 
 

@@ -1,4 +1,4 @@
-"""Messages, as clients see them."""
+"""The GraphQL types of messages."""
 
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ LazySession = Annotated["Session", strawberry.lazy("schema.sessions")]
 LazyMemory = Annotated["Memory", strawberry.lazy("schema.memories")]
 
 
-@strawberry.enum(description="Who speaks in a message.")
+@strawberry.enum(description="The role of a message's author.")
 class Role(Enum):
     SYSTEM = strawberry.enum_value("SYSTEM", description="The application, to the model.")
     DEVELOPER = strawberry.enum_value(
@@ -43,26 +43,26 @@ class Message(Node):
         description="The object's global id.",
         needs=("session_key", "generation", "sequence"),
     )
-    message_id: str | None = required("The client's own key, unique in its session: makes a retry safe.")
-    sequence: int = required("1, 2, 3 … in the session, in the order in which they were kept.")
+    message_id: str | None = required("The client's own key, unique in its session: makes retries idempotent.")
+    sequence: int = required("1, 2, 3 … in the session, in the order in which they were stored.")
     session: LazySession | None = batch_field(
-        sessions_of, description="The session it was said in; never null.", needs=("session_key",)
+        sessions_of, description="The session that it belongs to; never null.", needs=("session_key",)
     )
-    role: Role = required("Who speaks.")
+    role: Role = required("The role of its author.")
     name: str | None = required("The name of the one who speaks.")
-    content: str = required('What was said; "" beside tool calls or parts without text.')
+    content: str = required('Its text; "" beside tool calls or parts without text.')
     parts: JSON | None = required("Content parts, as the client sent them; their text counts as the message's text.")
     tool_calls: JSON | None = required("The tools that the model called, as the client sent them.")
-    tool_call_id: str | None = required("Which tool call this answers.")
+    tool_call_id: str | None = required("The id of the tool call that this answers.")
     metadata: JSON = required("The application's own data.")
     token_count: int = required(
-        "How many tokens the content, the parts and the tool calls take: as the client said, else counted."
+        "The tokens of the content, the parts and the tool calls: the client's count, else the server's."
     )
-    created_at: DateTime = required("When it was said: the client's time when it sent one, else the server's.")
+    created_at: DateTime = required("The time when it was said: the client's time when it sent one, else the server's.")
     utc_offset: int | None = required(
         "The offset from UTC that createdAt was sent with, in minutes; null if it was sent as Z, or was not sent."
     )
-    updated_at: DateTime = required("When it last changed.")
+    updated_at: DateTime = required("The time of its last change.")
     version: int = required("1 at first; more when it was edited.")
     memories: Connection[LazyMemory] = connection_field(
         memories_of_messages,
@@ -71,70 +71,75 @@ class Message(Node):
     )
 
 
-@strawberry.input(description="Which messages; all conditions must hold.")
+@strawberry.input(description="A filter for messages; all conditions must hold.")
 class MessageFilter:
     roles: list[Role] | None = optional("Messages of one of these roles; at most 100.")
-    created_at: DateTimeRange | None = optional("When they were said.")
+    created_at: DateTimeRange | None = optional("The time when they were said.")
     metadata: JSON | None = optional(
         "Messages whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
 
 
-@strawberry.enum(description="What messages are ordered by.")
+@strawberry.enum(description="The orders of messages.")
 class MessageOrderField(Enum):
-    SEQUENCE = strawberry.enum_value("SEQUENCE", description="The order in which they were kept.")
+    SEQUENCE = strawberry.enum_value("SEQUENCE", description="The order in which they were stored.")
     CREATED_AT = strawberry.enum_value(
-        "CREATED_AT", description="When they were said; ties by sequence. Older turns may have been added later."
+        "CREATED_AT",
+        description="The time when they were said; ties by sequence. Older turns may have been added later.",
     )
 
 
 @strawberry.input(description="An order of messages.")
 class MessageOrder:
-    field: MessageOrderField = required("What to order by.")
-    direction: OrderDirection = required("Which way.")
+    field: MessageOrderField = required("The field to order by.")
+    direction: OrderDirection = required("The direction.")
 
 
 @strawberry.input(description="A message to add.")
 class MessageInput:
-    message_id: str | None = optional("The client's own key, unique in the session: a retry with it is not kept twice.")
-    role: Role = required("Who speaks.")
+    message_id: str | None = optional(
+        "The client's own key, unique in the session: a retry with it is not stored twice."
+    )
+    role: Role = required("The role of its author.")
     name: str | None = optional("The name of the one who speaks.")
-    content: str | None = optional("What was said, up to 1 MiB; null only beside toolCalls or parts.")
+    content: str | None = optional("Its text, up to 1 MiB; null only beside toolCalls or parts.")
     parts: JSON | None = optional("Content parts (texts, images, files), up to 64 KiB and 32 levels.")
     tool_calls: JSON | None = optional("The tools that the model called, up to 64 KiB and 32 levels.")
-    tool_call_id: str | None = optional("Which tool call this answers.")
+    tool_call_id: str | None = optional("The id of the tool call that this answers.")
     metadata: JSON | None = optional("The application's own data.")
     token_count: int | None = optional(
-        "How many tokens it takes in a prompt; content, parts and tool calls are counted when left out."
+        "Its number of tokens in a prompt; when left out, the server counts content, parts and tool calls."
     )
-    created_at: DateTime | None = optional("When it was said; now when left out.")
+    created_at: DateTime | None = optional("The time when it was said; now when left out.")
 
 
 @strawberry.input(description="Messages to append to a session, all or none.")
 class AddMessagesInput:
-    session_id: str = required("Which session; an unknown one comes into being, a deleted one comes back.")
-    user_id: str | None = optional("Whose session it is: attaches one that is nobody's. The user must exist.")
+    session_id: str = required("The session's key; an unknown session is created, a deleted one restored.")
+    user_id: str | None = optional(
+        "The session's user, who must exist; a session without a user is attached to this one."
+    )
     messages: list[MessageInput] = required("1 to 100 messages, in order.")
     form_memories: bool | None = optional(
         "False keeps the server from forming memories of them, now and later; true when left out."
     )
 
 
-@strawberry.input(description="A change of a message: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of a message: omitted fields are kept, null fields are cleared.")
 class UpdateMessageInput:
-    id: strawberry.ID = required("Which message.")
-    content: str | None = optional("What was said; not null.")
+    id: strawberry.ID = required("The message's global id.")
+    content: str | None = optional("Its text; not null.")
     parts: JSON | None = optional("Content parts (texts, images, files), up to 64 KiB and 32 levels.")
     tool_calls: JSON | None = optional("The tools that the model called, up to 64 KiB and 32 levels.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
-    token_count: int | None = optional("How many tokens it takes in a prompt; null has them counted.")
+    token_count: int | None = optional("Its number of tokens in a prompt; with null the server counts them.")
     expected_version: int | None = optional(VERSION)
 
 
 @strawberry.input(description="A message to delete.")
 class DeleteMessageInput:
-    id: strawberry.ID = required("Which message.")
+    id: strawberry.ID = required("The message's global id.")
 
 
 @strawberry.input(description="A range of messages to delete; at most 1,000 a call.")
@@ -144,35 +149,35 @@ class DeleteMessagesInput:
     to_sequence: int | None = optional("The last to delete; to the last of all when left out.")
 
 
-@strawberry.type(description="What became of addMessages.")
+@strawberry.type(description="The result of addMessages.")
 class AddMessagesPayload:
     session: LazySession | None = required("The session, as it is now.")
-    messages: list[Message] = required("The messages in the order of the input, those kept before included.")
+    messages: list[Message] = required("The messages in the order of the input, those stored before included.")
     message_edges: list[Edge[Message]] = required("The same with their cursors in Session.messages.")
-    deduplicated: int | None = required("How many of them had been kept before.")
+    deduplicated: int | None = required("The number of messages that had been stored before.")
     memories: list[LazyMemory] = required(
-        "What rules formed of them, and a summary that fell due; of those kept before, what was formed then. What was "
-        "known already is there with one more source. What a model forms comes later, and not here."
+        "Memories that rules formed from them, and a summary that fell due; for messages stored before, those of then. "
+        "A known memory is returned with one more source. Those that a model forms later are not included."
     )
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateMessage.")
+@strawberry.type(description="The result of updateMessage.")
 class UpdateMessagePayload:
     message: Message | None = required("The message after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteMessage.")
+@strawberry.type(description="The result of deleteMessage.")
 class DeleteMessagePayload:
-    deleted_message_id: strawberry.ID | None = required("The global id of what is gone.")
+    deleted_message_id: strawberry.ID | None = required("The global id of the deleted object.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteMessages.")
+@strawberry.type(description="The result of deleteMessages.")
 class DeleteMessagesPayload:
-    deleted_message_ids: list[strawberry.ID] = required("The global ids of what is gone, in order.")
-    has_more: bool | None = required("Whether the range holds more messages to delete.")
+    deleted_message_ids: list[strawberry.ID] = required("The global ids of the deleted objects, in order.")
+    has_more: bool | None = required("True if the range holds more messages to delete.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -196,7 +201,7 @@ class MessageMutations:
         update_message,
         UpdateMessageInput,
         lambda message: {"message": message},
-        description="Edits a message; what was formed of its old content goes, and rules look at the new one.",
+        description="Edits a message. Memories formed from it alone are removed, and rules read the new content.",
     )
     delete_message: DeleteMessagePayload = mutation(
         delete_message,

@@ -13,27 +13,29 @@ from resolvers.permissions import Mutation, carry_out
 from schema.connections import parameter
 
 
-@strawberry.enum(description="What is wrong with a mutation's input.")
+@strawberry.enum(description="A kind of fault in a mutation's input.")
 class UserErrorCode(Enum):
-    ALREADY_EXISTS = strawberry.enum_value("ALREADY_EXISTS", description="There is an object under this key.")
-    NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="There is no such object.")
+    ALREADY_EXISTS = strawberry.enum_value("ALREADY_EXISTS", description="An object with this key exists.")
+    NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="No such object exists, for this credential.")
     INVALID = strawberry.enum_value("INVALID", description="The value cannot be accepted.")
-    CONFLICT = strawberry.enum_value("CONFLICT", description="It contradicts what is there.")
+    CONFLICT = strawberry.enum_value(
+        "CONFLICT", description="Duplicates or contradicts an existing object, or the version has changed."
+    )
     SESSION_ENDED = strawberry.enum_value("SESSION_ENDED", description="The session has ended; reopen it first.")
     TOO_LARGE = strawberry.enum_value("TOO_LARGE", description="The value is over its limit.")
     FORBIDDEN = strawberry.enum_value("FORBIDDEN", description="The credential may not do this.")
 
 
-@strawberry.type(description="One thing that is wrong with a mutation's input. Nothing was changed.")
+@strawberry.type(description="A fault in a mutation's input. Nothing was changed.")
 class UserError:
-    code: UserErrorCode = strawberry.field(description="What kind of fault it is.")
-    message: str = strawberry.field(description="What is wrong, which value, and what to do.")
+    code: UserErrorCode = strawberry.field(description="The kind of fault.")
+    message: str = strawberry.field(description="The fault, the value that has it, and the remedy.")
     path: list[str] = strawberry.field(
-        description="Where in `input`, list positions as decimal numbers; empty for the input as a whole."
+        description="The path in `input`, list positions as decimal numbers; empty for the input as a whole."
     )
 
 
-ERRORS = "What was wrong with the input; empty when the mutation was carried out."
+ERRORS = "The faults of the input; empty when the mutation was carried out."
 
 
 def errors_field() -> Any:
@@ -66,6 +68,6 @@ def mutation(
             return [Payload({name: [] for name in lists}, user_errors=faults)]
         return [Payload(payload(result), user_errors=[])]
 
-    described = Annotated[input_type, strawberry.argument(description="What to do.")]
+    described = Annotated[input_type, strawberry.argument(description="The input of the mutation.")]
     argument = parameter("input", described, inspect.Parameter.empty)
     return batch_field(resolve, description=description, parameters=[argument], page_size=page_size)

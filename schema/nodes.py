@@ -1,4 +1,4 @@
-"""Node: what every object with a global id is."""
+"""Node: the interface of every object with a global id."""
 
 from functools import partial
 from typing import Any
@@ -11,9 +11,9 @@ from resolvers.ids import WITH_NONCE, global_id
 from schema.inputs import required
 
 
-@strawberry.interface(description="An object that can be found by its global id.")
+@strawberry.interface(description="An object with a global id.")
 class Node:
-    id: strawberry.ID = required("The object's global id: opaque, and the same for ever.")
+    id: strawberry.ID = required("The object's global id: opaque and permanent.")
 
     @classmethod
     def resolve_type(cls, row: object, *_: object) -> str:

@@ -41,17 +41,17 @@ from schema.sessions import Session, SessionMutations
 from schema.users import User, UserFilter, UserMutations, UserOrder
 
 
-@strawberry.enum(description="Whom a credential speaks for.")
+@strawberry.enum(description="The kinds of viewers.")
 class ViewerRole(Enum):
     SERVICE = strawberry.enum_value("SERVICE", description="The application itself.")
     USER = strawberry.enum_value("USER", description="One user.")
 
 
-@strawberry.type(description="Whom the request's credential speaks for.")
+@strawberry.type(description="The viewer: whom the request's credential speaks for.")
 class Viewer:
     id: ID = computed_field(partial(global_id, "Viewer"), description="An id that no other object has.", needs=("key",))
     role: ViewerRole = required("The application itself, or one user.")
-    project: str = required("The project whose data is seen; projects know nothing of each other.")
+    project: str = required("The project whose data is seen; projects share nothing.")
     user: User | None = required("The user, when it speaks for one.")
 
 
@@ -80,17 +80,17 @@ def _key(name: str, description: str, annotation: object = str) -> Any:
     return parameter(name, described, inspect.Parameter.empty)
 
 
-@strawberry.type(description="What can be read.")
+@strawberry.type(description="The queries.")
 class Query:
-    viewer: Viewer = batch_field(find_viewer, description="Whom the request's credential speaks for.")
+    viewer: Viewer = batch_field(find_viewer, description="The viewer: whom the request's credential speaks for.")
     node: Node | None = batch_field(
         _node,
-        description="The object with this global id; null for an id that is none.",
+        description="The object with this global id; null for an invalid or unknown id.",
         parameters=[_key("id", "A global id.", ID)],
     )
     nodes: list[Node | None] = batch_field(
         _nodes,
-        description="The objects with these global ids, in their order; null for an id that is none.",
+        description="The objects with these global ids, in their order; null for an invalid or unknown id.",
         parameters=[_key("ids", "Global ids, at most 100.", list[ID])],
         page_size=PageSize(("ids",), default=0, largest=LARGEST_LIST),
     )
@@ -99,7 +99,7 @@ class Query:
     )
     users: Connection[User] = connection_field(
         list_users,
-        description="All users, newest first unless ordered otherwise.",
+        description="All users, newest first by default.",
         filter=UserFilter,
         order=UserOrder,
     )
@@ -110,7 +110,7 @@ class Query:
     )
     sessions: Connection[Session] = connection_field(
         list_sessions,
-        description="All sessions, newest first unless ordered otherwise.",
+        description="All sessions, newest first by default.",
         filter=SessionFilter,
         order=SessionOrder,
     )
@@ -121,22 +121,20 @@ class Query:
     search: SearchConnection = search_field()
 
 
-@strawberry.input(description="What to purge.")
+@strawberry.input(description="The range of deleted objects to purge.")
 class PurgeDeletedInput:
-    deleted_before: DateTime = required("What was deleted before this goes for good.")
+    deleted_before: DateTime = required("Objects deleted before this time are removed for good.")
 
 
-@strawberry.type(description="What became of purgeDeleted.")
+@strawberry.type(description="The result of purgeDeleted.")
 class PurgeDeletedPayload:
-    sessions: int | None = required("How many sessions went.")
-    messages: int | None = required("How many messages went.")
-    memories: int | None = required("How many memories went.")
+    sessions: int | None = required("The number of sessions removed.")
+    messages: int | None = required("The number of messages removed.")
+    memories: int | None = required("The number of memories removed.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(
-    description="What can be changed. Each mutation commits by itself, and one with userErrors has changed nothing."
-)
+@strawberry.type(description="The mutations. Each one commits by itself, and one with userErrors has changed nothing.")
 class Mutation(
     UserMutations,
     SessionMutations,
@@ -150,7 +148,7 @@ class Mutation(
         purge_deleted,
         PurgeDeletedInput,
         dict[str, Any],
-        description="Removes for good what was deleted before a time; this also happens by itself.",
+        description="Removes for good what was deleted before a time; the server also does so by itself.",
     )
 
 

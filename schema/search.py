@@ -25,23 +25,23 @@ from schema.scalars import JSON
 SEARCH_SIZE = replace(PAGE_SIZE, lookup=10_000)
 
 KINDS: dict[str, tuple[type, str]] = {
-    "MESSAGES": (Message, "What was said."),
-    "MEMORIES": (Memory, "What is worth knowing, as far as it holds now."),
+    "MESSAGES": (Message, "Messages."),
+    "MEMORIES": (Memory, "Memories that hold now."),
     "DOCUMENTS": (Document, "Documents of users and agents, with their titles."),
 }
 """The type of each kind's objects, and how its scope is described."""
 
 SearchResult = Annotated[
     Union[tuple(type for type, _ in KINDS.values())],  # noqa: UP007 - made from the table
-    strawberry.union("SearchResult", description="What search finds. It may grow."),
+    strawberry.union("SearchResult", description="An object that search finds. More types may follow."),
 ]
 _scopes: Any = Enum(
     "SearchScope", {name: strawberry.enum_value(name, description=what) for name, (_, what) in KINDS.items()}
 )
-SearchScope = strawberry.enum(_scopes, description="What to search.")
+SearchScope = strawberry.enum(_scopes, description="The kinds of objects to search.")
 
 
-@strawberry.input(description="Which results; all conditions must hold.")
+@strawberry.input(description="A filter for results; all conditions must hold.")
 class SearchFilter:
     roles: list[Role] | None = optional(
         "Messages of one of these roles; at most 100. Without `kinds` only messages are found."
@@ -49,7 +49,7 @@ class SearchFilter:
     kinds: list[MemoryKind] | None = optional(
         "Memories of one of these kinds; at most 100. Without `roles` only memories are found."
     )
-    created_at: DateTimeRange | None = optional("When they were said or created.")
+    created_at: DateTimeRange | None = optional("The time when they were said or created.")
     metadata: JSON | None = optional(
         "Results whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
@@ -59,7 +59,7 @@ class SearchFilter:
 @strawberry.type(description="A result and its place.")
 class SearchEdge:
     cursor: str = computed_field(
-        attrgetter("cursor"), description="The result's place, for `after`: opaque, good for this very search only."
+        attrgetter("cursor"), description="The result's position, for `after`: opaque, valid for this search only."
     )
     # A type checker knows no union that is made of a table.
     node: SearchResult = computed_field(  # pyright: ignore[reportInvalidTypeForm]
@@ -67,7 +67,7 @@ class SearchEdge:
     )
     score: float = computed_field(
         attrgetter("score"),
-        description="How well it answers, from 0 to 1; for comparison within one search, no probability.",
+        description="The relevance, from 0 to 1; for comparison within one search, not a probability.",
     )
     highlight: str | None = batch_field(
         highlights,
@@ -82,7 +82,7 @@ class SearchConnection:
     nodes: list[SearchResult] = computed_field(  # pyright: ignore[reportInvalidTypeForm]
         attrgetter("nodes"), description="The results alone."
     )
-    page_info: PageInfo = computed_field(itself, description="Where the page stands.")
+    page_info: PageInfo = computed_field(itself, description="The position of the page.")
 
 
 async def _search(context: OperationContext, parents: Sequence[object], **asked: Any) -> list[SearchPage]:
@@ -96,10 +96,10 @@ def _arguments(*, first: int | None = None, after: str | None = None, **asked: A
 def search_field() -> Any:
     """The field `search`; an argument's type stands with what it is for."""
     arguments = [
-        ("scope", list[SearchScope], "What to search; messages, memories and documents when left out."),
-        ("user_id", str, "Whose: the user's sessions, memories and documents."),
-        ("session_id", str, "Which session's messages and memories."),
-        ("filter", SearchFilter, "Which results; all of them when left out."),
+        ("scope", list[SearchScope], "The kinds of objects to search; messages, memories and documents when left out."),
+        ("user_id", str, "The user whose sessions, memories and documents to search."),
+        ("session_id", str, "The session whose messages and memories to search."),
+        ("filter", SearchFilter, "The results to return; all of them when left out."),
     ]
     query = Annotated[
         str,
@@ -114,8 +114,8 @@ def search_field() -> Any:
     ]
     return batch_field(
         _search,
-        description="What answers a question, best first, 20 a page unless asked otherwise. What is deleted, "
-        "superseded, expired or no longer true is not found.",
+        description="Objects that answer a question, best first, 20 per page by default. Those that are deleted, "
+        "superseded, expired or no longer true are not found.",
         parameters=[
             parameter("query", query, inspect.Parameter.empty),
             *optional_ones,

@@ -1,4 +1,4 @@
-"""Sessions, as clients see them."""
+"""The GraphQL types of sessions."""
 
 import strawberry
 
@@ -34,24 +34,24 @@ class Session(Node):
     id: strawberry.ID = id_field("Session")
     session_id: str = required("The application's own key.")
     user: User | None = batch_field(
-        users_of, description="Whose it is; null while it is nobody's.", needs=("user_key",)
+        users_of, description="The session's user; null while it has none.", needs=("user_key",)
     )
     agent: Agent | None = batch_field(agents_of, description="The agent it is held with.", needs=("agent_key",))
-    situation: str | None = required("What the conversation is about, for the prompt.")
+    situation: str | None = required("The subject of the conversation, for the prompt.")
     metadata: JSON = required("The application's own data.")
-    token_budget: int | None = required("How many tokens its context may take; the server's default when null.")
-    context_overflow: ContextOverflow | None = required("What to do with a context that does not fit.")
-    created_at: DateTime = required("When it was created.")
-    updated_at: DateTime = required("When its own attributes last changed; messages do not count.")
-    ended_at: DateTime | None = required("When it was ended; null while it goes on.")
-    deleted_at: DateTime | None = required("When it was deleted; null unless it is listed as deleted.")
+    token_budget: int | None = required("The token budget of its context; the server's default when null.")
+    context_overflow: ContextOverflow | None = required("The treatment of a context that exceeds its budget.")
+    created_at: DateTime = required("The time of its creation.")
+    updated_at: DateTime = required("The last change of its own attributes; messages do not count.")
+    ended_at: DateTime | None = required("The time when it was ended; null while it goes on.")
+    deleted_at: DateTime | None = required("The time when it was deleted; null unless it is listed as deleted.")
     last_activity_at: DateTime = required(
         "The server's time of the last message, else of creation; createSession and imports can set it."
     )
-    version: int = required("1 at first, one more at every update that changes something.")
+    version: int = required("Starts at 1; every update that changes something adds one.")
     messages: Connection[Message] = connection_field(
         messages_of_sessions,
-        description="What was said, oldest first unless ordered otherwise; `last: 20` is the newest page.",
+        description="Its messages, oldest first by default; `last: 20` is the newest page.",
         filter=MessageFilter,
         order=MessageOrder,
         unordered="by sequence, the first message first",
@@ -59,7 +59,7 @@ class Session(Node):
     )
     memories: Connection[Memory] = connection_field(
         memories_of_sessions,
-        description="What was formed from this session or declared for it, newest first unless ordered otherwise.",
+        description="Memories formed from this session or declared for it, newest first by default.",
         filter=MemoryFilter,
         order=MemoryOrder,
         needs=("key", "nonce"),
@@ -73,109 +73,113 @@ class Session(Node):
 @strawberry.input(description="A new session.")
 class CreateSessionInput:
     session_id: str | None = optional("The application's own key, 1 to 512 characters; one is made when left out.")
-    user_id: str | None = optional("Whose it is; it can be attached later.")
+    user_id: str | None = optional("The key of the session's user; it can be attached later.")
     agent_id: str | None = optional("The agent it is held with.")
-    situation: str | None = optional("What it is about, up to 64 KiB.")
+    situation: str | None = optional("The subject of the conversation, up to 64 KiB.")
     metadata: JSON | None = optional("The application's own data.")
-    token_budget: int | None = optional("How many tokens its context may take.")
-    context_overflow: ContextOverflow | None = optional("What to do with a context that does not fit.")
-    created_at: DateTime | None = optional("When it came into being; now when left out.")
+    token_budget: int | None = optional("The token budget of its context.")
+    context_overflow: ContextOverflow | None = optional("The treatment of a context that exceeds its budget.")
+    created_at: DateTime | None = optional("The time of its creation; now when left out.")
     last_activity_at: DateTime | None = optional(
-        "When something last happened in it, elsewhere; now when left out. The next message moves it on."
+        "The time of its last activity in another system; now when left out. The next message updates it."
     )
 
 
-@strawberry.input(description="A change of a session: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of a session: omitted fields are kept, null fields are cleared.")
 class UpdateSessionInput:
-    session_id: str = required("Which session.")
-    user_id: str | None = optional("Whose it is from now on, also if it is another user's; its memories go along.")
+    session_id: str = required("The session's key.")
+    user_id: str | None = optional(
+        "The key of the session's new user, even if it has another one; its memories move along."
+    )
     agent_id: str | None = optional("The agent it is held with.")
-    situation: str | None = optional("What it is about.")
+    situation: str | None = optional("The subject of the conversation.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
-    token_budget: int | None = optional("How many tokens its context may take.")
-    context_overflow: ContextOverflow | None = optional("What to do with a context that does not fit.")
+    token_budget: int | None = optional("The token budget of its context.")
+    context_overflow: ContextOverflow | None = optional("The treatment of a context that exceeds its budget.")
     expected_version: int | None = optional(VERSION)
 
 
-@strawberry.input(description="A session to create, or to update when there is one under the key.")
+@strawberry.input(description="A session to create, or to update if one with this key exists.")
 class UpsertSessionInput:
     session_id: str = required("The application's own key, 1 to 512 characters.")
     user_id: str | None = optional(
-        "Whose it is, if it is nobody's yet; CONFLICT for another user's. Memories go along."
+        "The key of its user, if it has none yet; CONFLICT if it has another. Memories move along."
     )
     agent_id: str | None = optional("The agent it is held with.")
-    situation: str | None = optional("What it is about, up to 64 KiB.")
+    situation: str | None = optional("The subject of the conversation, up to 64 KiB.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
-    token_budget: int | None = optional("How many tokens its context may take.")
-    context_overflow: ContextOverflow | None = optional("What to do with a context that does not fit.")
+    token_budget: int | None = optional("The token budget of its context.")
+    context_overflow: ContextOverflow | None = optional("The treatment of a context that exceeds its budget.")
 
 
 @strawberry.input(description="A session to end.")
 class EndSessionInput:
-    session_id: str = required("Which session.")
+    session_id: str = required("The session's key.")
 
 
 @strawberry.input(description="A session to reopen.")
 class ReopenSessionInput:
-    session_id: str = required("Which session.")
+    session_id: str = required("The session's key.")
 
 
 @strawberry.input(description="A session to delete.")
 class DeleteSessionInput:
-    session_id: str = required("Which session.")
+    session_id: str = required("The session's key.")
     permanently: bool | None = optional("True removes it for good at once; new messages then start a new session.")
 
 
-@strawberry.input(description="Sessions to delete because nothing has happened in them.")
+@strawberry.input(description="Inactive sessions to delete.")
 class DeleteInactiveSessionsInput:
-    inactive_since: DateTime = required("Those whose last activity was before this.")
+    inactive_since: DateTime = required("Sessions whose last activity was before this time.")
     user_id: str | None = optional("Only this user's.")
-    limit: int | None = optional("How many at most: 1 to 1,000, 100 when left out.")
+    limit: int | None = optional("The most objects to delete, 1 to 1,000; 100 when left out.")
 
 
-@strawberry.type(description="What became of createSession.")
+@strawberry.type(description="The result of createSession.")
 class CreateSessionPayload:
     session: Session | None = required("The new session.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateSession.")
+@strawberry.type(description="The result of updateSession.")
 class UpdateSessionPayload:
     session: Session | None = required("The session after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of upsertSession.")
+@strawberry.type(description="The result of upsertSession.")
 class UpsertSessionPayload:
     session: Session | None = required("The session as it is now.")
-    created: bool | None = required("Whether the session is new.")
+    created: bool | None = required("True if the session is new.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of endSession.")
+@strawberry.type(description="The result of endSession.")
 class EndSessionPayload:
     session: Session | None = required("The session, ended.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of reopenSession.")
+@strawberry.type(description="The result of reopenSession.")
 class ReopenSessionPayload:
     session: Session | None = required("The session, open.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteSession.")
+@strawberry.type(description="The result of deleteSession.")
 class DeleteSessionPayload:
-    deleted_session_id: strawberry.ID | None = required("The global id of what is gone.")
+    deleted_session_id: strawberry.ID | None = required("The global id of the deleted object.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of deleteInactiveSessions.")
+@strawberry.type(description="The result of deleteInactiveSessions.")
 class DeleteInactiveSessionsPayload:
-    deleted_session_ids: list[strawberry.ID] = required("The global ids of what is gone, the longest inactive first.")
-    has_more: bool | None = required("Whether there are more to delete.")
+    deleted_session_ids: list[strawberry.ID] = required(
+        "The global ids of the deleted objects, the longest inactive first."
+    )
+    has_more: bool | None = required("True if there are more to delete.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -197,7 +201,7 @@ class SessionMutations:
         upsert_session,
         UpsertSessionInput,
         lambda result: {"session": result[0], "created": result[1]},
-        description="Creates a session, or updates the one under the key.",
+        description="Creates a session, or updates the one with this key.",
     )
     end_session: EndSessionPayload = mutation(
         end_session,
@@ -221,6 +225,6 @@ class SessionMutations:
         delete_inactive_sessions,
         DeleteInactiveSessionsInput,
         lambda result: {"deleted_session_ids": result[0], "has_more": result[1]},
-        description="Deletes the sessions in which nothing has happened for long, softly.",
+        description="Soft-deletes sessions without recent activity.",
         lists=("deleted_session_ids",),
     )

@@ -1,4 +1,4 @@
-"""Users, as clients see them."""
+"""The GraphQL types of users."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,31 +30,31 @@ LazySession = Annotated["Session", strawberry.lazy("schema.sessions")]
 LazyMemory = Annotated["Memory", strawberry.lazy("schema.memories")]
 
 
-@strawberry.type(description="Somebody who talks to the application.")
+@strawberry.type(description="A person who talks to the application.")
 class User(Node):
     id: strawberry.ID = id_field("User")
     user_id: str = required("The application's own key.")
-    email: str | None = required("The e-mail address; several users may bear the same.")
+    email: str | None = required("The e-mail address; several users may have the same.")
     first_name: str | None = required("The first name.")
     last_name: str | None = required("The last name.")
     name: str | None = computed_field(
         display_name, description='As given, else "first last", else null.', needs=("name", "first_name", "last_name")
     )
-    about: str = required('What the application knows of the user; "" when nothing was given.')
+    about: str = required('Information about the user; "" when nothing was given.')
     metadata: JSON = required("The application's own data.")
-    created_at: DateTime = required("When the user was created.")
-    updated_at: DateTime = required("When the user's own attributes last changed.")
-    version: int = required("1 at first, one more at every update that changes something.")
+    created_at: DateTime = required("The time of the user's creation.")
+    updated_at: DateTime = required("The last change of the user's own attributes.")
+    version: int = required("Starts at 1; every update that changes something adds one.")
     sessions: Connection[LazySession] = connection_field(
         sessions_of_users,
-        description="The user's sessions, newest first unless ordered otherwise.",
+        description="The user's sessions, newest first by default.",
         needs=("key", "nonce"),
         filter=SessionFilter,
         order=SessionOrder,
     )
     memories: Connection[LazyMemory] = connection_field(
         memories_of_users,
-        description="What is known about the user, newest first unless ordered otherwise.",
+        description="Memories about the user, newest first by default.",
         filter=MemoryFilter,
         order=MemoryOrder,
         needs=("key", "nonce"),
@@ -73,28 +73,28 @@ class User(Node):
     context: Context | None = context_of_user()
 
 
-@strawberry.input(description="Which users; all conditions must hold.")
+@strawberry.input(description="A filter for users; all conditions must hold.")
 class UserFilter:
     metadata: JSON | None = optional(
         "Users whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
     user_ids: list[str] | None = optional("Users with one of these keys; at most 100.")
     emails: list[str] | None = optional("Users with one of these addresses, whatever the case; at most 100.")
-    created_at: DateTimeRange | None = optional("When they were created.")
-    updated_at: DateTimeRange | None = optional("When they last changed.")
+    created_at: DateTimeRange | None = optional("The time of their creation.")
+    updated_at: DateTimeRange | None = optional("The time of their last change.")
 
 
-@strawberry.enum(description="What users are ordered by; ties by userId.")
+@strawberry.enum(description="The orders of users; ties by userId.")
 class UserOrderField(Enum):
-    CREATED_AT = strawberry.enum_value("CREATED_AT", description="When they were created.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="When they last changed.")
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="The time of their creation.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="The time of their last change.")
     USER_ID = strawberry.enum_value("USER_ID", description="Their key, by code points.")
 
 
 @strawberry.input(description="An order of users.")
 class UserOrder:
-    field: UserOrderField = required("What to order by.")
-    direction: OrderDirection = required("Which way.")
+    field: UserOrderField = required("The field to order by.")
+    direction: OrderDirection = required("The direction.")
 
 
 @strawberry.input(description="A new user.")
@@ -104,81 +104,81 @@ class CreateUserInput:
     first_name: str | None = optional("The first name.")
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
-    about: str | None = optional("What the application knows of the user, up to 64 KiB.")
+    about: str | None = optional("Information about the user, up to 64 KiB.")
     metadata: JSON | None = optional("The application's own data.")
     documents: list[DocumentInput] | None = optional("Documents to create with the user; at most 100.")
-    created_at: DateTime | None = optional("When the user came into being; now when left out.")
+    created_at: DateTime | None = optional("The time of the user's creation; now when left out.")
 
 
-@strawberry.input(description="A change of a user: what is left out is kept, what is null is cleared.")
+@strawberry.input(description="A change of a user: omitted fields are kept, null fields are cleared.")
 class UpdateUserInput:
-    user_id: str = required("Which user.")
+    user_id: str = required("The user's key.")
     email: str | None = optional("The e-mail address.")
     first_name: str | None = optional("The first name.")
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
-    about: str | None = optional('What the application knows of the user; null makes it "".')
+    about: str | None = optional('Information about the user; null makes it "".')
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     expected_version: int | None = optional(VERSION)
 
 
-@strawberry.input(description="A user to create, or to update when there is one under the key.")
+@strawberry.input(description="A user to create, or to update if one with this key exists.")
 class UpsertUserInput:
     user_id: str = required("The application's own key, 1 to 512 characters.")
     email: str | None = optional("The e-mail address.")
     first_name: str | None = optional("The first name.")
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
-    about: str | None = optional("What the application knows of the user, up to 64 KiB.")
+    about: str | None = optional("Information about the user, up to 64 KiB.")
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
 
 
 @strawberry.input(description="A user to erase.")
 class DeleteUserInput:
-    user_id: str = required("Which user.")
+    user_id: str = required("The user's key.")
 
 
-@strawberry.type(description="What became of createUser.")
+@strawberry.type(description="The result of createUser.")
 class CreateUserPayload:
     user: User | None = required("The new user.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of updateUser.")
+@strawberry.type(description="The result of updateUser.")
 class UpdateUserPayload:
     user: User | None = required("The user after the update.")
     user_errors: list[UserError] = errors_field()
 
 
-@strawberry.type(description="What became of upsertUser.")
+@strawberry.type(description="The result of upsertUser.")
 class UpsertUserPayload:
     user: User | None = required("The user as it is now.")
-    created: bool | None = required("Whether the user is new.")
+    created: bool | None = required("True if the user is new.")
     user_errors: list[UserError] = errors_field()
 
 
 @strawberry.type(
-    description="What an erasure removed; all of it in one transaction. Kept until the user is erased again."
+    description="The receipt of an erasure, which is one transaction. Kept until the user is erased again."
 )
 class ErasureReceipt:
     user_id: str = required("The key of the user who was erased.")
-    erased_at: DateTime = required("When.")
+    erased_at: DateTime = required("The time of the erasure.")
     files_cleared_at: DateTime | None = required(
-        "When the last bytes left the database's files; null while a reader, such as an export, holds them up. Delete "
-        "the user again to ask."
+        "The time when the last bytes left the database's files; null while a reader, such as an export, delays that. "
+        "To check again, repeat the mutation."
     )
-    sessions: int = required("How many sessions went, deleted ones included.")
-    messages: int = required("How many messages went.")
-    memories: int = required("How many memories went.")
-    documents: int = required("How many documents went.")
+    sessions: int = required("The number of sessions removed, deleted ones included.")
+    messages: int = required("The number of messages removed.")
+    memories: int = required("The number of memories removed.")
+    documents: int = required("The number of documents removed.")
 
 
-@strawberry.type(description="What became of deleteUser.")
+@strawberry.type(description="The result of deleteUser.")
 class DeleteUserPayload:
-    deleted_user_id: strawberry.ID | None = required("The global id of the user who is gone.")
-    receipt: ErasureReceipt | None = required("What was removed.")
+    deleted_user_id: strawberry.ID | None = required("The global id of the erased user.")
+    receipt: ErasureReceipt | None = required("The receipt, which counts what was removed.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -194,7 +194,7 @@ class UserMutations:
         upsert_user,
         UpsertUserInput,
         lambda result: {"user": result[0], "created": result[1]},
-        description="Creates a user, or updates the one under the key.",
+        description="Creates a user, or updates the one with this key.",
     )
     delete_user: DeleteUserPayload = mutation(
         delete_user,
