@@ -1,6 +1,7 @@
 """The load: `python -m benchmarks.client PORT FILE CONNECTIONS SECONDS [MOST]` sends bodies of FILE, prints a tally.
 
-Each connection has one request open. With MOST it ends after so many. It runs in a process of its own, not measured.
+Each connection has one open request. With MOST it ends after that many requests. It runs in a process of its own,
+which is not measured.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-# No answer without faults holds these; in a string of an answer the quotes would be escaped.
+# No successful answer contains these; in a string of an answer the quotes would be escaped.
 FAULTS = (b'"errors"', b'"code"')
 
 

@@ -1,4 +1,4 @@
-"""RecallQL beside other Python servers, over HTTP: `python -m benchmarks.compare`; see README.md.
+"""Compares RecallQL with other Python servers over HTTP: `python -m benchmarks.compare`; see README.md.
 
 Answers are compared first. Then each server is loaded once a round, in rotating order.
 """
@@ -82,7 +82,7 @@ def arguments() -> argparse.Namespace:
 
 
 def databases(options: argparse.Namespace) -> tuple[Path, Path]:
-    """The file of the peers and RecallQL's, with the same data."""
+    """Creates the peers' file and RecallQL's, with the same data."""
     peers, recallql, lines = FILES / "peers.db", FILES / "recallql.db", FILES / "data.ndjson"
     if options.reuse and peers.exists() and recallql.exists():
         return peers, recallql
@@ -97,7 +97,7 @@ def databases(options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def agree(servers: list[Server], workload: str, cursors: dict[str, list[str]]) -> bool:
-    """Tells whether all servers say the same; where one doesn't, both answers are shown."""
+    """True if all servers give the same answers; prints both answers where one differs."""
     requests = {server.name: bodies(workload, cursors[server.name])[:CHECKED] for server in servers}
     same = True
     for number in range(CHECKED):

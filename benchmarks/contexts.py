@@ -1,8 +1,8 @@
-"""Measures what stands in contexts and summaries: `python -m benchmarks.contexts FOLDER…`.
+"""Measures the content of contexts and summaries: `python -m benchmarks.contexts FOLDER…`.
 
-A folder is a data set as for `benchmarks.recall`. A turn is evidence if any question of the data set is answered by
-it, and filler if it has at most three words that are neither common nor those of greetings, thanks and praise; this
-list is not the server's. With `--show N` so many contexts are printed to be read as a prompt's author would.
+A folder is a data set as for `benchmarks.recall`. A turn is evidence if it answers any question of the data set, and
+filler if it has at most three words that are neither common nor those of greetings, thanks and praise; this list is
+independent of the server's. `--show N` prints N contexts to be read as a prompt's author would.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def is_filler(text: str, names: set[str]) -> bool:
 def lines_of(
     data: Path,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str], set[tuple[str, str]], list[Question]]:
-    """The messages of each session, whose they are, which turns are evidence, and the questions."""
+    """The messages of each session, its user, the turns that are evidence, and the questions."""
     sessions: dict[str, list[dict[str, Any]]] = defaultdict(list)
     owners: dict[str, str] = {}
     for line in (data / "conversations.ndjson").open(encoding="utf-8"):
@@ -64,7 +64,7 @@ def lines_of(
 
 
 def summaries(data: Path) -> str:
-    """The share of turns chosen for extractive summaries that are evidence, of each session, beside chance."""
+    """For each session the share of evidence among the turns chosen for extractive summaries, compared with chance."""
     sessions, owners, evidence, _ = lines_of(data)
     chosen, every = list[bool](), list[bool]()
     for session, rows in sessions.items():

@@ -1,6 +1,7 @@
-"""Many callers at once, some of them hostile: `python -m benchmarks.crowd`; see README.md.
+"""Measures many concurrent callers, some of them hostile: `python -m benchmarks.crowd`; see README.md.
 
-What one user's worst requests do to another user's, what the server's memory holds meanwhile, and erasures in a crowd.
+It measures the effect of one user's worst requests on another user's, the server's memory meanwhile, and concurrent
+erasures.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from benchmarks.worst import ALICE, LARGE, MALLORY, MIB, WORST, fill, request, r
 KEY = "crowd-0123456789abcdef"
 PROBE = b'{"query": "{ viewer { role } }"}'
 EVERY = 0.02
-"""Seconds between two requests of the user who is not to notice anything."""
+"""Seconds between two requests of the user who should not be affected."""
 P99, WORST_ANSWER, MEMORY = 100.0, 500.0, 512.0
 """The goals: milliseconds, milliseconds, and MiB."""
 ERASED, ERASERS, PATIENCE = 256, 32, 5.0
@@ -85,7 +86,7 @@ class Crowded:
         return resident(self._process.pid) / 1024
 
     def peak(self) -> float:
-        """MiB that it held at most since `forget_peak`."""
+        """Peak of the MiB that it held since `forget_peak`."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -111,7 +112,7 @@ def running(folder: Path, name: str, **settings: str) -> Generator[Crowded]:
 
 def attack(name: str, port: int, token: str, connections: int, seconds: float, tally: Any) -> None:
     """Sends the worst requests of one kind, one open on each connection, and reports statuses and times."""
-    os.nice(10)  # the load must not take the core from the measurement
+    os.nice(10)  # the load must not take the measurement's core
     statuses: Counter[str] = Counter()
     times: list[float] = []
     requests = requests_of(name, token)
@@ -140,7 +141,7 @@ def attack(name: str, port: int, token: str, connections: int, seconds: float, t
 
 
 async def answer_of(reader: asyncio.StreamReader) -> str:
-    """The status of an answer and the code of its error, with the rest thrown away."""
+    """The status of an answer and the code of its error; discards the rest."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     left = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
     body = await reader.read(min(left, 65536))
@@ -225,7 +226,7 @@ def distinct_documents(server: Crowded) -> None:
 
 
 def document(number: int) -> bytes:
-    """A document of 20 KB that no other equals."""
+    """A unique document of 20 KB."""
     fields = " ".join(f'u{number}x{each}: user(userId: "{each}") {{ id name email about }}' for each in range(400))
     return json.dumps({"query": f"{{ {fields} }}"}).encode()
 
@@ -298,7 +299,7 @@ DELETE = """mutation ($id: String!) { deleteUser(input: {userId: $id}) {
 
 
 def erasures(options: argparse.Namespace, folder: Path) -> bool:
-    """Erasures by many clients, without and with a reader that holds the write-ahead log."""
+    """Measures erasures by many clients, without and with a reader that pins the write-ahead log."""
     good = True
     print(f"\n### {ERASED} erasures by {ERASERS} clients\n")
     print("| | receipts | cleared at once | slowest, s | a write meanwhile, most, ms | bytes gone after, s |")
@@ -356,7 +357,7 @@ def erase(server: Crowded, name: str, held: sqlite3.Connection | None) -> bool:
 
 
 def left(database: Path) -> bool:
-    """Tells if a name or a word of an erased user is in the database file or its log."""
+    """True if a name or a word of an erased user is in the database file or its log."""
     files = [database, database.with_name(f"{database.name}-wal")]
     return any(b"ecretname" in (text := file.read_bytes()) or b"ecretword" in text for file in files if file.exists())
 

@@ -1,6 +1,6 @@
-"""The data: 200 users, 10 sessions each, 50 messages of about 200 characters in each; the same at every run.
+"""The data: 200 users, 10 sessions each, 50 messages of about 200 characters in each; identical in every run.
 
-And one long session, alone or among others.
+It also generates one long session, alone or among others.
 """
 
 import json
@@ -83,9 +83,9 @@ def _time(user: int, session: int = 0, message: int = 0) -> str:
 
 
 def long_session(messages: int) -> Iterator[dict[str, Any]]:
-    """The lines of a file of so many messages, a multiple of LONG.
+    """The lines of a file with a number of messages, a multiple of LONG.
 
-    LONG are in the session "long". The others came in between them, in turn, to OTHERS sessions.
+    LONG of them are in the session "long". The others are interleaved with these, distributed over OTHERS sessions.
     """
     chance = random.Random(SEED)
     share = messages // LONG
@@ -109,7 +109,7 @@ def write_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
 
 
 def write_peers(path: Path) -> None:
-    """The same rows as a SQLite file for the servers that RecallQL is compared with."""
+    """Writes the same rows to a SQLite file for the servers that RecallQL is compared with."""
     keys: dict[str, int] = {}
     rows: dict[str, list[tuple[Any, ...]]] = {"user": [], "session": [], "message": []}
     for line in lines():

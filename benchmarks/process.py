@@ -1,4 +1,4 @@
-"""A server in a process of its own on one core, what it costs, and load for it from another core. Linux only."""
+"""Runs a server in its own process on one core, measures its cost, and loads it from another core. Linux only."""
 
 import http.client
 import json
@@ -72,7 +72,7 @@ class Server:
         return answer["data"]
 
     def ready(self) -> Any:
-        """Returns what it says of itself."""
+        """The server's answer about itself."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/ready")
         answer = json.loads(connection.getresponse().read())
@@ -80,7 +80,7 @@ class Server:
         return answer
 
     def load(self, bodies: Path, connections: int, seconds: float, *, most: int | None = None) -> dict[str, Any]:
-        """The client's tally of one stretch of load, `most` requests at most, with the CPU time that an answer took."""
+        """The client's tally of one period of load, at most `most` requests, with the CPU time per answer."""
         before = self.cpu_seconds()
         client = [sys.executable, "-m", "benchmarks.client", str(self.port), bodies, str(connections), str(seconds)]
         done = subprocess.run(
@@ -94,7 +94,7 @@ class Server:
         return {**tally, "cpu_us": (self.cpu_seconds() - before) / tally["answers"] * 1e6}
 
     def cpu_seconds(self) -> float:
-        """Returns what its processes have used until now."""
+        """The CPU time that its processes have used so far."""
         return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(self._process.pid))
 
     def memory(self) -> float:
@@ -112,7 +112,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _cpu_clock(pid: int) -> int:
-    """The clock of the CPU time of a process, as Linux numbers it. What /proc says is in steps of 10 ms."""
+    """The id of a process's CPU clock on Linux. The times in /proc have a resolution of only 10 ms."""
     return ~pid << 3 | 2
 
 

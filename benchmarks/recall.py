@@ -1,4 +1,4 @@
-"""What `make recall` runs: questions about long conversations, and whether the turns that answer them come back.
+"""Measures recall (`make recall`): asks questions about long conversations, and counts the answering turns it gets back.
 
 A data set is a folder with `conversations.ndjson`, an import file, and `questions.ndjson`, whose lines have `userId`,
 `question`, `category` and `evidence`, the `messageId`s of the turns that answer it. Each configuration of the server
@@ -31,7 +31,7 @@ CONFIGURATIONS: dict[str, dict[str, str]] = {
     "semantic": {"RECALLQL_EMBEDDINGS": "local"},
     **({"endpoint": {"RECALLQL_EMBEDDINGS": "endpoint", **ENDPOINT}} if ENDPOINT else {}),
 }
-"""What the server is started with, as environment variables."""
+"""The configurations of the server, as environment variables."""
 
 RANKS = (5, 10, 20)
 BUDGETS = (1000, 2000, 4000)
@@ -45,8 +45,8 @@ Question = dict[str, Any]
 
 
 class Way(NamedTuple):
-    """One way to answer questions: the ids of the first so many results; those that stand, whole, in a context of so
-    many tokens; and the CPU seconds that it has taken so far."""
+    """One way to answer questions: the ids of its first results; those that are whole in a context of a number of
+    tokens; and the CPU seconds that it has taken so far."""
 
     find: Callable[[Question, int], list[str]]
     context: Callable[[Question, int], set[str]]
@@ -54,7 +54,7 @@ class Way(NamedTuple):
 
 
 def scores_of(way: Way, question: Question) -> dict[str, float]:
-    """The figures of one question."""
+    """The metrics of one question."""
     ids, evidence = way.find(question, RANKS[-1]), set(question["evidence"])
     figures = {f"recall@{k}": len(evidence & set(ids[:k])) / len(evidence) for k in RANKS}
     gain = sum(1 / math.log2(place + 2) for place, message_id in enumerate(ids[:10]) if message_id in evidence)
@@ -106,7 +106,7 @@ def by_recallql(data: Path, settings: dict[str, str]) -> Iterator[Way]:
 
 
 def _encode(server: Server, database: Path) -> None:
-    """Waits until every message has its vectors, and tells what they cost."""
+    """Waits until every message has its vectors, and reports their cost."""
     with closing(sqlite3.connect(database)) as connection:
         messages = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
         before = _size(connection)
@@ -128,7 +128,7 @@ def _size(connection: sqlite3.Connection) -> int:
 
 
 def by_fts5(data: Path) -> Iterator[Way]:
-    """The same by SQLite's own full-text search and its bm25(), for comparison: any of the words, stemmed."""
+    """The baseline: SQLite's own full-text search and its bm25(), for any of the words, stemmed."""
     connection = sqlite3.connect(":memory:")
     connection.execute(
         "CREATE VIRTUAL TABLE turns USING fts5(user UNINDEXED, id UNINDEXED, size UNINDEXED, text, "
@@ -162,8 +162,8 @@ def by_fts5(data: Path) -> Iterator[Way]:
 
 
 def judged(ways: Iterator[Way], questions: list[Question]) -> dict[str, Any]:
-    """Mean figures over all questions, for each conversation and category; CPU time is for the first ten results, and
-    for a context of 2,000 tokens."""
+    """Means over all questions, for each conversation and category; CPU time is for the first ten results, and for a
+    context of 2,000 tokens."""
     way = next(ways)
     every: list[dict[str, float]] = []
     groups: dict[str, list[float]] = defaultdict(list)

@@ -1,8 +1,8 @@
-"""Lists what the rules of memory formation find in conversations, and measures how much of what is asked later it is.
+"""Lists the statements that the rules of memory formation find, and measures their share of the later questions.
 
 `python -m benchmarks.rules FOLDER` reads `conversations.ndjson` there, lines of the import format, and prints each
-statement that rules find. With `questions.ndjson` it also counts the turns on which answers rest, and how many of them
-have a statement. `--users` takes some users alone, and `--roles USER ASSISTANT` those who speak as ASSISTANT, too.
+statement that rules find. With `questions.ndjson` it also counts the turns that answer questions, and those of them
+with a statement. `--users` selects some users, and `--roles USER ASSISTANT` includes those who speak as ASSISTANT.
 """
 
 import argparse

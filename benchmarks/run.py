@@ -1,6 +1,6 @@
-"""What `make bench` runs: beside the peers with the kit in ../shared/bench where it is, else `benchmarks.compare`.
+"""Runs `make bench`: the kit in ../shared/bench, with its peers, if it exists, else `benchmarks.compare`.
 
-The two take the same options. Each runs twice: all workloads as servers are usually run, then durable writes.
+Both take the same options. Each runs twice: all workloads with the usual settings, then durable writes.
 """
 
 import subprocess

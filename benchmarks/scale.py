@@ -1,6 +1,7 @@
-"""What does not show in the four workloads: `python -m benchmarks.scale`; see README.md.
+"""Measures properties outside the four workloads: `python -m benchmarks.scale`; see README.md.
 
-Cost of a page in a small and a large file, memory over time, first answers, and durable mutations per second.
+These are the cost of a page in a small and a large file, memory over time, first answers, and durable mutations per
+second.
 """
 
 import argparse
@@ -86,7 +87,7 @@ def print_heading() -> None:
 
 
 def filled(name: str, objects: Iterable[Body], options: argparse.Namespace) -> Path:
-    """A database file that these lines were imported into."""
+    """Creates a database file and imports these lines into it."""
     database, file = FILES / f"{name}.db", FILES / f"{name}.ndjson"
     if options.reuse and database.exists():
         return database
@@ -122,7 +123,7 @@ def pages(options: argparse.Namespace, folder: Path) -> None:
                 for each in range(len(servers)) if turn % 2 else reversed(range(len(servers))):
                     file = written(requests[each][place], folder / "pages")
                     cost[each] = cost_of(servers[each], file)
-                if turn:  # the first one only warms
+                if turn:  # the first one only warms up
                     costs[place].append(cost)
     finally:
         for server in servers:
@@ -144,7 +145,7 @@ def cost_of(server: Server, requests: Path) -> float:
 
 
 def places(server: Server) -> dict[str, list[Body]]:
-    """Requests for pages at either end, in the middle and all over; each was seen to give the right messages."""
+    """Requests for pages at either end, in the middle and all over; the messages of each were verified."""
     cursors: list[str] = []
     while len(cursors) < LONG:
         page = messages(server, {"first": 100, "after": cursors[-1] if cursors else None})
@@ -158,7 +159,7 @@ def places(server: Server) -> dict[str, list[Body]]:
         return {"last": PAGE, **({"before": cursors[first - 1]} if first <= LONG else {})}
 
     middle, anywhere = LONG // 2, [chance.randrange(LONG - PAGE) for _ in range(500)]
-    # Each with the sequence that its page starts with.
+    # Each with the first sequence of its page.
     found = {
         "first, forwards": [(after(0), 1)],
         "middle, forwards": [(after(middle), middle + 1)],
@@ -184,8 +185,7 @@ def messages(server: Server, variables: dict[str, Any]) -> Any:
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:
-    """Returns what the process holds over many requests: one user, a user's tree, an append, in turn; then new
-    documents."""
+    """The memory of the process over many requests: one user, a user's tree, an append, in turn; then new documents."""
     server = started("memory", filled("standard", lines(), options), options, folder)
     mixed = [
         request for three in zip(*(bodies(each, []) for each in ("W1", "W2", "W4")), strict=True) for request in three
@@ -216,7 +216,7 @@ def memory(options: argparse.Namespace, folder: Path) -> None:
 
 
 def first(options: argparse.Namespace, folder: Path) -> None:
-    """The first request after a start, and documents that the server never saw; W2 each time."""
+    """Measures the first request after a start, and documents that are new to the server; W2 each time."""
     database = filled("standard", lines(), options)
     known = bodies("W2", [])
     firsts = []
@@ -247,7 +247,7 @@ def first(options: argparse.Namespace, folder: Path) -> None:
 
 
 def new_document(number: int) -> Body:
-    """W2 with another name in it: another document to the server, with the same work."""
+    """W2 with another name in it: a different document for the server, with the same work."""
     request = bodies("W2", [])[number % 500]
     return {**request, "query": DOCUMENTS["W2"].replace("user(", f"user{number}: user(")}
 
@@ -261,7 +261,7 @@ def is_ready(server: Server) -> bool:
 
 
 def timed(server: Server, requests: list[Body]) -> list[tuple[float, float]]:
-    """For each request the ms until its answer is here, and the server's CPU ms for it."""
+    """For each request the ms until its answer arrives, and the server's CPU ms for it."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.connect()
     times = []
@@ -275,7 +275,7 @@ def timed(server: Server, requests: list[Body]) -> list[tuple[float, float]]:
 
 
 def answer(connection: http.client.HTTPConnection, request: Body) -> None:
-    """Sends a request and takes its answer, which has to have data and no errors."""
+    """Sends a request and returns its answer, which must have data and no errors."""
     connection.request("POST", "/graphql", json.dumps(request), {"content-type": "application/json"})
     said = connection.getresponse().read()
     if not said.startswith(b'{"data":{"user') or b'"errors":' in said:
@@ -283,7 +283,7 @@ def answer(connection: http.client.HTTPConnection, request: Body) -> None:
 
 
 def durable(options: argparse.Namespace, folder: Path) -> None:
-    """Mutations a second with 32 connections, each on the disk when it is answered."""
+    """Mutations per second with 32 connections, each durable when it is acknowledged."""
     speeds = beside_peers(options, folder) if KIT.exists() else {"recallql": alone(options, folder)}
     print(f"\n### Durable `addMessages` with 2 messages, {WRITERS} connections: medians (most)\n")
     print(f"A flush of this disk alone takes {flush(folder):.2f} ms.\n")
@@ -297,7 +297,7 @@ def durable(options: argparse.Namespace, folder: Path) -> None:
 
 
 def beside_peers(options: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """By the kit's own program, which has fewer connections unless told."""
+    """Measures with the kit's own program, which has fewer connections by default."""
     program = f"import bench, sys; bench.CONNS['W4'] = {WRITERS}; sys.exit(bench.main())"
     figures = folder / "durable.json"
     further = f"-t {KIT_PEERS} -w W4 --durable -r {options.rounds} -d {options.seconds} -o {figures}"
@@ -326,7 +326,7 @@ def alone(options: argparse.Namespace, folder: Path) -> list[float]:
 
 
 def flush(folder: Path) -> float:
-    """The ms that a write of 4 KiB and its flush take."""
+    """The ms for a write and flush of 4 KiB."""
     took = []
     with (folder / "flushed").open("wb", buffering=0) as file:
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Search in scopes of many sizes beside others': `python -m benchmarks.scoped_search`; see README.md.
+"""Measures search in scopes of many sizes within a large file: `python -m benchmarks.scoped_search`; see README.md.
 
 Fills a file with three million messages: those of a user with a million, of one with 100,000, of one with 10,000, and
 of 1,890 others with 1,000 each. A word like `tenk` stands in 10,000 messages of each scope that has as many, and in as
@@ -33,10 +33,10 @@ SCOPES = {"million": 1_000_000, "hundred-thousand": 100_000, "ten-thousand": 10_
 PROJECT = "project"
 OTHERS, EACH, A_SESSION = 1_890, 1_000, 200
 RARITY = {"tenk": 10_000, "onek": 1_000, "hundred": 100, "ten": 10}
-"""Words, and in how many messages of a million they stand."""
+"""Words, and the number of messages with each per million."""
 
 WORDS = [f"word{number}" for number in range(5_000)]
-"""The commonest stands in half of all messages, the others by Zipf's law in fewer."""
+"""The commonest is in half of all messages, the others by Zipf's law in fewer."""
 
 LATE, EARLY = "2025-06-01T00:00:00Z", "2025-02-01T00:00:00Z"
 FILTERS: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def fill(path: Path) -> None:
-    """Fills a new file; what takes long is said."""
+    """Fills a new file, and reports its progress."""
     path.parent.mkdir(exist_ok=True)
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
@@ -96,7 +96,7 @@ def index(path: Path) -> None:
 
 
 def write(connection: Connection) -> None:
-    """Writes the sessions of all users in turns, as they would come in."""
+    """Writes the sessions of all users interleaved, as they would arrive."""
     dice = random.Random(1)
     sizes = {**SCOPES, **{f"other-{number}": EACH for number in range(OTHERS)}}
     sessions = [(user, number, size) for user, size in sizes.items() for number in range(-(-size // A_SESSION))]
@@ -161,7 +161,7 @@ def cases(scopes: list[str]) -> Iterator[Case]:
         for words in (("tenk",), ("onek",), ("ten",), ("tenk", "onek", "word400")):
             for filter in FILTERS:
                 yield Case(scope, words, filter)
-        # After the few that hold the rare word come those that hold nothing but a very common one.
+        # After the few with the rare word come those with only a very common one.
         yield Case(scope, ("ten", "word0"), "")
 
 
@@ -175,8 +175,8 @@ def print_results(scopes: list[str], requests: int) -> None:
 
 
 def measured(scopes: list[str], requests: int) -> Iterator[tuple[Case, int, list[float], float]]:
-    """For each case how many results its first page has, how long each request took, and the processor's time for one
-    (all threads of the server), in milliseconds."""
+    """For each case the number of results on its first page, the duration of each request, and the CPU time of one (all
+    threads of the server), in milliseconds."""
     port = 18_431
     command = [sys.executable, "-m", "recallql", "serve", "--port", str(port), "--database-url", f"sqlite:///{FILE}"]
     environment = {**os.environ, "RECALLQL_EMBEDDINGS": "off"}
@@ -198,7 +198,7 @@ def measured(scopes: list[str], requests: int) -> Iterator[tuple[Case, int, list
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
+    """CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

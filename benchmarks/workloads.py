@@ -41,12 +41,12 @@ DOCUMENTS = {
 
 
 def body(workload: str, variables: dict[str, Any]) -> dict[str, Any]:
-    """A request. The floor goes by `operationName` and never looks at the document."""
+    """A request. The floor server dispatches by `operationName` and ignores the document."""
     return {"query": DOCUMENTS[workload], "operationName": workload, "variables": variables}
 
 
 def bodies(workload: str, cursors: list[str]) -> list[dict[str, Any]]:
-    """The requests of a workload: the same for every server, but for its cursors, which stand for the same places."""
+    """The requests of a workload: the same for every server, except for its cursors, which mark the same positions."""
     chance = random.Random(workload)
     if workload == "W3":
         places = cursors[: USERS - PAGE - 1]
@@ -74,10 +74,10 @@ def all_cursors(ask: Callable[[dict[str, Any]], Any]) -> list[str]:
 
 
 def content(answer: Any, *, times: bool = True) -> Any:
-    """Returns what an answer says, from any server: ids and cursors only have to be there, times are compared as
+    """Normalizes an answer of any server for comparison: ids and cursors only have to exist, times are compared as
     times.
 
-    Without `times` they only have to be times: an append is stamped with the clock.
+    Without `times` they only have to be valid times: an append has the current time.
     """
     if isinstance(answer, list):
         return [content(item, times=times) for item in answer]

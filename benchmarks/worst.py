@@ -1,4 +1,4 @@
-"""The worst requests that one user may send, and the data that makes them so."""
+"""The most expensive requests that one user may send, and the data for them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,9 +7,9 @@ from typing import Any
 MALLORY, ALICE = "mallory", "alice"
 MIB = 1024 * 1024
 LARGE, LARGE_MESSAGES = "large", 100
-"""A session with so many messages of 1 MiB each."""
+"""A session, and the number of its messages of 1 MiB each."""
 LISTS, LIST_ROWS, LIST_LENGTH = "lists", 200, 5_500
-"""A session whose messages have a list of so many items each as metadata."""
+"""A session, the number of its messages, and the length of the list in each one's metadata."""
 MANY_SESSIONS, MESSAGES_EACH = 100, 100
 
 Asked = tuple[str, dict[str, Any]]
@@ -19,7 +19,7 @@ ADD = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { dedup
 
 
 def fill(ask: Callable[[str, dict[str, Any]], Any]) -> None:
-    """Gives Mallory what her worst requests read. `ask` sends a document and its variables as the application."""
+    """Creates the data for Mallory's worst requests. `ask` sends a document and its variables as the application."""
     for user in (MALLORY, ALICE):
         ask("mutation ($id: String!) { createUser(input: {userId: $id}) { user { id } } }", {"id": user})
 
@@ -143,7 +143,7 @@ WORST: dict[str, Callable[[int], bytes]] = {
 
 
 def requests_of(attack: str, token: str) -> Iterator[bytes]:
-    """HTTP requests without end, no two alike."""
+    """Yields HTTP requests without end, no two alike."""
     number = 0
     while True:
         body = WORST[attack](number)
