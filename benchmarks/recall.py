@@ -1,4 +1,4 @@
-"""Measures recall (`make recall`): asks questions about long conversations, and counts the answering turns it gets back.
+"""Measures recall (`make recall`): asks questions about long conversations, and counts the answering turns found.
 
 A data set is a folder with `conversations.ndjson`, an import file, and `questions.ndjson`, whose lines have `userId`,
 `question`, `category` and `evidence`, the `messageId`s of the turns that answer it. Each configuration of the server

@@ -14,7 +14,7 @@ import re
 from bisect import bisect
 from collections import Counter
 
-# What follows the Latin letters and their accents: other scripts, typographic characters, emoji.
+# Everything after the Latin letters and their accents: other scripts, typographic characters, emoji.
 _BEYOND = r"\u0250-\u1dff\u1f00-\U0010ffff"
 _UPPER, _LOWER = "A-ZÀ-ÖØ-Þ", "a-zß-öø-ɏ\u1e00-\u1eff"
 

@@ -140,7 +140,7 @@ arrivederci, a presto, grazie, tchau, ate logo, obrigado, obrigada, tot ziens, d
 vi ses, tack, tak, takk
 do widzenia, dziekuje, dzieki, до свидания, пока, спасибо, gorusuruz, tesekkurler, tesekkur ederim
 """
-# What may stand beside a courtesy that is no question.
+# Words that may accompany a courtesy that is not a question.
 _BESIDE = """
 so, very, much, really, a, lot, again, all, everyone, everybody, guys, folks, you, me, for, your, the, help, now
 too, and, well

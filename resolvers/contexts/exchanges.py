@@ -47,7 +47,7 @@ class _Group:
 
 
 def exchanges(messages: Sequence[MessageRow]) -> list[list[MessageRow]]:
-    """The messages (oldest first) in groups that may stand in a prompt, by their first message; each in its order.
+    """Groups the messages (oldest first) that may be in a prompt, by their first message; each group in its order.
 
     A message that is neither a call nor an answer is a group of its own. Broken groups are omitted.
     """

@@ -22,7 +22,7 @@ QUOTES = (SAID, NEWEST)
 """The sections whose pieces are messages."""
 
 APART, NEAR = "…", 3
-"""The mark between turns of a day that are further apart than so many turns."""
+"""The mark between turns of a day, and the distance in turns beyond which it is used."""
 
 WIDEST_TOKEN = 64
 """Characters of a token, at most."""
@@ -177,7 +177,7 @@ class Prompt:
         return sorted(self._messages.values(), key=lambda message: (message["created_at"], message["sequence"]))
 
     def nodes(self, section: int, is_of: Callable[[object], TypeGuard[R]]) -> list[R]:
-        """The rows of a kind that the pieces of a section are of, in the order in which they stand there."""
+        """The rows of a kind in a section, in the order of its pieces."""
         nodes = [piece.node for piece in self._pieces if piece.section == section]
         return [node for node in nodes if is_of(node)]
 

@@ -24,7 +24,7 @@ from resolvers.search.questions import Question, term_of
 from resolvers.speakers import speaker_of
 
 PASSAGE, ANSWER = 1 / 4, 1 / 16
-"""What of the budget one long text may take, and one that only comes along with a question or an answer."""
+"""The share of the budget for one long text, and for one that only accompanies a question or an answer."""
 
 MOST_PASSAGES, LEAST_OF_VERY_LONG = 20, 800
 """Long texts that are cut, at most; and characters that a passage of a very long text may have, at least."""
@@ -36,7 +36,7 @@ FAREWELL = 2
 """Words that thanks or a farewell may say besides where they are left out."""
 
 ANSWERED_WITHIN = timedelta(days=1)
-"""How long after a question the next turn is taken for its answer."""
+"""The longest time after a question in which the next turn counts as its answer."""
 
 LONGEST_REPLY = 60
 """Characters of a turn that is understood only with the question before it, at most."""
@@ -122,9 +122,9 @@ class Recall:
         return own and self.window.has(node)
 
     def _stands(self, message: MessageRow, most: int) -> bool:
-        """Tells whether a message of the session is among the messages, or may stand nowhere; else it can be quoted.
+        """True if a message of the session is among the messages, or may not be in a prompt; others can be quoted.
 
-        Calls of tools and their answers stand among what was said around them.
+        Tool calls and their answers are only added together with the turns around them.
         """
         if message["sequence"] in self.window.broken:
             return True

@@ -55,7 +55,7 @@ NO_WINDOW = Window([], 0, None)
 
 
 async def read_window(context: OperationContext, session: SessionRow, budget: int, last: int | None) -> Window:
-    """The window for a budget of tokens, of the last so many messages."""
+    """The window for a budget of tokens, with at most a number of messages."""
     count = await count_messages(context.read, session)
     wanted = count if last is None else min(count, last)
     rows: list[MessageRow] = []

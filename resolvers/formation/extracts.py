@@ -70,7 +70,7 @@ class Line(NamedTuple):
 
 
 def sentences_of(sequence: int, content: str) -> list[Line]:
-    """The sentences of a message that could stand by themselves: no questions, no code, neither short nor very long."""
+    """The self-contained sentences of a message: no questions, no code, neither short nor very long."""
     text = content[:_READ]
     if "`" in text or "[" in text:
         text = _aside.sub("\n", text)
@@ -82,7 +82,7 @@ def sentences_of(sequence: int, content: str) -> list[Line]:
 
 
 def choose(lines: Iterable[Line], messages: int) -> list[Line]:
-    """The lines of a summary of so many messages, in their order, at most one of a message; [] for too little."""
+    """The lines of a summary, in order, at most one per message; [] if there is too little."""
     wanted = min(LINES, max(FEWEST, messages // PER_LINE))
     candidates = list(dict.fromkeys(lines))
     said = [frozenset(words(line.said)) for line in candidates]

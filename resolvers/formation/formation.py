@@ -127,7 +127,7 @@ async def give_session(write: Transaction, context: OperationContext, session: S
 async def _tell_apart(
     write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None, formed: Sequence[MemoryRow]
 ) -> None:
-    """The names of the messages say again what is the owner's own; what is about another name stays so."""
+    """Determines again, by the names in the messages, which memories are about the owner; others keep their name."""
     speakers = await speakers_of(write, context.scope, session, user)
     named = await names_of_sources(write, session)
     for row in formed:
@@ -194,7 +194,7 @@ def summary_is_due(before: int, now: int) -> bool:
 async def summarise(
     write: Transaction, context: OperationContext, session: SessionRow, *, added: int = 0
 ) -> MemoryRow | None:
-    """A new extractive summary of a session, of which so many messages are new; None where there is nothing to say."""
+    """A new extractive summary of a session, given the number of its new messages; None if it has no sentences."""
     standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
         return None

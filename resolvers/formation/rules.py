@@ -13,7 +13,7 @@ from typing import NamedTuple
 from resolvers.formation.languages import LANGUAGES, Language, Rule
 
 LONGEST_TEXT = 2000
-"""Characters of a message that is looked at, at most: what is longer was pasted."""
+"""Longest message, in characters, that is read: a longer one was pasted."""
 LONGEST_CLAUSE = 200
 CLAIMS_OF_MESSAGE = 20
 STARTS_OF_SENTENCE = 8
@@ -45,7 +45,7 @@ _hidden = re.compile(
 )
 _quoted = re.compile(r"\"[^\"]*\"")
 _quoted_line = re.compile(r"\"[^\"\n]*(?:\"|$)", re.MULTILINE)
-# Where something begins that somebody else wrote: its heading, or who wrote it.
+# The beginning of a text by somebody else: its heading, or its author.
 _relayed = re.compile(
     r"^[ \t]*(?:[-=*]{2,}[^\n]{0,80}(?:forward|original|message|nachricht|mensaje|transf)|[-=*]{3,}[ \t]*$|"
     r"begin forwarded message|(?:from|sent|subject|von|gesendet|betreff|de|enviado|asunto|envoy[ée]|objet)[ \t]*:|"

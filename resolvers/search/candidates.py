@@ -47,8 +47,8 @@ PRECISION = 1_000_000
 
 @dataclass(frozen=True)
 class Window:
-    """Which candidates are ranked together: from a bound, excluded, to another, included; or to one that reading them
-    shows. `rare` are the indices of the question's terms that rank before the others."""
+    """The candidates that are ranked together: from a bound (excluded) to another (included), which may be unknown until
+    they are read. `rare` are the indices of the question's terms that rank before the others."""
 
     rare: tuple[int, ...]
     first: Bound = HIGHEST
@@ -60,7 +60,7 @@ class Window:
         return self.first.worth <= RARE
 
     def following(self, terms: int) -> "Window | None":
-        """The next window for a question of so many terms; None after the last."""
+        """The next window, given the question's number of terms; None after the last."""
         if self.last is None or self.last == LOWEST or (self.last == COMMON and len(self.rare) == terms):
             return None
         return Window(self.rare, self.last)
@@ -127,7 +127,7 @@ class Source:
 
     async def _open_index(self, size: Extent) -> tuple[Look, Tail]:
         context = self.context
-        # What goes into the index from now on is read as the rest of the tail is.
+        # Texts that are indexed from now on are still read with the rest of the tail.
         part = await part_to_read(context.read, context.scope, self.kind, size.lanes)
         tail = Tail(self.question, self.context.allowance)
         await read_tail(context.read, context.scope, self.kind, self.within, part, tail.receive)

@@ -23,7 +23,7 @@ PRECISION = 1024
 """The parts that a number of the question's vectors is cut into."""
 
 POOLED_FROM, POOLED_BY, ROUNDS = 14, 4, 4
-"""So many vectors of a text are kept as they are, and of the others one in four; k-means goes so many rounds."""
+"""The number of vectors of a text that are kept as they are (of the others one in four), and of k-means rounds."""
 
 LEAST = 30
 """Texts that the usual closeness is made of, at least; where there are fewer the model's own is counted in."""
@@ -57,7 +57,7 @@ def pooled(vectors: NDArray[float32], most: int) -> NDArray[float32]:
         nearest = np.argmax(vectors @ means.T, axis=1)
         sums = np.zeros_like(means)
         np.add.at(sums, nearest, vectors)
-        # What is nearest to nothing stays as it was, as it does where all cancel out.
+        # A centre without members stays unchanged, as does one whose members cancel out.
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         means = np.where(lengths > 0, sums / np.maximum(lengths, float32(1e-6)), means)
     return means

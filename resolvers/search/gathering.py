@@ -90,7 +90,7 @@ class Gathering:
         return list({row.user for row in self._rows if row.user is not None})
 
     def finish(self, names: Mapping[bytes, str | None]) -> tuple[list[Row], list[dict[int, float]]]:
-        """The rows in the order of threads and positions, and where each term stands in them (see `occurrences`)."""
+        """The rows in the order of threads and positions, and the terms' occurrences in them (see `occurrences`)."""
         self._look_through()
         order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].turn.location)
         ranks = {index: rank for rank, index in enumerate(order)}

@@ -18,7 +18,7 @@ Hit = tuple[int, int, list[str]]
 
 
 def highlight(text: str, question: Question, check: Callable[[], None] = lambda: None) -> str | None:
-    """HTML with no tag but `mark`; None when no word of the question stands in the text.
+    """HTML with no tag but `mark`; None if the text has no word of the question.
 
     A long text is looked through block by block, and `check` called before each: it may raise, which ends it.
     """
@@ -78,7 +78,7 @@ def _within(start: int, token: str, terms: list[str]) -> list[Hit]:
     offsets: set[int] = set()
     for term in terms:
         at = token.find(term)
-        # Where the term is not spelled out, as in most words, it is the whole token.
+        # If the term is not spelled out, as in most words, it is the whole token.
         if at < 0 or token.isascii():
             return [(start, start + len(token), terms)]
         while at >= 0:

@@ -68,7 +68,7 @@ class SearchPage:
 async def edges_of(
     context: OperationContext, asked: Asked, results: Sequence[Result], *, most_characters: int | None, columns: Columns
 ) -> list[Edge]:
-    """The results with their objects, until these have so many characters.
+    """The results with their objects, up to a number of characters.
 
     Where nobody asks for the objects (`columns` is empty) and they are too long to be held together, their highlights.
     """
@@ -122,7 +122,7 @@ async def _shown(context: OperationContext, asked: Asked, results: Sequence[Resu
 async def _nodes_within(
     context: OperationContext, names: Sequence[str], positions: Sequence[Position], most: int | None
 ) -> list[SearchedRow | None]:
-    """The objects of results, in order, until their texts have so many characters."""
+    """The objects of results, in order, until their texts reach a number of characters."""
     if most is None:
         return await _nodes(context, names, positions)
     nodes: list[SearchedRow | None] = []

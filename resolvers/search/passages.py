@@ -21,7 +21,7 @@ _sentence = re.compile(r"(?<=[.!?\n])(?=\s)|(?<=\n)|(?<=[。！？])")
 
 
 def passage(text: str, question: Question, longest: int) -> str:
-    """The text itself when it has no more than that many characters, else as much of it as answers best, in order.
+    """The text itself if it is short enough, else the parts of it that answer best, in order.
 
     Nothing where so few characters say nothing.
     """
@@ -36,7 +36,7 @@ def passage(text: str, question: Question, longest: int) -> str:
     best = [turn.position - 1 for _, turn in sorted(ranked, key=lambda scored: (-scored[0], scored[1].position))]
     chosen: set[int] = set()
     left = longest - len(_GAP)
-    # What answers nothing is its beginning.
+    # Without a match the passage is the text's beginning.
     for index in best or range(len(chunks)):
         if len(chunks[index]) + len(_GAP) <= left:
             left -= len(chunks[index]) + len(_GAP)
@@ -50,7 +50,7 @@ def passage(text: str, question: Question, longest: int) -> str:
 
 
 def cut(text: str, sentence: str, longest: int) -> str:
-    """As much of a text as so many characters hold, around a sentence of it, marked where something is left out."""
+    """An excerpt of a text around one of its sentences, up to a number of characters, with marks for omissions."""
     if len(text) > VERY_LONG:
         start = max(0, min(text.find(sentence) - VERY_LONG // 2, len(text) - VERY_LONG))
         text = text[start : start + VERY_LONG]

@@ -39,7 +39,7 @@ class Stage(NamedTuple):
     ceiling: float | None = None
 
     def following(self, terms: int, ceiling: float) -> "Stage | None":
-        """The next windows, for a question of so many terms; None when there are no more."""
+        """The next windows, given the question's number of terms; None when there are no more."""
         windows = tuple(None if window is None else window.following(terms) for window in self.windows)
         return Stage(windows, ceiling) if any(windows) else None
 

@@ -121,7 +121,7 @@ _modal = re.compile(r"\bmay\b(?!\s+\d)", re.IGNORECASE)
 
 
 def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
-    # What may be is seldom a month.
+    # "may" is seldom a month.
     text = _modal.sub(" ", text) if " in may" not in text.lower() else text
     for form in _dates:
         if found := form.search(text):

@@ -22,33 +22,33 @@ SATURATION, LENGTH_SHARE = 0.9, 0.4
 """BM25's k1 and b."""
 
 NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
-"""What a word counts that was said so many turns before or after."""
+"""The weight of a word by its distance in turns, before or after."""
 
 ASIDE, MOST_ASIDE = 0.25, 0.5
-"""What a word counts that nobody said (of a tool call, say, or of what a tool answered), and often repeated at most;
-which is also what a turn counts that says nothing else."""
+"""The weight of a word in an aside (such as a tool call or result), and its maximum if repeated often; the maximum is
+also the weight of a turn that has only an aside."""
 
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
 CLOSENESS = 0.2
-"""What a standard deviation of closeness counts."""
+"""The weight of a standard deviation of closeness."""
 
 HALF_IDEAL = 0.5
 """The share of the ideal score by words that closeness is measured by where no text reaches it: the less the words say,
 the more it counts."""
 
 WIDER = 1.5
-"""What the rest of the sentence counts for with closeness, which takes the scores further apart."""
+"""The weight of the rest of the sentence when closeness counts too, which spreads the scores."""
 
 CLOSE_NEIGHBOURS = {-2: 0.1, -1: 0.3, 1: 0.2, 2: 0.1}
-"""What the closeness counts of the text so many turns before or after."""
+"""The weight of the closeness of a neighbouring text by its distance in turns."""
 
 CLOSE_ENOUGH = 1.0
 """Standard deviations that make a text a result which shares no word with the question."""
 
 LEAST_OF_WORDS = 0.1
-"""What is left of a score by words, at least, however far the text is from the question."""
+"""The least share of a score by words that remains, however far the text is from the question."""
 
 
 _ENDING = 1000
@@ -56,8 +56,8 @@ _ENDING = 1000
 
 
 class Turn(NamedTuple):
-    """What ranking needs of a text: its length in characters, who said it and when, and if it says when something
-    happened, asks a question, or is said by nobody.
+    """The features of a text for ranking: its length in characters, its speaker and time, and flags for a text that
+    says when something happened, asks a question, or is only an aside.
 
     Turns of the same `thread` are neighbours by their positions, which are 0 where there are no neighbours.
     """
@@ -95,8 +95,8 @@ def turn_of(
 
 
 class Usual(NamedTuple):
-    """What closeness was judged by: the model; through which number each kind's texts had vectors, and which of these
-    had none; the mean and the deviation for each vector of the question; and the mean length of texts (see
+    """The statistics of closeness: the model; the number up to which each kind's texts had vectors, and the exceptions;
+    the mean and the deviation for each vector of the question; and the mean length of texts (see
     `resolvers.search.closeness`)."""
 
     model: str
@@ -109,7 +109,7 @@ class Usual(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a ranking goes by that is of all the texts together.
+    """The statistics of all texts together that a ranking uses.
 
     Kept in cursors: with the same statistics a turn has the same score, whatever comes or goes elsewhere.
     `frequencies` says for each term of the question in how many of `count` texts it stands, `lengths` is the mean
@@ -128,7 +128,7 @@ class Statistics:
 
 
 def occurrences(texts: Sequence[str], terms: Mapping[str, object]) -> list[dict[int, int]]:
-    """For each term how often it stands in which of the texts.
+    """For each term the texts that have it, and its number of occurrences in each.
 
     The texts are looked through as one long string for the beginnings of words, which is faster than taking all of them
     apart; only what begins right is stemmed.

@@ -61,7 +61,7 @@ class Results:
         return cls(context, asked, sources, last.stage, last.statistics, vectors, last.position)
 
     async def page(self, limit: int) -> Fetched[Result]:
-        """The next results, at most so many, and whether there are more."""
+        """The next results up to a limit, and True if there are more."""
         results: list[Result] = []
         while len(results) <= limit:
             ranked = await self._ranked()
@@ -119,7 +119,7 @@ class Results:
         statistics, read = self._statistics, self._context.read
         before = statistics.usual
         searched = [source.kind for source in self._sources]
-        # What gets its vectors between two pages keeps the score that it had without.
+        # A text that gets its vectors between two pages keeps its score without them.
         through = before.through if before else [(await vector_progress(read, of)).through for of in searched]
         numbers = [[row.number for row in one.rows] for one in found]
         kept = [

@@ -1,4 +1,4 @@
-"""Rules for what users say of themselves: a file for each language, with the words that stand around statements."""
+"""Rules for statements of users about themselves: a file for each language, with the words around statements."""
 
 from resolvers.formation.languages.rule import Language, Rule, load
 

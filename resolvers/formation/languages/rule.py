@@ -1,4 +1,4 @@
-"""The form of the rules: what a language's file holds, and what is derived from it.
+"""The format of the rules: the contents of a language's file, and the patterns derived from it.
 
 In a file a space stands for any white space, a line break for nothing, and `<word>` for an entry of `[words]`, or of
 `places.toml`. All else is a regular expression.
@@ -129,7 +129,7 @@ class Language:
         )
 
     def plain(self, words: str) -> str:
-        """Returns what is the same for the forms of a word: without articles, endings and capitals."""
+        """The common form of a word's inflections: without articles, endings and capitals."""
         kept = [word for word in re.findall(r"[\w'’-]+", words.casefold()) if word not in self.articles]
         return " ".join(stemmer(self.name).stemWords(kept or [words.casefold()]))
 
@@ -161,24 +161,24 @@ def _any_of(after: Mapping[str, list[str]]) -> str:
 
 
 class Prefilter:
-    """Tells quickly where no rule can hold: it has each word that opens statements, with what may follow it."""
+    """A fast prefilter for positions where no rule can match: each word that opens statements, with its followers."""
 
     def __init__(self, begun: Mapping[str, re.Pattern[str]]) -> None:
         self._begun = begun
         self._words = frozenset(begun)
 
     def search(self, text: str, words: Iterable[str]) -> bool:
-        """Tells whether a rule might hold somewhere in a text, which has these words."""
+        """True if a rule might match somewhere in a text with these words."""
         opening = self._words.intersection(words)
         return bool(opening) and any(self._begun[word].search(text) is not None for word in opening)
 
     def match(self, text: str, place: int) -> bool:
-        """Tells whether a rule might hold at a place."""
+        """True if a rule might match at a position."""
         return any(pattern.match(text, place) is not None for pattern in self._begun.values())
 
 
 class Around(NamedTuple):
-    """The words of a language that decide on what stands around a statement, for texts in small letters.
+    """The words of a language that decide whether the surroundings of a statement allow it, for texts in lower case.
 
     Such patterns take a third of the time of those that ignore case.
     """
