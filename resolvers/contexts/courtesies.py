@@ -9,8 +9,8 @@ from models.words import UNSPACED, folded, words
 from resolvers.search.english import STOP_WORDS
 
 LONGEST, LITTLE, HARDLY = 300, 8, 1
-"""Characters of a courtesy, at most; words that a farewell may say besides, without the most common ones; and so many
-that a text with no more says hardly anything."""
+"""Most characters of a courtesy; most further words in a farewell, without the most common ones; and the number of
+words up to which a text says hardly anything."""
 
 # A language a line, phrases between commas.
 _COURTESIES = """
@@ -162,8 +162,8 @@ _unspaced = re.compile(f"[{UNSPACED}]")
 
 
 class _Phrases(NamedTuple):
-    """Phrases by their first word, the longest first; those that end a conversation; what may stand beside one; and
-    those of scripts without spaces."""
+    """Phrases by their first word, longest first; those that end a conversation; words that may accompany a courtesy;
+    and phrases of scripts without spaces."""
 
     by_first: dict[str, list[list[str]]]
     ends: frozenset[tuple[str, ...]]

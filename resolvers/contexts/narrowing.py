@@ -22,7 +22,7 @@ LONGEST = 1024 * 1024
 """Characters of a text that are read: its first and its last ones."""
 
 ASKED = 48
-"""Words, of those that a search goes by, that sentences that ask may take."""
+"""Most of a search's words that come from sentences that ask."""
 
 LOOKED_UP = 4096
 """Look-ups in the index, at most, to see how rare words are: a word takes `Part.look_ups`."""
@@ -53,8 +53,8 @@ async def narrowed(context: OperationContext, text: str, within: Within) -> str:
 
 
 def _parts(text: str) -> tuple[str | None, dict[str, str]]:
-    """Returns what a text asks, None for nothing, and its other terms with a word for each; nothing where all are
-    few."""
+    """The question in a text (None without one), and its other terms with a word for each; for a text with few terms
+    the text itself, and no other terms."""
     said = _terms(text)
     if len(said) <= LARGEST_QUESTION:
         return text, {}

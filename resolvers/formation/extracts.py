@@ -38,11 +38,11 @@ you your yours du dein deine dir dich ihr euch tu ton ta tes vous votre vos tú 
 """
 _of_self, _of_other = frozenset(words(_SELF)), frozenset(words(_OTHER))
 OF_SELF, OF_OTHER, TIME, NAME, NUMBER, LENGTH, MACHINE = 0.5, -1.0, 1.0, 0.5, 0.5, 0.5, -2.0
-"""What a sentence is worth for each word for the speaker, for the other one, and for a time; for each name, for a
-number, for its length (the logarithm of its words), and if a machine said it."""
+"""The weights of a sentence's features: each word for the speaker, for the other one, and for a time; each name, a
+number, its length (the logarithm of its words), and a machine as speaker."""
 
 _sentence = re.compile(r"[^.!?…。！？\n]+(?:[.](?=\w)[^.!?…。！？\n]*)*[.!?…。！？]*")
-# Code, and what stands in brackets, as descriptions of images do.
+# Code, and text in brackets, such as descriptions of images.
 _aside = re.compile(r"```.*?(?:```|\Z)|\[[^\[\]\n]*\]", re.DOTALL)
 _name = re.compile(r"(?<=[^\W\d_A-Z,] )[^\W\d_a-z][^\W\d_]+")
 _digit = re.compile(r"\d")

@@ -86,8 +86,8 @@ async def form_by_rules(
 async def keep_formed(
     write: Transaction, context: OperationContext, session: SessionRow, values: dict[str, Any], sequences: Sequence[int]
 ) -> MemoryRow | None:
-    """A memory formed of messages of a session; what is known that says the same; None if the application says so
-    itself, or does not want it."""
+    """Forms a memory of a session's messages, or returns the existing one with the same content; None if the
+    application declared it itself, or has withheld it."""
     now = context.clock.now()
     row = memory_row(context, MEMORY.new(values), Owner.of_session(session), now)
     if await is_withheld(write, session, sequences, row["fingerprint"]):

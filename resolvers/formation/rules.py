@@ -91,8 +91,8 @@ def claims_in(text: str) -> list[Claim]:
 
 
 def _holds(claim: Claim, claims: Collection[Claim]) -> bool:
-    """Tells whether a message says it for good: two claims of which only one can hold are a list, and who says
-    what is so now need not say what is so no more."""
+    """True if a claim holds beside a message's others: claims that exclude each other are a list, and none of them
+    holds; a positive claim makes a denial on its subject redundant."""
     rivals = [other for other in claims if other.subject == claim.subject and claim.subject is not None]
     if claim.denies:
         return all(other.denies for other in rivals)
@@ -198,8 +198,8 @@ def _claim(language: Language, rule: Rule, found: re.Match[str], clause: str) ->
 
 
 def _is_meant(language: Language, sentence: str, start: int, begun: int, end: int, since: int) -> bool:
-    """Tells whether nothing before or in a clause makes it unreal, negative or somebody else's, and nothing
-    after it a question, or takes it back.
+    """True if nothing before or in a clause makes it unreal, negative or somebody else's, and nothing after it makes
+    it a question or takes it back.
 
     Up to `begun` it is as its rule has it. Up to `since` there is another statement, and what that denies is its own.
     """

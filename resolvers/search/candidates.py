@@ -47,8 +47,8 @@ PRECISION = 1_000_000
 
 @dataclass(frozen=True)
 class Window:
-    """The candidates that are ranked together: from a bound (excluded) to another (included), which may be unknown until
-    they are read. `rare` are the indices of the question's terms that rank before the others."""
+    """The candidates that are ranked together: from a bound (excluded) to another (included), or to one that is known
+    once they are read. `rare` are the indices of the question's terms that rank before the others."""
 
     rare: tuple[int, ...]
     first: Bound = HIGHEST

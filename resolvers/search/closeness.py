@@ -45,9 +45,9 @@ class Near(NamedTuple):
 
 
 def pooled(vectors: NDArray[float32], most: int) -> NDArray[float32]:
-    """Fewer vectors of length 1 in the place of many, and at most so many: means of those that are near one another.
+    """Pools vectors into at most `most` unit vectors: means of those that are near one another.
 
-    A text's words say much alike, so that little is lost; measured, it is even a gain (`benchmarks/README.md`).
+    The words of a text are similar, so that little is lost; by measurement it is even a gain (`benchmarks/README.md`).
     """
     wanted = min(most, POOLED_FROM + max(0, len(vectors) - POOLED_FROM) // POOLED_BY)
     if len(vectors) <= wanted:

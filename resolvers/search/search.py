@@ -32,7 +32,7 @@ async def search(
     """A page of what answers the query, of all there is within the scope; a later page is scored as the first was.
 
     For the application itself the documents of an agent (its key) are searched along with the user's. With
-    `most_characters` the page ends early once its texts have so many. `columns` is empty when nobody asks for the
+    `most_characters` the page ends early once its texts have that many. `columns` is empty when nobody asks for the
     objects that are found.
     """
     if not query.strip():
