@@ -36,13 +36,13 @@ from resolvers.search.questions import Question
 from resolvers.speakers import user_name
 
 GATHERED = 10_000
-"""Texts that hold the rarest words of a question, about, of which the first windows are made."""
+"""Approximate number of texts with the rarest words of a question that form the first windows."""
 
 RECALLED = 10_000
-"""Candidates of a window that a cursor names, at most; it had fewer by far before others were written."""
+"""Most candidates of a window in a cursor; it had far fewer before other texts were written."""
 
 PRECISION = 1_000_000
-"""The parts that the weight of a word is cut into: whole numbers add up to the same in any order."""
+"""The factor that makes the weight of a word an integer: the sum of integers is the same in any order."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Found:
 
 @dataclass
 class Source:
-    """One kind of object, as one request searches it; nothing can be found in one that `is_empty`.
+    """The search of one kind of object in one request; nothing can be found if it `is_empty`.
 
     `frequencies` says in how many of its `count` texts each term of the question stands, once it is open.
     """
@@ -98,7 +98,7 @@ class Source:
         self.frequencies = [0] * len(self.question.terms)
 
     async def open(self) -> Window | None:
-        """Finds out how much there is; the first window, or None where all texts are ranked together."""
+        """Determines the size of the scope; returns the first window, or None if all texts are ranked together."""
         if self.is_empty:
             return None
         size = await self._extent()
@@ -114,7 +114,7 @@ class Source:
         return Window(_rarest(self.frequencies))
 
     async def read(self, window: Window | None, weights: Sequence[float], *, is_first: bool) -> Found:
-        """The texts of a window; without one all of them the first time, and then no more."""
+        """The texts of a window; without a window all texts on the first call, then none."""
         if self.is_empty or (window is None and not is_first):
             return Found(occurrences=[{} for _ in self.question.terms])
         if window is None:
@@ -172,7 +172,7 @@ class Source:
 
 
 def _weighed(look: Look, tail: Tail, window: Window, weights: Sequence[float]) -> Look:
-    """The look for a window: for the rare terms alone, until all that hold one are found."""
+    """The query for a window: for the rare terms only, until all texts with one are found."""
     terms: list[Term] = []
     late: dict[int, tuple[int, int]] = {}
     for index, (term, weight) in enumerate(zip(look.terms, weights, strict=True)):

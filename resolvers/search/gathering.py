@@ -11,10 +11,10 @@ from resolvers.search.ranking import ASIDE, MOST_ASIDE, Turn, occurrences, turn_
 from resolvers.speakers import is_users_own
 
 INLINE, INLINE_LENGTH = 200, 50_000
-"""Texts that are handled at once, and their characters; more in a thread, so that others are answered meanwhile."""
+"""Texts, and their characters, that are processed in the event loop; more are processed in a thread."""
 
 TOGETHER = 1_000_000
-"""Characters of texts that are looked through together, about, and in memory at once; or one longer text."""
+"""Approximate characters of texts that are scanned together, and in memory at once; or one longer text."""
 
 
 MOST = 50_000
@@ -22,7 +22,7 @@ MOST = 50_000
 
 
 def outgrown() -> BadInput:
-    """The answer to a cursor of a page whose texts have become too many to be ranked together."""
+    """The error for a cursor of a page whose texts have become too many to be ranked together."""
     return BadInput("Too much was written since the page that `after` belongs to; start again without `after`.")
 
 
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Gathering:
-    """Takes rows of `models.search` in any order, in the thread that reads them."""
+    """Receives rows of `models.search` in any order, in the reading thread."""
 
     def __init__(self, question: Question, allowance: Allowance) -> None:
         self._question = question
@@ -81,7 +81,7 @@ class Gathering:
 
     @property
     def is_small(self) -> bool:
-        """True if the rest takes so little time that it needs no thread."""
+        """True if the rest is so little work that it needs no thread."""
         return len(self._rows) <= INLINE and self._size <= INLINE_LENGTH
 
     @property
@@ -95,7 +95,7 @@ class Gathering:
         order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].turn.location)
         ranks = {index: rank for rank, index in enumerate(order)}
         rows = [_spoken(self._rows[index], names) for index in order]
-        # Sorted, so that sums over them are the same to the last digit on every page.
+        # Sorted, so that floating-point sums over them are identical on every page.
         found = [dict(sorted((ranks[index], count) for index, count in counts.items())) for counts in self._found]
         return rows, found
 
@@ -107,7 +107,7 @@ def _spoken(row: Row, names: Mapping[bytes, str | None]) -> Row:
 
 
 class Tail:
-    """Takes numbers and texts of rows that are not in the index yet, and keeps which terms they hold."""
+    """Receives numbers and texts of rows that are not indexed yet, and records their terms."""
 
     def __init__(self, question: Question, allowance: Allowance) -> None:
         self._question = question
@@ -117,7 +117,7 @@ class Tail:
         self._size = 0
         self.count = 0
         self.found: list[list[int]] = [[] for _ in question.terms]
-        """For each term the numbers of the rows that hold it."""
+        """For each term the numbers of the rows with it."""
 
     def receive(self, values: tuple[Any, ...]) -> None:
         self._allowance.check()
@@ -130,7 +130,7 @@ class Tail:
             self.finish()
 
     def finish(self) -> None:
-        """Looks through the last ones."""
+        """Scans the last ones."""
         for numbers, counts in zip(self.found, occurrences(self._texts, self._question.terms), strict=True):
             numbers += [self._numbers[index] for index in counts]
         self._numbers, self._texts, self._size = [], [], 0

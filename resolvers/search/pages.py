@@ -17,7 +17,7 @@ INLINE_HIGHLIGHTS = 32 * 1024
 """Characters of texts that are highlighted in the event loop, at most."""
 
 READ_TOGETHER = 16
-"""Objects that are read together where they are read until there is enough."""
+"""Objects per batch when they are read until there are enough."""
 
 
 class Edge(NamedTuple):
@@ -26,9 +26,9 @@ class Edge(NamedTuple):
     asked: Asked
     result: Result
     node: SearchedRow | None
-    """None where nobody asks for the object itself, and it was too long to be held."""
+    """None if the object itself is not selected and was too long to keep in memory."""
     shown: str | None = None
-    """The highlight of such a one."""
+    """The highlight of such an object."""
 
     @property
     def cursor(self) -> str:
@@ -40,7 +40,7 @@ class Edge(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All that it was found by."""
+        """All its searchable text."""
         return RESULT_KINDS[self.asked.scopes[self.result.position.kind]].text(self.node)
 
 

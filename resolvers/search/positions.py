@@ -20,7 +20,7 @@ from resolvers.search.ranking import Statistics, Usual
 class Position(NamedTuple):
     """A result's position among those that it was ranked with: the better score first, then kind, key and sequence.
 
-    `kind` counts the kinds of the search; `key` and `sequence` are where the object is read.
+    `kind` is the index of the kind in the search; `key` and `sequence` locate the object.
     """
 
     worse: float
@@ -30,9 +30,9 @@ class Position(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """The windows that results are ranked in, one for each kind (None where it is read whole, or is done with).
+    """The windows in which results are ranked, one for each kind (None if it is read whole, or is finished).
 
-    `ceiling` is the score that none of them can have more than, because of the windows before; None in the first ones.
+    `ceiling` is the maximum score in them, which the windows before determine; None in the first ones.
     """
 
     windows: tuple[Window | None, ...]
@@ -69,7 +69,7 @@ def cursor_of(asked: Asked, result: Result) -> str:
 
 
 def read_cursor(asked: Asked, cursor: str) -> Result:
-    """The result that a cursor is of; `BadInput` when it is not one of this search's."""
+    """The result of a cursor; raises `BadInput` if the cursor belongs to another search."""
     try:
         return _read(asked, decode(cursor, asked.seed))
     except (ValueError, TypeError):
@@ -80,7 +80,7 @@ def read_cursor(asked: Asked, cursor: str) -> Result:
 
 
 def _written(window: Window) -> list[Any]:
-    """A window, whose bounds are known once a result in it is."""
+    """A window; its bounds are known once a result in it is."""
     return [window.rare, *window.first, *(window.last or window.first)]
 
 

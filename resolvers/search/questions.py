@@ -19,12 +19,12 @@ from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_
 from resolvers.stemming import stemmer
 
 LARGEST_QUESTION = 64
-"""Different words that are looked for, at most: the first ones."""
+"""Most different words that are searched: the first ones."""
 
 LONGEST_STEMMED = 64
-"""Characters of a word that has other forms, at most, in SQLite's full-text index too."""
+"""Most characters of a word that is stemmed, as in SQLite's full-text index."""
 
-# Characters; nobody's question is longer, and what is pasted after it would only take time.
+# In characters; no question is longer, and text pasted after it would only cost time.
 _READ = 64 * 1024
 
 _single = re.compile(f"[{UNSPACED}]")
@@ -65,12 +65,12 @@ class Question:
 
 
 def parse_question(text: str) -> Question:
-    """A question with no words in it has no terms."""
+    """Parses a sentence; one without words has no terms."""
     text = text[:_READ]
     said = words(text)
     pairs = {character for word in said if len(word) == 2 and _single.match(word) for character in word}
     said = [word for word in said if word not in pairs]
-    # A question of nothing but stop words asks for these.
+    # A question with only stop words searches for these.
     wanted = [word for word in said if word not in STOP_WORDS] or said
     terms: dict[str, list[str]] = {}
     for word in dict.fromkeys(wanted):

@@ -173,7 +173,7 @@ def gather(turns: Sequence[Turn], texts: Sequence[str], question: Question) -> G
 
 
 def statistics_of(kind: Gathered) -> Statistics:
-    """Those of all that was gathered."""
+    """The statistics of all gathered texts."""
     mean = sum(turn.length for turn in kind.turns) / max(1, len(kind.turns))
     return Statistics(len(kind.turns), [len(counts) for counts in kind.found], [mean])
 
@@ -211,7 +211,7 @@ def rank(
 
 
 def _lessened(turns: Sequence[Turn], close: Sequence[float]) -> list[float]:
-    """The closeness of turns, of which those that nobody said come less near."""
+    """The closeness of turns, reduced for those that are only asides."""
     return [MOST_ASIDE * near if turn.is_aside else near for turn, near in zip(turns, close, strict=True)]
 
 
@@ -235,7 +235,7 @@ def _with_closeness(
 
 
 def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int, float]:
-    """The score of each turn that has a word of the question in it or near it."""
+    """The score of each turn with a word of the question in it or near it."""
     turns = kind.turns
     near: dict[int, tuple[list[tuple[int, float]], float]] = {}
     scores: dict[int, float] = {}

@@ -18,7 +18,7 @@ from resolvers.search.questions import Asked, term_of
 from resolvers.search.ranking import Gathered, Statistics, Turn, Usual, rank
 
 LATE = 100
-"""Texts of a kind, at most, that a cursor names because they waited for new vectors when its page was scored."""
+"""Most texts of a kind listed in a cursor because they waited for new vectors when its page was scored."""
 
 
 class Results:
@@ -55,7 +55,7 @@ class Results:
 
     @classmethod
     async def after(cls, context: OperationContext, asked: Asked, sources: Sequence[Source], cursor: str) -> "Results":
-        """The results after a cursor, ranked as those before were."""
+        """The results after a cursor, ranked like the earlier ones."""
         last = read_cursor(asked, cursor)
         vectors = await _question_vectors(context.encoder, asked, last.statistics)
         return cls(context, asked, sources, last.stage, last.statistics, vectors, last.position)
@@ -113,7 +113,7 @@ class Results:
 
         None when no turn has vectors yet.
         """
-        # Not imported without a model: numpy may not be there.
+        # Imported only with a model: otherwise numpy may not be installed.
         from resolvers.search.closeness import closeness, unusual, usual
 
         statistics, read = self._statistics, self._context.read
