@@ -21,7 +21,7 @@ def url_of(path: Path) -> tuple[str, str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment without the settings of whoever runs the tests."""
+    """The environment without the settings of the person who runs the tests."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
     return inherited | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | more
 

@@ -35,7 +35,7 @@ def of_user(server: Server, id: str, **asked: Any) -> dict[str, Any]:
 
 
 def check(context: dict[str, Any]) -> None:
-    """What holds for every context."""
+    """Asserts the invariants of every context."""
     assert context["tokenCount"] <= context["maxTokens"]
     framed = [message["tokenCount"] + FRAMED for message in context["messages"]]
     named = [1 + count_tokens(message["name"]) for message in context["messages"] if message["name"]]

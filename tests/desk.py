@@ -61,7 +61,7 @@ class Desk:
         return self.run(ask())
 
     def refused(self, credential: str | None, credentials: Credentials | None = None) -> str:
-        """What a refused one is told."""
+        """The message with which a credential is refused."""
         with pytest.raises(Unauthenticated) as refusal:
             self.viewer(credential, credentials)
         return str(refusal.value)

@@ -1,4 +1,4 @@
-"""What stands in the documentation, for the tests that run it and compare it with the code.
+"""Reads the documentation, for the tests that run it and compare it with the code.
 
 What must differ at each run (ids, times, cursors) is compared by its form. The same value shown twice has to be the
 same value twice, and where a later block uses a shown one, the real one is sent.
@@ -80,7 +80,7 @@ FORMS = [
 
 @dataclass
 class Shown:
-    """What the documentation shows for the values of this run, and what it has sent itself."""
+    """The real values of this run by those that the documentation shows, and the text that it sent."""
 
     real: dict[str, str] = field(default_factory=dict)
     sent: str = ""

@@ -10,7 +10,7 @@ from tests.servers import Server
 
 
 class Watch:
-    """How long the event loop was held: `held` is the longest time that its thread worked without a pause."""
+    """The time for which the event loop was held: `held` is the longest time that its thread worked without a pause."""
 
     held = 0.0
     waited = 0.0

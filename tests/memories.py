@@ -58,7 +58,7 @@ def memory(server: Api, memory_id: str) -> dict[str, Any] | None:
 
 
 def contents(server: Api, user_id: str = "ada", **filters: Any) -> list[str]:
-    """What a user's memories say, in alphabetical order."""
+    """The contents of a user's memories, in alphabetical order."""
     memories = server.graphql(OF_USER, userId=user_id, filter=filters or None)["user"]["memories"]
     assert memories["totalCount"] == len(memories["nodes"])
     return sorted(node["content"] for node in memories["nodes"])

@@ -24,7 +24,7 @@ class Asked:
 
 @dataclass
 class Reply:
-    """What goes out instead of an answer: any bytes, after a pause in seconds; None closes the connection."""
+    """A prepared answer: any bytes, after a pause in seconds; None closes the connection."""
 
     status: int = 200
     body: bytes | None = b"{}"

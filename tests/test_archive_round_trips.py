@@ -1,4 +1,4 @@
-"""What is exported and imported again is the same: objects, orders, cursors, versions, and what was deleted."""
+"""An export that is imported again gives the same data: objects, orders, cursors, versions, and what was deleted."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def ids_in(answer: Any) -> Iterator[str]:
 
 
 def answers(api: Api) -> dict[str, Any]:
-    """What the wide queries answer, and all the objects by their ids."""
+    """The answers to the wide queries, and all objects by their ids."""
     found = {name: api.graphql(query) for name, query in WIDE.items()}
     ids = sorted(set(ids_in(found)))
     assert len(ids) < 100

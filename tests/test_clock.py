@@ -167,7 +167,7 @@ NEAR = "2026-06-01T00:00:05"
 
 
 def written_ahead(desk: Desk) -> None:
-    """What a server wrote whose clock was a year ahead, and two times that were right."""
+    """Rows of a server whose clock was a year ahead, and two correct times."""
     session, far = session_key("default", "s"), [FAR, f"{FAR}.5"]
     desk.query(
         "INSERT INTO sessions (key, project, session_id, metadata, created_at, updated_at, deleted_at, "

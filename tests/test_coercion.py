@@ -1,4 +1,4 @@
-"""What clients send is coerced by functions made once a type: as graphql-core does, or it is left to that."""
+"""Input is coerced by functions made once per type: as graphql-core does, or it is left to graphql-core."""
 
 from typing import Any
 

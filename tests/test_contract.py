@@ -52,7 +52,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLSchem
 
 
 def arguments_differ(where: str, promised: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    """What a client would notice in the arguments of a field, or in the fields of an input."""
+    """The changes that a client would notice in arguments or input fields."""
     for name, argument in promised.items():
         if name not in found:
             yield f"{where}.{name} is missing"

@@ -1,4 +1,4 @@
-"""What a server promises when it is killed, stopped or left by its client: what it acknowledged lasts, whole."""
+"""Acknowledged writes survive, whole, when the server is killed or stopped, or its client leaves."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ Batch = tuple[str, list[dict[str, Any]]]
 
 
 def stored(server: Api, session_id: str) -> list[dict[str, Any]]:
-    """All messages of a session in order, or none when there is no such session."""
+    """All messages of a session in order, or none for an unknown session."""
     messages: list[dict[str, Any]] = []
     after = None
     while True:

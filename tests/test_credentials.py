@@ -246,7 +246,7 @@ def test_the_log_says_why_a_token_was_refused(desk: Desk) -> None:
     header = {"alg": "HS256", "kid": kid}
     now = time()
     expected = [
-        ("nonsense", "no token"),
+        ("nonsense", "not a token"),
         ("rql_unknown", "API key"),
         (signed(header, ours(desk), b"x" * 32), "signature"),
         (signed({"alg": "HS256", "kid": "other"}, ours(desk), secret), "unknown or retired"),

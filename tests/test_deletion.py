@@ -74,7 +74,7 @@ def memory(server: Server, content: str, **fields: Any) -> str:
 
 
 def known(server: Server, *ids: str) -> list[bool]:
-    """Which of the global ids lead to an object, by `nodes` and by `node` alike."""
+    """The global ids that lead to an object, by `nodes` and `node` alike."""
     nodes = server.graphql(NODES, ids=ids)["nodes"]
     assert [server.graphql(NODE, id=id_)["node"] is not None for id_ in ids] == [node is not None for node in nodes]
     return [node is not None for node in nodes]

@@ -1,4 +1,4 @@
-"""What takes no database is done before a transaction, and not while others wait for it."""
+"""Work that needs no database is done before the transaction, not while others wait for it."""
 
 import asyncio
 import shutil

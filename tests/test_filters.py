@@ -50,7 +50,7 @@ def create(server: Api, kind: str, inputs: list[dict[str, Any]]) -> None:
 
 
 def found(server: Api, query: str, **conditions: Any) -> list[str]:
-    """What a filter leaves, in alphabetical order."""
+    """The objects that a filter admits, in alphabetical order."""
     connection = server.graphql(query, filter=conditions)
     while "nodes" not in connection:
         (connection,) = connection.values()
@@ -77,7 +77,7 @@ def contains(whole: Any, part: Any) -> bool:
     return isinstance(whole, bool) is isinstance(part, bool) and whole == part
 
 
-# From PostgreSQL's documentation (8.14.3) and its regression tests (jsonb.sql), each below a key where it is no object.
+# From PostgreSQL's documentation (8.14.3) and its regression tests (jsonb.sql), below a key unless an object.
 POSTGRESQL = [
     ("foo", "foo", True),
     ([1, 2, 3], [1, 3], True),

@@ -1,4 +1,4 @@
-"""What no person would send: generated queries over the whole schema, hostile bodies, and bytes that are hardly HTTP.
+"""Hostile requests: generated queries over the whole schema, malformed bodies, and bytes that are hardly HTTP.
 
 None of it may be a fault of the server, none may leave a client waiting, and every error says what kind it is.
 """

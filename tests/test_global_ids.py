@@ -222,7 +222,7 @@ def test_a_line_with_the_id_of_something_else_is_refused(server: Server, tmp_pat
 
 
 def text_of(key: bytes) -> str:
-    """How ids of the first version hold a key."""
+    """The form of ids of the first version."""
     return urlsafe_b64encode(key)[:22].decode()
 
 

@@ -1,8 +1,8 @@
-"""What the security auditor graphql-cop (1.15) looks for, by its own requests and its own criteria.
+"""The checks of the security auditor graphql-cop (1.15), with its own requests and criteria.
 
 It is given a server as one would put it where strangers can reach it: without introspection and playground, and with
-limits that its sizes exceed. It is no package of a registry, so its thirteen checks (the twelve that it lists, and one
-for unhandled errors) are written anew here: each asks for something that must not be had.
+limits that its sizes exceed. No registry has it, so its thirteen checks (the twelve that it lists, and one for
+unhandled errors) are rewritten here: each asks for something that must be refused.
 """
 
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ AUDITS = REPOSITORY / "tests" / "audits"
 
 
 def run(program: Any, *arguments: str) -> str:
-    """What a program of Node.js prints; `CalledProcessError` when it fails."""
+    """Returns the output of a Node.js program; raises `CalledProcessError` when it fails."""
     done: subprocess.CompletedProcess[str] = program(
         arguments, return_completed_process=True, cwd=AUDITS, capture_output=True, text=True, timeout=LONGEST_SECONDS
     )
@@ -53,12 +53,12 @@ def audits() -> str:
         except (OSError, subprocess.SubprocessError) as error:
             if os.environ.get("REQUIRE_AUDITS"):
                 raise
-            pytest.skip(f"The npm packages of the audits could not be had: {error}")
+            pytest.skip(f"The npm packages of the audits could not be installed: {error}")
     return "audit.js"
 
 
 OLDER_THAN_THE_FIRST_EDITION = {
-    # JSON that is no GraphQL request: "status code 422 SHOULD be used" (5.4).
+    # JSON that is not a GraphQL request: "status code 422 SHOULD be used" (5.4).
     "MAY use 400 status code on missing {query} parameter",
     # Variables that cannot be coerced: "status code 422 SHOULD be used" (5.4).
     "SHOULD use a status code of 400 on variable coercion failure when accepting application/graphql-response+json",

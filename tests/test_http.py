@@ -379,7 +379,7 @@ def test_a_connection_is_closed_when_it_is_asked_for(api: Server) -> None:
 
 
 def speak(api: Server, data: bytes) -> bytes:
-    """What a server says to bytes after which the client says no more."""
+    """Returns the answer to bytes after which the client half-closes the connection."""
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(data)
         # The server may have closed the connection by then.

@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins, said to the real process byte by byte.
+"""Finds the end of each request, in bytes sent to the real process.
 
 Whatever is kept about requests between them must not show: neither in the next answer, nor in the memory.
 """
@@ -190,7 +190,7 @@ def test_requests_cut_anywhere_are_answered_in_order_as_each_is_alone(
 
 
 def test_a_body_ends_where_its_head_says(connection: Connection) -> None:
-    """What follows a body is the next request, also where the same head came with another body before."""
+    """The bytes after a body are the next request, even after the same head with another body."""
     for _ in range(3):
         assert found(connection.ask(ask(1)), 1)
     connection.send(HEAD + body(2) + b"\r\n" + HEAD + body(3))

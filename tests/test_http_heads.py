@@ -169,7 +169,7 @@ def after_warming(port: int, data: bytes) -> tuple[int, bytes]:
 
 
 def neighbours(data: bytes, position: int) -> Iterator[bytes]:
-    """What differs from the bytes at one position."""
+    """Variants of the bytes that differ at one position."""
     before, byte, after = data[:position], data[position : position + 1], data[position + 1 :]
     yield before + after
     yield before + byte + byte + after

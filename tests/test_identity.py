@@ -241,7 +241,7 @@ def test_a_token_that_never_expires_is_taken_as_the_provider_meant_it(desk: Desk
 
 
 def public_forms() -> list[bytes]:
-    """What an attacker may take the provider's public key for: the secret of an HMAC."""
+    """Forms of the provider's public key that an attacker may use as the secret of an HMAC."""
     encodings = (serialization.Encoding.PEM, serialization.Encoding.DER)
     formats = (serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1)
     public = private_key("rsa").public_key()

@@ -36,7 +36,7 @@ def at(second: int) -> str:
 
 
 def took(command: Command, path: Path, file: Path, lines: list[Line], *arguments: str | Path) -> str:
-    """What an import that succeeds says."""
+    """Imports lines, and returns the output."""
     done = command("import", write(file, lines), *arguments, *url_of(path))
     assert done.status == 0, done.err
     return done.out
@@ -231,7 +231,7 @@ class Cut(Exception):
 
 @pytest.fixture(scope="module")
 def clean(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What one run leaves of the lines as they stand above."""
+    """The result of one run with the lines above."""
     return imported(migrated_file, tmp_path_factory.mktemp("clean"), LINES, cut=None)
 
 

@@ -43,7 +43,7 @@ KEY = "sk-0123456789abcdef"
 
 
 def shown(body: Json) -> Json:
-    """What a request shows the model."""
+    """The content of a request to the model."""
     return json.loads(body["messages"][1]["content"])
 
 
@@ -123,7 +123,7 @@ def done(server: Server | Process) -> None:
 
 
 def command(server: Server | Process, *arguments: str) -> str:
-    """What `recallql jobs …` prints, on the database of a server that runs."""
+    """The output of `recallql jobs …` on the database of a running server."""
     ran = start("jobs", *arguments, *url_of(server.path))
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

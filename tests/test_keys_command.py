@@ -30,14 +30,14 @@ class Shell:
         return start(*arguments, cwd=self.folder, RECALLQL_DATABASE_URL=f"sqlite:///{self.path}", **variables)
 
     def out(self, *arguments: str, **variables: str) -> str:
-        """What a command prints that must succeed."""
+        """Runs a command that must succeed, and returns its output."""
         done = self.run(*arguments, **variables)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout
 
     def wrong(self, *arguments: str, status: int = 1, **variables: str) -> str:
-        """What a command says that must fail."""
+        """Runs a command that must fail, and returns its message."""
         done = self.run(*arguments, **variables)
         assert done.returncode == status, done.stdout + done.stderr
         assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""What a server keeps in memory for its clients is bounded in bytes, and shared between credentials."""
+"""The memory that a server uses for its clients is bounded in bytes, and shared between credentials."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""What memories rest on, and the sessions that they belong to: named, deleted, edited, attached to another user."""
+"""Sources of memories, and the sessions that they belong to: named, deleted, edited, attached to another user."""
 
 import pytest
 

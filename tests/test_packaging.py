@@ -1,4 +1,4 @@
-"""What is installed works beside other packages that are called `models` and `schema`.
+"""An installed RecallQL works beside other packages that are called `models` and `schema`.
 
 The source distribution is built, a wheel from it, and the wheel goes into an environment of its own that borrows the
 dependencies of this one.
@@ -29,7 +29,7 @@ SKIP_PLAYGROUND = {"RECALLQL_SKIP_PLAYGROUND_BUILD": "1"}
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] = SKIP_PLAYGROUND) -> str:
-    """What the command prints; it must succeed."""
+    """Runs a command that must succeed, and returns its output."""
     hidden = {"PYTHONPATH", "VIRTUAL_ENV"}
     inherited = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(command, cwd=cwd, env=inherited | env, capture_output=True, text=True, check=False)

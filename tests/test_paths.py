@@ -1,4 +1,4 @@
-"""Where the API is found: with a slash behind it, from the root, and below the path of a proxy."""
+"""Addresses of the API: with a slash behind it, from the root, and below the path of a proxy."""
 
 import contextlib
 import http.server

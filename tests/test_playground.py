@@ -36,7 +36,7 @@ WAIT_SECONDS = 30
 
 
 def unless_required(reason: str) -> None:
-    """Where the browser must be there, its absence is a failure."""
+    """Fails where a browser is required, and skips elsewhere."""
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -73,7 +73,7 @@ class Page:
         self.wait.until(lambda _: self.tabs() and self.browser.find_elements(By.CSS_SELECTOR, ".view-line"))
 
     def text(self, selector: str) -> str:
-        """What is to be read there, long lines unbroken."""
+        """The text that is shown there, long lines unbroken."""
         elements = self.browser.find_elements(By.CSS_SELECTOR, selector)
         return " ".join(word for element in elements for word in element.text.split())
 

@@ -1,4 +1,4 @@
-"""What contexts look for: in a long query, and without one what the newest turn of the user asks."""
+"""The questions of contexts: in a long query, and without one what the newest turn of the user asks."""
 
 from typing import Any
 

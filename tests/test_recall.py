@@ -1,4 +1,4 @@
-"""What stands in the text of a context: facts, quoted turns, speakers and dates; and that nothing is said twice."""
+"""The text of a context: facts, quoted turns, speakers and dates; and that nothing is said twice."""
 
 from tests.contexts import of_session, of_user, remember, session, turns, user
 from tests.documents import ADD_MESSAGES

@@ -1,4 +1,4 @@
-"""What is wrong with a request is said by its HTTP status: whom it speaks for, where it comes from, what it accepts."""
+"""The HTTP status tells the fault of a request: whom it speaks for, where it comes from, what it accepts."""
 
 import json
 from collections.abc import Callable, Iterator

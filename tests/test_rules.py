@@ -1,4 +1,4 @@
-"""What rules find in a message: in the user's own words, and nothing of what is not plainly said of oneself."""
+"""Memories that rules find in a message: in the user's own words, and only if plainly said about oneself."""
 
 from time import process_time
 

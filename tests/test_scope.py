@@ -32,7 +32,7 @@ SECRET = "BOBS"
 
 
 def owned(mark: str, who: str, agent: str) -> list[tuple[str, dict[str, Any]]]:
-    """What a user owns, one of each kind; all texts bear the mark."""
+    """Mutations that create a user's objects, one of each kind; all texts contain the mark."""
     return [
         ("createUser", {"userId": who, "name": f"{mark} name", "about": mark, "metadata": {mark: mark}}),
         ("createAgent", {"agentId": agent, "name": f"{mark} agent", "instructions": f"{mark} instructions"}),

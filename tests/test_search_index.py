@@ -46,7 +46,7 @@ OPERATIONS = [
 
 
 class Model:
-    """What must be found: the texts that are there, by id."""
+    """The texts that must be found, by id."""
 
     def __init__(self, server: Server, seed: int) -> None:
         self.server = server
@@ -222,7 +222,7 @@ def test_whatever_happens_search_is_in_step(
 
 
 def test_both_ways_rank_alike(server: Server, request: pytest.FixtureRequest) -> None:
-    """What is read whole and what comes through the index gets the same scores, where the texts are the same."""
+    """Equal texts get equal scores, whether scanned or found through the index."""
     dice = random.Random(7)
     for number in range(10):
         add(server, f"s{number}", *[" ".join(dice.choices([*WORDS, "so", "it", "goes"], k=6)) for _ in range(6)])

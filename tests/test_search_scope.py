@@ -41,7 +41,7 @@ from tests.servers import Server, wait_until
 SAY = "addMessages(input: $input) { userErrors { message } }"
 
 MANY = 10_400
-"""What another user writes afterwards: more than the index names of a word in one go."""
+"""Texts that another user writes afterwards: more than the index names of a word in one go."""
 
 
 def answer(server: Server, query: str, **arguments: Any) -> list[tuple[str, float]]:

@@ -372,7 +372,7 @@ def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
 
 
 def _made(semantic: Server, number: int, before: dict[str, list[Any]]) -> list[Any]:
-    """What the background may have made in the meantime; never what was there before."""
+    """The rows that the background may have added meanwhile; never older ones."""
     now = dict(vectors_in(semantic.path)["message_vectors"])[number]
     return [] if now == dict(before["message_vectors"])[number] else [now]
 

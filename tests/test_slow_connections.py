@@ -1,4 +1,4 @@
-"""What becomes of clients that send slowly, or do not read: each step of a request has a deadline."""
+"""Clients that send slowly, or do not read, are cut off: each step of a request has a deadline."""
 
 import contextlib
 import json

@@ -130,7 +130,7 @@ def test_memories_of_before_the_upgrade_are_the_users_own(tmp_path: Path) -> Non
 
 
 def say(server: Server, *lines: tuple[str | None, str], session: str = "chat", **fields: Any) -> list[Any]:
-    """What became of USER messages with these names: contents of memories and whom they are about."""
+    """Adds USER messages with these names; returns contents of memories and whom they are about."""
     messages = [{"role": "USER", "name": name, "content": content} for name, content in lines]
     memories = server.accepted(ADD, sessionId=session, messages=messages, **fields)["memories"]
     return [(memory["content"], memory["about"]) for memory in memories]

@@ -1,4 +1,4 @@
-"""What a request costs: how many statements, by which index, and how much of a table a page reads."""
+"""The cost of a request: its statements, their indexes, and the rows that a page reads."""
 
 import contextlib
 import re
@@ -375,7 +375,7 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
 
 
 def plans(path: Path, texts: list[str]) -> dict[str, list[str]]:
-    """How SQLite runs each statement."""
+    """The query plan of each statement."""
     found: dict[str, list[str]] = {}
     with contextlib.closing(connect(path)) as connection:
         for text in dict.fromkeys(texts):

@@ -1,4 +1,4 @@
-"""How long a request may take, and how many a credential may send."""
+"""The deadline of a request, and the rate of a credential."""
 
 import sqlite3
 import threading

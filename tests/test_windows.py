@@ -1,4 +1,4 @@
-"""Which messages of a session a context takes: by when they were said; and what becomes of one that is too large."""
+"""The messages of a session in a context: by the time they were said; one that is too large is cut."""
 
 import pytest
 

@@ -199,7 +199,7 @@ def lines() -> Iterator[bytes]:
 
 
 def problem_of(line: bytes, reader: LineReader, settings: Settings) -> str:
-    """What an import says of a line; nothing when it is imported."""
+    """The fault that an import reports for a line; empty when it is imported."""
     try:
         if reader.read(1, line)["type"] != "session":
             return ""

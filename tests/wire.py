@@ -211,7 +211,7 @@ class Kind:
         return answer if answer.status >= 200 else connection.answer(self.method)
 
     def alone(self, port: int) -> Answer:
-        """What it is answered when nothing came before."""
+        """The answer to it as a first request."""
         if port not in self._alone:
             with Connection(port) as connection:
                 answer = self._alone[port] = self.ask(connection)

@@ -59,9 +59,9 @@ def read_header(token: str) -> tuple[str, str]:
     try:
         header: JsonValue = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except ValueError as error:
-        raise BadToken("it is no token") from error
+        raise BadToken("it is not a token") from error
     if not isinstance(header, dict):
-        raise BadToken("it is no token")
+        raise BadToken("it is not a token")
     # Critical extensions must be understood (RFC 7515, 4.1.11), and none is supported.
     if "crit" in header or "b64" in header:
         raise BadToken("it has critical extensions")

@@ -104,7 +104,7 @@ class Target:
         assert self.server.graphql(MUTATIONS[name], x=fields)[name]["userErrors"] == []
 
     def send(self, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-        """What comes back is never a fault of the server's, and every error in it has a code that clients know."""
+        """Asserts that an answer is never a fault of the server, and every error has a documented code."""
         response = self.server.post(body, headers)
         assert response.status_code in (200, 294, 400, 413, 415, 422), response.text[:2000]
         assert response.headers["content-type"].startswith(("application/json", "application/graphql-response+json"))

@@ -1,4 +1,4 @@
-"""Bodies that are no requests, or too large, or of another type."""
+"""Bodies that are not requests, too large, or of another type."""
 
 from collections.abc import Iterator
 
@@ -70,7 +70,7 @@ WELL_FORMED_JSON = {"null", "true", "a number", "a float", "a text", "a list", "
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_that_is_no_request_is_refused(target: Target, name: str, accept: str) -> None:
     response = target.send(BODIES[name], {"accept": accept})
-    # JSON that is no GraphQL request is told apart from what is no JSON, though not in the older type.
+    # JSON that is not a GraphQL request is told apart from invalid JSON, though not in the older type.
     is_json = name in WELL_FORMED_JSON or ":" in name
     assert response.status_code == (422 if is_json and "graphql" in accept else 400)
     assert response.json()["errors"]

@@ -21,7 +21,7 @@ DEFAULT = Settings().limits
 
 LOOKUP = 10
 CONTEXT_LOOKUP, CONTEXT_LIST, SEARCH_LOOKUP = 8000, 50, 10_000
-"""What a page costs beside its fields."""
+"""The cost of a page besides its fields."""
 
 
 def too_complex(answer: dict[str, Any]) -> str:
