@@ -11,7 +11,7 @@ from models.keys import user_key
 from models.memories import is_there
 from models.rows import AgentRow, AnyRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.scope import Scope, viewer
-from models.statements import Statement
+from models.statements import Count, Statement
 from models.store import Snapshot
 from models.tables import (
     agents,
@@ -147,10 +147,10 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
 
 
 @lru_cache(maxsize=2)
-def _statements(*, of_user: bool) -> list[tuple[Statement[Any], Statement[Any]]]:
+def _statements(*, of_user: bool) -> list[tuple[Statement[AnyRow], Statement[Count]]]:
     """The statement that reads the rows of each kind, and the one that counts them."""
     return [
-        (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery())))
+        (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery()), Count))
         for clause, kind in _selections(of_user=of_user)
     ]
 

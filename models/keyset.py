@@ -41,7 +41,7 @@ SELECTIVE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class Listing(Generic[R]):
     """A list that can be paged: its rows, orders and filters.
 
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
@@ -52,7 +52,7 @@ class Listing:
 
     name: str
     table: Table
-    row: type[Any]
+    row: type[R]
     always: Condition
     orders: Mapping[str, tuple[str, ...]]
     filters: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
@@ -91,7 +91,7 @@ class Slice:
 
 @lru_cache(maxsize=1024)
 def _page(
-    listing: Listing,
+    listing: Listing[Any],
     order: str,
     given: tuple[str, ...],
     columns_read: tuple[str, ...] | None,
@@ -146,7 +146,13 @@ def _page(
 
 
 def _range(
-    listing: Listing, order: str, columns_read: tuple[str, ...] | None, *, backwards: bool, after: bool, before: bool
+    listing: Listing[Any],
+    order: str,
+    columns_read: tuple[str, ...] | None,
+    *,
+    backwards: bool,
+    after: bool,
+    before: bool,
 ) -> Statement[Any]:
     """A page of a list with a floor and without filters: the range between two numbers, one of them looked up.
 
@@ -181,7 +187,7 @@ def _range(
     return Statement(clause, listing.row)
 
 
-def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
+def _columns(listing: Listing[Any], order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
     """The columns of a page's rows."""
     if wanted is None:
         return list(listing.table.columns)
@@ -189,7 +195,7 @@ def _columns(listing: Listing, order: str, wanted: tuple[str, ...] | None) -> li
 
 
 @lru_cache(maxsize=256)
-def _count(listing: Listing, given: tuple[str, ...]) -> Statement[Any]:
+def _count(listing: Listing[Any], given: tuple[str, ...]) -> Statement[Any]:
     rows = listing.table.alias("x") if listing.nested else listing.table
     conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
     if listing.floor:
@@ -213,11 +219,11 @@ def cut(rows: list[R], limit: int) -> Fetched[R]:
 
 
 async def fetch_pages(
-    read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
-) -> list[Fetched[Any]]:
+    read: Reader, scope: Scope, listing: Listing[R], part: Slice, of: Parents | None = None
+) -> list[Fetched[R]]:
     """For each parent (for a list without parents, once) its page in the list's order, and a flag for more rows after
     it (before it, when paging backwards)."""
-    statement = _page(
+    statement: Statement[R] = _page(
         listing,
         part.order,
         part.given,
@@ -260,7 +266,7 @@ def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]
 
 
 async def fetch_counts(
-    read: Reader, scope: Scope, listing: Listing, part: Slice, of: Parents | None = None
+    read: Reader, scope: Scope, listing: Listing[Any], part: Slice, of: Parents | None = None
 ) -> list[int]:
     """The number of each parent's rows that pass the filters."""
     bound = {**scope.values, **part.values, **(of.values if of else {})}

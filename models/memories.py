@@ -70,7 +70,7 @@ ENDS: dict[str, tuple[Any, Any]] = {"valid_from": ("", "~"), "rating": (-1.0, 2.
 """Values below and above any time, and any rating."""
 
 
-def _listing(name: str, belongs: Condition) -> Listing:
+def _listing(name: str, belongs: Condition) -> Listing[MemoryRow]:
     return Listing(
         name=name,
         table=memories,

@@ -7,7 +7,7 @@ The index is specific to the database: on SQLite see `models/sqlite/word_index.p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal, literal_column, null, select
 
@@ -34,7 +34,7 @@ from models.sqlite.word_search import (
     part_to_read,
     read_tail,
 )
-from models.statements import Statement
+from models.statements import Count, NoRow, Statement
 from models.store import Reader
 
 __all__ = [
@@ -77,36 +77,53 @@ class Extent:
 _limit = bindparam("limit", type_=Integer)
 
 
+class LaneSize(Count):
+    """The approximate number of turns in a lane."""
+
+    lane: int
+
+
+class ProjectSize(Count):
+    """The numbers of conversations, and of turns in them."""
+
+    conversations: int
+
+
+class UserOfSession(TypedDict):
+    user_key: bytes | None
+
+
 @lru_cache(maxsize=16)
-def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
+def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[LaneSize]:
     """The approximate number of turns in each lane, of an owner's conversations or one of them."""
     lane = kind.owned.c.lane
     conditions = (in_project(kind.owned), kind.belongs(whose))
-    return Statement(select(lane, func.sum(talk.size).label("count")).where(*conditions).group_by(lane))
+    return Statement(select(lane, func.sum(talk.size).label("count")).where(*conditions).group_by(lane), LaneSize)
 
 
 @lru_cache(maxsize=8)
-def _project_size(kind: SearchKind, talk: Conversation) -> Statement[Any]:
+def _project_size(kind: SearchKind, talk: Conversation) -> Statement[ProjectSize]:
     """Counts the conversations of a project, up to a limit, and the turns in these."""
     some = select(talk.size.label("size")).where(in_project(kind.owned)).limit(_limit).subquery()
     turns = func.coalesce(func.sum(literal_column("size", Integer)), 0)
-    return Statement(select(func.count().label("conversations"), turns.label("count")).select_from(some))
+    size = select(func.count().label("conversations"), turns.label("count")).select_from(some)
+    return Statement(size, ProjectSize)
 
 
 @lru_cache(maxsize=16)
-def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
+def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Count]:
     """Counts the rows, up to a limit, deleted ones included."""
     # Those memories of a user that belong to one session are found by the session.
     narrowest = whose if kind.any_owner else whose[-1:]
     belongs = kind.belongs(narrowest) if whose else in_project(kind.table)
     some = select(literal(1)).select_from(kind.table).where(belongs).limit(_limit).subquery()
-    return Statement(select(func.count().label("count")).select_from(some))
+    return Statement(select(func.count().label("count")).select_from(some), Count)
 
 
 @lru_cache(maxsize=8)
-def _users_of_session(kind: SearchKind) -> Statement[Any]:
+def _users_of_session(kind: SearchKind) -> Statement[UserOfSession]:
     conditions = (kind.owners["session"] == bindparam("session"), in_project(kind.table))
-    return Statement(select(kind.owners["user"].label("user_key")).distinct().where(*conditions))
+    return Statement(select(kind.owners["user"].label("user_key")).distinct().where(*conditions), UserOfSession)
 
 
 async def extent(read: Reader, scope: Scope, kind: SearchKind, within: Within) -> Extent:
@@ -157,7 +174,7 @@ def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[*tuple[Any, ...]]:
 
 
 @lru_cache(maxsize=256)
-def _all_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
+def _all_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[NoRow]:
     tables = kind.table if kind.owned is kind.table else CrossJoin(kind.owned, kind.table)
     return Statement(_read(kind, given).select_from(tables).where(*kind.visible(whose)))
 
@@ -168,7 +185,7 @@ async def read_all(read: Reader, scope: Scope, kind: SearchKind, within: Within,
 
 
 @lru_cache(maxsize=256)
-def _some_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
+def _some_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[NoRow]:
     conditions = [number_of(kind.table) == numbers.c.value, *kind.visible(whose)]
     return Statement(_read(kind, given).select_from(joined(kind, numbers)).where(*conditions))
 

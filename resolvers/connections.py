@@ -51,7 +51,7 @@ CURSOR_OF, ROW, NODE = range(3)
 class Query:
     """The pages that were requested together, so that they can be counted together."""
 
-    listing: Listing
+    listing: Listing[Any]
     part: Slice
     parents: Parents | None
 
@@ -91,7 +91,7 @@ class Page:
 
 async def connect(
     context: OperationContext,
-    listing: Listing,
+    listing: Listing[Any],
     paging: Paging,
     parents: Sequence[bytes] | None,
     *,
@@ -145,7 +145,7 @@ async def connect(
 
 
 async def connect_to(
-    context: OperationContext, listing: Listing, paging: Paging, rows: Sequence[UserRow | SessionRow], **part: Any
+    context: OperationContext, listing: Listing[Any], paging: Paging, rows: Sequence[UserRow | SessionRow], **part: Any
 ) -> list[Page | BadInput]:
     """The pages of users or sessions. A cursor is not valid for a later object under the same key.
 
@@ -156,7 +156,7 @@ async def connect_to(
 
 
 async def connect_visible(
-    context: OperationContext, of_project: Listing, of_user: Listing, paging: Paging, **part: Any
+    context: OperationContext, of_project: Listing[Any], of_user: Listing[Any], paging: Paging, **part: Any
 ) -> list[Page | BadInput]:
     """The page of a root list: of the project, or for a user of the user. For `part` see `connect`."""
     viewer = context.scope.user

@@ -50,7 +50,9 @@ def _signed(position: bytes, seed: int) -> str:
 class Cursors:
     """The cursors of one list, in one order, with one filter."""
 
-    def __init__(self, listing: Listing, order: str, *, descending: bool, filter: Filter, parent: bytes | None) -> None:
+    def __init__(
+        self, listing: Listing[Any], order: str, *, descending: bool, filter: Filter, parent: bytes | None
+    ) -> None:
         self._columns = listing.orders[order]
         self._types = [listing.table.c[name].type.python_type for name in self._columns]
         self._nullable = [name in listing.ends for name in self._columns]

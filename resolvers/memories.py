@@ -101,7 +101,7 @@ async def memories_of_messages(
 
 
 async def _summaries(
-    context: OperationContext, listing: Listing, rows: Sequence[UserRow] | Sequence[SessionRow], *also: str
+    context: OperationContext, listing: Listing[Any], rows: Sequence[UserRow] | Sequence[SessionRow], *also: str
 ) -> list[MemoryRow | None]:
     filter = Filter(("kinds", "not_superseded", "own", *also), {"kinds": ["SUMMARY"]})
     pages = await connect(context, listing, Paging(limit=1), [row["key"] for row in rows], filter=filter)

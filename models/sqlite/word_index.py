@@ -11,14 +11,14 @@ transaction, by triggers (see the migrations).
 
 from asyncio import gather
 from sys import maxsize
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, func, literal_column, null, text
 from sqlalchemy.sql.expression import ClauseElement
 
 from models.keys import LANE_BITS
 from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.statements import Statement
+from models.statements import NoRow, R, Statement
 from models.store import Reader, Store, Transaction
 
 NUMBER_BITS = 31
@@ -66,9 +66,26 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
     }
 
 
-def _texts(sql: str, *, upkeep: bool = False) -> dict[str, Statement[Any]]:
+class Progressed(TypedDict):
+    through: int
+    newest: int
+
+
+class Numbered(TypedDict):
+    number: int
+
+
+class IndexedProject(Numbered):
+    """A project's number in the index, and how many of its texts are there."""
+
+    count: int
+
+
+def _texts(sql: str, row: type[R] = NoRow, *, upkeep: bool = False) -> dict[str, Statement[R]]:
     """A statement for each kind."""
-    return {kind.name: Statement(text(sql.format(**names_of(kind))), upkeep=upkeep) for kind in SEARCH_KINDS.values()}
+    return {
+        kind.name: Statement(text(sql.format(**names_of(kind))), row, upkeep=upkeep) for kind in SEARCH_KINDS.values()
+    }
 
 
 class Progress(NamedTuple):
@@ -84,7 +101,8 @@ class Progress(NamedTuple):
 
 
 _progress = _texts(
-    "SELECT through, (SELECT coalesce(max(number), 0) FROM {table}) AS newest FROM indexed WHERE name = '{table}'"
+    "SELECT through, (SELECT coalesce(max(number), 0) FROM {table}) AS newest FROM indexed WHERE name = '{table}'",
+    Progressed,
 )
 
 
@@ -107,6 +125,7 @@ WITH RECURSIVE step (number, size, count) AS (
 )
 SELECT max(number) AS number FROM step
 """,
+    Numbered,
     upkeep=True,
 )
 _new_projects = _texts(
@@ -158,7 +177,7 @@ async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | Non
         await gather(*(_put_some(database, kind) for _ in range(steps)))
 
 
-_project = _texts("SELECT number, {table} AS count FROM indexed_projects WHERE project = :project")
+_project = _texts("SELECT number, {table} AS count FROM indexed_projects WHERE project = :project", IndexedProject)
 
 
 async def project_in_index(read: Reader, kind: SearchKind, project: str) -> tuple[int | None, int]:

@@ -27,7 +27,7 @@ from models.expressions import CrossJoin, Each, ListOf
 from models.scope import Scope
 from models.search_kinds import Conversation, Receive, SearchKind, Within
 from models.sqlite.word_index import LANE, PROJECT, index_progress, names_of, number_of, project_in_index
-from models.statements import Statement
+from models.statements import Count, NoRow, Statement
 from models.store import Reader
 
 NEAR = 2
@@ -159,8 +159,8 @@ def _text(sql: str, kind: SearchKind) -> TextClause:
 
 
 @lru_cache(maxsize=8)
-def _counts(kind: SearchKind) -> Statement[Any]:
-    return Statement(_text(_COUNTS, kind))
+def _counts(kind: SearchKind) -> Statement[Count]:
+    return Statement(_text(_COUNTS, kind), Count)
 
 
 async def count_words(
@@ -197,7 +197,7 @@ def joined(kind: SearchKind, *before: FromClause) -> FromClause:
 
 
 @lru_cache(maxsize=64)
-def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Any]:
+def _tail(kind: SearchKind, whose: tuple[str, ...]) -> Statement[NoRow]:
     # By number, even if there is an index by owner: they are the newest of millions.
     recent = kind.table.alias("recent")
     number = number_of(recent)
@@ -222,7 +222,7 @@ class Candidate(Found):
 
 
 @lru_cache(maxsize=256)
-def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Any]:
+def _candidates(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[Candidate]:
     hit, talk = _hits(kind), kind.conversation
     conditions = [*kind.visible(whose), number_of(kind.table) == hit.c.number]
     if given and talk is not None:
@@ -270,7 +270,7 @@ async def candidates(
 
 
 @lru_cache(maxsize=64)
-def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
+def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Found]:
     found = kind.table.alias("found")
     key, position = _turn_in(talk, found)
     conditions = [
@@ -281,7 +281,9 @@ def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Sta
         *kind.visible(whose),
     ]
     tables = reduce(CrossJoin, (numbers, found, talk.table, kind.table))
-    return Statement(select(number_of(kind.table).label("number")).distinct().select_from(tables).where(*conditions))
+    return Statement(
+        select(number_of(kind.table).label("number")).distinct().select_from(tables).where(*conditions), Found
+    )
 
 
 async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, found: Sequence[int]) -> Sequence[int]:
@@ -294,7 +296,7 @@ async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, f
 
 
 @lru_cache(maxsize=64)
-def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Any]:
+def _near_better(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Found]:
     hit, own = _hits(kind), kind.table.alias("own")
     key, position = _turn_in(talk, own)
     conditions = [
