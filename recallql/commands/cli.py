@@ -172,10 +172,8 @@ def export(
 ) -> None:
     """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
     from recallql.commands.archive import export_file
-    from recallql.commands.stores import existing
 
     settings = _settings(database_url=database_url)
-    existing(settings)
     if file is None:
         try:
             counts = export_file(sys.stdout.buffer, settings, project=project, user=user)
