@@ -3,7 +3,7 @@
 On every database a row has a key as 16 bytes, and times and JSON values in the form of `models.values`.
 """
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Text
 from sqlalchemy.dialects import postgresql
 
 Key = LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
@@ -12,3 +12,5 @@ Time = Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 Number = BigInteger().with_variant(Integer(), "sqlite")
 Json = Text().with_variant(postgresql.JSONB(), "postgresql")
+# SQLite stores it as 0 and 1.
+Flag = Boolean()

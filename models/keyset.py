@@ -47,7 +47,8 @@ class Listing(Generic[R]):
     `orders` gives each order's columns, of which the last is unique in the list. `always` holds for every row;
     with `nested` the list belongs to parents (see `models.statements.Parents`) and `always` joins them. With `floor` a
     parent's number is an exclusive lower bound of this column. `ends` gives for a nullable order column a value below
-    and one above all of its values: nulls come last in both directions.
+    and one above all of its values: nulls come last in both directions. `falling` gives the columns of an order in
+    descending direction, where these differ.
     """
 
     name: str
@@ -59,6 +60,11 @@ class Listing(Generic[R]):
     nested: bool = True
     floor: str | None = None
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
+    falling: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def order_columns(self, order: str, *, descending: bool) -> tuple[str, ...]:
+        """The names of the columns of an order in this direction."""
+        return (descending and self.falling.get(order)) or self.orders[order]
 
     def sort_value(self, name: str, value: Any, *, descending: bool) -> Any:
         """The sort key of a row with this value of an order column."""
@@ -67,7 +73,7 @@ class Listing(Generic[R]):
     def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
         """The expressions that rows are sorted by, see `sort_value`."""
         last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
-        columns = [rows.c[name] for name in self.orders[order]]
+        columns = [rows.c[name] for name in self.order_columns(order, descending=descending)]
         return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
 
 
@@ -128,7 +134,7 @@ def _page(
         .limit(bindparam("limit", type_=Integer))
     )
     table = listing.table
-    read = _columns(listing, order, columns_read)
+    read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
     ordering = listing.ordering(table, order, descending=descending)
@@ -180,18 +186,18 @@ def _range(
         else (number > lower, number <= func.coalesce(end, upper - 1))
     )
     clause = (
-        select(*_columns(listing, order, columns_read), parents.c.key.label("parent"))
+        select(*_columns(listing, listing.orders[order], columns_read), parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, table))
         .where(listing.always(table), *within)
     )
     return Statement(clause, listing.row)
 
 
-def _columns(listing: Listing[Any], order: str, wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
-    """The columns of a page's rows."""
+def _columns(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
+    """The columns of a page's rows: the wanted ones and those of the order."""
     if wanted is None:
         return list(listing.table.columns)
-    return [listing.table.c[name] for name in dict.fromkeys((*wanted, *listing.orders[order]))]
+    return [listing.table.c[name] for name in dict.fromkeys((*wanted, *order))]
 
 
 @lru_cache(maxsize=256)
@@ -234,9 +240,10 @@ async def fetch_pages(
         part.before is not None,
     )
     bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
+    columns = listing.order_columns(part.order, descending=part.descending)
     for name, position in (("after", part.after), ("before", part.before)):
         for i, value in enumerate(position or ()):
-            bound[f"{name}_{i}"] = listing.sort_value(listing.orders[part.order][i], value, descending=part.descending)
+            bound[f"{name}_{i}"] = listing.sort_value(columns[i], value, descending=part.descending)
     # A filter may skip many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
     if of is None:

@@ -25,6 +25,11 @@ class UserRow(TypedDict):
     updated_at: Time
     version: int
     nonce: int
+    name_ascending: str
+    name_descending: str
+    email_ascending: str
+    email_descending: str
+    form_memories: bool | None
 
 
 class AgentRow(TypedDict):
@@ -61,6 +66,10 @@ class SessionRow(TypedDict):
     deleted_through: int
     nonce: int
     lane: int
+    title: str | None
+    user_ascending: str
+    user_descending: str
+    form_memories: bool | None
 
 
 class SessionDeletionRow(TypedDict):

@@ -34,7 +34,9 @@ ORDERS = {
     "updated_at": ("updated_at", "session_id"),
     "last_activity_at": ("last_activity_at", "session_id"),
     "session_id": ("session_id",),
+    "user_id": ("user_ascending", "session_id"),
 }
+FALLING = {"user_id": ("user_descending", "session_id")}
 
 
 def _of_users(rows: FromClause):
@@ -63,7 +65,14 @@ FILTERS = {
 }
 
 SESSIONS = Listing(
-    name="sessions", table=sessions, row=SessionRow, always=in_project, nested=False, orders=ORDERS, filters=FILTERS
+    name="sessions",
+    table=sessions,
+    row=SessionRow,
+    always=in_project,
+    nested=False,
+    orders=ORDERS,
+    falling=FALLING,
+    filters=FILTERS,
 )
 SESSIONS_OF_USER = Listing(
     name="sessions of a user",
@@ -71,6 +80,7 @@ SESSIONS_OF_USER = Listing(
     row=SessionRow,
     always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
+    falling=FALLING,
     filters=FILTERS,
 )
 SESSIONS_OF_AGENT = Listing(
@@ -79,6 +89,7 @@ SESSIONS_OF_AGENT = Listing(
     row=SessionRow,
     always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
+    falling=FALLING,
     filters=FILTERS,
 )
 

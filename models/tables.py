@@ -18,7 +18,8 @@ from typing import Any, cast
 from sqlalchemy import Column, Double, ForeignKeyConstraint, Index, LargeBinary, Table, text
 from sqlmodel import Field, SQLModel
 
-from models.columns import Json, Key, Number, Time, Words
+from models.columns import Flag, Json, Key, Number, Time, Words
+from models.sort_texts import LAST
 
 SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
@@ -48,6 +49,15 @@ def integer_column(*, nullable: bool = False, primary: bool = False) -> Any:
     return Field(sa_column=Column(Number, nullable=nullable, primary_key=primary, autoincrement=False))
 
 
+def flag_column() -> Any:
+    return Field(sa_column=Column(Flag, nullable=True))
+
+
+def sorted_column(null: str) -> Any:
+    """See `models.sort_texts`; `null` stands for a missing text."""
+    return Field(sa_column=Column(Words, nullable=False, server_default=null))
+
+
 def nonce_column() -> Any:
     """See `models.keys.new_nonce`; 0 for rows created before nonces were introduced."""
     return Field(sa_column=Column(Number, nullable=False, server_default=text("0")))
@@ -61,11 +71,18 @@ def present(column: str) -> dict[str, Any]:
 
 
 class User(SQLModel, table=True):
+    """The columns that lists by name and by address go by are those of `models.sort_texts`. `form_memories` is the
+    choice for the user's messages, null for none."""
+
     __tablename__ = "users"
     __table_args__ = (
         Index(None, "project", "user_id"),
         Index(None, "project", "created_at", "user_id"),
         Index(None, "project", "email_folded"),
+        Index(None, "project", "name_ascending", "user_id"),
+        Index(None, "project", "name_descending", "user_id"),
+        Index(None, "project", "email_ascending", "user_id"),
+        Index(None, "project", "email_descending", "user_id"),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
@@ -81,6 +98,11 @@ class User(SQLModel, table=True):
     updated_at: str = time_column()
     version: int = integer_column()
     nonce: int = nonce_column()
+    name_ascending: str = sorted_column(LAST)
+    name_descending: str = sorted_column("")
+    email_ascending: str = sorted_column(LAST)
+    email_descending: str = sorted_column("")
+    form_memories: bool | None = flag_column()
 
 
 class Agent(SQLModel, table=True):
@@ -103,7 +125,8 @@ class Session(SQLModel, table=True):
     """`last_sequence` counts its messages; those up to `deleted_through` were deleted with the session.
 
     `lane` is that of its messages in the full-text index (see `models.sqlite.word_index`). It changes only while the
-    session has no messages.
+    session has no messages. `user_ascending` and `user_descending` are the user's id as `models.sort_texts` has it.
+    `form_memories` is the choice for its messages, null for that of its user.
     """
 
     __tablename__ = "sessions"
@@ -113,6 +136,8 @@ class Session(SQLModel, table=True):
         Index(None, "project", "last_activity_at", "session_id"),
         Index(None, "user_key", "created_at", "session_id"),
         Index(None, "agent_key", "created_at", "session_id", **present("agent_key")),
+        Index(None, "project", "user_ascending", "session_id"),
+        Index(None, "project", "user_descending", "session_id"),
     )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
@@ -133,6 +158,10 @@ class Session(SQLModel, table=True):
     deleted_through: int = integer_column()
     nonce: int = nonce_column()
     lane: int = Field(sa_column=Column(Number, nullable=False, server_default="0"))
+    title: str | None = text_column()
+    user_ascending: str = sorted_column(LAST)
+    user_descending: str = sorted_column("")
+    form_memories: bool | None = flag_column()
 
 
 class SessionDeletion(SQLModel, table=True):

@@ -18,7 +18,10 @@ ORDERS = {
     "created_at": ("created_at", "user_id"),
     "updated_at": ("updated_at", "user_id"),
     "user_id": ("user_id",),
+    "name": ("name_ascending", "user_id"),
+    "email": ("email_ascending", "user_id"),
 }
+FALLING = {"name": ("name_descending", "user_id"), "email": ("email_descending", "user_id")}
 FILTERS = {
     "metadata": contains(),
     "user_ids": in_list("user_id", "user_ids"),
@@ -27,13 +30,23 @@ FILTERS = {
     **between("updated_at"),
 }
 
-USERS = Listing(name="users", table=users, row=UserRow, always=in_project, nested=False, orders=ORDERS, filters=FILTERS)
+USERS = Listing(
+    name="users",
+    table=users,
+    row=UserRow,
+    always=in_project,
+    nested=False,
+    orders=ORDERS,
+    falling=FALLING,
+    filters=FILTERS,
+)
 USER_ALONE = Listing(
     name="the viewer alone",
     table=users,
     row=UserRow,
     always=lambda rows: (rows.c.key == parent_key) & in_project(rows),
     orders=ORDERS,
+    falling=FALLING,
     filters=FILTERS,
 )
 

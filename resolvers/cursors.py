@@ -53,7 +53,7 @@ class Cursors:
     def __init__(
         self, listing: Listing[Any], order: str, *, descending: bool, filter: Filter, parent: bytes | None
     ) -> None:
-        self._columns = listing.orders[order]
+        self._columns = listing.order_columns(order, descending=descending)
         self._types = [listing.table.c[name].type.python_type for name in self._columns]
         self._nullable = [name in listing.ends for name in self._columns]
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")

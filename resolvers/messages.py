@@ -13,7 +13,7 @@ from models.messages import (
     messages_between,
     messages_by_message_id,
 )
-from models.rows import MemoryRow, MessageRow, SessionRow
+from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import session_by_id, session_table, sessions_by_key
 from models.sources import Sources, forget_sources
 from models.store import Transaction
@@ -50,7 +50,7 @@ from resolvers.json_values import same_json
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.parts import texts_of
-from resolvers.sessions import SESSION, find_session, refuse_other_owner, session_row
+from resolvers.sessions import SESSION, find_session, owned_by, refuse_other_owner, session_row
 from resolvers.updates import given_of, revise
 from resolvers.users import find_user, find_viewer
 
@@ -135,15 +135,15 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
 
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
-        owner = None if named is None else (await find_user(write, context, named))["key"]
+        owner = None if named is None else await find_user(write, context, named)
         if context.scope.user is not None:
-            owner = (await find_viewer(write, context))["key"]
+            owner = await find_viewer(write, context)
         session = await session_by_id(write, context.scope.whole_project, values["session_id"])
         if session is not None and not context.may_see(session):
             raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
         if session is None:
             columns = SESSION.new({"session_id": values["session_id"]})
-            row = session_row(context, columns, context.clock.now(), user=owner, agent=None)
+            row = session_row(context, columns, context.clock.now(), owned_by(owner))
             session = await session_table.insert(write, row)
         added = await append(write, context, session, drafts, owner)
         return await form(write, context, added) if forms else added
@@ -171,7 +171,7 @@ async def append(
     context: OperationContext,
     session: SessionRow,
     batch: Sequence[Draft],
-    owner: bytes | None = None,
+    owner: UserRow | None = None,
     *,
     even_ended: bool = False,
 ) -> Added:
@@ -181,7 +181,7 @@ async def append(
     if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
         raise refuse("SESSION_ENDED", "The session has ended; reopen it with reopenSession first.", "sessionId")
     if owner is not None:
-        refuse_other_owner(session, owner)
+        refuse_other_owner(session, owner["key"])
     session = await _wake(write, context, session, owner)
 
     rows: list[MessageRow] = []
@@ -227,13 +227,15 @@ async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]
     return await messages_by_message_id(write, session, ids)
 
 
-async def _wake(write: Transaction, context: OperationContext, session: SessionRow, owner: bytes | None) -> SessionRow:
+async def _wake(
+    write: Transaction, context: OperationContext, session: SessionRow, owner: UserRow | None
+) -> SessionRow:
     """Restores a deleted session, and attaches an ownerless one to the user that the input names."""
     wanted: dict[str, Any] = {"deleted_at": None}
     if owner is not None:
-        wanted["user_key"] = owner
+        wanted |= owned_by(owner)
         if session["user_key"] is None:
-            await give_session(write, context, session, owner)
+            await give_session(write, context, session, owner["key"])
     return await revise(write, session_table, session, wanted, context.clock.now())
 
 

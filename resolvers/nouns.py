@@ -15,7 +15,7 @@ from resolvers.updates import Change, changed_metadata
 
 R = TypeVar("R")
 
-Type = Literal["text", "integer", "number", "time", "json", "key"]
+Type = Literal["text", "integer", "number", "flag", "time", "json", "key"]
 
 MOST = 2**30
 """The largest number in a line of an import: counters must have room to grow."""
@@ -50,6 +50,10 @@ class Derived:
     kept: bool = False
     exported: bool = False
 
+    def value(self, row: Mapping[str, Any]) -> Any:
+        """The value for a row with the columns that it is computed of."""
+        return self.by(*[row[name] for name in self.of])
+
 
 @dataclass(frozen=True)
 class Internal:
@@ -70,6 +74,7 @@ PROJECT = Internal("project", key_rule)
 METADATA = Attribute("metadata", metadata_rule, type="json", default="{}")
 CREATED_AT = Attribute("created_at", type="time", fixed=True)
 UPDATED_AT = Internal("updated_at", type="time", exported=True)
+FORM_MEMORIES = Attribute("form_memories", type="flag")
 VERSION = Internal("version", integer_rule(1, MOST), type="integer", default=1, exported=True)
 
 
@@ -103,7 +108,7 @@ class Noun:
             if name in taken:
                 row[name] = json_of(value) if taken[name] else value
         for column in self._derived:
-            row[column.name] = column.by(*[row[name] for name in column.of])
+            row[column.name] = column.value(row)
         return row
 
     def change(self, values: Values) -> Change:
@@ -113,10 +118,14 @@ class Noun:
             column = self._changing.get(name)
             if column is not None and column.type != "json":
                 columns[name] = column.default if value is None else value
+        late: list[Derived] = []
         for column in self._derived:
-            if not column.kept and column.of[0] in columns:
-                columns[column.name] = column.by(columns[column.of[0]])
-        return changed_metadata(columns, values)
+            given = [name in columns for name in column.of]
+            if all(given) and not column.kept:
+                columns[column.name] = column.value(columns)
+            elif any(given) and not column.kept:
+                late.append(column)
+        return changed_metadata(columns, values)._replace(derived=late)
 
     def new_or_change(self, values: Values) -> tuple[dict[str, Any], Change]:
         """The columns of a new object, and those that an upsert sets in an existing one."""

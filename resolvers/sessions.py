@@ -1,7 +1,7 @@
 """Sessions: conversations of a user, perhaps with an agent."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 from uuid import uuid4
 
 from models.keys import lane_of, new_nonce, session_key
@@ -19,6 +19,7 @@ from models.sessions import (
     session_table,
     sessions_by_key,
 )
+from models.sort_texts import LAST, ascending, descending
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import Time
@@ -40,6 +41,7 @@ from resolvers.inputs import (
 )
 from resolvers.nouns import (
     CREATED_AT,
+    FORM_MEMORIES,
     KEY,
     METADATA,
     MOST,
@@ -77,6 +79,10 @@ SESSION = Noun(
     Internal("deleted_through", type="integer", default=0),
     Internal("nonce", type="integer"),
     Internal("lane", type="integer"),
+    Attribute("title", text),
+    Internal("user_ascending", default=LAST),
+    Internal("user_descending", default=""),
+    FORM_MEMORIES,
     references={"user_id": key_rule, "agent_id": key_rule},
 )
 LARGEST_DELETION = 1000
@@ -164,45 +170,54 @@ async def find_session(write: Transaction, context: OperationContext, session_id
     return row
 
 
-def session_row(
-    context: OperationContext, columns: dict[str, Any], now: Time, *, user: bytes | None, agent: bytes | None
-) -> SessionRow:
+class References(TypedDict, total=False):
+    """The columns of a session that name its user and its agent."""
+
+    user_key: bytes | None
+    user_ascending: str
+    user_descending: str
+    agent_key: bytes | None
+
+
+def owned_by(user: UserRow | None) -> References:
+    own = user and user["user_id"]
+    return {"user_key": user and user["key"], "user_ascending": ascending(own), "user_descending": descending(own)}
+
+
+def session_row(context: OperationContext, columns: dict[str, Any], now: Time, named: References) -> SessionRow:
     """Builds the row of a new session from the columns of `SESSION.new`; an import gives the nonce."""
     key = session_key(context.scope.project, columns["session_id"])
     return stamped(
         SessionRow,
-        columns,
+        {**columns, **named},
         now,
         project=context.scope.project,
         key=key,
-        user_key=user,
-        agent_key=agent,
         last_activity_at=columns["last_activity_at"] or now,
         nonce=new_nonce() if columns["nonce"] is None else columns["nonce"],
-        lane=lane_of(user or key),
+        lane=lane_of(named.get("user_key") or key),
     )
 
 
-async def references(write: Transaction, context: OperationContext, values: Values) -> dict[str, bytes | None]:
-    """The keys of the user and the agent that an input names; null for none. A user may only name itself."""
-    keys: dict[str, bytes | None] = {}
+async def references(write: Transaction, context: OperationContext, values: Values) -> References:
+    """The columns of the user and the agent that an input names; null for none. A user may only name itself."""
+    named: References = {}
     if context.scope.user is not None:
-        keys["user_key"] = (await find_viewer(write, context))["key"]
+        named |= owned_by(await find_viewer(write, context))
     if "user_id" in values:
-        named = values["user_id"]
-        keys["user_key"] = None if named is None else (await find_user(write, context, named))["key"]
+        user_id = values["user_id"]
+        named |= owned_by(None if user_id is None else await find_user(write, context, user_id))
     if "agent_id" in values:
-        named = values["agent_id"]
-        keys["agent_key"] = None if named is None else (await find_agent(write, context, named))["key"]
-    return keys
+        agent_id = values["agent_id"]
+        named["agent_key"] = None if agent_id is None else (await find_agent(write, context, agent_id))["key"]
+    return named
 
 
 async def begin_session(
     write: Transaction, context: OperationContext, values: Values, columns: dict[str, Any], remains: SessionRow | None
 ) -> SessionRow:
     """Creates a session; a deleted one under its key is removed permanently, and only its sequence continues."""
-    keys = await references(write, context, values)
-    row = session_row(context, columns, context.clock.now(), user=keys.get("user_key"), agent=keys.get("agent_key"))
+    row = session_row(context, columns, context.clock.now(), await references(write, context, values))
     if remains is None:
         return await session_table.insert(write, row)
     last = remains["last_sequence"]

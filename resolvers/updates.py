@@ -1,7 +1,7 @@
 """Updates: write only changed columns, and increment the version only if there are any."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from models.rows import AnyRow
 from models.store import Transaction
@@ -12,24 +12,39 @@ from resolvers.inputs import Values
 from resolvers.json_values import Unacceptable, merge_patch, merged_text, same_json
 
 
+class DerivedColumn(Protocol):
+    """A column that is computed from others; see `resolvers.nouns.Derived`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def value(self, row: Mapping[str, Any], /) -> Any: ...
+
+
 class Change(NamedTuple):
-    """The changes of an update, computed before the transaction, except for a merge, which needs the row.
+    """The changes of an update, computed before the transaction, except for what needs the row.
 
     `metadata` is the result for empty metadata, and for any if there is no `patch` to merge; None leaves it unchanged.
+    `derived` are computed from changed and unchanged columns.
     """
 
     columns: dict[str, Any]
     metadata: str | None = None
     patch: Any = None
+    derived: Sequence[DerivedColumn] = ()
 
     def of(self, row: AnyRow) -> dict[str, Any]:
         """The wanted columns of a row."""
+        columns = self.columns
+        if self.derived:
+            whole = {**dict(row), **columns}
+            columns = columns | {column.name: column.value(whole) for column in self.derived}
         if self.metadata is None:
-            return self.columns
+            return columns
         if self.patch is None or row["metadata"] == "{}":
-            return {**self.columns, "metadata": self.metadata}
+            return {**columns, "metadata": self.metadata}
         try:
-            return {**self.columns, "metadata": merged_text(row["metadata"], self.patch)}
+            return {**columns, "metadata": merged_text(row["metadata"], self.patch)}
         except Unacceptable as problem:
             raise refuse(problem.code, f"The merged metadata can't be kept. {problem}", "metadata") from problem
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from models.erasure import erase_user, erasure_of
 from models.keys import new_nonce, user_key
 from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
+from models.sort_texts import ascending, descending
 from models.store import Transaction
 from models.users import USER_ALONE, USERS, user_by_id, user_table, users_by_key
 from resolvers.connections import Columns, Page, Paging, connect_visible
@@ -15,7 +16,18 @@ from resolvers.errors import BadInput, refuse
 from resolvers.filters import FilterBuilder, Given, order_of
 from resolvers.ids import global_id
 from resolvers.inputs import Values, check, key_rule, text
-from resolvers.nouns import CREATED_AT, KEY, METADATA, PROJECT, UPDATED_AT, VERSION, Attribute, Derived, Internal
+from resolvers.nouns import (
+    CREATED_AT,
+    FORM_MEMORIES,
+    KEY,
+    METADATA,
+    PROJECT,
+    UPDATED_AT,
+    VERSION,
+    Attribute,
+    Derived,
+    Internal,
+)
 from resolvers.operation_context import OperationContext
 from resolvers.participants import Participant
 from resolvers.references import follow
@@ -25,11 +37,20 @@ def _folded(email: str | None) -> str | None:
     return None if email is None else email.casefold()
 
 
+def display_name(name: str | None, first_name: str | None, last_name: str | None) -> str | None:
+    """The name as given, else "first last", else None."""
+    if name is not None:
+        return name
+    return " ".join(part for part in (first_name, last_name) if part) or None
+
+
 def _keys(project: str, columns: dict[str, Any]) -> dict[str, Any]:
     """The columns of a new user's key; an import gives the nonce."""
     nonce = columns["nonce"]
     return {"key": user_key(project, columns["user_id"]), "nonce": new_nonce() if nonce is None else nonce}
 
+
+NAMES = ("name", "first_name", "last_name")
 
 USER = Participant(
     "User",
@@ -47,6 +68,11 @@ USER = Participant(
     UPDATED_AT,
     VERSION,
     Internal("nonce", type="integer"),
+    Derived("name_ascending", lambda *names: ascending(display_name(*names)), of=NAMES),
+    Derived("name_descending", lambda *names: descending(display_name(*names)), of=NAMES),
+    Derived("email_ascending", ascending, of=("email",)),
+    Derived("email_descending", descending, of=("email",)),
+    FORM_MEMORIES,
     table=user_table,
     by_id=user_by_id,
     keys=_keys,
@@ -81,13 +107,6 @@ async def list_users(
     return await connect_visible(
         context, USERS, USER_ALONE, paging, order=name, descending=descending, filter=built, columns=columns
     )
-
-
-def display_name(name: str | None, first_name: str | None, last_name: str | None) -> str | None:
-    """The name as given, else "first last", else None."""
-    if name is not None:
-        return name
-    return " ".join(part for part in (first_name, last_name) if part) or None
 
 
 find_user = USER.find

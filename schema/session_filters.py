@@ -29,6 +29,9 @@ class SessionOrderField(Enum):
     UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="The last change of their own attributes.")
     LAST_ACTIVITY_AT = strawberry.enum_value("LAST_ACTIVITY_AT", description="The time of the last activity in them.")
     SESSION_ID = strawberry.enum_value("SESSION_ID", description="Their key, by code points.")
+    USER_ID = strawberry.enum_value(
+        "USER_ID", description="Their user's key, by the code points of its first 100 characters; nulls last."
+    )
 
 
 @strawberry.input(description="An order of sessions.")

@@ -28,6 +28,11 @@ from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
 from schema.users import User
 
+FORM_MEMORIES = (
+    "True forms memories of its messages, false forms none, unless the batch or the message says otherwise. Null "
+    "leaves it to the session's user."
+)
+
 
 @strawberry.type(description="One conversation.")
 class Session(Node):
@@ -37,10 +42,12 @@ class Session(Node):
         users_of, description="The session's user; null while it has none.", needs=("user_key",)
     )
     agent: Agent | None = batch_field(agents_of, description="The agent it is held with.", needs=("agent_key",))
+    title: str | None = required("Its name in a list of conversations.")
     situation: str | None = required("The subject of the conversation, for the prompt.")
     metadata: JSON = required("The application's own data.")
     token_budget: int | None = required("The token budget of its context; the server's default when null.")
     context_overflow: ContextOverflow | None = required("The treatment of a context that exceeds its budget.")
+    form_memories: bool | None = required(FORM_MEMORIES)
     created_at: DateTime = required("The time of its creation.")
     updated_at: DateTime = required("The last change of its own attributes; messages do not count.")
     ended_at: DateTime | None = required("The time when it was ended; null while it goes on.")
@@ -75,7 +82,9 @@ class CreateSessionInput:
     session_id: str | None = optional("The application's own key, 1 to 512 characters; one is made when left out.")
     user_id: str | None = optional("The key of the session's user; it can be attached later.")
     agent_id: str | None = optional("The agent it is held with.")
+    title: str | None = optional("Its name in a list of conversations, up to 64 KiB.")
     situation: str | None = optional("The subject of the conversation, up to 64 KiB.")
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("The application's own data.")
     token_budget: int | None = optional("The token budget of its context.")
     context_overflow: ContextOverflow | None = optional("The treatment of a context that exceeds its budget.")
@@ -92,7 +101,9 @@ class UpdateSessionInput:
         "The key of the session's new user, even if it has another one; its memories move along."
     )
     agent_id: str | None = optional("The agent it is held with.")
+    title: str | None = optional("Its name in a list of conversations, up to 64 KiB.")
     situation: str | None = optional("The subject of the conversation.")
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     token_budget: int | None = optional("The token budget of its context.")
@@ -107,7 +118,9 @@ class UpsertSessionInput:
         "The key of its user, if it has none yet; CONFLICT if it has another. Memories move along."
     )
     agent_id: str | None = optional("The agent it is held with.")
+    title: str | None = optional("Its name in a list of conversations, up to 64 KiB.")
     situation: str | None = optional("The subject of the conversation, up to 64 KiB.")
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     token_budget: int | None = optional("The token budget of its context.")

@@ -28,6 +28,10 @@ from schema.session_filters import SessionFilter, SessionOrder
 
 LazySession = Annotated["Session", strawberry.lazy("schema.sessions")]
 LazyMemory = Annotated["Memory", strawberry.lazy("schema.memories")]
+FORM_MEMORIES = (
+    "True forms memories of what the user says, false forms none, unless the session, the batch or the message says "
+    "otherwise. Null leaves it to the server's setting."
+)
 
 
 @strawberry.type(description="A person who talks to the application.")
@@ -65,6 +69,7 @@ class User(Node):
         filter=DocumentFilter,
         needs=("key", "nonce"),
     )
+    form_memories: bool | None = required(FORM_MEMORIES)
     summary: LazyMemory | None = batch_field(
         summaries_of_users,
         description="The standing summary of this user, apart from any session.",
@@ -89,6 +94,12 @@ class UserOrderField(Enum):
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="The time of their creation.")
     UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="The time of their last change.")
     USER_ID = strawberry.enum_value("USER_ID", description="Their key, by code points.")
+    NAME = strawberry.enum_value(
+        "NAME", description="The name that is shown, by the code points of its first 100 characters; nulls last."
+    )
+    EMAIL = strawberry.enum_value(
+        "EMAIL", description="The e-mail address, by the code points of its first 100 characters; nulls last."
+    )
 
 
 @strawberry.input(description="An order of users.")
@@ -105,6 +116,7 @@ class CreateUserInput:
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
     about: str | None = optional("Information about the user, up to 64 KiB.")
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("The application's own data.")
     documents: list[DocumentInput] | None = optional("Documents to create with the user; at most 100.")
     created_at: DateTime | None = optional("The time of the user's creation; now when left out.")
@@ -118,6 +130,7 @@ class UpdateUserInput:
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
     about: str | None = optional('Information about the user; null makes it "".')
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     expected_version: int | None = optional(VERSION)
@@ -131,6 +144,7 @@ class UpsertUserInput:
     last_name: str | None = optional("The last name.")
     name: str | None = optional("The full name.")
     about: str | None = optional("Information about the user, up to 64 KiB.")
+    form_memories: bool | None = optional(FORM_MEMORIES)
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
 

@@ -28,7 +28,14 @@ TABLES: dict[str, Table] = {
     "Message": tables.messages,
     "Memory": tables.memories,
 }
-TYPES = {"key": tables.Key, "time": tables.Time, "text": tables.Words, "integer": tables.Number, "json": tables.Json}
+TYPES = {
+    "key": tables.Key,
+    "time": tables.Time,
+    "text": tables.Words,
+    "integer": tables.Number,
+    "json": tables.Json,
+    "flag": tables.Flag,
+}
 
 THEN = "2024-05-06T07:08:09Z"
 
@@ -41,6 +48,7 @@ VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
         "last_name": ("Lovelace", "King"),
         "name": ("A. L.", "A. K."),
         "about": ("a countess", "an analyst"),
+        "form_memories": (False, True),
         "metadata": ({"n": 1}, {"m": 2}),
         "created_at": (THEN,),
     },
@@ -54,7 +62,9 @@ VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "Session": {
         "session_id": ("s",),
+        "title": ("Sums", "Proofs"),
         "situation": ("on a ship", "ashore"),
+        "form_memories": (False, True),
         "metadata": ({"n": 1}, {"m": 2}),
         "token_budget": (900, 800),
         "context_overflow": ("TRUNCATE", "ADAPTIVE"),

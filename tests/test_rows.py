@@ -3,7 +3,7 @@
 from typing import Any, get_args, get_type_hints, is_typeddict
 
 import pytest
-from sqlalchemy import BigInteger, Double, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Boolean, Double, Integer, LargeBinary, Text
 from sqlmodel import SQLModel
 
 from models import columns, rows, tables
@@ -19,7 +19,10 @@ def type_of(column: Any) -> Any:
         return Time
     if column.type is columns.Json:
         return Json
-    for kept, python in ((LargeBinary, bytes), (Text, str), (Double, float), ((BigInteger, Integer), int)):
+    for kept, python in (
+        *((LargeBinary, bytes), (Text, str), (Double, float)),
+        *(((BigInteger, Integer), int), (Boolean, bool)),
+    ):
         if isinstance(column.type, kept):
             return python
     raise AssertionError(f"{column} is of a type that no row has")

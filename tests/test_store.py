@@ -12,6 +12,7 @@ from models.keys import user_key
 from models.keyset import Slice, fetch_pages
 from models.rows import UserRow
 from models.scope import Scope
+from models.sort_texts import LAST
 from models.sqlite.database import SqliteStore
 from models.store import Change, Store, Transaction, database_at, opened
 from models.users import USERS, user_by_id, user_table
@@ -37,6 +38,11 @@ def user(user_id: str, **given: Any) -> UserRow:
         "created_at": NOW,
         "updated_at": NOW,
         "version": 1,
+        "name_ascending": LAST,
+        "name_descending": "",
+        "email_ascending": LAST,
+        "email_descending": "",
+        "form_memories": None,
         "nonce": 1_000_000_000,
     }
     return {**row, **given}  # type: ignore[typeddict-item]

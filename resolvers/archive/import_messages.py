@@ -22,7 +22,7 @@ from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
 from resolvers.messages import append, form
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import SESSION, session_row
+from resolvers.sessions import SESSION, owned_by, session_row
 
 
 async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:
@@ -31,7 +31,7 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
     session = await session_by_id(write, context.scope, line["session_id"])
     if session is None:
         columns = SESSION.new({"session_id": line["session_id"]})
-        row = session_row(context, columns, context.clock.now(), user=None, agent=None)
+        row = session_row(context, columns, context.clock.now(), owned_by(None))
         session = await session_table.insert(write, row)
     add = _add_placed if "sequence" in line else _append
     count = await add(write, context, session, entries)

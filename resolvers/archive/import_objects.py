@@ -25,7 +25,7 @@ from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded
 from resolvers.memory_rows import Source, insert_sources, memory_row, remove_memory, supersede
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import SESSION, begin_session, references, session_row
+from resolvers.sessions import SESSION, begin_session, owned_by, references, session_row
 from resolvers.users import USER
 
 
@@ -94,7 +94,7 @@ def _has_only_messages(context: OperationContext, session: SessionRow) -> bool:
     """True if a session was created by its messages, and has not been updated since."""
     columns = SESSION.new({"session_id": session["session_id"]})
     kept = dict(session)
-    blank = dict(session_row(context, columns, session["created_at"], user=None, agent=None))
+    blank = dict(session_row(context, columns, session["created_at"], owned_by(None)))
     return all(kept[name] == blank[name] for name in blank.keys() - _OF_MESSAGES - _SERVER_TIMES)
 
 
@@ -102,10 +102,9 @@ async def _complete(
     write: Transaction, context: OperationContext, session: SessionRow, line: Line, columns: dict[str, Any]
 ) -> SessionRow:
     """Applies its line to a session that has only messages; returns the session itself if nothing changes."""
-    keys = await references(write, context, line)
     kept = {name: session[name] for name in ("nonce", "last_activity_at", "updated_at") if columns[name] is None}
     given = {**columns, **kept}
-    row = session_row(context, given, session["created_at"], user=keys.get("user_key"), agent=keys.get("agent_key"))
+    row = session_row(context, given, session["created_at"], await references(write, context, line))
     row["last_sequence"] = _last_sequence(session, line)
     wanted: dict[str, Any] = {**row}
     names = wanted.keys() - _OF_MESSAGES | {"last_sequence"}

@@ -67,11 +67,11 @@ def line_of(row: AnyRow) -> bytes:
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written, column in _WRITTEN[noun]:
         value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]
-        # True is the default.
-        if value is None or (name == "form_memories" and value):
+        # Messages form memories by default.
+        if value is None or ((noun, name) == ("Message", "form_memories") and value):
             continue
         # An import computes it, unless the object was changed since.
-        if isinstance(column, Derived) and value == column.by(*[row[source] for source in column.of]):
+        if isinstance(column, Derived) and value == column.value(row):
             continue
         line[written] = (
             _offset_time(row) if (noun, name) == ("Message", "created_at") else _written(name, column, value)
@@ -86,7 +86,7 @@ def _offset_time(message: AnyRow) -> str:
 def _written(name: str, column: Column | None, value: Any) -> Any:
     """Converts a column's value to that of a line."""
     if name == "form_memories":
-        return False
+        return bool(value)
     if name in _JOINED_AS_JSON:
         return orjson.Fragment(value)
     match column.type if column is not None else "text":
