@@ -27,6 +27,7 @@ from breadth.context import Context, PlainContext
 from breadth.execution import Answer, Executor, MutationRefused, Request
 from breadth.fields import BatchResolver, PageSize, batch_field, computed_field, plain
 from breadth.limits import Limits
+from breadth.plan import batch_of
 
 __all__ = [
     "Answer",
@@ -39,6 +40,7 @@ __all__ = [
     "PlainContext",
     "Request",
     "batch_field",
+    "batch_of",
     "computed_field",
     "plain",
 ]

@@ -19,6 +19,7 @@ from graphql import (
     OverlappingFieldsCanBeMergedRule,
     ValidationContext,
     ValuesOfCorrectTypeRule,
+    separate_operations,
     specified_rules,
     validate,
 )
@@ -79,6 +80,8 @@ class Operation:
         self.name = name_of(definition)
         self.is_mutation = definition.operation is OperationType.MUTATION
         self.cost = cost
+        self.passed: set[type[ASTValidationRule]] = set()
+        """Further rules that it obeys."""
 
     @cached_property
     def signature(self) -> Signature:
@@ -134,6 +137,13 @@ class Document:
         else:
             message = "The document holds several operations; say which one to run with `operationName`."
         raise Refused(coded("OPERATION_RESOLUTION_FAILURE", message))
+
+    def check(self, operation: Operation, rule: type[ASTValidationRule]) -> None:
+        """Checks an operation and its fragments with a further rule; raises `Refused` with the errors."""
+        alone = separate_operations(self.node)[operation.name or ""]
+        if errors := validate(self._schema, alone, [rule]):
+            raise Refused(*(formatted(error, validation_code(error)) for error in errors))
+        operation.passed.add(rule)
 
     def key(self, operation: Operation, variables: Variables) -> PlanKey:
         """The key of an operation's plan: its name, and the values of the variables that @skip and @include use."""

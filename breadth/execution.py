@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import strawberry
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema
+from graphql import ASTValidationRule, ExecutionResult, GraphQLError, GraphQLSchema
 
 from breadth.arguments import Variables
 from breadth.cache import WeighedCache
@@ -102,11 +102,18 @@ class Executor:
         self._reference = reference
 
     async def execute(
-        self, request: Request, context: Context, *, suggestions: bool = True, mutations: bool = True
+        self,
+        request: Request,
+        context: Context,
+        *,
+        suggestions: bool = True,
+        mutations: bool = True,
+        rule: type[ASTValidationRule] | None = None,
     ) -> Answer:
         """Answers a request. With `suggestions` errors may name parts of the schema that the client did not mention.
 
-        Without `mutations` a mutation raises `MutationRefused` and does not run.
+        Without `mutations` a mutation raises `MutationRefused` and does not run. An operation that breaks `rule`, a
+        further rule of validation for this client, is refused with the rule's errors.
         """
         suggestions = suggestions and self._introspection
         try:
@@ -117,6 +124,9 @@ class Executor:
             operation = document.operation(request.operation_name)
             if operation.is_mutation and not mutations:
                 raise MutationRefused
+            if rule is not None and rule not in operation.passed:
+                check = partial(document.check, operation, rule)
+                await context.in_thread(check) if document.is_long else check()
             if context.is_large:
                 variables = await context.in_thread(Variables, operation.signature, request.variables)
             else:

@@ -17,6 +17,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLAbstractType,
+    GraphQLField,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
@@ -94,6 +95,12 @@ def flag_names(document: DocumentNode) -> frozenset[str]:
 
     visit(document, Finder())
     return frozenset(names)
+
+
+def batch_of(field: GraphQLField) -> Batch | None:
+    """The resolver of a batch field, whose values are fetched; None for a field whose values are in its parents."""
+    mark = _mark(field.extensions[STRAWBERRY])
+    return mark if isinstance(mark, Batch) else None
 
 
 def _mark(field: Any) -> Computed | Batch | None:

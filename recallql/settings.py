@@ -15,6 +15,7 @@ from breadth import Limits
 from recallql.http.hosts import is_loopback
 from recallql.http.origins import read_origins
 from recallql.http.requests import BODY_BYTES
+from resolvers.grants import PERMISSIONS, Granted
 from resolvers.tokens import count_tokens
 
 MEBIBYTE = 1024 * 1024
@@ -38,6 +39,15 @@ def counter_of(name: str) -> Callable[[str], int]:
         return tokens
 
     return counted
+
+
+def read_permissions(text: str) -> Granted:
+    """The permissions in a comma-separated text."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name.upper() not in PERMISSIONS:
+            raise ValueError(f"{name!r} is not a permission; give any of read, write and manage, comma-separated")
+    return frozenset(name.upper() for name in names)
 
 
 def _is_visible(text: str) -> bool:
@@ -200,6 +210,11 @@ class Settings(BaseSettings):
         default="sub", min_length=1, description="The claim of its tokens that holds the `userId`."
     )
     jwks_project: str = Field(default="default", min_length=1, description="The project that its tokens open.")
+    jwks_permissions: str = Field(
+        default="read, write",
+        description="The permissions of its tokens without scopes of RecallQL: any of `read`, `write` and `manage`, "
+        "comma-separated; empty for none.",
+    )
 
     chat_base_url: str = Field(
         default="",
@@ -266,6 +281,12 @@ class Settings(BaseSettings):
         read_origins(text)
         return text
 
+    @field_validator("jwks_permissions")
+    @classmethod
+    def _are_permissions(cls, text: str) -> str:
+        read_permissions(text)
+        return text
+
     @field_validator("root_path")
     @classmethod
     def _is_path(cls, path: str) -> str:
@@ -322,6 +343,11 @@ class Settings(BaseSettings):
     def origins(self) -> frozenset[str]:
         """The origins whose pages may use the API."""
         return read_origins(self.cors_origins)
+
+    @property
+    def provided_permissions(self) -> Granted:
+        """The permissions of tokens of the identity provider that have no scopes of RecallQL."""
+        return read_permissions(self.jwks_permissions)
 
     @property
     def purge_after(self) -> timedelta:

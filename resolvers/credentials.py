@@ -1,7 +1,8 @@
 """Credentials: API keys, which authenticate the application, and user tokens, which it issues for its users.
 
-A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, and `gen`: the number
-of erasures under the user's key when it was issued. Another erasure invalidates it, whatever the clocks say.
+A user token is a JWT (RFC 7519) signed with HS256. Beside the registered claims it has `project`, `permissions` (older
+tokens have none, and stand for READ and WRITE), and `gen`: the number of erasures under the user's key when it was
+issued. Another erasure invalidates it, whatever the clocks say.
 """
 
 import secrets
@@ -29,6 +30,7 @@ from models.store import Transaction
 from models.users import user_by_id
 from models.values import Time
 from resolvers.errors import refuse
+from resolvers.grants import BY_DEFAULT, listed
 from resolvers.inputs import Found, Rule, Values, check, integer_rule, key_rule
 from resolvers.operation_context import OperationContext
 from resolvers.times import ago, epoch_seconds, later
@@ -46,7 +48,17 @@ def name_rule(value: str) -> Found:
     return "INVALID", "A name of a key has 1 to 200 characters that can be shown on a line."
 
 
-TOKEN_RULES: dict[str, Rule] = {"user_id": key_rule, "expires_in_seconds": integer_rule(1, LARGEST_LIFE)}
+def permissions_rule(value: list[str]) -> Found:
+    if value:
+        return None
+    return "INVALID", "A token without permissions opens nothing; name some, or leave them out for READ and WRITE."
+
+
+TOKEN_RULES: dict[str, Rule] = {
+    "user_id": key_rule,
+    "expires_in_seconds": integer_rule(1, LARGEST_LIFE),
+    "permissions": permissions_rule,
+}
 KEY_RULES: dict[str, Rule] = {"name": name_rule, "project": key_rule}
 
 
@@ -63,6 +75,7 @@ class IssuedToken(TypedDict):
 async def issue_user_token(context: OperationContext, values: Values) -> IssuedToken:
     """Issues a token for an existing user; returns it with its expiry time."""
     check(values, TOKEN_RULES)
+    permissions = BY_DEFAULT if values.get("permissions") is None else frozenset(values["permissions"])
     life = DEFAULT_LIFE if values.get("expires_in_seconds") is None else values["expires_in_seconds"]
     user_id, project = values["user_id"], context.scope.project
     signing = await current_signing_key(context.read) or await _first_signing_key(context)
@@ -80,6 +93,7 @@ async def issue_user_token(context: OperationContext, values: Values) -> IssuedT
         "iat": epoch_seconds(now),
         "exp": epoch_seconds(expires_at),
         "gen": 0 if erasure is None else erasure["generation"],
+        "permissions": listed(permissions),
     }
     # Not `jwt.encode`: it writes characters as \u escapes, and a long user id would not fit into a header.
     token = PyJWS().encode(orjson.dumps(claims), signing["secret"], ALGORITHM, headers={"kid": signing["kid"]})

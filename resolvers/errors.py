@@ -1,7 +1,7 @@
 """Errors in a request.
 
 RecallError
-├── Forbidden  the credential never permits this; becomes a top-level error FORBIDDEN
+├── Forbidden  the credential does not permit this; becomes a top-level error FORBIDDEN
 ├── BadInput   an argument of a query is invalid; becomes a top-level error BAD_USER_INPUT
 └── Refused    a mutation is refused and has changed nothing; its faults become `userErrors`
 """
@@ -21,12 +21,14 @@ class BadInput(RecallError):
 
 
 class Forbidden(RecallError):
-    """An operation that a user token never permits, on any data."""
+    """An operation that a user token does not permit, on any data."""
 
     code = "FORBIDDEN"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"A user token may not {what}; that takes the application's own key.")
+
+def for_service(what: str) -> Forbidden:
+    """The error of a user token for an operation that only the application itself may run."""
+    return Forbidden(f"A user token may not {what}; that takes the application's own key.")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 from models.rows import AnyRow
 from resolvers.errors import Fault, Refused
 from resolvers.json_values import Unacceptable, checked_text, unstorable
-from resolvers.operation_context import OperationContext
 
 KEY_CHARACTERS = 512
 TEXT_BYTES = 64 * 1024
@@ -123,15 +122,9 @@ def check_version(row: AnyRow, values: Values) -> None:
         )
 
 
-def service_faults(context: OperationContext, values: Values, *names: str, path: tuple[str, ...] = ()) -> list[Fault]:
-    """Faults for fields that only the application itself may set."""
-    if context.scope.user is None:
-        return []
-    return [
-        Fault("FORBIDDEN", f"A user token may not give `{camel(name)}`; leave it out.", (*path, camel(name)))
-        for name in names
-        if values.get(name) is not None
-    ]
+def forbidden_field(name: str, *path: str) -> Fault:
+    """The fault of a field that only the application itself may give."""
+    return Fault("FORBIDDEN", f"A user token may not give `{camel(name)}`; leave it out.", (*path, camel(name)))
 
 
 def created(values: Values) -> dict[str, Any]:

@@ -36,7 +36,6 @@ from resolvers.inputs import (
     integer_rule,
     key_rule,
     refuse_all,
-    service_faults,
 )
 from resolvers.memory_rows import MEMORY, Owner, Source, insert_sources, memory_row, remove_memory, supersede
 from resolvers.nodes import find_node
@@ -197,7 +196,7 @@ async def find_owner(write: Transaction, context: OperationContext, values: Valu
 
 def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
     """The faults of a new memory as a whole. A memory added by a user is about that user."""
-    faults = _validity_faults(values) + service_faults(context, values, "created_at")
+    faults = _validity_faults(values)
     if "user_id" not in values and "session_id" not in values and context.scope.user is None:
         faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
     return faults + [

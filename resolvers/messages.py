@@ -42,9 +42,9 @@ from resolvers.inputs import (
     check_version,
     created,
     faults_of,
+    forbidden_field,
     integer_rule,
     key_rule,
-    service_faults,
 )
 from resolvers.json_values import same_json
 from resolvers.nodes import find_node
@@ -108,9 +108,13 @@ class Added:
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
     """The faults of one message of a batch. A user token may only add USER messages, and with the current time."""
-    faults = faults_of(values, MESSAGE.rules, path=path) + service_faults(context, values, "created_at", path=path)
-    if context.scope.user is not None and values["role"] != "USER":
-        faults.append(Fault("FORBIDDEN", "With a user token only messages of role USER are added.", (*path, "role")))
+    faults = faults_of(values, MESSAGE.rules, path=path)
+    if context.scope.user is not None:
+        if values.get("created_at") is not None:
+            faults.append(forbidden_field("created_at", *path))
+        if values["role"] != "USER":
+            message = "With a user token only messages of role USER are added."
+            faults.append(Fault("FORBIDDEN", message, (*path, "role")))
     if values.get("content") is None and values.get("tool_calls") is None and values.get("parts") is None:
         message = "A message without `toolCalls` or `parts` needs `content`."
         faults.append(Fault("INVALID", message, (*path, "content")))
@@ -240,9 +244,14 @@ async def _wake(
 
 
 async def _find(write: Transaction, context: OperationContext, id: str) -> MessageRow:
+    """The message that a mutation changes: with a user token, one of role USER."""
     row = await find_node(write, context.scope, id, "Message")
     if row is None:
         raise refuse("NOT_FOUND", "There is no message with this id.", "id")
+    if context.scope.user is not None and row["role"] != "USER":
+        raise refuse(
+            "FORBIDDEN", f"A user token changes messages of role USER only; this one's is {row['role']}.", "id"
+        )
     return row
 
 

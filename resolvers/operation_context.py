@@ -9,7 +9,8 @@ from models.scope import Owned, Scope
 from models.store import Reader, Store, Transaction
 from models.threads import Threads
 from resolvers.embeddings import Encoder
-from resolvers.errors import Forbidden
+from resolvers.errors import for_service
+from resolvers.grants import EVERYTHING, Granted
 from resolvers.times import Clock
 from resolvers.tokens import count_tokens
 
@@ -31,6 +32,7 @@ class OperationContext:
     database: Store
     clock: Clock
     scope: Scope = field(default_factory=Scope)
+    permissions: Granted = EVERYTHING
     count_tokens: Callable[[str], int] = count_tokens
     asks_model: bool = False
     """True if a model reads messages in the background and forms memories and summaries."""
@@ -49,7 +51,7 @@ class OperationContext:
     def only_service(self, what: str) -> None:
         """Raises `Forbidden` for a user; only the application itself may do this."""
         if self.scope.user is not None:
-            raise Forbidden(what)
+            raise for_service(what)
 
     def may_see(self, row: Owned) -> bool:
         """True if the viewer may see a row with this owner."""

@@ -8,6 +8,7 @@ from models.keys import key_of
 from models.rows import UserRow
 from models.scope import Scope
 from models.users import users_by_key
+from resolvers.grants import EVERYTHING, Granted, listed
 from resolvers.operation_context import OperationContext
 
 
@@ -22,6 +23,7 @@ class Viewer:
     user_id: str | None = None
     credential: str = "none"
     """The credential's description for logs; never the secret."""
+    permissions: Granted = EVERYTHING
 
     @property
     def role(self) -> str:
@@ -46,11 +48,19 @@ class ShownViewer(TypedDict):
     role: str
     project: str
     user: UserRow | None
+    permissions: list[str]
 
 
 async def viewer(context: OperationContext, parents: Sequence[object]) -> list[ShownViewer]:
-    """The fields of a viewer for clients: role, project and, for a user token, user."""
+    """The fields of a viewer for clients: role, project, permissions and, for a user token, user."""
     scope = context.scope
     user = None if scope.user is None else (await users_by_key(context.read, scope, [scope.user]))[0]
     key = scope.user or key_of("viewer", scope.project)
-    return [{"key": key, "role": scope.role, "project": scope.project, "user": user}] * len(parents)
+    shown: ShownViewer = {
+        "key": key,
+        "role": scope.role,
+        "project": scope.project,
+        "user": user,
+        "permissions": listed(context.permissions),
+    }
+    return [shown] * len(parents)

@@ -5,6 +5,7 @@ import strawberry
 from resolvers.credentials import issue_user_token
 from schema.inputs import optional, required
 from schema.mutations import UserError, errors_field, mutation
+from schema.permissions import UserPermission
 from schema.scalars import DateTime
 
 
@@ -14,6 +15,7 @@ class IssueUserTokenInput:
     expires_in_seconds: int | None = optional(
         "The lifetime of the token, 1 to 86,400 seconds (24 hours); 900 (15 minutes) when left out."
     )
+    permissions: list[UserPermission] | None = optional("Its permissions, one or more; READ and WRITE when left out.")
 
 
 @strawberry.type(description="The result of issueUserToken.")

@@ -11,6 +11,7 @@ from breadth import PageSize, batch_field
 from resolvers.errors import Refused
 from resolvers.permissions import Mutation, carry_out
 from schema.connections import parameter
+from schema.permissions import OPERATION
 
 
 @strawberry.enum(description="A kind of fault in a mutation's input.")
@@ -68,6 +69,7 @@ def mutation(
             return [Payload({name: [] for name in lists}, user_errors=faults)]
         return [Payload(payload(result), user_errors=[])]
 
+    setattr(resolve, OPERATION, operation)
     described = Annotated[input_type, strawberry.argument(description="The input of the mutation.")]
     argument = parameter("input", described, inspect.Parameter.empty)
     return batch_field(resolve, description=description, parameters=[argument], page_size=page_size)

@@ -34,6 +34,7 @@ from schema.memories import Memory, MemoryMutations
 from schema.messages import Message, MessageMutations
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node
+from schema.permissions import UserPermission
 from schema.scalars import SCALARS, DateTime
 from schema.search import SearchConnection, search_field
 from schema.session_filters import SessionFilter, SessionOrder
@@ -53,6 +54,7 @@ class Viewer:
     role: ViewerRole = required("The application itself, or one user.")
     project: str = required("The project whose data is seen; projects share nothing.")
     user: User | None = required("The user, when it speaks for one.")
+    permissions: list[UserPermission] = required("The permissions of a user token; the application has all of them.")
 
 
 async def _node(context: OperationContext, parents: Sequence[object], id: str) -> list[NounRow | None]:

@@ -25,6 +25,7 @@ from models.keys import user_key
 from recallql.auth import identity
 from recallql.auth.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
 from recallql.settings import Settings
+from resolvers.grants import PERMISSIONS
 from resolvers.viewers import Viewer
 from tests.desk import Desk, part, signed
 from tests.servers import START_SECONDS
@@ -188,6 +189,58 @@ def test_tokens_of_the_server_and_keys_are_good_beside_those_of_the_provider(des
     assert desk.viewer(key).role == "SERVICE"
     assert desk.refused(None)
     assert provider.asked == []
+
+
+# Permissions
+
+READ_WRITE = frozenset(("READ", "WRITE"))
+
+
+@pytest.mark.parametrize(
+    ("given", "granted"),
+    [
+        ({}, READ_WRITE),
+        ({"scope": "openid email"}, READ_WRITE),
+        ({"scope": "openid recallql:read"}, {"READ"}),
+        ({"scope": "recallql:write recallql:manage recallql:write"}, {"WRITE", "MANAGE"}),
+        ({"scope": ["openid", "recallql:read", "recallql:manage"]}, {"READ", "MANAGE"}),
+        ({"scp": "recallql:manage"}, {"MANAGE"}),
+        ({"scp": ["recallql:read"], "scope": "openid"}, {"READ"}),
+        ({"scp": ["recallql:read"], "scope": "recallql:write"}, {"READ", "WRITE"}),
+        ({"scope": "recallql:admin"}, set()),
+        ({"scope": "recallql:READ"}, set()),
+        ({"scope": "recallql:"}, set()),
+        ({"scope": "recallql:reading recallql:write"}, {"WRITE"}),
+        ({"scope": "xrecallql:manage recallql"}, READ_WRITE),
+        ({"scope": "recallql:read\u00a0recallql:manage"}, set()),
+        ({"scope": ["openid recallql:manage"]}, READ_WRITE),
+        ({"scope": {"recallql:manage": True}}, READ_WRITE),
+        ({"scope": 1, "scp": [1, None, ["recallql:manage"]]}, READ_WRITE),
+        ({"permissions": ["MANAGE"]}, READ_WRITE),
+    ],
+)
+def test_scopes_of_recallql_are_the_permissions_and_other_tokens_have_those_of_the_setting(
+    desk: Desk, given: dict[str, Any], granted: set[str]
+) -> None:
+    assert desk.viewer(token(**given)).permissions == granted
+
+
+@pytest.mark.parametrize(
+    ("setting", "granted"),
+    [("read", {"READ"}), (" Manage,READ ,", {"MANAGE", "READ"}), ("", set()), ("read,write,manage", set(PERMISSIONS))],
+)
+def test_the_setting_is_for_tokens_without_scopes_of_recallql(
+    desk: Desk, provider: Provider, setting: str, granted: set[str]
+) -> None:
+    credentials = again(desk, provider, jwks_permissions=setting)
+    assert desk.viewer(token(), credentials).permissions == granted
+    assert desk.viewer(token(scope="recallql:write"), credentials).permissions == {"WRITE"}
+
+
+@pytest.mark.parametrize("setting", ["reading", "read write", "recallql:read", "read,,admin"])
+def test_a_setting_that_names_no_permission_is_refused(setting: str) -> None:
+    with pytest.raises(ValidationError, match="give any of read, write and manage, comma-separated"):
+        Settings(jwks_permissions=setting)
 
 
 # Wrong ones

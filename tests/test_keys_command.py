@@ -130,6 +130,18 @@ def test_a_token_is_issued_for_a_user_who_is_there(shell: Shell, desk: Desk, ser
     assert "expires-in" in shell.wrong("token", "--user", "ada", "--expires-in", "soon", status=2)
 
 
+def test_a_token_has_the_permissions_that_are_named(shell: Shell, desk: Desk, server: Server) -> None:
+    server.accepted(CREATE_USER, userId="ada")
+    for options, granted in [
+        ([], {"READ", "WRITE"}),
+        (["--permission", "manage"], {"MANAGE"}),
+        (["--permission", "READ", "--permission", "manage", "--permission", "read"], {"READ", "MANAGE"}),
+    ]:
+        assert desk.viewer(shell.out("token", "--user", "ada", *options).strip()).permissions == granted
+    for wrong in ("admin", "", "read,write"):
+        assert "permission" in shell.wrong("token", "--user", "ada", "--permission", wrong, status=2)
+
+
 def test_a_signing_key_is_rotated_beside_a_running_server(shell: Shell, desk: Desk, server: Server) -> None:
     server.accepted(CREATE_USER, userId="ada")
     old = shell.out("token", "--user", "ada", "--expires-in", "86400").strip()

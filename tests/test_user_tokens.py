@@ -94,6 +94,29 @@ def test_the_longest_key_of_a_user_fits_into_a_token(desk: Desk, letter: str) ->
     assert desk.viewer(desk.token(letter * 512, letter * 512)).user_id == letter * 512
 
 
+@pytest.mark.parametrize(
+    ("claim", "granted"),
+    [
+        ({}, {"READ", "WRITE"}),
+        ({"permissions": ["MANAGE"]}, {"MANAGE"}),
+        ({"permissions": ["READ", "FLY", 1, None]}, {"READ"}),
+        ({"permissions": []}, set()),
+        ({"permissions": {"MANAGE": 1}}, set()),
+        ({"permissions": 1}, set()),
+        ({"scope": "recallql:manage"}, {"READ", "WRITE"}),
+    ],
+)
+def test_a_token_has_the_permissions_of_its_claim_and_an_older_one_reads_and_writes(
+    desk: Desk, claim: dict[str, Any], granted: set[str]
+) -> None:
+    desk.user()
+    desk.token()
+    kid, secret = desk.secret()
+    token = signed({"alg": "HS256", "kid": kid}, ours(desk, gen=0, **claim), secret)
+    for _ in range(2):
+        assert desk.viewer(token).permissions == granted
+
+
 # Erasure
 
 

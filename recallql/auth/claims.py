@@ -8,6 +8,7 @@ import jwt
 import orjson
 
 from models.values import JsonValue
+from resolvers.grants import BY_DEFAULT, EVERYTHING, PERMISSIONS, Granted
 from resolvers.inputs import key_rule
 from resolvers.times import LEEWAY
 
@@ -21,6 +22,9 @@ _OPTIONS: Any = {
     "verify_jti": False,
 }
 
+
+SCOPE = "recallql:"
+"""The beginning of the OAuth scopes that grant permissions, such as `recallql:read`."""
 
 SHOWN = 100
 """Characters of a value that are logged."""
@@ -128,3 +132,31 @@ def text_claim(claims: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or key_rule(value):
         raise BadToken(f"its `{name}` is not a valid userId")
     return value
+
+
+def own_permissions(claims: dict[str, Any]) -> Granted:
+    """The permissions in a token of this server; an older one has no such claim. Unknown ones grant nothing."""
+    if "permissions" not in claims:
+        return BY_DEFAULT
+    return EVERYTHING.intersection(_texts(claims["permissions"]))
+
+
+def scoped_permissions(claims: dict[str, Any], otherwise: Granted) -> Granted:
+    """The permissions in the OAuth scopes of a provider's token; `otherwise` if it has no scope of RecallQL.
+
+    Scopes are in `scope` or `scp`, separated by spaces (RFC 8693) or in a list. `recallql:` with an unknown name is a
+    scope of RecallQL that grants nothing.
+    """
+    named = {
+        scope.removeprefix(SCOPE)
+        for claim in ("scope", "scp")
+        for scope in _texts(claims.get(claim))
+        if scope.startswith(SCOPE)
+    }
+    return frozenset(name for name in PERMISSIONS if name.lower() in named) if named else otherwise
+
+
+def _texts(claim: JsonValue) -> list[str]:
+    if isinstance(claim, str):
+        return claim.split(" ")
+    return [item for item in claim if isinstance(item, str)] if isinstance(claim, list) else []

@@ -27,7 +27,7 @@ from models.rows import ErasureRow
 from models.scope import Scope
 from models.store import Reader
 from models.values import JsonValue
-from recallql.auth.claims import BadToken, read_claims, text_claim
+from recallql.auth.claims import BadToken, read_claims, scoped_permissions, text_claim
 from recallql.settings import Settings
 from resolvers.times import LEEWAY, epoch_seconds
 from resolvers.viewers import Viewer
@@ -72,6 +72,7 @@ class IdentityProvider:
         self.audience = settings.jwks_audience
         self.user_claim = settings.jwks_user_claim
         self.project = settings.jwks_project
+        self.permissions = settings.provided_permissions
         self._keys: Keys = {}
         self._published: bytes | None = None
         self._old_at = 0.0
@@ -98,7 +99,8 @@ class IdentityProvider:
         user = user_key(self.project, user_id)
         if not _issued_since(await last_erasure(self.read, user), claims["iat"]):
             raise BadToken("its user was erased since")
-        viewer = Viewer(Scope(self.project, user), user_id, "identity provider's token")
+        permissions = scoped_permissions(claims, self.permissions)
+        viewer = Viewer(Scope(self.project, user), user_id, "identity provider's token", permissions)
         return ForeignProof(self, viewer, user, claims["iat"], claims["exp"], kid, algorithm, key)
 
     async def refetch(self) -> None:

@@ -8,7 +8,7 @@ from models.keys import user_key
 from models.scope import Scope
 from models.signing_keys import signing_key_by_kid, token_standing
 from models.store import Reader
-from recallql.auth.claims import BadToken, read_claims, text_claim
+from recallql.auth.claims import BadToken, own_permissions, read_claims, text_claim
 from resolvers.credentials import ALGORITHM, AUDIENCE, ISSUER, LARGEST_LIFE
 from resolvers.times import ago
 from resolvers.viewers import Viewer
@@ -56,7 +56,7 @@ class UserTokens:
         is_current = claims["gen"] == generation if "gen" in claims else claims.get("erased") == erased_at
         if not is_current:
             raise BadToken("its user was erased since")
-        viewer = Viewer(Scope(project, user), user_id, "user token")
+        viewer = Viewer(Scope(project, user), user_id, "user token", own_permissions(claims))
         return OwnProof(self._read, viewer, user, claims["exp"], kid, generation)
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,15 @@ app.add_typer(local_model, name="model")
 
 SKIPPED_LINES = 3
 """The exit status of an import that has skipped bad lines."""
+
+
+class Permission(StrEnum):
+    """A permission of a user token, as the command line has it."""
+
+    READ = "read"
+    WRITE = "write"
+    MANAGE = "manage"
+
 
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
@@ -90,6 +100,10 @@ def serve(
     jwks_project: Annotated[
         str | None, typer.Option(help="The project that its tokens open.", show_default="default")
     ] = None,
+    jwks_permissions: Annotated[
+        str | None,
+        typer.Option(help="The permissions of its tokens without scopes of RecallQL.", show_default="read, write"),
+    ] = None,
 ) -> None:
     """Serve the API: `/graphql` (with the playground for browsers), `/health` and `/ready`."""
     from recallql.serving import serve as run
@@ -106,6 +120,7 @@ def serve(
             jwks_audience=jwks_audience,
             jwks_user_claim=jwks_user_claim,
             jwks_project=jwks_project,
+            jwks_permissions=jwks_permissions,
         )
     )
 
@@ -307,13 +322,18 @@ def token(
     user: Annotated[str, typer.Option(help="The userId of the user whom the token speaks for.")],
     project: Annotated[str, typer.Option(help="The user's project.")] = "default",
     expires_in: Annotated[int | None, typer.Option(help="Seconds, up to 86400.", show_default="900")] = None,
+    permission: Annotated[
+        list[Permission] | None,
+        typer.Option(help="What it may do; repeat it for several.", show_default="read, write", case_sensitive=False),
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Issue a token for one user, and print it."""
     from recallql.commands.keys import issue_token
 
     settings = _settings(database_url=database_url)
-    issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in)
+    permissions = [one.name for one in permission] if permission else None
+    issued = issue_token(settings, user_id=user, project=project, expires_in=expires_in, permissions=permissions)
     print(f"A token for {user}, good until {rfc3339(issued['expires_at'])}:", file=sys.stderr)
     print(issued["token"])
 

@@ -40,9 +40,11 @@ def rotate_signing_key(settings: Settings, *, at_once: bool) -> str:
     return _run(existing(settings), lambda context: credentials.rotate_signing_key(context, at_once=at_once))
 
 
-def issue_token(settings: Settings, *, user_id: str, project: str, expires_in: int | None) -> credentials.IssuedToken:
+def issue_token(
+    settings: Settings, *, user_id: str, project: str, expires_in: int | None, permissions: list[str] | None
+) -> credentials.IssuedToken:
     """Issues a token; returns it with its expiry."""
-    values = {"user_id": user_id, "expires_in_seconds": expires_in}
+    values = {"user_id": user_id, "expires_in_seconds": expires_in, "permissions": permissions}
     return _run(existing(settings), lambda context: credentials.issue_user_token(context, values), project=project)
 
 

@@ -42,6 +42,7 @@ from recallql.settings import Settings
 from resolvers.operation_context import OperationContext, operation_threads
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
+from schema.permissions import permission_rule
 
 ROWS = 2
 """The rows read for an answer may have so many times its limit in bytes: not all of each text is returned."""
@@ -244,6 +245,7 @@ class Endpoint:
             self._database,
             self._clock,
             viewer.scope,
+            viewer.permissions,
             self._count_tokens,
             self._asks_model,
             self._embeddings.encoder,
@@ -258,7 +260,11 @@ class Endpoint:
         """The reply to a parsed request. Errors suggest no names of the schema to users."""
         try:
             answer = await self._executor.execute(
-                request, context, suggestions=context.scope.user is None, mutations=mutations
+                request,
+                context,
+                suggestions=context.scope.user is None,
+                mutations=mutations,
+                rule=None if context.scope.user is None else permission_rule(context.permissions),
             )
         except MutationRefused:
             raise _not_allowed("A mutation needs POST.", b"POST") from None

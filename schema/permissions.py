@@ -1,0 +1,90 @@
+"""The GraphQL type of permissions, and the rule that checks an operation before anything of it runs."""
+
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import strawberry
+from graphql import FieldNode, GraphQLError, GraphQLField, ValidationRule, get_named_type, is_leaf_type
+from graphql.language.visitor import SKIP
+
+from breadth import batch_of
+from breadth.core import output_type
+from resolvers.errors import Forbidden
+from resolvers.grants import READ, Granted
+from resolvers.permissions import Mutation, check_permission
+
+
+@strawberry.enum(description="The permissions of a user token, each on what is the user's own.")
+class UserPermission(Enum):
+    READ = strawberry.enum_value(
+        "READ",
+        description="Queries, and everything that a mutation's payload can select. Without it queries are FORBIDDEN, "
+        "and payloads give only the written object's own scalars.",
+    )
+    WRITE = strawberry.enum_value(
+        "WRITE", description="addMessages with messages of role USER, createSession and createMemory."
+    )
+    MANAGE = strawberry.enum_value(
+        "MANAGE",
+        description="updateSession (title, situation, metadata, formMemories), endSession, reopenSession, "
+        "deleteSession (softly), updateMessage and deleteMessage of USER messages, updateMemory, deleteMemory and "
+        "deleteMemories.",
+    )
+
+
+WRITTEN = frozenset(("session", "message", "messages", "messageEdges", "memory", "userErrors"))
+"""The fields of payloads that hold what a mutation has written. Other objects, such as the memories that the server
+formed of a message, hold older data too."""
+
+OPERATION = "operation"
+"""The attribute of a mutation's resolver that names the operation that it runs."""
+
+
+@cache
+def permission_rule(granted: Granted) -> type[ValidationRule]:
+    """The rule of validation for a user token: the operation takes no permission that was not granted.
+
+    Otherwise a mutation might be refused when another one of the document has been carried out, or a payload's field
+    when the mutation has.
+    """
+
+    class Permitted(ValidationRule):
+        def enter_field(self, node: FieldNode, *_: Any) -> Any:
+            parent, field = self.context.get_parent_type(), self.context.get_field_def()
+            if parent is None or field is None or node.name.value.startswith("__") or parent.name.startswith("__"):
+                return None
+            if parent is self.context.schema.mutation_type:
+                problem = _of_mutation(field, granted)
+            elif READ in granted:
+                return SKIP
+            elif _is_written(parent.name, node.name.value, field):
+                return None
+            else:
+                where = f"`{parent.name}.{node.name.value}`"
+                problem = Forbidden(f"Selecting {where} takes the permission READ, which this token lacks.")
+            if problem is None:
+                return None
+            self.report_error(GraphQLError(str(problem), node, extensions={"code": problem.code}))
+            return SKIP
+
+    return Permitted
+
+
+def _of_mutation(field: GraphQLField, granted: Granted) -> Forbidden | None:
+    batch = batch_of(field)
+    operation: Mutation | None = getattr(batch.resolve, OPERATION, None) if batch else None
+    try:
+        check_permission(operation, granted)
+    except Forbidden as problem:
+        return problem
+    return None
+
+
+def _is_written(parent: str, name: str, field: GraphQLField) -> bool:
+    """True for a scalar of what a mutation has written, and for the fields that lead there."""
+    if batch_of(field) is not None:
+        return False
+    if is_leaf_type(get_named_type(output_type(field))):
+        return True
+    return (parent.endswith("Payload") and name in WRITTEN) or (parent == "MessageEdge" and name == "node")
