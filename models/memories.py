@@ -1,6 +1,7 @@
 """Statements on memories and their sources."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
@@ -126,8 +127,12 @@ NEUTRAL = 0.5
 """The rating by which memories without a rating are sorted."""
 
 _kinds_known = memories.c.kind != "SUMMARY"
-_known = {
-    owner: Statement(
+
+
+@lru_cache(maxsize=256)
+def _known(owner: str, given: tuple[str, ...]) -> Statement[MemoryRow]:
+    best_first = func.coalesce(memories.c.rating, NEUTRAL).desc()
+    clause = (
         select(memories)
         .where(
             memories.c[f"{owner}_key"] == bindparam("owner"),
@@ -135,15 +140,14 @@ _known = {
             memories.c.deleted_at.is_(None),
             in_project(memories),
             of_viewer(memories.c.user_key),
-            _as_of(memories),
+            *(FILTERS[name](memories) for name in given),
             func.length(memories.c.content) <= bindparam("longest", type_=Integer),
         )
-        .order_by(func.coalesce(memories.c.rating, NEUTRAL).desc(), memories.c.created_at.desc(), memories.c.key.desc())
-        .limit(bindparam("limit", type_=Integer)),
-        MemoryRow,
+        .order_by(best_first, memories.c.created_at.desc(), memories.c.key.desc())
+        .limit(bindparam("limit", type_=Integer))
     )
-    for owner in ("user", "session")
-}
+    return Statement(clause, MemoryRow)
+
 
 _live = memories.c.deleted_at.is_(None)
 _own = of_viewer(memories.c.user_key)
@@ -372,13 +376,20 @@ async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[l
 
 
 async def known_memories(
-    read: Reader, scope: Scope, *, owner: tuple[str, bytes], as_of: str, longest: int, limit: int
+    read: Reader,
+    scope: Scope,
+    *,
+    owner: tuple[str, bytes],
+    given: tuple[str, ...],
+    values: Mapping[str, Any],
+    longest: int,
+    limit: int,
 ) -> list[MemoryRow]:
-    """Facts, preferences and events of a ("user", key) or ("session", key) that hold, with texts up to a length in
-    characters: best rated first, then newest."""
+    """Facts, preferences and events of a ("user", key) or ("session", key) that pass filters (see `FILTERS`), with
+    texts up to a length in characters: best rated first, then newest."""
     of, key = owner
-    values = {"owner": key, "as_of": as_of, "longest": longest, "limit": limit}
-    return await read.fetch(_known[of], {**scope.values, **values})
+    bound = {**scope.values, **values, "owner": key, "longest": longest, "limit": limit}
+    return await read.fetch(_known(of, given), bound)
 
 
 async def sources_of_memories(read: Reader, memories: Sequence[MemoryRow]) -> list[SourceMessage]:

@@ -231,6 +231,8 @@ MEMORIES = SearchKind(
     late=1024,
     vectors_of_one=20,
 )
+MEMORIES_EVER = replace(MEMORIES, holds=())
+"""Memories whether or not they hold now; a filter may ask for those of a time."""
 DOCUMENTS = SearchKind(
     name="DOCUMENTS",
     noun="Document",

@@ -15,7 +15,7 @@ from models.users import user_by_id, users_by_email
 from models.values import json_of
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import FilterBuilder, Given
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.ids import global_id
 from resolvers.inputs import (
     CONTENT_BYTES,
@@ -79,10 +79,14 @@ class DocumentOwner:
     agent: AgentRow | None = None
 
 
+def document_filter(given: Given) -> Filter:
+    return FilterBuilder(given).metadata().build()
+
+
 async def documents_of_users(
     context: OperationContext, users: Sequence[UserRow], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
-    built = FilterBuilder(filter).metadata().build()
+    built = document_filter(filter)
     return await connect_to(context, DOCUMENTS_OF_USER, paging, users, filter=built, columns=columns)
 
 
@@ -90,7 +94,7 @@ async def documents_of_agents(
     context: OperationContext, agents: Sequence[AgentRow], paging: Paging, filter: Given, columns: Columns = None
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
-    built = FilterBuilder(filter).metadata().build()
+    built = document_filter(filter)
     return await connect(
         context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built, columns=columns
     )

@@ -5,14 +5,17 @@ from typing import Annotated, Any
 
 import strawberry
 
-from breadth import PageSize, batch_field
+from breadth import PageSize, batch_field, computed_field
+from resolvers.contexts.chats import chat_of
 from resolvers.contexts.contexts import contexts_of_sessions, contexts_of_users
 from resolvers.contexts.windows import LARGEST_WINDOW
 from schema.connections import parameter
-from schema.documents import Document
+from schema.documents import Document, DocumentFilter
 from schema.inputs import required
 from schema.memories import Memory
+from schema.memory_filters import MemoryFilter
 from schema.messages import Message
+from schema.scalars import JSON
 
 
 @strawberry.enum(description="The treatment of a context that exceeds its budget.")
@@ -27,8 +30,9 @@ class ContextOverflow(Enum):
 @strawberry.type(description="The content of a prompt: a text for the system part, and messages.")
 class Context:
     text: str = required(
-        "For the system prompt: the situation, the summary, what is known, passages of documents, and what was said "
-        "before and answers the query. Markdown, each part under a heading; the same for the same data."
+        "For the system prompt: the situation, what agent and user are about, the summary, what is known, passages of "
+        "documents, and what was said before and answers the query. Markdown, each part under a heading; the same for "
+        "the same data."
     )
     token_count: int = required(
         "Tokens of the text and the messages, with their frames, roles and names; never more than `maxTokens`."
@@ -41,6 +45,13 @@ class Context:
     documents: list[Document] = required("The documents of which the text has a passage, those that match best first.")
     recalled: list[Message] = required("The messages that the text quotes, oldest first: what was said before.")
     summary: Memory | None = required("The summary in the text: the session's, else the user's.")
+    chat: JSON = computed_field(
+        chat_of,
+        description="The text and the messages as a list of chat messages in OpenAI's form, ready to send to a model: "
+        "the text first, as the system message; tool calls, their results and parts as they were stored. A name has "
+        "`_` for the characters that OpenAI refuses.",
+        needs=("text", "messages"),
+    )
     dropped_messages: int = required("The number of requested messages that are not in `messages`.")
 
 
@@ -72,6 +83,18 @@ LAST_MESSAGES = Annotated[
     ),
 ]
 
+MEMORIES = Annotated[
+    MemoryFilter | None,
+    strawberry.argument(
+        description="The memories that may be in the text, as in a list of them; those that hold now when left out. "
+        "The summary is not affected."
+    ),
+]
+DOCUMENTS = Annotated[
+    DocumentFilter | None,
+    strawberry.argument(description="The documents that may be quoted; all of them when left out."),
+]
+
 CONTEXT_SIZE = PageSize(("lastMessages",), default=50, largest=LARGEST_WINDOW, lookup=8_000)
 
 
@@ -86,6 +109,8 @@ def context_of_session() -> Any:
             parameter("max_tokens", MAX_TOKENS),
             parameter("overflow", OVERFLOW),
             parameter("last_messages", LAST_MESSAGES),
+            parameter("memories", MEMORIES),
+            parameter("documents", DOCUMENTS),
         ],
         page_size=CONTEXT_SIZE,
     )
@@ -97,6 +122,11 @@ def context_of_user() -> Any:
         contexts_of_users,
         description="The content of a prompt about this user: memories, documents and past messages, within a token "
         "budget. Without a query, the newest turn of the latest session is the query.",
-        parameters=[parameter("query", OWN_QUERY), parameter("max_tokens", OWN_TOKENS)],
+        parameters=[
+            parameter("query", OWN_QUERY),
+            parameter("max_tokens", OWN_TOKENS),
+            parameter("memories", MEMORIES),
+            parameter("documents", DOCUMENTS),
+        ],
         page_size=CONTEXT_SIZE,
     )

@@ -5,26 +5,39 @@ best answers to the query: memories, passages of documents and earlier messages.
 share of the budget of their own. The rest goes to other memories and to the latest messages.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypedDict
 
 from models.messages import latest_messages, newest_messages, newest_of_role
-from models.rows import DocumentRow, MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
+from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.search_kinds import Within
 from models.sessions import SESSIONS_OF_USER
 from models.statements import is_document, is_memory
+from resolvers.agents import agents_of
 from resolvers.connections import Page, Paging, connect
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.intents import LOOKED_AT, asked_in
 from resolvers.contexts.knowledge import knowledge_of
 from resolvers.contexts.narrowing import narrowed
-from resolvers.contexts.prompts import DOCUMENTS, MEMORIES, NEWEST, SITUATION, SUMMARY, Piece, Prompt
+from resolvers.contexts.prompts import (
+    ABOUT_AGENT,
+    ABOUT_USER,
+    DOCUMENTS,
+    MEMORIES,
+    NEWEST,
+    SITUATION,
+    SUMMARY,
+    Piece,
+    Prompt,
+)
 from resolvers.contexts.recall import Recall
 from resolvers.contexts.windows import LARGEST_WINDOW, NO_WINDOW, Window, read_window
+from resolvers.documents import document_filter
 from resolvers.errors import BadInput
-from resolvers.memories import summaries_of_sessions, summaries_of_users
+from resolvers.filters import Filter, Given
+from resolvers.memories import memory_filter, summaries_of_sessions, summaries_of_users
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
 from resolvers.search.passages import cut
@@ -42,6 +55,9 @@ MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
 
 MOST_MATCHES, LEAST_MATCH = 500, 10
 """Most matches that are considered; and the least tokens that a match usually takes."""
+
+LARGEST_ABOUT = 1 / 4
+"""The share of the tokens left that the description of the user, or of the agent, may take."""
 
 FIRST_READ = 4
 """Messages of another session that are read at first: they may not fit."""
@@ -88,11 +104,16 @@ Searches = dict[tuple[Any, ...], Sequence[SearchedRow]]
 
 @dataclass
 class About:
-    """The owner of a context; `summary` is the session's, else the user's."""
+    """The owner of a context; `summary` is the session's, else the user's.
+
+    `filters` are those of memories and of documents, if they were given, by the names of the kinds.
+    """
 
     user: UserRow | None
     session: SessionRow | None = None
     summary: MemoryRow | None = None
+    filters: Mapping[str, Filter] = field(default_factory=dict[str, Filter])
+    agent: AgentRow | None = None
     window: Window = NO_WINDOW
     searches: Searches = field(default_factory=dict[Any, Any])
     """Searches done so far: the sessions of one user share them."""
@@ -118,21 +139,26 @@ async def contexts_of_sessions(
     max_tokens: int | None = None,
     overflow: str | None = None,
     last_messages: int | None = None,
+    memories: Given = None,
+    documents: Given = None,
 ) -> list[Context | OverBudget | None]:
     """The context of each session; None for one that is deleted."""
     _check(query, max_tokens, last_messages)
+    filters = _filters(context, memories, documents)
+    agents = await agents_of(context, rows)
     users = await users_of(context, rows)
     owners = {user["key"]: user for user in users if user is not None}
     of_users = dict(zip(owners, await summaries_of_users(context, list(owners.values())), strict=True))
     summaries = await summaries_of_sessions(context, rows)
     found: list[Context | OverBudget | None] = []
     searches: Searches = {}
-    for row, user, summary in zip(rows, users, summaries, strict=True):
+    for row, user, agent, summary in zip(rows, users, agents, summaries, strict=True):
         if row["deleted_at"] is not None:
             found.append(None)
             continue
         budget = max_tokens or row["token_budget"] or DEFAULT_BUDGET
-        about = About(user, row, summary or of_users.get(row["user_key"] or b""), searches=searches)
+        summary = summary or of_users.get(row["user_key"] or b"")
+        about = About(user, row, summary, filters, agent, searches=searches)
         treatment = overflow or row["context_overflow"] or "ADAPTIVE"
         try:
             found.append(await _build(context, about, budget, query, treatment, last_messages))
@@ -142,14 +168,21 @@ async def contexts_of_sessions(
 
 
 async def contexts_of_users(
-    context: OperationContext, rows: Sequence[UserRow], *, query: str | None = None, max_tokens: int | None = None
+    context: OperationContext,
+    rows: Sequence[UserRow],
+    *,
+    query: str | None = None,
+    max_tokens: int | None = None,
+    memories: Given = None,
+    documents: Given = None,
 ) -> list[Context]:
     """The context of each user, without messages; the default query is what the user's latest session asks for."""
     _check(query, max_tokens)
+    filters = _filters(context, memories, documents)
     budget = max_tokens or DEFAULT_BUDGET
     summaries = await summaries_of_users(context, rows)
     return [
-        await _build(context, About(row, None, summary), budget, query or await _last_asked(context, row))
+        await _build(context, About(row, None, summary, filters), budget, query or await _last_asked(context, row))
         for row, summary in zip(rows, summaries, strict=True)
     ]
 
@@ -160,6 +193,16 @@ def _check(query: str | None, max_tokens: int | None, last_messages: int | None 
     for name, number in (("maxTokens", max_tokens), ("lastMessages", last_messages)):
         if number is not None and number < 1:
             raise BadInput(f"`{name}` is {number}; give at least 1, or leave it out.")
+
+
+def _filters(context: OperationContext, memories: Given, documents: Given) -> dict[str, Filter]:
+    """The filters that were given, by the names of the kinds of results."""
+    found: dict[str, Filter] = {}
+    if memories is not None:
+        found["MEMORIES"] = memory_filter(context, memories)
+    if documents is not None:
+        found["DOCUMENTS"] = document_filter(documents)
+    return found
 
 
 async def _last_asked(context: OperationContext, user: UserRow) -> str | None:
@@ -214,6 +257,10 @@ async def _put_together(
             raise OverBudget(budget)
     elif window.rows:
         await _add_last(context, prompt, about)
+    if about.agent is not None:
+        await _add_cut(context, prompt, ABOUT_AGENT, about.agent["about"])
+    if about.user is not None:
+        await _add_cut(context, prompt, ABOUT_USER, about.user["about"])
     if about.summary is not None:
         prompt.add(Piece(SUMMARY, (), about.summary["content"], node=about.summary), prompt.left // 2)
     query = query or await _asked(context, about)
@@ -222,7 +269,15 @@ async def _put_together(
     found: Sequence[SearchedRow] = (
         () if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
     )
-    knowledge = await knowledge_of(context, about.user, about.session, about.name, found, budget)
+    knowledge = await knowledge_of(
+        context,
+        about.user,
+        about.session,
+        about.name,
+        found,
+        budget,
+        about.filters.get("MEMORIES") or memory_filter(context, None),
+    )
     knowledge.add_standing(prompt)
     await knowledge.find_sources(context, prompt)
     recall = Recall(context, prompt, parse_question(query or ""), knowledge, about.user, about.session, window)
@@ -268,12 +323,27 @@ async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> 
     if unit is None or prompt.add_messages(unit):
         return
     limit = prompt.left // 2
-    longest = limit * _CHARACTERS
     whole = said_in(last)
     asked = await context.in_thread(sentences_that_ask, whole)
+    piece = Piece(NEWEST, (), f"{speaker_of(last, about.user)}: ", node=last)
+    await _add_excerpt(context, prompt, piece, whole, asked[0] if asked else None, limit)
+
+
+async def _add_cut(context: OperationContext, prompt: Prompt, section: int, text: str) -> None:
+    """Adds a description, or the beginning of a long one."""
+    limit = int(prompt.left * LARGEST_ABOUT)
+    if text.strip() and not prompt.add(Piece(section, (), text.strip()), limit):
+        await _add_excerpt(context, prompt, Piece(section, (), ""), text, None, limit)
+
+
+async def _add_excerpt(
+    context: OperationContext, prompt: Prompt, piece: Piece, whole: str, sentence: str | None, limit: int
+) -> None:
+    """Adds a piece with an excerpt of a text around one of its sentences (None: its beginning), as long as fits."""
+    longest = limit * _CHARACTERS
     while longest:
-        text = await context.in_thread(cut, whole, asked[0] if asked else whole[:longest], longest)
-        if prompt.add(Piece(NEWEST, (), f"{speaker_of(last, about.user)}: {text}", node=last), limit):
+        text = await context.in_thread(cut, whole, sentence or whole[:longest], longest)
+        if prompt.add(replace(piece, text=piece.text + text), limit):
             return
         longest = longest * 2 // 3
 
@@ -334,6 +404,7 @@ async def _search(
             user_id=user_id,
             session_id=session_id,
             agent=agent,
+            filters=about.filters,
             most_characters=MOST_OF_MATCHES,
         )
         about.searches[asked] = found.nodes

@@ -6,7 +6,8 @@ from models.memories import NEUTRAL, known_memories, sources_of_memories
 from models.rows import MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.statements import is_memory
 from models.words import words
-from resolvers.contexts.prompts import MEMORIES, SUMMARY, Piece, Prompt
+from resolvers.contexts.prompts import ABOUT_USER, MEMORIES, SUMMARY, Piece, Prompt
+from resolvers.filters import Filter
 from resolvers.formation.dates import dated, local_day
 from resolvers.formation.extracts import sentence_in
 from resolvers.operation_context import OperationContext
@@ -53,6 +54,7 @@ class Knowledge:
 
     def add_standing(self, prompt: Prompt) -> None:
         """Adds the few best rated facts, and then those that match."""
+        self._all += map(_plain, prompt.texts(ABOUT_USER))
         floor = prompt.left - int(prompt.budget * STANDING)
         for memory in (*self._rest[:MOST_STANDING], *self._matching):
             self.add(prompt, memory, prompt.left - floor)
@@ -164,15 +166,22 @@ async def knowledge_of(
     name: str,
     found: Sequence[SearchedRow],
     budget: int,
+    filter: Filter,
 ) -> Knowledge:
-    """The memories for a context with a budget of tokens, given the search results."""
+    """The memories for a context with a budget of tokens that pass a filter, given the search results."""
     owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
     known: Sequence[MemoryRow] = []
     if owner is not None:
         longest = int(budget * MOST_OF_ONE) * _CHARACTERS
         with context.allowance.passing():
             known = await known_memories(
-                context.read, context.scope, owner=owner, as_of=context.clock.now(), longest=longest, limit=MOST_KNOWN
+                context.read,
+                context.scope,
+                owner=owner,
+                given=filter.given,
+                values=filter.values,
+                longest=longest,
+                limit=MOST_KNOWN,
             )
     matching = [node for node in found if is_memory(node)]
     return Knowledge(name, known, matching, context.clock.now())

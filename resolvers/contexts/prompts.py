@@ -14,8 +14,11 @@ from models.statements import is_message
 
 R = TypeVar("R")
 
-SITUATION, SUMMARY, MEMORIES, DOCUMENTS, SAID, NEWEST = range(6)
-TITLES = ("Situation", "Summary", "What is known", "Documents", "Said before", "The newest message, cut")
+SITUATION, ABOUT_AGENT, ABOUT_USER, SUMMARY, MEMORIES, DOCUMENTS, SAID, NEWEST = range(8)
+TITLES = (
+    *("Situation", "About the assistant", "About the user", "Summary", "What is known", "Documents", "Said before"),
+    "The newest message, cut",
+)
 """The headings of the sections, in their order."""
 
 QUOTES = (SAID, NEWEST)
@@ -175,6 +178,10 @@ class Prompt:
     def messages(self) -> list[MessageRow]:
         """In the order in which they were said."""
         return sorted(self._messages.values(), key=lambda message: (message["created_at"], message["sequence"]))
+
+    def texts(self, section: int) -> list[str]:
+        """The texts of the pieces of a section."""
+        return [piece.text for piece in self._pieces if piece.section == section]
 
     def nodes(self, section: int, is_of: Callable[[object], TypeGuard[R]]) -> list[R]:
         """The rows of a kind in a section, in the order of its pieces."""

@@ -1,13 +1,13 @@
 """Search: messages, memories and documents that answer a question, best first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from models.keys import session_key, user_key
-from models.search_kinds import Within
+from models.search_kinds import MEMORIES, MEMORIES_EVER, Within
 from resolvers.connections import Columns, Paging
 from resolvers.errors import BadInput
-from resolvers.filters import FilterBuilder, Given
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.operation_context import OperationContext
 from resolvers.search.candidates import Source
 from resolvers.search.kinds import RESULT_KINDS
@@ -26,27 +26,29 @@ async def search(
     session_id: str | None = None,
     filter: Given = None,
     agent: bytes | None = None,
+    filters: Mapping[str, Filter] | None = None,
     most_characters: int | None = None,
     columns: Columns = None,
 ) -> SearchPage:
     """A page of what answers the query, of all there is within the scope; a later page is scored as the first was.
 
-    For the application itself the documents of an agent (its key) are searched along with the user's. With
-    `most_characters` the page ends early once its texts have that many. `columns` is empty when nobody asks for the
-    objects that are found.
+    For the application itself the documents of an agent (its key) are searched along with the user's. `filters` are
+    further ones by the name of the kind; one of memories also says at which time they hold. With `most_characters` the
+    page ends early once its texts have that many. `columns` is empty when nobody asks for the objects that are found.
     """
     if not query.strip():
         raise BadInput("`query` is empty; say what to look for.")
     names = tuple(name for name in RESULT_KINDS if scope is None or name in scope)
     asked = Asked(query, names, user_id, session_id, filter, agent if context.scope.user is None else None)
-    filters = _filters(context, asked)
+    own = filters or {}
+    parts = {name: _filtered(part, own.get(name)) for name, part in _filters(context, asked).items()}
     sources = [
         Source(
             context,
-            RESULT_KINDS[name].searched,
+            MEMORIES_EVER if name == MEMORIES.name and name in own else RESULT_KINDS[name].searched,
             asked.question,
-            filters.get(name, Within()),
-            is_empty=name not in filters or not asked.question.terms,
+            parts.get(name, Within()),
+            is_empty=name not in parts or not asked.question.terms,
         )
         for name in names
     ]
@@ -57,6 +59,13 @@ async def search(
     results, has_more = await found.page(paging.limit)
     edges = await edges_of(context, asked, results, most_characters=most_characters, columns=columns)
     return SearchPage(edges, has_more, after is not None)
+
+
+def _filtered(within: Within, filter: Filter | None) -> Within:
+    """The part of the store that passes a further filter."""
+    if filter is None:
+        return within
+    return replace(within, given=within.given + filter.given, values={**within.values, **filter.values})
 
 
 def _filters(context: OperationContext, asked: Asked) -> dict[str, Within]:
