@@ -133,11 +133,17 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
             MessageRow,
         ),
         (
-            select(memories, users.c.user_id, sessions.c.session_id, _named_sources.label("sources"))
+            select(
+                memories,
+                users.c.user_id,
+                sessions.c.session_id,
+                agents.c.agent_id,
+                _named_sources.label("sources"),
+            )
             .select_from(
-                memories.outerjoin(users, users.c.key == memories.c.user_key).outerjoin(
-                    sessions, sessions.c.key == memories.c.session_key
-                )
+                memories.outerjoin(users, users.c.key == memories.c.user_key)
+                .outerjoin(sessions, sessions.c.key == memories.c.session_key)
+                .outerjoin(agents, agents.c.key == memories.c.agent_key)
             )
             .where(in_project(memories), memories.c.deleted_at.is_(None), *own(memories.c.user_key))
             .order_by(memories.c.key),

@@ -85,6 +85,7 @@ def _listing(name: str, belongs: Condition) -> Listing[MemoryRow]:
 
 MEMORIES_OF_USER = _listing("memories of a user", lambda rows: rows.c.user_key == parent_key)
 MEMORIES_OF_SESSION = _listing("memories of a session", lambda rows: rows.c.session_key == parent_key)
+MEMORIES_OF_AGENT = _listing("memories of an agent", lambda rows: rows.c.agent_key == parent_key)
 MEMORIES_OF_MESSAGE = _listing(
     "memories of a message",
     lambda rows: rows.c.key.in_(
@@ -160,23 +161,24 @@ _superseded = Statement(
     .order_by(parents.c.key, memories.c.created_at.desc(), memories.c.key.desc()),
     MemoryRow,
 )
+_apart_from_others = {
+    "user": [memories.c.user_key == bindparam("owner"), memories.c.session_key.is_(None)],
+    "session": [memories.c.session_key == bindparam("owner")],
+    "agent": [memories.c.agent_key == bindparam("owner")],
+}
 _standing = {
-    of_session: Statement(
+    owner: Statement(
         select(memories).where(
             memories.c.kind == "SUMMARY",
             memories.c.superseded_from.is_(None),
             memories.c.about_folded.is_not_distinct_from(bindparam("about")),
             _live,
             in_project(memories),
-            *(
-                [memories.c.session_key == bindparam("owner")]
-                if of_session
-                else [memories.c.user_key == bindparam("owner"), memories.c.session_key.is_(None)]
-            ),
+            *conditions,
         ),
         MemoryRow,
     )
-    for of_session in (True, False)
+    for owner, conditions in _apart_from_others.items()
 }
 
 _messages_of = Statement(
@@ -316,6 +318,7 @@ _remove = [
     ),
     Statement(delete(memories).where(_named)),
 ]
+_delete_of_agent = Statement(delete(memories).where(memories.c.agent_key == bindparam("agent"), in_project(memories)))
 _withheld = Statement(
     select(func.count().label("count")).where(
         withheld_memories.c.session_key == bindparam("session"),
@@ -385,8 +388,8 @@ async def known_memories(
     longest: int,
     limit: int,
 ) -> list[MemoryRow]:
-    """Facts, preferences and events of a ("user", key) or ("session", key) that pass filters (see `FILTERS`), with
-    texts up to a length in characters: best rated first, then newest."""
+    """Facts, preferences and events of a ("user", key), ("session", key) or ("agent", key) that pass filters (see
+    `FILTERS`), with texts up to a length in characters: best rated first, then newest."""
     of, key = owner
     bound = {**scope.values, **values, "owner": key, "longest": longest, "limit": limit}
     return await read.fetch(_known(of, given), bound)
@@ -398,8 +401,13 @@ async def sources_of_memories(read: Reader, memories: Sequence[MemoryRow]) -> li
 
 
 async def standing_summaries(
-    read: Reader, scope: Scope, *, session: bytes | None, user: bytes | None, about: str | None = None
+    read: Reader, scope: Scope, *, owner: tuple[str, bytes], about: str | None = None
 ) -> list[MemoryRow]:
-    """The summaries of a session, or of a user apart from any session, that are not superseded."""
-    values = {**scope.values, "owner": session or user, "about": about}
-    return await read.fetch(_standing[session is not None], values)
+    """The summaries of a ("session", key), an ("agent", key), or a ("user", key) apart from any session, that are not
+    superseded."""
+    of, key = owner
+    return await read.fetch(_standing[of], {**scope.values, "owner": key, "about": about})
+
+
+async def delete_memories_of_agent(write: Transaction, scope: Scope, agent: bytes) -> None:
+    await write.execute(_delete_of_agent, {**scope.values, "agent": agent}, slowly=True)

@@ -134,6 +134,7 @@ class MemoryRow(TypedDict):
     about: str | None
     about_folded: str | None
     corrected_at: Time | None
+    agent_key: bytes | None
 
 
 class WithheldMemoryRow(TypedDict):

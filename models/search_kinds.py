@@ -105,7 +105,8 @@ class SearchKind:
     deleted, `holds` those of objects that are true now.
 
     `owners` are the columns with the keys that narrow a search, the narrowest last; with `any_owner` a match of any one
-    of them is enough. `fetch` reads objects by their locations.
+    of them is enough. `placed` are the columns of owners of which the first that is set says where an object stands in
+    the index. `fetch` reads objects by their locations.
 
     Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are all read;
     if there are more, the index selects those to read, `chosen` at a time, best first. `late` is the largest backlog of
@@ -119,6 +120,7 @@ class SearchKind:
     said: ColumnElement[str]
     filters: Mapping[str, Condition]
     owners: Columns
+    placed: Sequence[Column[bytes]]
     fetch: Callable[[Reader, Scope, list[Location]], Awaitable[Sequence[SearchedRow | None]]]
     scanned: int
     scanned_of_one: int
@@ -196,6 +198,7 @@ MESSAGES = SearchKind(
     aside=messages.c.aside,
     filters=MESSAGES_OF_SESSION.filters,
     owners={"user": sessions.c.user_key, "session": sessions.c.key},
+    placed=(sessions.c.user_key, sessions.c.key),
     exists=(sessions.c.deleted_at.is_(None), messages.c.sequence > sessions.c.deleted_through),
     fetch=messages_by_sequence,
     conversation=Conversation(
@@ -222,6 +225,7 @@ MEMORIES = SearchKind(
     said=memories.c.content,
     filters={**MEMORY_FILTERS, **between("created_at")},
     owners={"user": memories.c.user_key, "session": memories.c.session_key},
+    placed=(memories.c.user_key, memories.c.session_key, memories.c.agent_key),
     exists=(memories.c.deleted_at.is_(None),),
     holds=(MEMORY_FILTERS["as_of"](memories),),
     fetch=lambda read, scope, locations: memories_by_key(read, scope, [key for key, _ in locations]),
@@ -241,6 +245,7 @@ DOCUMENTS = SearchKind(
     said=documents.c.title + "\n" + documents.c.content,
     filters={**DOCUMENT_FILTERS, **between("created_at")},
     owners={"user": documents.c.user_key, "agent": documents.c.agent_key},
+    placed=(documents.c.user_key, documents.c.agent_key),
     any_owner=True,
     fetch=lambda read, scope, locations: documents_by_key(read, scope, [key for key, _ in locations]),
     # One may be as long as a thousand messages.

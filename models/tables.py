@@ -241,13 +241,15 @@ class Memory(SQLModel, table=True):
     Of one `subject` (the user's home, say) only the newest memory that rules formed holds. `fingerprint` is of the
     content, and equal for texts that differ only in case, spaces and final punctuation. `about` is the name of somebody
     other than the user who said it, `about_folded` that name for comparisons. `corrected_at` is the time when the
-    application last changed a formed one.
+    application last changed a formed one. A memory belongs to a user, to a session (with its user, if it has one), or
+    to an agent alone.
     """
 
     __tablename__ = "memories"
     __table_args__ = (
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
+        Index(None, "agent_key", "created_at", "key", **present("agent_key")),
         Index(None, "superseded_by", **present("superseded_by")),
         Index(None, "fingerprint", "user_key", "about_folded", "session_key"),
         Index(
@@ -289,6 +291,7 @@ class Memory(SQLModel, table=True):
     about: str | None = text_column()
     about_folded: str | None = text_column()
     corrected_at: str | None = time_column(nullable=True)
+    agent_key: bytes | None = key_column(nullable=True)
 
 
 class WithheldMemory(SQLModel, table=True):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agent_table, agents_by_key, release_sessions
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
-from models.rows import AgentRow, DocumentRow, SessionRow
+from models.memories import delete_memories_of_agent
+from models.rows import AgentRow, DocumentRow, MemoryRow, SessionRow
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
@@ -46,8 +47,10 @@ async def agent(context: OperationContext, agent_id: str) -> AgentRow | None:
     return await agent_by_id(context.read, context.scope, agent_id)
 
 
-async def agents_of(context: OperationContext, rows: Sequence[SessionRow | DocumentRow]) -> list[AgentRow | None]:
-    """The agent of each session or document."""
+async def agents_of(
+    context: OperationContext, rows: Sequence[SessionRow | DocumentRow | MemoryRow]
+) -> list[AgentRow | None]:
+    """The agent of each session, document or memory."""
     return await follow(context, agents_by_key, [row["agent_key"] for row in rows])
 
 
@@ -64,12 +67,13 @@ async def instructions_of(context: OperationContext, rows: Sequence[AgentRow]) -
 
 
 async def delete_agent(context: OperationContext, values: Values) -> str:
-    """Deletes an agent and its documents, and returns its id; its sessions stay, without an agent."""
+    """Deletes an agent with its documents and memories, and returns its id; its sessions stay, without an agent."""
 
     async def operation(write: Transaction) -> str:
         row = await find_agent(write, context, values["agent_id"])
         await forget_sources(write, Sources.of_agent(row))
         await delete_documents_of_agent(write, context.scope, row["key"])
+        await delete_memories_of_agent(write, context.scope, row["key"])
         await release_sessions(write, context.scope, row["key"], context.clock.now())
         await agent_table.delete(write, row)
         return global_id("Agent", row["key"])

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from models.agents import agent_by_id
 from models.documents import documents_by_key
 from models.expressions import Parents
 from models.keys import folded
 from models.keyset import Listing, Slice, fetch_pages
 from models.memories import (
+    MEMORIES_OF_AGENT,
     MEMORIES_OF_MESSAGE,
     MEMORIES_OF_SESSION,
     MEMORIES_OF_USER,
@@ -21,7 +23,7 @@ from models.memories import (
     withhold,
 )
 from models.messages import messages_by_sequence
-from models.rows import DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
+from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
@@ -86,6 +88,22 @@ async def memories_of_sessions(
     built = memory_filter(context, filter)
     return await connect_to(
         context, MEMORIES_OF_SESSION, paging, sessions, order=name, descending=descending, filter=built, columns=columns
+    )
+
+
+async def memories_of_agents(
+    context: OperationContext,
+    agents: Sequence[AgentRow],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
+) -> list[Page | BadInput]:
+    context.only_service("read an agent's memories")
+    name, descending = order_of(order)
+    built, keys = memory_filter(context, filter), [row["key"] for row in agents]
+    return await connect(
+        context, MEMORIES_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
     )
 
 
@@ -166,7 +184,7 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
         older = await find_superseded(write, context, owner, values)
         if row["kind"] == "SUMMARY":
             about = row["about_folded"]
-            older += await standing_summaries(write, context.scope, session=owner.session, user=owner.user, about=about)
+            older += await standing_summaries(write, context.scope, owner=owner.narrowest, about=about)
         if row["memory_id"] is not None:
             # The id may name an earlier memory under this key; this is another one.
             await unlink_newer(write, row)
@@ -179,7 +197,12 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
 
 
 async def find_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
-    """The user and session that a new memory names; a session implies its user."""
+    """The owner that a new memory names; a session implies its user."""
+    if "agent_id" in values:
+        agent = await agent_by_id(write, context.scope, values["agent_id"])
+        if agent is None:
+            raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
+        return Owner.of_agent(agent)
     named = values.get("user_id")
     user = None if named is None else await find_user(write, context, named)
     if context.scope.user is not None:
@@ -195,15 +218,27 @@ async def find_owner(write: Transaction, context: OperationContext, values: Valu
 
 
 def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
-    """The faults of a new memory as a whole. A memory added by a user is about that user."""
-    faults = _validity_faults(values)
-    if "user_id" not in values and "session_id" not in values and context.scope.user is None:
-        faults.append(Fault("INVALID", "A memory is about a user or a session: give `userId` or `sessionId`."))
+    """The faults of a new memory as a whole."""
+    faults = _validity_faults(values) + owner_faults(context, values)
     return faults + [
         Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))
         for name in ("sources", "supersedes")
         if len(values.get(name, ())) > LARGEST_LIST
     ]
+
+
+def owner_faults(context: OperationContext, values: Values) -> list[Fault]:
+    """The faults of the owner that a memory names. One that is declared with a user token is about that user."""
+    if context.scope.user is not None:
+        return []
+    of_user = [name for name in ("user_id", "session_id") if values.get(name) is not None]
+    of_agent = values.get("agent_id") is not None
+    if of_agent and of_user:
+        message = "A memory of an agent has no other owner: leave `agentId` out, or `userId` and `sessionId`."
+        return [Fault("INVALID", message, ("agentId",))]
+    if not of_agent and not of_user:
+        return [Fault("INVALID", "A memory needs an owner: give `userId` or `sessionId`, or `agentId`.")]
+    return []
 
 
 def _validity_faults(values: Values) -> list[Fault]:
@@ -226,7 +261,7 @@ async def _sources(write: Transaction, context: OperationContext, owner: Owner, 
         if node is None or (message is None and document is None):
             raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
         about = document if message is None else (await sessions_by_key(write, context.scope, [node.key]))[0]
-        if about is not None and about["user_key"] not in (None, owner.user):
+        if about is not None and not owner.may_rest_on(about):
             raise refuse("INVALID", "The source is another user's.", *path)
         source = Source(document_key=node.key) if message is None else Source(node.key, node.sequence)
         if source not in sources:

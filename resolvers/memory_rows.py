@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from models.keys import fingerprint, folded, identity, memory_key
 from models.memories import memory_table, source_table, unlink_newer
-from models.rows import MemoryRow, MemorySourceRow, SessionRow, UserRow
+from models.rows import AgentRow, DocumentRow, MemoryRow, MemorySourceRow, SessionRow, UserRow
 from models.store import Transaction
 from models.values import Time, json_of
 from resolvers.inputs import CONTENT_BYTES, TEXT_BYTES, key_rule, required_text, share_rule, text
@@ -29,23 +29,45 @@ from resolvers.updates import revise
 
 @dataclass(frozen=True)
 class Owner:
-    """The subject of a memory. `identity` is that of the session, or else of the user."""
+    """The owner of a memory: a user, a session with its user, or an agent. `identity` is that of the session, or else
+    of the user or the agent."""
 
-    user: bytes | None
-    session: bytes | None
     identity: bytes
+    user: bytes | None = None
+    session: bytes | None = None
+    agent: bytes | None = None
 
     @classmethod
     def of_session(cls, row: SessionRow) -> "Owner":
-        return cls(row["user_key"], row["key"], identity(row["key"], row["nonce"]))
+        return cls(identity(row["key"], row["nonce"]), user=row["user_key"], session=row["key"])
 
     @classmethod
     def of_user(cls, row: UserRow) -> "Owner":
-        return cls(row["key"], None, identity(row["key"], row["nonce"]))
+        return cls(identity(row["key"], row["nonce"]), user=row["key"])
+
+    @classmethod
+    def of_agent(cls, row: AgentRow) -> "Owner":
+        return cls(row["key"], agent=row["key"])
+
+    @property
+    def narrowest(self) -> tuple[str, bytes]:
+        """The kind of owner that a summary is of, and its key: the session rather than its user."""
+        if self.session is not None:
+            return "session", self.session
+        return ("agent", self.agent) if self.agent is not None else ("user", self.user or b"")
 
     def has(self, row: MemoryRow) -> bool:
-        """True if a memory belongs to the same user or, without a user, to the same session."""
-        return row["user_key"] == self.user if self.user else row["session_key"] == self.session
+        """True if a memory belongs to the same user or agent or, without a user, to the same session."""
+        if self.user is not None:
+            return row["user_key"] == self.user
+        return (row["session_key"], row["agent_key"]) == (self.session, self.agent)
+
+    def may_rest_on(self, source: SessionRow | DocumentRow) -> bool:
+        """True if messages of this session, or this document, may be sources: those of the user, of nobody, or of the
+        agent's own sessions, whoever talks there."""
+        if source["user_key"] in (None, self.user):
+            return True
+        return self.agent is not None and source["agent_key"] == self.agent
 
 
 def digest_of(kind: str, content: str, about: str | None = None) -> bytes:
@@ -86,7 +108,8 @@ MEMORY = Noun(
     Attribute("about", required_text(TEXT_BYTES), fixed=True),
     Derived("about_folded", _folded, of=("about",)),
     Internal("corrected_at", type="time", exported=True),
-    references={"user_id": key_rule, "session_id": key_rule},
+    Internal("agent_key", type="key"),
+    references={"user_id": key_rule, "session_id": key_rule, "agent_id": key_rule},
 )
 
 
@@ -100,6 +123,7 @@ def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner,
         key=memory_key(owner.identity, columns["memory_id"]),
         user_key=owner.user,
         session_key=owner.session,
+        agent_key=owner.agent,
     )
 
 

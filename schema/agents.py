@@ -7,10 +7,13 @@ import strawberry
 from breadth import batch_field
 from resolvers.agents import create_agent, delete_agent, instructions_of, update_agent, upsert_agent
 from resolvers.documents import documents_of_agents
+from resolvers.memories import memories_of_agents
 from resolvers.sessions import sessions_of_agents
 from schema.connections import Connection, connection_field
 from schema.documents import Document, DocumentFilter, DocumentInput
 from schema.inputs import MODE, VERSION, MetadataMode, optional, required
+from schema.memories import Memory
+from schema.memory_filters import MemoryFilter, MemoryOrder
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
@@ -42,6 +45,12 @@ class Agent(Node):
     )
     documents: Connection[Document] = connection_field(
         documents_of_agents, description="Its documents, newest first; not for user tokens.", filter=DocumentFilter
+    )
+    memories: Connection[Memory] = connection_field(
+        memories_of_agents,
+        description="The memories declared for it, newest first by default; not for user tokens.",
+        filter=MemoryFilter,
+        order=MemoryOrder,
     )
 
 
@@ -127,5 +136,5 @@ class AgentMutations:
         delete_agent,
         DeleteAgentInput,
         lambda id: {"deleted_agent_id": id},
-        description="Deletes an agent and its documents for good; its sessions stay, without an agent.",
+        description="Deletes an agent with its documents and memories for good; its sessions stay, without an agent.",
     )

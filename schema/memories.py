@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from breadth import batch_field
+from resolvers.agents import agents_of
 from resolvers.memories import (
     create_memory,
     delete_memories,
@@ -26,6 +27,7 @@ from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
 
 if TYPE_CHECKING:
+    from schema.agents import Agent
     from schema.sessions import Session
     from schema.users import User
 
@@ -35,10 +37,12 @@ MemorySource = Annotated[
 ]
 
 
-@strawberry.type(description="Something worth knowing later, about a user or a session, with where it came from.")
+@strawberry.type(
+    description="Something worth knowing later, of a user, a session or an agent, with where it came from."
+)
 class Memory(Node):
     id: strawberry.ID = id_field("Memory")
-    memory_id: str | None = required("The client's own key, unique with its user or session.")
+    memory_id: str | None = required("The client's own key, unique with its user, session or agent.")
     kind: MemoryKind = required("Its kind.")
     content: str = required("The content.")
     method: MemoryMethod = required("The way it was made.")
@@ -48,6 +52,11 @@ class Memory(Node):
     )
     session: Annotated["Session", strawberry.lazy("schema.sessions")] | None = batch_field(
         sessions_of, description="The session it was formed from or declared for.", needs=("session_key",)
+    )
+    agent: Annotated["Agent", strawberry.lazy("schema.agents")] | None = batch_field(
+        agents_of,
+        description="The agent to which it belongs, if no user or session does: what the agent itself has learned.",
+        needs=("agent_key",),
     )
     about: str | None = required(
         "The name of the speaker whom it is about, where several people speak in a session; null: the user's own."
@@ -73,14 +82,21 @@ class Memory(Node):
     version: int = required("Starts at 1; every update that changes something adds one.")
 
 
-@strawberry.input(description="A memory to declare, about a user or a session; a session implies its user.")
+@strawberry.input(
+    description="A memory to declare, of a user, of a session (which implies its user) or of an agent alone."
+)
 class CreateMemoryInput:
-    memory_id: str | None = optional("The client's own key, unique with its user or session; makes retries idempotent.")
+    memory_id: str | None = optional(
+        "The client's own key, unique with its user, session or agent; makes retries idempotent."
+    )
     about: str | None = optional(
         "The name of whom it is about, if that is not the user: up to 64 KiB. It is kept apart from the user's own."
     )
     user_id: str | None = optional("The user to whom it belongs.")
     session_id: str | None = optional("The session to which it belongs.")
+    agent_id: str | None = optional(
+        "The agent to which it belongs, instead of a user or a session; not for user tokens, which don't see it."
+    )
     kind: MemoryKind = required("Its kind. A SUMMARY supersedes the current one.")
     content: str = required("The content, up to 1 MiB.")
     rating: float | None = optional("Its quality or certainty, from 0 to 1.")
@@ -153,7 +169,7 @@ class MemoryMutations:
         create_memory,
         CreateMemoryInput,
         lambda memory: {"memory": memory},
-        description="Declares a memory about a user or a session.",
+        description="Declares a memory of a user, a session or an agent.",
     )
     update_memory: UpdateMemoryPayload = mutation(
         update_memory, UpdateMemoryInput, lambda memory: {"memory": memory}, description="Changes a memory."

@@ -192,6 +192,8 @@ def fill(api: Api) -> None:
         api, "createAgent", "agent { id }", agentId="tutor", name="Tutor", documents=[{"title": "a", "content": "b"}]
     )
     mutate(api, "updateAgent", "agent { id }", agentId="tutor", model="m", instructions="Be brief.")
+    for content in ("Sums first.", "Sums first, then proofs."):
+        mutate(api, "createMemory", "memory { id }", agentId="tutor", kind="SUMMARY", content=content)
     mutate(
         api,
         "createSession",

@@ -78,7 +78,7 @@ def assert_index_is_exact(path: Path) -> None:
         numbers = dict(connection.execute("SELECT project, number FROM indexed_projects").fetchall())
         for name, content, project, lane, rows in (
             ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
-            ("memories", "content", "project", "lane_of(coalesce(user_key, session_key))", "memories"),
+            ("memories", "content", "project", "lane_of(coalesce(user_key, session_key, agent_key))", "memories"),
             ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
         ):
             (through,) = connection.execute("SELECT through FROM indexed WHERE name = ?", (name,)).fetchone()

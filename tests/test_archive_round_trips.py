@@ -40,7 +40,9 @@ WIDE = {
     "agents": """{ agents(first: 100) { totalCount edges { cursor node { id agentId name about instructions model
         metadata createdAt updatedAt version sessions {
         edges { cursor node { id } } } documents { totalCount edges { cursor
-        node { id documentId title content metadata createdAt updatedAt version } } } } } } }""",
+        node { id documentId title content metadata createdAt updatedAt version } } }
+        memories(filter: {history: true}) { edges { cursor node { id content supersededBy { id } agent { id } } } }
+        } } } }""",
     "orders": """{ a: sessions(orderBy: {field: UPDATED_AT, direction: DESC}) { edges { cursor node { id } } }
         b: sessions(orderBy: {field: SESSION_ID, direction: ASC}) { edges { cursor node { id } } }
         c: sessions(filter: {ended: true}) { totalCount edges { cursor node { id } } }

@@ -53,6 +53,7 @@ def owned(mark: str, who: str, agent: str) -> list[tuple[str, dict[str, Any]]]:
         ("createMemory", {"userId": who, "kind": "SUMMARY", "content": f"{mark} user's summary"}),
         ("createDocument", {"userId": who, "documentId": "d", "title": mark, "content": f"{mark} text"}),
         ("createDocument", {"agentId": agent, "title": f"{mark} of the agent", "content": f"{mark} text"}),
+        ("createMemory", {"agentId": agent, "kind": "FACT", "content": f"{mark} of the agent"}),
     ]
 
 
@@ -122,7 +123,7 @@ def ids_of(api: Api, who: str) -> dict[str, str]:
     }
 
 
-FORBIDDEN_FIELDS = {("Agent", "instructions"), ("Agent", "documents")}
+FORBIDDEN_FIELDS = {("Agent", "instructions"), ("Agent", "documents"), ("Agent", "memories")}
 
 
 def selection(kind: Any, depth: int, *, alone: bool = True) -> str:
@@ -247,7 +248,11 @@ def test_a_memory_that_names_a_message_of_another_user_shows_neither_to_the_othe
 
 
 @pytest.mark.parametrize(
-    "field", ['agent(agentId: "guide") { instructions }', 'agent(agentId: "guide") { documents { totalCount } }']
+    "field",
+    [
+        f'agent(agentId: "guide") {{ {field} }}'
+        for field in ("instructions", "documents { totalCount }", "memories { nodes { id } }")
+    ],
 )
 def test_what_of_an_agent_is_not_for_users_is_forbidden(ada: Api, field: str) -> None:
     (error,) = ada.errors(f"{{ {field} }}")
@@ -294,6 +299,8 @@ def test_no_mutation_touches_anything_of_somebody_else(filled: Server, ada: Api,
     for noun in kinds:
         if name.endswith(noun) and "id" in given:
             given["id"] = ids[noun]
+    if name == "createMemory":
+        del given["agentId"]
     before = filled.tables()
     answer = run(ada, name, given)
     assert filled.tables() == before, f"{name} changed something"

@@ -13,7 +13,7 @@ from asyncio import gather
 from sys import maxsize
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, Integer, func, literal_column, null, text
+from sqlalchemy import ColumnElement, FromClause, Integer, func, literal_column, text
 from sqlalchemy.sql.expression import ClauseElement
 
 from models.keys import LANE_BITS
@@ -50,7 +50,7 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
     """The SQL fragments of a kind, by their placeholders in the statements here."""
     table, owned = kind.table.name, kind.owned
     joined = "".join(f" CROSS JOIN {owned.name} ON {sql_of(condition)}" for condition in kind.joined)
-    owner = sql_of(func.coalesce(*kind.owners.values(), null()))
+    owner = sql_of(func.coalesce(*kind.placed))
     return {
         "table": table,
         "index": f"{table}_words",

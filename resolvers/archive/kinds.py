@@ -43,7 +43,7 @@ KINDS = {
     "document": Kind(2, DOCUMENT, ("project", "user_id", "agent_id")),
     "session": Kind(3, SESSION, ("project", "id", "user_id", "agent_id", "deleted_messages")),
     "message": Kind(3, MESSAGE, ("project", "session_id", "form_memories", "withheld_memories")),
-    "memory": Kind(4, MEMORY, ("project", "user_id", "session_id", "sources")),
+    "memory": Kind(4, MEMORY, ("project", "user_id", "session_id", "agent_id", "sources")),
 }
 _JOINED_AS_JSON = frozenset(("sources", "deleted_messages", "withheld_memories"))
 

@@ -195,7 +195,7 @@ async def summarise(
     write: Transaction, context: OperationContext, session: SessionRow, *, added: int = 0
 ) -> MemoryRow | None:
     """A new extractive summary of a session, given the number of its new messages; None if it has no sentences."""
-    standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
+    standing = await standing_summaries(write, context.scope, owner=("session", session["key"]))
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
         return None
     former = [line for summary in standing for line in await _lines(write, summary)]

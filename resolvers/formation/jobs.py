@@ -130,7 +130,7 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
         if len(rows) == MESSAGES_AT_ONCE:
             through = rows[-1]["sequence"]
     owner = SessionOwner(user_key=session["user_key"], session_key=session["key"])
-    summaries = await standing_summaries(context.read, context.scope, session=session["key"], user=None)
+    summaries = await standing_summaries(context.read, context.scope, owner=("session", session["key"]))
     before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
     again = {row["sequence"] for row in old}
     return Reading(
@@ -240,7 +240,7 @@ async def _keep_summary(
     write: Transaction, context: OperationContext, session: SessionRow, reading: Reading, content: str, model: str
 ) -> None:
     """Replaces the summary that the model was shown, if it is unchanged and was not declared."""
-    standing = await standing_summaries(write, context.scope, session=session["key"], user=None)
+    standing = await standing_summaries(write, context.scope, owner=("session", session["key"]))
     newest = _newest(standing)
     before, now = (row and (row["key"], row["content"]) for row in (reading.summary, newest))
     if before != now or (newest is not None and (newest["method"] == "DECLARED" or newest["content"] == content)):

@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql
 revision = "0008"
 down_revision = "0007"
 
+Key = sa.LargeBinary(16).with_variant(postgresql.UUID(as_uuid=True), "postgresql")
 Words = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 LAST = "\U0010ffff"
@@ -17,10 +18,40 @@ SHOWN_NAME = (
 _FILL = "UPDATE {table} SET {column} = coalesce(substr({value}, 1, 100), '{null}')"
 USER_ID = "(SELECT user_id FROM users WHERE users.key = sessions.user_key)"
 
+_PLACE = (
+    "(SELECT number FROM indexed_projects WHERE project = {row}.project) * 562949953421312 "
+    "+ lane_of(coalesce({row}.user_key, {row}.session_key, {row}.agent_key)) * 2147483648"
+)
+# A memory of an agent is in the agent's lane.
+_MEMORY_TRIGGERS = """
+DROP TRIGGER memories_words_after_delete;
+
+DROP TRIGGER memories_words_after_update;
+
+CREATE TRIGGER memories_words_after_delete AFTER DELETE ON memories BEGIN
+  INSERT INTO memories_words (memories_words, rowid, text)
+  SELECT 'delete', {old_place} + old.number, indexed(old.content)
+  WHERE old.number <= (SELECT through FROM indexed WHERE name = 'memories');
+  UPDATE indexed_projects SET memories = memories - 1 WHERE project = old.project
+  AND old.number <= (SELECT through FROM indexed WHERE name = 'memories');
+  UPDATE indexed SET through = coalesce((SELECT max(number) FROM memories), 0)
+  WHERE name = 'memories' AND through > coalesce((SELECT max(number) FROM memories), 0);
+END;
+
+CREATE TRIGGER memories_words_after_update AFTER UPDATE OF content, user_key, session_key, agent_key ON memories
+WHEN old.number <= (SELECT through FROM indexed WHERE name = 'memories')
+AND (old.content IS NOT new.content OR {old_place} IS NOT {new_place}) BEGIN
+  INSERT INTO memories_words (memories_words, rowid, text)
+  VALUES ('delete', {old_place} + old.number, indexed(old.content));
+  INSERT INTO memories_words (rowid, text) VALUES ({new_place} + new.number, indexed(new.content));
+END;
+"""
+
 
 def upgrade() -> None:
     _users()
     _sessions()
+    _memories_of_agents()
 
 
 def _users() -> None:
@@ -33,6 +64,22 @@ def _sessions() -> None:
     op.add_column("sessions", sa.Column("title", Words, nullable=True))
     op.add_column("sessions", sa.Column("form_memories", sa.Boolean(), nullable=True))
     _sort("sessions", "user", USER_ID, "session_id")
+
+
+def _memories_of_agents() -> None:
+    op.add_column("memories", sa.Column("agent_key", Key, nullable=True))
+    present = sa.text("agent_key IS NOT NULL")
+    op.create_index(
+        "ix_memories_agent_key_created_at_key",
+        "memories",
+        ["agent_key", "created_at", "key"],
+        sqlite_where=present,
+        postgresql_where=present,
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        places = {"old_place": _PLACE.format(row="old"), "new_place": _PLACE.format(row="new")}
+        for statement in _MEMORY_TRIGGERS.strip().split("\n\n"):
+            op.execute(statement.format(**places))
 
 
 def _sort(table: str, name: str, value: str, tie: str) -> None:
