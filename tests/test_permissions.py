@@ -72,6 +72,7 @@ FOR_THE_SERVICE = {
     ("createSession", "createdAt"),
     ("createSession", "lastActivityAt"),
     ("createMemory", "createdAt"),
+    ("createMemory", "agentId"),
     ("updateSession", "userId"),
     ("updateSession", "agentId"),
     ("updateSession", "tokenBudget"),
