@@ -1,6 +1,8 @@
 """Statements on sessions."""
 
-from sqlalchemy import FromClause, Integer, bindparam, delete, exists, or_, select, update
+from typing import Any
+
+from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
 from models.expressions import each_of, in_project, parent_key
 from models.jobs import drop_job
@@ -94,6 +96,20 @@ SESSIONS_OF_AGENT = Listing(
 )
 
 _own = of_viewer(sessions.c.user_key)
+_same = sessions.alias("same")
+_users_choice = (
+    # Goes by the session's key once more, and not by the row, since users may be on another node.
+    select(users.c.form_memories)
+    .where(users.c.key.in_(select(_same.c.user_key).where(_same.c.key == bindparam("key"))), in_project(users))
+    .scalar_subquery()
+)
+_to_extend = Statement(
+    select(sessions, func.coalesce(sessions.c.form_memories, _users_choice).label("choice")).where(
+        sessions.c.key == bindparam("key"), in_project(sessions), _own
+    ),
+    SessionRow,
+    single=True,
+)
 _by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None), _own))
 _any_by_key = ByKey(sessions, SessionRow, where=(_own,))
 _memories_follow = Statement(
@@ -154,6 +170,17 @@ async def session_by_id(read: Reader, scope: Scope, session_id: str) -> SessionR
     """The session with this key, also a deleted one."""
     key = session_key(scope.project, session_id)
     return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
+
+
+def _choice_of(row: Any) -> bool | None:
+    return row["choice"]
+
+
+async def session_to_extend(read: Reader, scope: Scope, session_id: str) -> tuple[SessionRow | None, bool | None]:
+    """The session with this key, also a deleted one, and its choice to form memories, else that of its user."""
+    key = session_key(scope.project, session_id)
+    rows = await read.fetch(_to_extend, {**scope.values, "key": key})
+    return (rows[0], _choice_of(rows[0])) if rows else (None, None)
 
 
 async def inactive_sessions(

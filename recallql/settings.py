@@ -16,12 +16,16 @@ from recallql.http.hosts import is_loopback
 from recallql.http.origins import read_origins
 from recallql.http.requests import BODY_BYTES
 from resolvers.grants import PERMISSIONS, Granted
+from resolvers.inputs import text_rule
 from resolvers.tokens import count_tokens
 
 MEBIBYTE = 1024 * 1024
 
 LEAST_SECRET = 16
 """The least number of characters of `api_key`."""
+
+INSTRUCTIONS_BYTES = 16 * 1024
+"""The most bytes of `chat_instructions`: they are sent with every request, and small models read few tokens."""
 
 _ADDRESS = "write the address of a model as https://host/v1 or http://host:port/v1"
 
@@ -216,6 +220,10 @@ class Settings(BaseSettings):
         "comma-separated; empty for none.",
     )
 
+    form_memories: bool = Field(
+        default=True,
+        description="Forms memories of messages unless the message, its batch, session or user says otherwise.",
+    )
     chat_base_url: str = Field(
         default="",
         description="An OpenAI-compatible API with a chat model that forms memories, such as `https://api.openai.com/v1`.",
@@ -231,6 +239,19 @@ class Settings(BaseSettings):
         default=True,
         description="Asks for an answer in JSON (`response_format`); turn it off where the API does not support it.",
     )
+
+    chat_instructions: str = Field(
+        default="",
+        description="Instructions for the chat model on what to remember, how to rate it and how to summarise; "
+        f"up to {INSTRUCTIONS_BYTES // 1024} KiB.",
+    )
+
+    @field_validator("chat_instructions")
+    @classmethod
+    def _can_be_sent(cls, instructions: str) -> str:
+        if found := text_rule(INSTRUCTIONS_BYTES)(instructions):
+            raise ValueError(found[1])
+        return instructions
 
     @field_validator("api_key")
     @classmethod

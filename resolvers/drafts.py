@@ -2,7 +2,7 @@
 
 A draft has everything that needs no database: JSON as text, tokens (perhaps by the application's own counter), the
 digest for comparisons with a retry, and the claims that rules find. The transaction adds the message's sequence, keys
-and times.
+and times, and the decision to form memories of it where the message and its batch leave that to session and user.
 """
 
 import json
@@ -55,19 +55,26 @@ _SENT = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")
 class Draft(NamedTuple):
     """A message without its sequence: every column of the table in its order, and the claims found in it.
 
-    `digest` is None for a message without an id, which is never compared with a retry.
+    `digest` is None for a message without an id, which is never compared with a retry. `forms` is the choice of the
+    message, else of its batch, to form memories of it.
     """
 
     columns: Mapping[str, Any]
     message_id: str | None
     digest: bytes | None
     claims: Sequence[Claim]
+    forms: bool | None
 
-    def row(self, session: SessionRow, sequence: int, now: Time) -> MessageRow:
-        """Builds the row of the message at its place in a session."""
-        generation = generation_of(session)
+    def row(self, session: SessionRow, sequence: int, now: Time, *, forms: bool) -> MessageRow:
+        """Builds the row of the message at its place in a session; `forms` decides where the draft has no choice."""
         return stamped(
-            MessageRow, self.columns, now, session_key=session["key"], sequence=sequence, generation=generation
+            MessageRow,
+            self.columns,
+            now,
+            session_key=session["key"],
+            sequence=sequence,
+            generation=generation_of(session),
+            forms_memories=int(forms if self.forms is None else self.forms),
         )
 
     def repeats(self, row: MessageRow) -> bool:
@@ -80,19 +87,21 @@ class Draft(NamedTuple):
         return first_sent(row) == self.digest
 
 
-def draft_of(count_tokens: Callable[[str], int], values: Values, *, forms_memories: bool = True) -> Draft:
-    """Prepares a message whose `values` have no nulls."""
+def draft_of(count_tokens: Callable[[str], int], values: Values, *, forms: bool | None = None) -> Draft:
+    """Prepares a message whose `values` have no nulls; `forms` is the choice of its batch to form memories."""
     columns = MESSAGE.new(values)
     texts = texts_of(columns["content"], columns["parts"], columns["tool_calls"])
-    columns["parts_text"], columns["aside"], columns["forms_memories"] = texts.said, texts.aside, int(forms_memories)
+    columns["parts_text"], columns["aside"] = texts.said, texts.aside
     if columns["token_count"] is None:
         columns["token_count"] = texts.tokens(count_tokens)
     own = columns["message_id"]
     # Memories of an exported message with a place were formed before the export.
     is_placed = "sequence" in values
     digest = digest_of({**values, "content": columns["content"]}) if is_placed or own is not None else None
-    claims = claims_of(columns["role"], columns["name"], texts.own) if forms_memories and not is_placed else ()
-    return Draft(columns, own, digest, claims)
+    forms = values.get("form_memories", forms)
+    is_read = forms is not False and not is_placed
+    claims = claims_of(columns["role"], columns["name"], texts.own) if is_read else ()
+    return Draft(columns, own, digest, claims, forms)
 
 
 def claims_of(role: str, name: str | None, own: str) -> Sequence[Claim]:
@@ -100,14 +109,14 @@ def claims_of(role: str, name: str | None, own: str) -> Sequence[Claim]:
     return claims_in(own) if role == "USER" and own and not is_nobodys(name) else ()
 
 
-async def drafts_of(context: OperationContext, batch: Sequence[Values], *, forms_memories: bool = True) -> list[Draft]:
+async def drafts_of(context: OperationContext, batch: Sequence[Values], *, forms: bool | None = None) -> list[Draft]:
     """Prepares a batch of messages, in a thread if the request is large."""
 
     def make() -> list[Draft]:
         drafts: list[Draft] = []
         for values in batch:
             context.allowance.check()
-            drafts.append(draft_of(context.count_tokens, values, forms_memories=forms_memories))
+            drafts.append(draft_of(context.count_tokens, values, forms=forms))
         return drafts
 
     return await context.prepare(make)

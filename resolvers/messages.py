@@ -14,7 +14,7 @@ from models.messages import (
     messages_by_message_id,
 )
 from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
-from models.sessions import session_by_id, session_table, sessions_by_key
+from models.sessions import session_table, session_to_extend, sessions_by_key
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import json_of
@@ -86,12 +86,13 @@ async def messages_of_sessions(
 @dataclass(frozen=True)
 class Added:
     """The result of a batch: its messages in the order of the input, the new ones with their claims, and the memories
-    formed from them."""
+    formed from them. `forms` is the decision for messages without a choice of their own."""
 
     session: SessionRow
     messages: list[MessageRow]
     new: Sequence[MessageRow]
     claims: Claims
+    forms: bool
     memories: Sequence[MemoryRow] = ()
 
     @property
@@ -134,37 +135,44 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
         code = "TOO_LARGE" if batch else "INVALID"
         faults = [Fault(code, f"A batch has 1 to {LARGEST_BATCH} messages; this one has {len(batch)}.", ("messages",))]
     check(values, {"session_id": key_rule, "user_id": key_rule}, more=faults)
-    forms = values.get("form_memories") is not False
-    drafts = await drafts_of(context, batch, forms_memories=forms)
+    drafts = await drafts_of(context, batch, forms=values.get("form_memories"))
 
     async def operation(write: Transaction) -> Added:
         named = values.get("user_id")
         owner = None if named is None else await find_user(write, context, named)
         if context.scope.user is not None:
             owner = await find_viewer(write, context)
-        session = await session_by_id(write, context.scope.whole_project, values["session_id"])
+        session, choice = await session_to_extend(write, context.scope.whole_project, values["session_id"])
         if session is not None and not context.may_see(session):
             raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
         if session is None:
             columns = SESSION.new({"session_id": values["session_id"]})
             row = session_row(context, columns, context.clock.now(), owned_by(owner))
             session = await session_table.insert(write, row)
-        added = await append(write, context, session, drafts, owner)
-        return await form(write, context, added) if forms else added
+        forms = decided(context, values.get("form_memories"), choice, owner and owner["form_memories"])
+        return await form(write, context, await append(write, context, session, drafts, owner, forms=forms))
 
     return await context.write(operation)
 
 
+def decided(context: OperationContext, *choices: bool | None) -> bool:
+    """The first choice to form memories that was made: the batch's, the session's, the user's; else the setting."""
+    return next((bool(choice) for choice in choices if choice is not None), context.forms_memories)
+
+
 async def form(write: Transaction, context: OperationContext, added: Added) -> Added:
-    """Forms memories of the new messages; for those stored before they exist already."""
+    """Forms memories of the new messages that may form some; for those stored before they exist already."""
     session, count = added.session, len(added.new)
-    if context.asks_model and count:
-        await enqueue(write, context, session, added.new)
-    formed = await form_by_rules(write, context, session, added.new, added.claims)
-    if count < len(added.messages):
-        formed += await formed_of(write, context, added.messages)
-    # Extractive summaries replace those of a model, if there is none.
-    if not context.asks_model and count and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
+    new = [row for row in added.new if row["forms_memories"]]
+    if context.asks_model and new:
+        await enqueue(write, context, session, new)
+    formed = await form_by_rules(write, context, session, new, added.claims)
+    if count < len(added.messages) and (forming := [row for row in added.messages if row["forms_memories"]]):
+        formed += await formed_of(write, context, forming)
+    # Extractive summaries replace those of a model, if there is none. One falls due also with a message of which none
+    # is to be formed, if others of the session form memories.
+    is_read = not context.asks_model and count and (new or added.forms)
+    if is_read and summary_is_due(session["last_sequence"] - count, session["last_sequence"]):
         summary = await summarise(write, context, session, added=count)
         formed += [summary] if summary is not None else []
     return replace(added, memories=list({memory["key"]: memory for memory in formed}.values())) if formed else added
@@ -177,9 +185,13 @@ async def append(
     batch: Sequence[Draft],
     owner: UserRow | None = None,
     *,
+    forms: bool,
     even_ended: bool = False,
 ) -> Added:
-    """Appends messages to a session within a transaction; with `even_ended` also to an ended one."""
+    """Appends messages to a session within a transaction; with `even_ended` also to an ended one.
+
+    `forms` decides if memories are formed of messages that leave it open.
+    """
     known = await _known(write, session, batch)
     is_over = session["ended_at"] is not None and not even_ended
     if is_over and (session["deleted_at"] is not None or any(draft.message_id not in known for draft in batch)):
@@ -196,9 +208,9 @@ async def append(
         own = draft.message_id
         stored = None if own is None else known.get(own)
         if stored is None:
-            stored = draft.row(session, session["last_sequence"] + len(new) + 1, context.clock.now())
+            stored = draft.row(session, session["last_sequence"] + len(new) + 1, context.clock.now(), forms=forms)
             new.append(stored)
-            if draft.claims:
+            if draft.claims and stored["forms_memories"]:
                 claims[stored["sequence"]] = draft.claims
             if own is not None:
                 known[own] = stored
@@ -215,7 +227,7 @@ async def append(
             rows = [kept.get(row["sequence"], row) for row in rows]
         counted = {"last_sequence": new[-1]["sequence"], "last_activity_at": context.clock.now()}
         session = await session_table.update(write, session, counted)
-    return Added(session, rows, inserted, claims)
+    return Added(session, rows, inserted, claims, forms)
 
 
 async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]) -> dict[str | None, MessageRow]:

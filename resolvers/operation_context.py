@@ -37,6 +37,8 @@ class OperationContext:
     asks_model: bool = False
     """True if a model reads messages in the background and forms memories and summaries."""
     encoder: Encoder | None = None
+    forms_memories: bool = True
+    """True if memories are formed where neither the messages nor their session and user say otherwise."""
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)

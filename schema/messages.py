@@ -111,6 +111,9 @@ class MessageInput:
         "Its number of tokens in a prompt; when left out, the server counts content, parts and tool calls."
     )
     created_at: DateTime | None = optional("The time when it was said; now when left out.")
+    form_memories: bool | None = optional(
+        "True forms memories of it, false forms none, now and later; as its batch when left out."
+    )
 
 
 @strawberry.input(description="Messages to append to a session, all or none.")
@@ -121,7 +124,8 @@ class AddMessagesInput:
     )
     messages: list[MessageInput] = required("1 to 100 messages, in order.")
     form_memories: bool | None = optional(
-        "False keeps the server from forming memories of them, now and later; true when left out."
+        "True forms memories of them, false forms none, now and later, unless a message says otherwise. When left out, "
+        "the session decides, else its user, else the server's setting."
     )
 
 

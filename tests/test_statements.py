@@ -241,6 +241,7 @@ LEVELS = {
         fragment g on User { sessions { edges { cursor } } }""",
         2,
     ),
+    "pending memories of sessions": ("{ sessions(first: 100) { nodes { memoriesPending } } }", 2),
     "summaries of users": ("{ users { nodes { summary { content } } } }", 2),
     "summaries of sessions": ("{ sessions(first: 100) { nodes { summary { content } } } }", 2),
     "the users of sessions": ("{ sessions(first: 100) { nodes { user { userId } } } }", 2),
@@ -369,6 +370,13 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
 
     ten, hundred = batch(10, "ten"), batch(100, "hundred")
     assert hundred == ten + 2, "one insert however many messages there are; a summary falls due and reads twice"
+
+
+def test_the_choices_of_session_and_user_to_form_memories_cost_an_append_no_statement(filled: Server) -> None:
+    add = """mutation { addMessages(input: {sessionId: "u01-s1",
+        messages: [{role: USER, content: "x"}, {role: ASSISTANT, content: "y"}]}) { messages { id } userErrors { code } } }"""
+    seen, _ = statements(filled, add)
+    assert len(seen) == 3, seen
 
 
 # Plans

@@ -83,6 +83,7 @@ class Endpoint:
         self._embeddings = embeddings
         self.sites = Sites(settings.origins)
         self._asks_model = bool(settings.chat_base_url)
+        self._forms_memories = settings.form_memories
         self._patience = settings.request_timeout
         self._largest = settings.max_answer_bytes
         self.admissions = Admissions(settings)
@@ -249,6 +250,7 @@ class Endpoint:
             self._count_tokens,
             self._asks_model,
             self._embeddings.encoder,
+            self._forms_memories,
             allowance=Allowance(self._patience, ROWS * self._largest, admission.credential, self._database.loop_turns),
             threads=self._threads,
             is_large=size > INLINE_BODY,

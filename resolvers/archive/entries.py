@@ -118,7 +118,7 @@ def position_of(line: Line, project: str) -> LinePosition:
 
 def draft_of_line(count_tokens: Callable[[str], int], line: Line) -> Draft:
     """Prepares the message of a line; an export also has its sequence and the digest of its first version."""
-    draft = draft_of(count_tokens, line, forms_memories=line.get("form_memories", True))
+    draft = draft_of(count_tokens, line)
     columns = draft.columns
     if "sequence" in line and "digest" in line:
         columns = {**columns, "digest": hex_of(line, "digest")}
@@ -198,7 +198,7 @@ def runs_of(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
         line = entry.line
         alike: Any = None
         if line["type"] == "message":
-            alike = (line.get("project"), line["session_id"], "sequence" in line, line.get("form_memories", True))
+            alike = (line.get("project"), line["session_id"], "sequence" in line)
         if run and (alike is None or alike != before or len(run) == most):
             yield run
             run = []

@@ -16,11 +16,11 @@ from models.messages import (
     messages_by_sequence,
 )
 from models.rows import MessageRow, SessionRow
-from models.sessions import session_by_id, session_table
+from models.sessions import session_table, session_to_extend
 from models.store import Transaction
 from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
-from resolvers.messages import append, form
+from resolvers.messages import append, decided, form
 from resolvers.operation_context import OperationContext
 from resolvers.sessions import SESSION, owned_by, session_row
 
@@ -28,13 +28,13 @@ from resolvers.sessions import SESSION, owned_by, session_row
 async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:
     """Adds the messages of one session that do not exist and were not deleted since; returns their number."""
     line = entries[0].line
-    session = await session_by_id(write, context.scope, line["session_id"])
+    session, choice = await session_to_extend(write, context.scope, line["session_id"])
     if session is None:
         columns = SESSION.new({"session_id": line["session_id"]})
         row = session_row(context, columns, context.clock.now(), owned_by(None))
         session = await session_table.insert(write, row)
     add = _add_placed if "sequence" in line else _append
-    count = await add(write, context, session, entries)
+    count = await add(write, context, session, entries, forms=decided(context, choice))
     activity = entries[0].activity
     if count and activity is not None:
         await session_table.update(write, session, {"last_activity_at": max(activity, session["last_activity_at"])})
@@ -42,7 +42,7 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
 
 
 async def _add_placed(
-    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
+    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry], *, forms: bool
 ) -> int:
     """Adds messages with an exported sequence; forms no memories from them, since the export has those too."""
     if session["deleted_at"] is not None:
@@ -65,7 +65,7 @@ async def _add_placed(
             raise _collision(entry, session, other, "sequence")
         if own is not None and own in known:
             raise _collision(entry, session, known[own], "messageId")
-        row = entry.draft.row(session, sequence, context.clock.now())
+        row = entry.draft.row(session, sequence, context.clock.now(), forms=forms)
         stored[sequence] = row
         if own is not None:
             known[own] = row
@@ -83,7 +83,7 @@ async def _add_placed(
 
 
 async def _append(
-    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry]
+    write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry], *, forms: bool
 ) -> int:
     """Appends messages without a sequence, and forms memories from them one by one, as if they were new."""
     gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
@@ -104,8 +104,8 @@ async def _append(
             fresh[own] = draft
     if not fresh:
         return 0
-    added = await append(write, context, session, list(fresh.values()), even_ended=True)
-    for row in added.new if entries[0].line.get("form_memories", True) else ():
+    added = await append(write, context, session, list(fresh.values()), forms=forms, even_ended=True)
+    for row in [row for row in added.new if row["forms_memories"]]:
         # The session as of this message, so that the formed memories do not depend on the batches of lines.
         said_by_then = {**added.session, "last_sequence": row["sequence"]}
         await form(write, context, replace(added, session=said_by_then, messages=[row], new=[row]))

@@ -67,8 +67,7 @@ def line_of(row: AnyRow) -> bytes:
     line: dict[str, Any] = {"type": noun.lower()}
     for name, written, column in _WRITTEN[noun]:
         value = global_id(noun, row["key"], row["nonce"]) if name == "id" else row[name]
-        # Messages form memories by default.
-        if value is None or ((noun, name) == ("Message", "form_memories") and value):
+        if value is None:
             continue
         # An import computes it, unless the object was changed since.
         if isinstance(column, Derived) and value == column.value(row):
