@@ -125,7 +125,9 @@ SOURCES_OF_MEMORY = Listing(
 )
 
 NEUTRAL = 0.5
-"""The rating by which memories without a rating are sorted."""
+"""The rating by which memories without a rating are sorted, and that of memories formed without a model, or by one that
+did not rate them: nobody has judged them, so a context ranks them as if they had none, and `minRating` finds them
+up to here."""
 
 _kinds_known = memories.c.kind != "SUMMARY"
 

@@ -96,7 +96,8 @@ class Forming:
         answer = None
         model = self._settings.chat_model
         if reading.sent:
-            question = question_for(reading, model, as_json=self._settings.chat_json)
+            chosen = self._settings
+            question = question_for(reading, model, as_json=chosen.chat_json, instructions=chosen.chat_instructions)
             answer = read_answer(await self._endpoint.post("chat/completions", question), reading)
             self._say(None)
         await keep_answer(context, job, reading, answer, model)

@@ -6,7 +6,7 @@ from typing import Any
 from models.agents import agent_by_id
 from models.documents import document_table, documents_by_key
 from models.keys import session_key, user_key
-from models.memories import memories_by_key, memory_table
+from models.memories import NEUTRAL, memories_by_key, memory_table
 from models.messages import deleted_sequences, keep_tombstone, messages_by_sequence, set_generation
 from models.rows import DocumentRow, MemoryRow, SessionRow
 from models.sessions import session_by_id, session_table
@@ -154,6 +154,9 @@ async def add_memory(write: Transaction, context: OperationContext, entry: Objec
     line = entry.line
     owner = await find_memory_owner(write, context, line)
     row = memory_row(context, entry.columns, owner, context.clock.now())
+    # An export of a version that did not rate what it formed; one that was corrected may have lost its rating by that.
+    if row["rating"] is None and row["method"] != "DECLARED" and row["corrected_at"] is None:
+        row["rating"] = NEUTRAL
     _take_keys(entry, row)
     if "superseded_by" in line:
         row["superseded_by"] = moved(line, context.scope.project, "memory", hex_of(line, "superseded_by"))

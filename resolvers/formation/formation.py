@@ -18,7 +18,7 @@ from models.formation import (
     ordered_sources,
 )
 from models.keys import fingerprint
-from models.memories import is_withheld, memories_by_key, memory_table, standing_summaries
+from models.memories import NEUTRAL, is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
 from models.rows import MemoryRow, MessageRow, SessionRow
 from models.sessions import change_owner
@@ -73,7 +73,7 @@ async def form_by_rules(
         about = speakers.about(row["name"])
         for claim in found:
             values = {"method": "RULE", "kind": claim.kind, "subject": claim.subject, "content": claim.content}
-            values |= {"about": about, "valid_from": row["created_at"]}
+            values |= {"about": about, "valid_from": row["created_at"], "rating": NEUTRAL}
             memory = await keep_formed(write, context, session, values, [row["sequence"]])
             if memory is not None:
                 formed[memory["key"]] = memory
@@ -209,7 +209,7 @@ async def summarise(
     content = "\n".join(line.text for line in lines)
     if not content or any(summary["content"] == content for summary in standing):
         return None
-    values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content}
+    values = {"kind": "SUMMARY", "method": "EXTRACTIVE", "content": content, "rating": NEUTRAL}
     owner = Owner.of_session(session)
     row = memory_row(context, MEMORY.new(values), owner, context.clock.now())
     kept = await memory_table.insert(write, row)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from models.formation import SOURCES_OF_MEMORY, SessionOwner, ordered_sources, standing_memories
 from models.jobs import ListedJob, claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
-from models.memories import memories_by_key, memory_table, standing_summaries
+from models.memories import NEUTRAL, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_sequence, whole_messages_between
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
@@ -217,6 +217,7 @@ async def _keep_memories(
             "method": "MODEL",
             "model": model,
             "about": about,
+            "rating": found.rating,
         }
         sources = list(dict.fromkeys(found.sources))
         kept = await keep_formed(write, context, session, {**values, "valid_from": said_at}, sources)
@@ -248,7 +249,7 @@ async def _keep_summary(
     sequences = {row["sequence"] for row in reading.sent}
     for summary in standing:
         sequences |= {place["sequence"] for place in await ordered_sources(write, summary) if place["sequence"]}
-    values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model}
+    values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model, "rating": NEUTRAL}
     row = memory_row(context, MEMORY.new(values), Owner.of_session(session), context.clock.now())
     kept = await memory_table.insert(write, row)
     await insert_sources(write, kept, message_sources(session, sorted(sequences)[-SOURCES_OF_MEMORY:]))

@@ -52,6 +52,7 @@ def upgrade() -> None:
     _users()
     _sessions()
     _memories_of_agents()
+    _ratings()
 
 
 def _users() -> None:
@@ -80,6 +81,13 @@ def _memories_of_agents() -> None:
         places = {"old_place": _PLACE.format(row="old"), "new_place": _PLACE.format(row="new")}
         for statement in _MEMORY_TRIGGERS.strip().split("\n\n"):
             op.execute(statement.format(**places))
+
+
+def _ratings() -> None:
+    """Memories that were formed get the rating that they are formed with now, unless they were corrected by hand."""
+    op.execute(
+        "UPDATE memories SET rating = 0.5 WHERE rating IS NULL AND method <> 'DECLARED' AND corrected_at IS NULL"
+    )
 
 
 def _sort(table: str, name: str, value: str, tie: str) -> None:
