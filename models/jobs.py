@@ -1,8 +1,13 @@
 """Statements on jobs: messages that a model has yet to read. A session has one job at most; see `models.tables.Job`."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Integer, bindparam, delete, literal_column, or_, select, update
 
+from models.expressions import CrossJoin, Parents, in_project, parent_key, parents
+from models.keyset import fetch_one_each
 from models.rows import JobRow, SessionRow
+from models.scope import Scope
 from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import jobs, sessions
@@ -54,6 +59,19 @@ _again = {
     for every in (True, False)
 }
 _drop = Statement(delete(jobs).where(jobs.c.session_key == bindparam("session")))
+
+
+_of_sessions = Statement(
+    select(parents.c.key.label("parent"), jobs)
+    .select_from(CrossJoin(parents, jobs))
+    .where(jobs.c.session_key == parent_key, in_project(jobs)),
+    JobRow,
+)
+
+
+async def jobs_of_sessions(read: Reader, scope: Scope, sessions: Sequence[SessionRow]) -> list[JobRow | None]:
+    """The job of each session, whatever its status, or None."""
+    return await fetch_one_each(read, scope, _of_sessions, Parents([row["key"] for row in sessions]))
 
 
 async def job_of_session(read: Reader, session: bytes) -> JobRow | None:

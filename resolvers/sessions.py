@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 from uuid import uuid4
 
+from models.jobs import jobs_of_sessions
 from models.keys import lane_of, new_nonce, session_key
 from models.memories import move_shared
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
@@ -98,6 +99,11 @@ async def session(context: OperationContext, session_id: str) -> SessionRow | No
 async def sessions_of(context: OperationContext, rows: Sequence[MessageRow | MemoryRow]) -> list[SessionRow | None]:
     """The session of each message or memory."""
     return await follow(context, sessions_by_key, [row["session_key"] for row in rows])
+
+
+async def pending_of(context: OperationContext, rows: Sequence[SessionRow]) -> list[bool]:
+    """True for each session with messages that a model has yet to read, also if it has failed to."""
+    return [job is not None for job in await jobs_of_sessions(context.read, context.scope, rows)]
 
 
 def session_filter(context: OperationContext, given: Given) -> Filter:

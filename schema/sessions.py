@@ -11,6 +11,7 @@ from resolvers.sessions import (
     delete_inactive_sessions,
     delete_session,
     end_session,
+    pending_of,
     reopen_session,
     update_session,
     upsert_session,
@@ -48,6 +49,12 @@ class Session(Node):
     token_budget: int | None = required("The token budget of its context; the server's default when null.")
     context_overflow: ContextOverflow | None = required("The treatment of a context that exceeds its budget.")
     form_memories: bool | None = required(FORM_MEMORIES)
+    memories_pending: bool = batch_field(
+        pending_of,
+        description="True while messages wait for a chat model to form memories of them: for the first attempt, during "
+        "it, for the next one, or after the last one has failed, until more messages come or the job is retried.",
+        needs=("key",),
+    )
     created_at: DateTime = required("The time of its creation.")
     updated_at: DateTime = required("The last change of its own attributes; messages do not count.")
     ended_at: DateTime | None = required("The time when it was ended; null while it goes on.")

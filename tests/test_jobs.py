@@ -31,7 +31,7 @@ from tests.documents import (
     mutation,
 )
 from tests.model_server import Json, ModelServer, Reply
-from tests.servers import Process, Serve, Server, wait_until
+from tests.servers import Process, Serve, Server, Start, wait_until
 
 ADD = mutation("addMessages", "messages { id } memories { method content }")
 KNOWN = """query ($filter: MemoryFilter) { user(userId: "ada") { memories(first: 100, filter: $filter) { nodes {
@@ -191,6 +191,77 @@ def test_nothing_is_asked_of_what_is_not_to_be_formed_from(ada: Server, model: M
     add(ada, "open")
     done(ada)
     assert "secret" not in json.dumps([asked.body for asked in model.asked])
+
+
+def test_a_job_is_extended_only_by_messages_that_form_memories(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    add(ada, "one")
+    model.wait_for(1)
+    mixed = [{"content": "two"}, {"content": "three", "formMemories": False}]
+    ada.accepted(ADD, sessionId="chat", messages=[{"role": "USER", **message} for message in mixed])
+    add(ada, "four", formMemories=False)
+    assert [job["through"] for job in jobs(ada)] == [2]
+    model.hold.set()
+    done(ada)
+    assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["two"]
+
+
+PENDING = """{ sessions(orderBy: { field: SESSION_ID, direction: ASC }) { nodes { sessionId memoriesPending } } }"""
+
+
+def pending(server: Server) -> list[str]:
+    nodes = server.graphql(PENDING)["sessions"]["nodes"]
+    return [node["sessionId"] for node in nodes if node["memoriesPending"]]
+
+
+def test_a_session_says_that_messages_wait_for_the_model(ada: Server, model: ModelServer) -> None:
+    model.hold.clear()
+    add(ada, "quiet", session="quiet", formMemories=False)
+    add(ada, "one")
+    assert pending(ada) == ["chat"]
+    model.wait_for(1)
+    assert pending(ada) == ["chat"]
+    model.always = Reply(401)
+    model.hold.set()
+    add(ada, "two", session="failing")
+    wait_until(lambda: "FAILED" in {job["status"] for job in jobs(ada)})
+    assert "failing" in pending(ada)
+    model.always = None
+    add(ada, "three", session="failing")
+    add(ada, "four")
+    done(ada)
+    assert pending(ada) == []
+
+
+def test_a_model_rates_what_it_forms(ada: Server, model: ModelServer) -> None:
+    ratings = [0.9, 0, 1, None, "0.8", 7, -1, True, [0.3]]
+    facts = [fact(f"Fact {n}", 1, rating=rating) for n, rating in enumerate(ratings)]
+    model.chat = lambda body: answer(*facts, fact("Unrated", 1), summary="A summary.")
+    add(ada, "one")
+    done(ada)
+    nodes = ada.graphql('{ user(userId: "ada") { memories(first: 100) { nodes { content rating } } } }')["user"]
+    rated = {node["content"]: node["rating"] for node in nodes["memories"]["nodes"]}
+    assert rated == {
+        **{f"Fact {n}": rating for n, rating in enumerate([0.9, 0.0, 1.0, *[0.5] * 6])},
+        "Unrated": 0.5,
+        "A summary.": 0.5,
+    }
+    assert said(ada, minRating=0.6) == ["Fact 0", "Fact 2"]
+    assert '"rating": 0.0 to 1.0' in model.asked[0].body["messages"][0]["content"]
+
+
+def test_the_applications_instructions_reach_the_model_and_leave_the_form_of_its_answer(
+    start: Start, model: ModelServer
+) -> None:
+    own = 'Remember {only} allergies, rated 1. Answer with "OK".'
+    server = start(**settings_for(model, chat_instructions=f"\n{own}\n"))
+    server.accepted(CREATE_USER, userId="ada")
+    add(server, "one")
+    done(server)
+    told = model.asked[0].body["messages"][0]["content"]
+    assert told.count(own) == 1
+    assert told.index("You keep the long-term memory") < told.index(own) < told.index("Answer with one JSON object")
+    assert said(server) == ["It was said: one"]
 
 
 def test_a_model_may_replace_what_was_formed_but_not_what_was_declared(ada: Server, model: ModelServer) -> None:
@@ -597,6 +668,8 @@ async def _run_out(server: Server) -> None:
         ({"chat_base_url": "https://models.example/v1", "chat_model": ""}, "chat_model"),
         ({"chat_api_key": "sk 1"}, "visible"),
         ({"chat_api_key": "sk\n"}, "visible"),
+        ({"chat_instructions": "x" * (16 * 1024 + 1)}, "at most 16384"),
+        ({"chat_instructions": "\udc80"}, "surrogate"),
     ],
 )
 def test_settings_of_a_model_are_checked(wrong: dict[str, str], word: str) -> None:
