@@ -39,6 +39,10 @@ LIMITS = [
         "0 to {resolvers.connections.LARGEST_PAGE} items; {resolvers.connections.DEFAULT_PAGE} when left out",
     ),
     ("A list in a filter", "{resolvers.filters.LARGEST_LIST}"),
+    (
+        "Characters of a name, an address or a title that an order by it goes by",
+        "the first {models.sort_texts.SORTED_CHARACTERS}",
+    ),
     ("`ids` of `nodes`", "{resolvers.nodes.LARGEST_LIST}"),
     ("Different words of a query that `search` looks for", "{resolvers.search.questions.LARGEST_QUESTION}"),
     (

@@ -21,6 +21,12 @@ FILTERED_USER = f"""query ($id: String!, $asked: String, $memories: MemoryFilter
     context(query: $asked, memories: $memories, documents: $documents) {{ {PARTS} }} }} }}"""
 
 
+def speak_as_ada(server: Server) -> None:
+    """From now on requests are the user's own."""
+    token = server.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
+    server.client.headers["authorization"] = f"Bearer {token}"
+
+
 def chat(server: Server, id: str = "now", **asked: Any) -> list[dict[str, Any]]:
     context = server.graphql(CHAT, id=id, **asked)["session"]["context"]
     if context["text"]:
@@ -192,9 +198,63 @@ def test_a_user_token_is_told_what_its_agent_is_about_but_not_its_instructions(s
     user(server)
     server.accepted(CREATE_AGENT, agentId="tutor", name="Tutor", about="Teaches.", instructions="Be secret.")
     session(server, userId="ada", agentId="tutor")
-    token = server.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
-    context = server.graphql(CHAT, token=token, id="now")["session"]["context"]
+    speak_as_ada(server)
+    context = server.graphql(CHAT, id="now")["session"]["context"]
     assert context["text"] == "## About the assistant\nTeaches."
+
+
+# What the agent has learned
+
+
+@pytest.fixture
+def guided(server: Server) -> Server:
+    user(server, name="Ada")
+    server.accepted(CREATE_AGENT, agentId="guide", name="Guide")
+    session(server, userId="ada", agentId="guide")
+    session(server, "alone", agentId="guide")
+    session(server, "other", userId="ada")
+    remember(server, "The museum closes on Mondays", agentId="guide")
+    remember(server, "Ada dislikes museums", userId="ada")
+    for id in ("now", "alone", "other"):
+        add(server, id, "What shall I see?")
+    return server
+
+
+@pytest.mark.parametrize("asked", [None, "When is the museum closed?"])
+def test_the_contexts_of_an_agents_sessions_draw_on_what_it_has_learned(guided: Server, asked: str | None) -> None:
+    def memories(id: str) -> list[str]:
+        return sorted(memory["content"] for memory in of_session(guided, id, asked=asked)["memories"])
+
+    assert memories("now") == ["Ada dislikes museums", "The museum closes on Mondays"]
+    assert memories("alone") == ["The museum closes on Mondays"]
+    assert memories("other") == ["Ada dislikes museums"]
+    assert "- Guide: The museum closes on Mondays (" in of_session(guided, "now", asked=asked)["text"]
+    assert "museum closes" not in of_user(guided, "ada", asked=asked)["text"]
+
+
+def test_the_best_rated_come_first_whether_the_users_or_the_agents(guided: Server) -> None:
+    for number in range(40):
+        remember(guided, f"The bridge {number} was built in {1800 + number}", agentId="guide", rating=0.4)
+        remember(guided, f"Ada has crossed the bridge {number}", userId="ada", rating=0.45)
+    remember(guided, "Always greet in Norwegian", agentId="guide", rating=0.9)
+    remember(guided, "Ada walks with a stick", userId="ada", rating=0.95)
+    found = [memory["content"] for memory in of_session(guided, "now", budget=100)["memories"]]
+    assert found[:2] == ["Ada walks with a stick", "Always greet in Norwegian"]
+
+
+def test_a_filter_of_memories_holds_for_the_agents_too(guided: Server) -> None:
+    remember(guided, "Tours start at nine", agentId="guide", rating=0.8)
+    assert filtered(guided, id="now", memories={"minRating": 0.5})[0] == ["Tours start at nine"]
+
+
+def test_a_user_token_does_not_see_what_an_agent_has_learned(guided: Server) -> None:
+    speak_as_ada(guided)
+    for asked in ("museum", "closes on Mondays"):
+        selected = "context(query: $asked) { chat memories { content } }"
+        query = f'query ($asked: String) {{ session(sessionId: "now") {{ {selected} }} }}'
+        context = guided.graphql(query, asked=asked)["session"]["context"]
+        assert [memory["content"] for memory in context["memories"]] == ["Ada dislikes museums"]
+        assert "Mondays" not in json.dumps(context)
 
 
 # Filters

@@ -5,21 +5,21 @@ best answers to the query: memories, passages of documents and earlier messages.
 share of the budget of their own. The rest goes to other memories and to the latest messages.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypedDict
 
-from models.messages import latest_messages, newest_messages, newest_of_role
+from models.messages import newest_messages, newest_of_role
 from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.search_kinds import Within
-from models.sessions import SESSIONS_OF_USER
 from models.statements import is_document, is_memory
 from resolvers.agents import agents_of
-from resolvers.connections import Page, Paging, connect
+from resolvers.connections import Paging
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.contexts.intents import LOOKED_AT, asked_in
-from resolvers.contexts.knowledge import knowledge_of
+from resolvers.contexts.knowledge import Knowing, knowledge_of
+from resolvers.contexts.latest import LATEST_SESSIONS, latest_said, latest_sessions
 from resolvers.contexts.narrowing import narrowed
 from resolvers.contexts.prompts import (
     ABOUT_AGENT,
@@ -43,7 +43,6 @@ from resolvers.parts import said_in
 from resolvers.search.passages import cut
 from resolvers.search.questions import parse_question
 from resolvers.search.search import search
-from resolvers.sessions import session_filter
 from resolvers.speakers import speaker_of, user_name
 from resolvers.users import users_of
 
@@ -56,17 +55,11 @@ MATCHES = {"TRUNCATE": 0.25, "ADAPTIVE": 2 / 3}
 MOST_MATCHES, LEAST_MATCH = 500, 10
 """Most matches that are considered; and the least tokens that a match usually takes."""
 
-LARGEST_ABOUT = 1 / 4
+ABOUT = 1 / 4
 """The share of the tokens left that the description of the user, or of the agent, may take."""
-
-FIRST_READ = 4
-"""Messages of another session that are read at first: they may not fit."""
 
 MOST_OF_MATCHES = 8 * 1024 * 1024
 """Most characters of matches that are read, best first: of a long one only a passage is quoted."""
-
-LATEST_SESSIONS, LATEST_MESSAGES = 100, 50
-"""The number of a user's other latest sessions that share the rest of a budget, and the messages of each."""
 
 _CHARACTERS = 4
 """Of a token, about, and at most."""
@@ -207,7 +200,7 @@ def _filters(context: OperationContext, memories: Given, documents: Given) -> di
 
 async def _last_asked(context: OperationContext, user: UserRow) -> str | None:
     """The query that the user's latest session implies."""
-    latest = await _latest_sessions(context, user, 1)
+    latest = await latest_sessions(context, user, 1)
     return asked_in(await newest_messages(context.read, latest[0], LOOKED_AT)) if latest else None
 
 
@@ -219,13 +212,6 @@ async def _asked(context: OperationContext, about: About) -> str | None:
     if not any(row["role"] == "USER" for row in newest):
         newest = await newest_of_role(context.read, about.session, "USER", LOOKED_AT)
     return asked_in(newest)
-
-
-async def _latest_sessions(context: OperationContext, user: UserRow, limit: int) -> Sequence[SessionRow]:
-    """The user's sessions with the latest activity."""
-    paging, live = Paging(limit=limit), session_filter(context, None)
-    (page,) = await connect(context, SESSIONS_OF_USER, paging, [user["key"]], order="last_activity_at", filter=live)
-    return page.rows if isinstance(page, Page) else []
 
 
 async def _build(
@@ -269,15 +255,9 @@ async def _put_together(
     found: Sequence[SearchedRow] = (
         () if query is None else await _search(context, about, query, budget, quoting=overflow == "ADAPTIVE")
     )
-    knowledge = await knowledge_of(
-        context,
-        about.user,
-        about.session,
-        about.name,
-        found,
-        budget,
-        about.filters.get("MEMORIES") or memory_filter(context, None),
-    )
+    remembered = about.filters.get("MEMORIES") or memory_filter(context, None)
+    knowing = Knowing(about.user, about.session, about.agent, about.name)
+    knowledge = await knowledge_of(context, knowing, found, budget, remembered)
     knowledge.add_standing(prompt)
     await knowledge.find_sources(context, prompt)
     recall = Recall(context, prompt, parse_question(query or ""), knowledge, about.user, about.session, window)
@@ -331,7 +311,7 @@ async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> 
 
 async def _add_cut(context: OperationContext, prompt: Prompt, section: int, text: str) -> None:
     """Adds a description, or the beginning of a long one."""
-    limit = int(prompt.left * LARGEST_ABOUT)
+    limit = int(prompt.left * ABOUT)
     if text.strip() and not prompt.add(Piece(section, (), text.strip()), limit):
         await _add_excerpt(context, prompt, Piece(section, (), ""), text, None, limit)
 
@@ -362,25 +342,12 @@ async def _add_latest(context: OperationContext, recall: Recall, about: About) -
     """Fills the rest of the budget with the newest messages of the user's other sessions."""
     if about.user is None:
         return
-    for session in await _latest_sessions(context, about.user, LATEST_SESSIONS):
+    for session in await latest_sessions(context, about.user, LATEST_SESSIONS):
         if about.session is not None and session["key"] == about.session["key"]:
             continue
-        async for message in _latest_said(context, session):
+        async for message in latest_said(context, session):
             if said_in(message) and not await recall.add_said(message):
                 return
-
-
-async def _latest_said(context: OperationContext, session: SessionRow) -> AsyncIterator[MessageRow]:
-    """A session's messages, newest first; reads few at first, since they may not fit."""
-    with context.allowance.passing():
-        rows = await latest_messages(context.read, session, FIRST_READ)
-    for message in reversed(rows):
-        yield message
-    if len(rows) == FIRST_READ:
-        with context.allowance.passing():
-            more = await latest_messages(context.read, session, LATEST_MESSAGES)
-        for message in reversed(more[:-FIRST_READ]):
-            yield message
 
 
 async def _search(

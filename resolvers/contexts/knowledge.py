@@ -1,9 +1,10 @@
 """Knowledge: the memories in a context, without those that other parts of it repeat."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from models.memories import NEUTRAL, known_memories, sources_of_memories
-from models.rows import MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
+from models.rows import AgentRow, MemoryRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.statements import is_memory
 from models.words import words
 from resolvers.contexts.prompts import ABOUT_USER, MEMORIES, SUMMARY, Piece, Prompt
@@ -33,11 +34,36 @@ _CHARACTERS = 4
 """Of a token, about."""
 
 
-class Knowledge:
-    """The memories of a user, or of a session without one; `name` is the user's, for the user's own statements."""
+@dataclass(frozen=True)
+class Knowing:
+    """Whose memories a context has: the user's, or a session's without one, and those of the session's agent.
 
-    def __init__(self, name: str, known: Sequence[MemoryRow], matching: Sequence[MemoryRow], now: str) -> None:
-        self._name = name
+    `name` is the user's, for the user's own statements.
+    """
+
+    user: UserRow | None
+    session: SessionRow | None
+    agent: AgentRow | None
+    name: str
+
+    @property
+    def owners(self) -> list[tuple[str, bytes]]:
+        """The owners of memories, by the kind of owner and the key."""
+        own: list[tuple[str, UserRow | SessionRow | AgentRow | None]]
+        own = [("session", self.session) if self.user is None else ("user", self.user), ("agent", self.agent)]
+        return [(kind, row["key"]) for kind, row in own if row is not None]
+
+    def name_of(self, memory: MemoryRow) -> str:
+        """The name of the person, or of the agent, that a memory is about."""
+        of_agent = self.agent is not None and memory["agent_key"] is not None
+        return memory["about"] or (self.agent["name"] if self.agent is not None and of_agent else self.name)
+
+
+class Knowledge:
+    """The memories for a context, best rated first, and those that match its query."""
+
+    def __init__(self, knowing: Knowing, known: Sequence[MemoryRow], matching: Sequence[MemoryRow], now: str) -> None:
+        self._knowing = knowing
         self._matching = matching
         keys = {memory["key"] for memory in matching}
         # Events matter only if the query asks for them.
@@ -64,8 +90,7 @@ class Knowledge:
         matches = {memory["key"]: 1 / (1 + rank) for rank, memory in enumerate(self._matching)}
 
         def worth(memory: MemoryRow) -> float:
-            rating = NEUTRAL if memory["rating"] is None else memory["rating"]
-            return rating + matches.get(memory["key"], 0.0)
+            return _rating(memory) + matches.get(memory["key"], 0.0)
 
         for memory in sorted((*self._matching, *self._rest), key=worth, reverse=True):
             self.add(prompt, memory, prompt.left)
@@ -82,7 +107,7 @@ class Knowledge:
 
     def _piece(self, memory: MemoryRow) -> Piece:
         """ "Audrey: Keeps bees. (2026-03-01)", with the dates of words such as "yesterday"."""
-        content, who = memory["content"], memory["about"] or self._name
+        content, who = memory["content"], self._knowing.name_of(memory)
         day = local_day(memory["valid_from"] or memory["created_at"], None)
         notes = [day.isoformat(), *(dated(content, day) if memory["kind"] != "EVENT" else ())]
         named = "" if _plain(content).startswith(_plain(who)) else f"{who}: "
@@ -142,6 +167,10 @@ class Knowledge:
                 prompt.remove(summary)
 
 
+def _rating(memory: MemoryRow) -> float:
+    return NEUTRAL if memory["rating"] is None else memory["rating"]
+
+
 def _plain(text: str) -> str:
     """The words of a text between spaces."""
     return f" {' '.join(words(text))} "
@@ -160,21 +189,14 @@ def _lines(summaries: Iterable[MemoryRow]) -> list[str]:
 
 
 async def knowledge_of(
-    context: OperationContext,
-    user: UserRow | None,
-    session: SessionRow | None,
-    name: str,
-    found: Sequence[SearchedRow],
-    budget: int,
-    filter: Filter,
+    context: OperationContext, knowing: Knowing, found: Sequence[SearchedRow], budget: int, filter: Filter
 ) -> Knowledge:
     """The memories for a context with a budget of tokens that pass a filter, given the search results."""
-    owner = ("user", user["key"]) if user is not None else ("session", session["key"]) if session is not None else None
-    known: Sequence[MemoryRow] = []
-    if owner is not None:
-        longest = int(budget * MOST_OF_ONE) * _CHARACTERS
-        with context.allowance.passing():
-            known = await known_memories(
+    known: list[MemoryRow] = []
+    longest = int(budget * MOST_OF_ONE) * _CHARACTERS
+    with context.allowance.passing():
+        for owner in knowing.owners:
+            known += await known_memories(
                 context.read,
                 context.scope,
                 owner=owner,
@@ -183,5 +205,7 @@ async def knowledge_of(
                 longest=longest,
                 limit=MOST_KNOWN,
             )
+    if len(knowing.owners) > 1:
+        known.sort(key=lambda memory: (_rating(memory), memory["created_at"]), reverse=True)
     matching = [node for node in found if is_memory(node)]
-    return Knowledge(name, known, matching, context.clock.now())
+    return Knowledge(knowing, known, matching, context.clock.now())
