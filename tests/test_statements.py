@@ -373,8 +373,8 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
 
 
 def test_the_choices_of_session_and_user_to_form_memories_cost_an_append_no_statement(filled: Server) -> None:
-    add = """mutation { addMessages(input: {sessionId: "u01-s1",
-        messages: [{role: USER, content: "x"}, {role: ASSISTANT, content: "y"}]}) { messages { id } userErrors { code } } }"""
+    said = '[{role: USER, content: "x"}, {role: ASSISTANT, content: "y"}]'
+    add = f'mutation {{ addMessages(input: {{sessionId: "u01-s1", messages: {said}}}) {{ messages {{ id }} }} }}'
     seen, _ = statements(filled, add)
     assert len(seen) == 3, seen
 
