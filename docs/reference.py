@@ -55,7 +55,10 @@ LIMITS = [
     ),
     ("Messages of a context", "{resolvers.contexts.windows.LARGEST_WINDOW}"),
     ("Messages removed by one `deleteMessages`", "{resolvers.messages.LARGEST_DELETION}"),
-    ("Memories removed by one `deleteMemories`", "{resolvers.memories.LARGEST_DELETION}"),
+    (
+        "Memories or documents removed by one `deleteMemories`, `deleteDocuments`",
+        "{resolvers.deletions.LARGEST_DELETION}",
+    ),
     (
         "Sessions removed by one `deleteInactiveSessions`",
         "1 to {resolvers.sessions.LARGEST_DELETION}; {resolvers.sessions.DEFAULT_DELETION} when left out",

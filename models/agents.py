@@ -4,7 +4,7 @@ from sqlalchemy import ColumnElement, FromClause, bindparam, exists, or_, select
 
 from models.expressions import in_project, parent_key
 from models.keys import agent_key
-from models.keyset import Listing, fetch_by_key
+from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.rows import AgentRow
 from models.scope import Scope, viewer
 from models.statements import ByKey, Statement
@@ -14,13 +14,24 @@ from models.writing import TypedTable
 
 agent_table = TypedTable(agents, AgentRow)
 
+ORDERS = {
+    "created_at": ("created_at", "agent_id"),
+    "updated_at": ("updated_at", "agent_id"),
+    "agent_id": ("agent_id",),
+    "name": ("name_start", "agent_id"),
+}
+FILTERS = {"agent_ids": in_list("agent_id", "agent_ids"), "metadata": contains(), **between("created_at")}
+SELECTIVE = ("agent_ids",)
+
 AGENTS = Listing(
     name="agents",
     table=agents,
     row=AgentRow,
     always=in_project,
     nested=False,
-    orders={"created_at": ("created_at", "agent_id")},
+    orders=ORDERS,
+    filters=FILTERS,
+    selective=SELECTIVE,
 )
 
 
@@ -38,7 +49,9 @@ AGENTS_OF_USER = Listing(
     table=agents,
     row=AgentRow,
     always=lambda rows: in_project(rows) & _talks_to(parent_key, rows),
-    orders=AGENTS.orders,
+    orders=ORDERS,
+    filters=FILTERS,
+    selective=SELECTIVE,
 )
 
 _by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), _talks_to(viewer, agents)),))

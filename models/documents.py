@@ -1,9 +1,11 @@
 """Statements on documents."""
 
-from sqlalchemy import bindparam, delete
+from collections.abc import Sequence
 
-from models.expressions import in_project, parent_key
-from models.keyset import Listing, contains, fetch_by_key
+from sqlalchemy import bindparam, delete, select
+
+from models.expressions import Parents, in_project, parent_key, parents
+from models.keyset import Listing, contains, fetch_by_key, in_list
 from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Statement
@@ -13,8 +15,13 @@ from models.writing import TypedTable
 
 document_table = TypedTable(documents, DocumentRow)
 
-ORDERS = {"created_at": ("created_at", "key")}
-FILTERS = {"metadata": contains()}
+ORDERS = {
+    "created_at": ("created_at", "key"),
+    "updated_at": ("updated_at", "key"),
+    "title": ("title_start", "key"),
+}
+FILTERS = {"document_ids": in_list("document_id", "document_ids"), "metadata": contains()}
+SELECTIVE = ("document_ids",)
 
 DOCUMENTS_OF_USER = Listing(
     name="documents of a user",
@@ -23,6 +30,7 @@ DOCUMENTS_OF_USER = Listing(
     always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 DOCUMENTS_OF_AGENT = Listing(
     name="documents of an agent",
@@ -31,6 +39,7 @@ DOCUMENTS_OF_AGENT = Listing(
     always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 
 _by_key = ByKey(documents, DocumentRow, where=(of_viewer(documents.c.user_key),))
@@ -39,8 +48,22 @@ _delete_of_agent = Statement(
 )
 
 
+_delete = Statement(
+    delete(documents).where(
+        documents.c.key.in_(select(parent_key).select_from(parents)),
+        in_project(documents),
+        of_viewer(documents.c.user_key),
+    )
+)
+
+
 async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[DocumentRow | None]:
     return await fetch_by_key(read, scope, _by_key, keys)
+
+
+async def remove_documents(write: Transaction, scope: Scope, rows: Sequence[DocumentRow]) -> None:
+    keys = Parents([row["key"] for row in rows])
+    await write.execute(_delete, {**scope.values, **keys.values}, slowly=True)
 
 
 async def delete_documents_of_agent(write: Transaction, scope: Scope, agent: bytes) -> None:

@@ -73,6 +73,25 @@ class Contains(FunctionElement[bool]):
     type = Boolean()
 
 
+class Unindexed(FunctionElement[Any]):
+    """A value that no index is used for, where a planner would choose the index of the wrong column."""
+
+    name = "unindexed"
+    inherit_cache = True
+
+    def __init__(self, value: ColumnElement[Any]) -> None:
+        super().__init__(value)
+        self.type = value.type
+
+
+class FoldedName(FunctionElement[str]):
+    """A name as `models.keys.folded` folds it."""
+
+    name = "folded_name"
+    inherit_cache = True
+    type = Words
+
+
 class JsonObject(FunctionElement[str]):
     """A JSON object of names and values, one after the other."""
 
@@ -143,6 +162,10 @@ def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:
 
 def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
     return Greatest(one, other)
+
+
+def folded_name(name: ColumnElement[Any]) -> ColumnElement[str]:
+    return FoldedName(name)
 
 
 def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:

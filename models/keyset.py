@@ -25,7 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from models.expressions import CrossJoin, Parents, each_of, greatest, json_contains, parent_number, parents
+from models.expressions import CrossJoin, Parents, Unindexed, each_of, greatest, json_contains, parent_number, parents
 from models.scope import Scope
 from models.statements import ByKey, Statement
 from models.store import R, Reader
@@ -36,7 +36,7 @@ Condition = Callable[[FromClause], ColumnElement[bool]]
 PARENT: Any = -1
 """The column of a page's row with its parent's position."""
 
-SELECTIVE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
+MOSTLY_TRUE = frozenset({"live", "as_of", "not_superseded", "of_no_session"})
 """Filters that most rows pass, so that filling a page reads few rows."""
 
 
@@ -48,7 +48,8 @@ class Listing(Generic[R]):
     with `nested` the list belongs to parents (see `models.statements.Parents`) and `always` joins them. With `floor` a
     parent's number is an exclusive lower bound of this column. `ends` gives for a nullable order column a value below
     and one above all of its values: nulls come last in both directions. `falling` gives the columns of an order in
-    descending direction, where these differ.
+    descending direction, where these differ. `selective` names filters that an index answers with few rows: with one of
+    these a page sorts the rows that it finds, instead of going through the list in its order.
     """
 
     name: str
@@ -61,6 +62,10 @@ class Listing(Generic[R]):
     floor: str | None = None
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
     falling: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    selective: tuple[str, ...] = ()
+
+    def is_selective(self, given: tuple[str, ...]) -> bool:
+        return any(name in self.selective for name in given)
 
     def order_columns(self, order: str, *, descending: bool) -> tuple[str, ...]:
         """The names of the columns of an order in this direction."""
@@ -111,6 +116,8 @@ def _page(
         return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = listing.ordering(rows, order, descending=descending)
+    if listing.is_selective(given):
+        columns = [Unindexed(column) for column in columns]
     conditions = [listing.always(rows), *(listing.filters[name](rows) for name in given)]
     bounds = {"after": (after, not descending), "before": (before, descending)}
     if listing.floor and goes_by_floor:
@@ -120,7 +127,7 @@ def _page(
         lower = greatest(parent_number, bindparam(f"{name}_0", type_=Integer)) if is_given else parent_number
         conditions.append(columns[0] > lower)
     elif listing.floor:
-        conditions.append(rows.c[listing.floor] > parent_number)
+        conditions.append(Unindexed(rows.c[listing.floor]) > parent_number)
     for name, (is_given, follows) in bounds.items():
         if is_given:
             bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
@@ -205,7 +212,8 @@ def _count(listing: Listing[Any], given: tuple[str, ...]) -> Statement[Any]:
     rows = listing.table.alias("x") if listing.nested else listing.table
     conditions = and_(listing.always(rows), *(listing.filters[name](rows) for name in given))
     if listing.floor:
-        conditions &= rows.c[listing.floor] > parent_number
+        number = rows.c[listing.floor]
+        conditions &= (Unindexed(number) if listing.is_selective(given) else number) > parent_number
     counted = select(func.count()).select_from(rows).where(conditions)
     if not listing.nested:
         return Statement(counted.with_only_columns(func.count().label("count")))
@@ -245,7 +253,7 @@ async def fetch_pages(
         for i, value in enumerate(position or ()):
             bound[f"{name}_{i}"] = listing.sort_value(columns[i], value, descending=part.descending)
     # A filter may skip many rows to find few; an order without an index sorts them all.
-    slowly = bool(set(part.given) - SELECTIVE) or part.order not in ("created_at", "sequence", "position")
+    slowly = bool(set(part.given) - MOSTLY_TRUE) or part.order not in ("created_at", "sequence", "position")
     if of is None:
         page = cut(await read.fetch(statement, bound, slowly=slowly), part.limit)
         return [Fetched(page.rows[::-1], page.has_more) if part.backwards else page]

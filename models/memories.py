@@ -53,6 +53,7 @@ def _as_of(rows: FromClause) -> ColumnElement[bool]:
 
 
 FILTERS: dict[str, Condition] = {
+    "memory_ids": in_list("memory_id", "memory_ids"),
     "as_of": _as_of,
     "about": in_list("about_folded", "about"),
     "own": is_null("about_folded"),
@@ -80,6 +81,7 @@ def _listing(name: str, belongs: Condition) -> Listing[MemoryRow]:
         orders=ORDERS,
         ends=ENDS,
         filters=FILTERS,
+        selective=("memory_ids",),
     )
 
 

@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from sqlalchemy import Integer, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, func, select, tuple_, update
 
 from models.columns import Number
-from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents
+from models.expressions import (
+    CrossJoin,
+    Parents,
+    each_of,
+    folded_name,
+    in_project,
+    parent_key,
+    parent_number,
+    parents,
+)
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
 from models.rows import DeletedMessageRow, MessageRow, SessionRow
@@ -38,6 +47,16 @@ class Named(TypedDict):
     name: str
 
 
+def _with_message_id(rows: FromClause) -> ColumnElement[bool]:
+    """The condition for the session's messages with one of these client keys.
+
+    All messages that can be seen have the session's generation (see `generation_of`); with it the index on the client
+    keys is used.
+    """
+    nonce = select(sessions.c.nonce).where(sessions.c.key == parent_key).correlate(parents).scalar_subquery()
+    return (rows.c.generation == nonce * 2**NONCE_BITS + parent_number) & rows.c.message_id.in_(each_of("message_ids"))
+
+
 MESSAGES_OF_SESSION = Listing(
     name="messages of a session",
     table=messages,
@@ -46,7 +65,14 @@ MESSAGES_OF_SESSION = Listing(
     floor="sequence",
     always=lambda rows: rows.c.session_key == parent_key,
     orders={"sequence": ("sequence",), "created_at": ("created_at", "sequence")},
-    filters={"roles": in_list("role", "roles"), "metadata": contains(), **between("created_at")},
+    filters={
+        "message_ids": _with_message_id,
+        "names": lambda rows: folded_name(rows.c.name).in_(each_of("names")),
+        "roles": in_list("role", "roles"),
+        "metadata": contains(),
+        **between("created_at"),
+    },
+    selective=("message_ids",),
 )
 
 _by_sequence = Statement(

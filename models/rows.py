@@ -44,6 +44,7 @@ class AgentRow(TypedDict):
     created_at: Time
     updated_at: Time
     version: int
+    name_start: str
 
 
 class SessionRow(TypedDict):
@@ -179,6 +180,7 @@ class DocumentRow(TypedDict):
     created_at: Time
     updated_at: Time
     version: int
+    title_start: str
 
 
 class MessageVectorsRow(TypedDict):

@@ -65,6 +65,7 @@ FILTERS = {
     **between("created_at"),
     **between("last_activity_at"),
 }
+SELECTIVE = ("session_ids",)
 
 SESSIONS = Listing(
     name="sessions",
@@ -75,6 +76,7 @@ SESSIONS = Listing(
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 SESSIONS_OF_USER = Listing(
     name="sessions of a user",
@@ -84,6 +86,7 @@ SESSIONS_OF_USER = Listing(
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 SESSIONS_OF_AGENT = Listing(
     name="sessions of an agent",
@@ -93,6 +96,7 @@ SESSIONS_OF_AGENT = Listing(
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 
 _own = of_viewer(sessions.c.user_key)

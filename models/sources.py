@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, func, not_, or_, select
 
-from models.expressions import each_of
+from models.expressions import Parents, each_of, parent_key, parents
 from models.keyset import Condition
 from models.rows import AgentRow, DocumentRow, MessageRow, SessionDeletionRow, SessionRow, UserRow
 from models.statements import Statement
@@ -18,7 +18,7 @@ WHICH: dict[str, Condition] = {
         (rows.c.session_key == bindparam("session")) & rows.c.sequence.in_(each_of("sequences", Number))
     ),
     "session": lambda rows: (rows.c.session_key == bindparam("session")) & (rows.c.sequence <= bindparam("through")),
-    "document": lambda rows: rows.c.document_key == bindparam("document"),
+    "documents": lambda rows: rows.c.document_key.in_(select(parent_key).select_from(parents)),
     "documents of agent": lambda rows: rows.c.document_key.in_(
         select(documents.c.key).where(documents.c.agent_key == bindparam("agent"))
     ),
@@ -70,8 +70,8 @@ class Sources(NamedTuple):
         return cls("session", {"session": deletion["session_key"], "through": through})
 
     @classmethod
-    def of_document(cls, document: DocumentRow) -> "Sources":
-        return cls("document", {"document": document["key"]})
+    def of_documents(cls, rows: Sequence[DocumentRow]) -> "Sources":
+        return cls("documents", Parents([row["key"] for row in rows]).values)
 
     @classmethod
     def of_agent(cls, agent: AgentRow) -> "Sources":
@@ -90,4 +90,4 @@ async def forget_sources(write: Transaction, gone: Sources, *, formed_only: bool
     that the application named.
     """
     for statement in _forgetting(gone.which, formed_only):
-        await write.execute(statement, gone.values, slowly=gone.which == "user")
+        await write.execute(statement, gone.values, slowly=gone.which in ("user", "documents"))

@@ -106,8 +106,15 @@ class User(SQLModel, table=True):
 
 
 class Agent(SQLModel, table=True):
+    """`name_start` is the part of the name that lists by name go by (see `models.sort_texts`)."""
+
     __tablename__ = "agents"
-    __table_args__ = (Index(None, "project", "created_at", "agent_id"),)
+    __table_args__ = (
+        Index(None, "project", "created_at", "agent_id"),
+        Index(None, "project", "updated_at", "agent_id"),
+        Index(None, "project", "agent_id"),
+        Index(None, "project", "name_start", "agent_id"),
+    )
     key: bytes = key_column(primary=True)
     project: str = text_column(nullable=False)
     agent_id: str = text_column(nullable=False)
@@ -119,6 +126,7 @@ class Agent(SQLModel, table=True):
     created_at: str = time_column()
     updated_at: str = time_column()
     version: int = integer_column()
+    name_start: str = sorted_column("")
 
 
 class Session(SQLModel, table=True):
@@ -250,6 +258,10 @@ class Memory(SQLModel, table=True):
         Index(None, "user_key", "created_at", "key"),
         Index(None, "session_key", "created_at", "key"),
         Index(None, "agent_key", "created_at", "key", **present("agent_key")),
+        # Most memories have no key of their own.
+        Index(None, "user_key", "memory_id", **present("memory_id")),
+        Index(None, "session_key", "memory_id", **present("memory_id")),
+        Index(None, "agent_key", "memory_id", **present("agent_key")),
         Index(None, "superseded_by", **present("superseded_by")),
         Index(None, "fingerprint", "user_key", "about_folded", "session_key"),
         Index(
@@ -357,10 +369,18 @@ class Job(SQLModel, table=True):
 
 
 class Document(SQLModel, table=True):
+    """`title_start` is the part of the title that lists by title go by (see `models.sort_texts`)."""
+
     __tablename__ = "documents"
     __table_args__ = (
         Index(None, "user_key", "created_at", "key"),
+        Index(None, "user_key", "updated_at", "key"),
+        Index(None, "user_key", "title_start", "key"),
+        Index(None, "user_key", "document_id", **present("document_id")),
         Index(None, "agent_key", "created_at", "key"),
+        Index(None, "agent_key", "updated_at", "key", **present("agent_key")),
+        Index(None, "agent_key", "title_start", "key", **present("agent_key")),
+        Index(None, "agent_key", "document_id", **present("agent_key")),
         Index(None, "project", "key"),
     )
     key: bytes = key_column(primary=True)
@@ -375,6 +395,7 @@ class Document(SQLModel, table=True):
     created_at: str = time_column()
     updated_at: str = time_column()
     version: int = integer_column()
+    title_start: str = sorted_column("")
 
 
 class MessageVectors(SQLModel, table=True):

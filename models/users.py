@@ -29,6 +29,7 @@ FILTERS = {
     **between("created_at"),
     **between("updated_at"),
 }
+SELECTIVE = ("user_ids", "emails")
 
 USERS = Listing(
     name="users",
@@ -39,6 +40,7 @@ USERS = Listing(
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 USER_ALONE = Listing(
     name="the viewer alone",
@@ -48,6 +50,7 @@ USER_ALONE = Listing(
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
+    selective=SELECTIVE,
 )
 
 _by_key = ByKey(users, UserRow, where=(of_viewer(users.c.key),))

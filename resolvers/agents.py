@@ -7,14 +7,16 @@ from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import delete_memories_of_agent
 from models.rows import AgentRow, DocumentRow, MemoryRow, SessionRow
+from models.sort_texts import start_of
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect_visible
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput
+from resolvers.filters import FilterBuilder, Given, order_of
 from resolvers.ids import global_id
 from resolvers.inputs import TEXT_BYTES, Values, key_rule, required_text, text
-from resolvers.nouns import KEY, METADATA, PROJECT, UPDATED_AT, VERSION, Attribute, Internal
+from resolvers.nouns import KEY, METADATA, PROJECT, UPDATED_AT, VERSION, Attribute, Derived, Internal
 from resolvers.operation_context import OperationContext
 from resolvers.participants import Participant
 from resolvers.references import follow
@@ -32,6 +34,7 @@ AGENT = Participant(
     Internal("created_at", type="time", exported=True),
     UPDATED_AT,
     VERSION,
+    Derived("name_start", start_of, of=("name",)),
     table=agent_table,
     by_id=agent_by_id,
     keys=lambda project, columns: {"key": agent_key(project, columns["agent_id"])},
@@ -55,10 +58,19 @@ async def agents_of(
 
 
 async def list_agents(
-    context: OperationContext, parents: Sequence[object], paging: Paging, columns: Columns = None
+    context: OperationContext,
+    parents: Sequence[object],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     """All agents of the project; for a user those of its own sessions."""
-    return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, columns=columns)
+    name, descending = order_of(order)
+    built = FilterBuilder(filter).lists("agent_ids").metadata().ranges("created_at").build()
+    return await connect_visible(
+        context, AGENTS, AGENTS_OF_USER, paging, order=name, descending=descending, filter=built, columns=columns
+    )
 
 
 async def instructions_of(context: OperationContext, rows: Sequence[AgentRow]) -> list[str | None]:

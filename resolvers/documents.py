@@ -6,16 +6,26 @@ from hashlib import blake2b
 from typing import Any
 
 from models.agents import agent_by_id
-from models.documents import DOCUMENTS_OF_AGENT, DOCUMENTS_OF_USER, document_table, documents_by_key
+from models.documents import (
+    DOCUMENTS_OF_AGENT,
+    DOCUMENTS_OF_USER,
+    document_table,
+    documents_by_key,
+    remove_documents,
+)
+from models.expressions import Parents
 from models.keys import document_key, identity
+from models.keyset import fetch_pages
 from models.rows import AgentRow, DocumentRow, UserRow
+from models.sort_texts import start_of
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.users import user_by_id, users_by_email
 from models.values import json_of
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
+from resolvers.deletions import deletion_of
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id
 from resolvers.inputs import (
     CONTENT_BYTES,
@@ -66,6 +76,7 @@ DOCUMENT = Noun(
     CREATED_AT,
     UPDATED_AT,
     VERSION,
+    Derived("title_start", start_of, of=("title",)),
     references={"user_id": key_rule, "user_email": text, "agent_id": key_rule},
 )
 OWNERS = ("user_id", "user_email", "agent_id")
@@ -80,23 +91,38 @@ class DocumentOwner:
 
 
 def document_filter(given: Given) -> Filter:
-    return FilterBuilder(given).metadata().build()
+    return FilterBuilder(given).lists("document_ids").metadata().build()
 
 
 async def documents_of_users(
-    context: OperationContext, users: Sequence[UserRow], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext,
+    users: Sequence[UserRow],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
+    name, descending = order_of(order)
     built = document_filter(filter)
-    return await connect_to(context, DOCUMENTS_OF_USER, paging, users, filter=built, columns=columns)
+    return await connect_to(
+        context, DOCUMENTS_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
+    )
 
 
 async def documents_of_agents(
-    context: OperationContext, agents: Sequence[AgentRow], paging: Paging, filter: Given, columns: Columns = None
+    context: OperationContext,
+    agents: Sequence[AgentRow],
+    paging: Paging,
+    filter: Given,
+    order: Given,
+    columns: Columns = None,
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
+    name, descending = order_of(order)
     built = document_filter(filter)
+    keys = [row["key"] for row in agents]
     return await connect(
-        context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], filter=built, columns=columns
+        context, DOCUMENTS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
     )
 
 
@@ -117,17 +143,19 @@ def document_row(
 
 
 async def insert_document(
-    write: Transaction, context: OperationContext, columns: dict[str, Any], owner: DocumentOwner
+    write: Transaction, context: OperationContext, columns: dict[str, Any], owner: DocumentOwner, *path: str
 ) -> DocumentRow:
-    """Stores a document of a `user` or an `agent`; for a retry returns the one that the first attempt stored."""
+    """Stores a document of a `user` or an `agent`; for a retry returns the one that the first attempt stored.
+
+    `path` is the document's place in the input.
+    """
     row = document_row(context, columns, user=owner.user, agent=owner.agent)
     stored = (await documents_by_key(write, context.scope, [row["key"]]))[0]
     if stored is None:
         return await document_table.insert(write, row)
     if stored["digest"] != row["digest"]:
-        raise refuse(
-            "CONFLICT", "Another document bears this documentId; use updateDocument, or another id.", "documentId"
-        )
+        message = "Another document bears this documentId; use updateDocument, or another id."
+        raise refuse("CONFLICT", message, *path, "documentId")
     return stored
 
 
@@ -193,7 +221,7 @@ async def update_document(context: OperationContext, values: Values) -> Document
         check_version(row, values)
         wanted = change.of(row)
         if wanted.get("content", row["content"]) != row["content"]:
-            await forget_sources(write, Sources.of_document(row), formed_only=True)
+            await forget_sources(write, Sources.of_documents([row]), formed_only=True)
         return await revise(write, document_table, row, wanted, context.clock.now())
 
     return await context.write(operation)
@@ -204,8 +232,26 @@ async def delete_document(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await forget_sources(write, Sources.of_document(row))
+        await forget_sources(write, Sources.of_documents([row]))
         await document_table.delete(write, row)
         return global_id("Document", row["key"])
+
+    return await context.write(operation)
+
+
+async def delete_documents(context: OperationContext, values: Values) -> tuple[list[str], bool]:
+    """Deletes documents of a user or an agent; returns their ids, and True if there are more."""
+    several = "These are the documents of one user or one agent: give `userId` or `agentId`."
+    owner, part = deletion_of(values, ("user_id", "agent_id"), several, document_filter)
+
+    async def operation(write: Transaction) -> tuple[list[str], bool]:
+        found = await find_owner(write, context, {owner: values[owner]})
+        listing, row = (DOCUMENTS_OF_USER, found.user) if found.user else (DOCUMENTS_OF_AGENT, found.agent)
+        keys = Parents([row["key"]] if row else [])
+        (page,) = await fetch_pages(write, context.scope, listing, part, keys)
+        if page.rows:
+            await forget_sources(write, Sources.of_documents(page.rows))
+            await remove_documents(write, context.scope, page.rows)
+        return [global_id("Document", each["key"]) for each in page.rows], page.has_more
 
     return await context.write(operation)

@@ -1,13 +1,14 @@
 """Memories: facts, preferences, events and summaries, with their sources."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from models.agents import agent_by_id
 from models.documents import documents_by_key
 from models.expressions import Parents
 from models.keys import folded
-from models.keyset import Listing, Slice, fetch_pages
+from models.keyset import Listing, fetch_pages
 from models.memories import (
     MEMORIES_OF_AGENT,
     MEMORIES_OF_MESSAGE,
@@ -27,6 +28,7 @@ from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
+from resolvers.deletions import deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id, parse_id
@@ -35,8 +37,6 @@ from resolvers.inputs import (
     check,
     check_version,
     created,
-    integer_rule,
-    key_rule,
     refuse_all,
 )
 from resolvers.memory_rows import MEMORY, Owner, Source, insert_sources, memory_row, remove_memory, supersede
@@ -48,12 +48,13 @@ from resolvers.updates import revise
 from resolvers.users import find_user, find_viewer
 
 LARGEST_LIST = 100
-LARGEST_DELETION = 1000
 
 
 def memory_filter(context: OperationContext, given: Given) -> Filter:
     """The default filter: memories that hold now, unless another time or the history is requested."""
-    builder = FilterBuilder(given).lists("kinds", "methods").names("about").metadata().ranges("created_at")
+    builder = (
+        FilterBuilder(given).lists("memory_ids", "kinds", "methods").names("about").metadata().ranges("created_at")
+    )
     if (rating := builder.asked.get("min_rating")) is not None:
         builder.add("min_rating", rating)
     if not builder.asked.get("history"):
@@ -331,27 +332,19 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
 
     Without a filter it deletes all of them, including past ones.
     """
-    rules = {"user_id": key_rule, "session_id": key_rule, "limit": integer_rule(1, LARGEST_DELETION)}
-    owners = [name for name in ("user_id", "session_id") if values.get(name) is not None]
-    several = Fault("INVALID", "These are the memories of one user or one session: give `userId` or `sessionId`.")
-    check(values, rules, more=[several] if len(owners) != 1 else [])
-    given = values.get("filter")
-    try:
-        filter = memory_filter(context, {"history": True} if given is None else given)
-    except BadInput as problem:
-        raise refuse("INVALID", str(problem), "filter") from problem
-    limit = values.get("limit") or LARGEST_DELETION
+    several = "These are the memories of one user or one session: give `userId` or `sessionId`."
+    filtered = partial(memory_filter, context)
+    owner, part = deletion_of(values, ("user_id", "session_id"), several, filtered, everything={"history": True})
 
     async def operation(write: Transaction) -> tuple[list[str], bool]:
-        if owners == ["user_id"]:
-            listing, owner = MEMORIES_OF_USER, await find_user(write, context, values["user_id"])
+        if owner == "user_id":
+            listing, row = MEMORIES_OF_USER, await find_user(write, context, values[owner])
         else:
-            listing, owner = MEMORIES_OF_SESSION, await find_session(write, context, values["session_id"])
-        part = Slice("created_at", given=filter.given, values=filter.values, columns=("key",), limit=limit)
-        (page,) = await fetch_pages(write, context.scope, listing, part, Parents([owner["key"]]))
+            listing, row = MEMORIES_OF_SESSION, await find_session(write, context, values[owner])
+        (page,) = await fetch_pages(write, context.scope, listing, part, Parents([row["key"]]))
         if page.rows:
             await withhold(write, page.rows)
             await remove_memories(write, page.rows)
-        return [global_id("Memory", row["key"]) for row in page.rows], page.has_more
+        return [global_id("Memory", each["key"]) for each in page.rows], page.has_more
 
     return await context.write(operation)

@@ -78,7 +78,12 @@ async def messages_of_sessions(
         numbers=[row["deleted_through"] for row in rows],
         order=name,
         descending=descending,
-        filter=FilterBuilder(filter).lists("roles").metadata().ranges("created_at").build(),
+        filter=FilterBuilder(filter)
+        .lists("message_ids", "roles")
+        .names("names")
+        .metadata()
+        .ranges("created_at")
+        .build(),
         columns=columns,
     )
 

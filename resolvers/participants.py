@@ -53,8 +53,8 @@ class Participant(Noun, Generic[R]):
         project = context.scope.project
         values = stamped(self._table.row, columns, context.clock.now(), project=project, **self._keys(project, columns))
         row = await self._table.insert(write, values)
-        for document in documents:
-            await insert_document(write, context, document, self._as_owner(row))
+        for index, document in enumerate(documents):
+            await insert_document(write, context, document, self._as_owner(row), "documents", str(index))
         return row
 
     async def create(self, context: OperationContext, given: Values) -> R:

@@ -1,5 +1,6 @@
 """The GraphQL types of agents."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -10,8 +11,8 @@ from resolvers.documents import documents_of_agents
 from resolvers.memories import memories_of_agents
 from resolvers.sessions import sessions_of_agents
 from schema.connections import Connection, connection_field
-from schema.documents import Document, DocumentFilter, DocumentInput
-from schema.inputs import MODE, VERSION, MetadataMode, optional, required
+from schema.documents import Document, DocumentFilter, DocumentInput, DocumentOrder
+from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, OrderDirection, optional, required
 from schema.memories import Memory
 from schema.memory_filters import MemoryFilter, MemoryOrder
 from schema.mutations import UserError, errors_field, mutation
@@ -44,7 +45,10 @@ class Agent(Node):
         order=SessionOrder,
     )
     documents: Connection[Document] = connection_field(
-        documents_of_agents, description="Its documents, newest first; not for user tokens.", filter=DocumentFilter
+        documents_of_agents,
+        description="Its documents, newest first by default; not for user tokens.",
+        filter=DocumentFilter,
+        order=DocumentOrder,
     )
     memories: Connection[Memory] = connection_field(
         memories_of_agents,
@@ -52,6 +56,29 @@ class Agent(Node):
         filter=MemoryFilter,
         order=MemoryOrder,
     )
+
+
+@strawberry.input(description="A filter for agents; all conditions must hold.")
+class AgentFilter:
+    agent_ids: list[str] | None = optional("Agents with one of these keys; at most 100.")
+    metadata: JSON | None = optional(
+        "Agents whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
+    )
+    created_at: DateTimeRange | None = optional("The time of their creation.")
+
+
+@strawberry.enum(description="The orders of agents; ties by agentId.")
+class AgentOrderField(Enum):
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="The time of their creation.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="The time of their last change.")
+    AGENT_ID = strawberry.enum_value("AGENT_ID", description="Their key, by code points.")
+    NAME = strawberry.enum_value("NAME", description="The name, by the code points of its first 100 characters.")
+
+
+@strawberry.input(description="An order of agents.")
+class AgentOrder:
+    field: AgentOrderField = required("The field to order by.")
+    direction: OrderDirection = required("The direction.")
 
 
 @strawberry.input(description="A new agent.")

@@ -1,14 +1,15 @@
 """The GraphQL types of documents."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from breadth import batch_field
 from resolvers.agents import agents_of
-from resolvers.documents import create_document, delete_document, update_document
+from resolvers.documents import create_document, delete_document, delete_documents, update_document
 from resolvers.users import users_of
-from schema.inputs import MODE, VERSION, MetadataMode, optional, required
+from schema.inputs import MODE, VERSION, MetadataMode, OrderDirection, optional, required
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
 from schema.scalars import JSON, DateTime
@@ -38,13 +39,28 @@ class Document(Node):
 
 @strawberry.input(description="A filter for documents.")
 class DocumentFilter:
+    document_ids: list[str] | None = optional("Documents with one of these keys of the client's own; at most 100.")
     metadata: JSON | None = optional(
         "Documents whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
     )
 
 
+@strawberry.enum(description="The orders of documents; ties by id.")
+class DocumentOrderField(Enum):
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="The time of their creation.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="The time of their last change.")
+    TITLE = strawberry.enum_value("TITLE", description="The title, by the code points of its first 100 characters.")
+
+
+@strawberry.input(description="An order of documents.")
+class DocumentOrder:
+    field: DocumentOrderField = required("The field to order by.")
+    direction: OrderDirection = required("The direction.")
+
+
 @strawberry.input(description="A document that is created together with its owner.")
 class DocumentInput:
+    document_id: str | None = optional("The client's own key, 1 to 512 characters, unique with its owner.")
     title: str = required("Its title, up to 64 KiB.")
     content: str = required("Its text, up to 1 MiB.")
     metadata: JSON | None = optional("The application's own data.")
@@ -77,6 +93,14 @@ class DeleteDocumentInput:
     id: strawberry.ID = required("The document's global id.")
 
 
+@strawberry.input(description="Documents to delete: those of one user or of one agent.")
+class DeleteDocumentsInput:
+    user_id: str | None = optional("The user whose documents to delete.")
+    agent_id: str | None = optional("The agent whose documents to delete.")
+    filter: DocumentFilter | None = optional("The documents to delete, as in a list; all of them when left out.")
+    limit: int | None = optional("The most objects to delete, 1 to 1,000; 1,000 when left out.")
+
+
 @strawberry.type(description="The result of createDocument.")
 class CreateDocumentPayload:
     document: Document | None = required("The new document, or the stored one when this was a retry.")
@@ -92,6 +116,13 @@ class UpdateDocumentPayload:
 @strawberry.type(description="The result of deleteDocument.")
 class DeleteDocumentPayload:
     deleted_document_id: strawberry.ID | None = required("The global id of the deleted object.")
+    user_errors: list[UserError] = errors_field()
+
+
+@strawberry.type(description="The result of deleteDocuments.")
+class DeleteDocumentsPayload:
+    deleted_document_ids: list[strawberry.ID] = required("The global ids of the deleted objects, the oldest first.")
+    has_more: bool | None = required("True if there are more to delete.")
     user_errors: list[UserError] = errors_field()
 
 
@@ -114,4 +145,11 @@ class DocumentMutations:
         DeleteDocumentInput,
         lambda id: {"deleted_document_id": id},
         description="Deletes a document for good.",
+    )
+    delete_documents: DeleteDocumentsPayload = mutation(
+        delete_documents,
+        DeleteDocumentsInput,
+        lambda result: {"deleted_document_ids": result[0], "has_more": result[1]},
+        description="Deletes documents of a user or an agent for good, by filter.",
+        lists=("deleted_document_ids",),
     )

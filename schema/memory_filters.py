@@ -26,6 +26,7 @@ class MemoryMethod(Enum):
 
 @strawberry.input(description="A filter for memories; all conditions must hold.")
 class MemoryFilter:
+    memory_ids: list[str] | None = optional("Memories with one of these keys of the client's own; at most 100.")
     about: list[str] | None = optional(
         "Memories about one of these names, in any case; at most 100. They hold nothing of the user's own."
     )

@@ -73,6 +73,11 @@ class Message(Node):
 
 @strawberry.input(description="A filter for messages; all conditions must hold.")
 class MessageFilter:
+    message_ids: list[str] | None = optional("Messages with one of these keys of the client's own; at most 100.")
+    names: list[str] | None = optional(
+        "Messages under one of these names, compared as MemoryFilter.about does: in any case, and with spaces, dots, "
+        "hyphens and underscores alike; at most 100."
+    )
     roles: list[Role] | None = optional("Messages of one of these roles; at most 100.")
     created_at: DateTimeRange | None = optional("The time when they were said.")
     metadata: JSON | None = optional(

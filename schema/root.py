@@ -25,7 +25,7 @@ from resolvers.sessions import session as find_session
 from resolvers.users import list_users
 from resolvers.users import user as find_user
 from resolvers.viewers import viewer as find_viewer
-from schema.agents import Agent, AgentMutations
+from schema.agents import Agent, AgentFilter, AgentMutations, AgentOrder
 from schema.connections import Connection, connection_field, parameter
 from schema.credentials import CredentialMutations
 from schema.documents import Document, DocumentMutations
@@ -119,7 +119,12 @@ class Query:
     agent: Agent | None = batch_field(
         _agent, description="The agent under this key.", parameters=[_key("agent_id", "The application's own key.")]
     )
-    agents: Connection[Agent] = connection_field(list_agents, description="All agents, newest first.")
+    agents: Connection[Agent] = connection_field(
+        list_agents,
+        description="All agents, newest first by default. For a user token those of the user's own sessions.",
+        filter=AgentFilter,
+        order=AgentOrder,
+    )
     search: SearchConnection = search_field()
 
 

@@ -11,7 +11,7 @@ from resolvers.sessions import sessions_of_users
 from resolvers.users import create_user, delete_user, display_name, update_user, upsert_user
 from schema.connections import Connection, connection_field
 from schema.contexts import Context, context_of_user
-from schema.documents import Document, DocumentFilter, DocumentInput
+from schema.documents import Document, DocumentFilter, DocumentInput, DocumentOrder
 from schema.inputs import MODE, VERSION, DateTimeRange, MetadataMode, OrderDirection, optional, required
 from schema.mutations import UserError, errors_field, mutation
 from schema.nodes import Node, id_field
@@ -65,8 +65,9 @@ class User(Node):
     )
     documents: Connection[Document] = connection_field(
         documents_of_users,
-        description="The user's documents, newest first.",
+        description="The user's documents, newest first by default.",
         filter=DocumentFilter,
+        order=DocumentOrder,
         needs=("key", "nonce"),
     )
     form_memories: bool | None = required(FORM_MEMORIES)

@@ -274,7 +274,8 @@ def many_documents(migrated_file: Path, path: Path, count: int) -> Path:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         now = "2025-01-01T00:00:00"
         connection.execute(
-            "INSERT INTO agents VALUES (?, 'default', 'a', 'a', '', NULL, NULL, '{}', ?, ?, 1)", (bytes(16), now, now)
+            "INSERT INTO agents VALUES (?, 'default', 'a', 'a', '', NULL, NULL, '{}', ?, ?, 1, 'a')",
+            (bytes(16), now, now),
         )
         connection.executemany(
             INSERT_DOCUMENT,

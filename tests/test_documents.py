@@ -5,12 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.documents import CREATE_AGENT, CREATE_USER, DELETE_AGENT, DELETE_DOCUMENT, UPDATE_USER, mutation
+from tests.documents import (
+    CREATE_AGENT,
+    CREATE_MEMORY,
+    CREATE_USER,
+    DELETE_AGENT,
+    DELETE_DOCUMENT,
+    UPDATE_USER,
+    mutation,
+)
 from tests.servers import Api, Server
 
 DOCUMENT = """id documentId title content metadata user { userId } agent { agentId } createdAt updatedAt version"""
 CREATE = mutation("createDocument", f"document {{ {DOCUMENT} }}")
 UPDATE = mutation("updateDocument", f"document {{ {DOCUMENT} }}")
+DELETE_MANY = mutation("deleteDocuments", "deletedDocumentIds hasMore")
 DELETE_USER = mutation("deleteUser", "deletedUserId receipt { documents }")
 NODE = f"query ($id: ID!) {{ node(id: $id) {{ ... on Document {{ {DOCUMENT} }} }} }}"
 OF_USER = f"""query ($userId: String!, $filter: DocumentFilter) {{
@@ -253,6 +262,25 @@ def test_documents_of_an_owner_who_is_there_already_are_not_added(server: Server
     assert server.refused(CREATE_AGENT, agentId="guide", name="Guide", documents=new)["code"] == "ALREADY_EXISTS"
 
 
+@pytest.mark.parametrize("owner", OWNERS)
+def test_documents_come_with_their_owner_under_their_own_ids(server: Server, owner: dict[str, str]) -> None:
+    name = {} if "userId" in owner else {"name": "Guide"}
+    create = CREATE_USER if "userId" in owner else CREATE_AGENT
+    one, two = ({"documentId": id, "title": id, "content": "c"} for id in ("d1", "d2"))
+    error = server.refused(create, **owner, **name, documents=[one, two, one | {"content": "other"}])
+    assert (error["code"], error["path"]) == ("CONFLICT", ["documents", "2", "documentId"])
+    for id in ("", "x" * 513, "a\0b"):
+        error = server.refused(create, **owner, **name, documents=[one, two | {"documentId": id}])
+        assert (error["code"], error["path"]) == ("INVALID", ["documents", "1", "documentId"])
+    # The same document twice is one, as is a retry.
+    server.accepted(create, **owner, **name, documents=[one, two, one])
+    assert sorted(node["documentId"] for node in documents(server, owner)) == ["d1", "d2"]
+    kept = {node["documentId"]: node for node in documents(server, owner)}
+    assert write(server, "d1", "c", documentId="d1", **owner) == kept["d1"]
+    assert server.refused(CREATE, documentId="d1", title="d1", content="other", **owner)["code"] == "CONFLICT"
+    assert [node["documentId"] for node in documents(server, owner, documentIds=["d2", "d3"])] == ["d2"]
+
+
 # Updates
 
 
@@ -316,6 +344,63 @@ def test_a_deleted_document_is_gone(server: Server) -> None:
     assert server.refused(UPDATE, id=made["id"], title="x")["code"] == "NOT_FOUND"
     again = write(server, "another", userId="ada", documentId="unmistakable key")
     assert (again["title"], again["version"]) == ("another", 1)
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_documents_are_deleted_by_filter(server: Server, owner: dict[str, str]) -> None:
+    add_owners(server)
+    other = next(each for each in OWNERS if each != owner)
+    write(server, "other", documentId="d1", **other)
+    made = [write(server, f"{i}", documentId=f"d{i}", metadata={"even": i % 2 == 0}, **owner) for i in range(6)]
+    done = server.accepted(DELETE_MANY, **owner, filter={"documentIds": ["d1", "d5", "unknown"]})
+    assert done["deletedDocumentIds"] == [made[1]["id"], made[5]["id"]]
+    assert done["hasMore"] is False
+    done = server.accepted(DELETE_MANY, **owner, filter={"metadata": {"even": True}}, limit=2)
+    assert (done["deletedDocumentIds"], done["hasMore"]) == ([made[0]["id"], made[2]["id"]], True)
+    assert titles(server, owner) == ["3", "4"]
+    done = server.accepted(DELETE_MANY, **owner)
+    assert (done["deletedDocumentIds"], done["hasMore"]) == ([made[3]["id"], made[4]["id"]], False)
+    assert server.accepted(DELETE_MANY, **owner)["deletedDocumentIds"] == []
+    assert titles(server, other) == ["other"]
+
+
+def test_what_was_derived_of_deleted_documents_goes_with_them(server: Server) -> None:
+    add_owners(server)
+    made = [write(server, f"{i}", f"zeppelin {i}", userId="ada") for i in range(3)]
+    memories = 'query { user(userId: "ada") { memories { nodes { content sources { totalCount } } } } }'
+    for i, sources in enumerate(([made[0]["id"]], [made[0]["id"], made[2]["id"]])):
+        server.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=f"m{i}", sources=sources)
+    server.accepted(DELETE_MANY, userId="ada", limit=2)
+    nodes = server.graphql(memories)["user"]["memories"]["nodes"]
+    # Declared memories stay, without these sources.
+    assert {node["content"]: node["sources"]["totalCount"] for node in nodes} == {"m0": 0, "m1": 1}
+    search = 'query { search(query: "zeppelin") { nodes { ... on Document { title } } } }'
+    assert server.graphql(search)["search"]["nodes"] == [{"title": "2"}]
+    tables = server.tables()
+    assert len(tables["documents"]) == 1
+    assert len(tables["memory_sources"]) == 1
+    for document in made[:2]:
+        assert server.graphql(NODE, id=document["id"])["node"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "path"),
+    [
+        ({}, "INVALID", []),
+        ({"userId": "ada", "agentId": "guide"}, "INVALID", []),
+        ({"userId": "nobody"}, "NOT_FOUND", ["userId"]),
+        ({"agentId": "nobody"}, "NOT_FOUND", ["agentId"]),
+        ({"userId": "ada", "limit": 0}, "INVALID", ["limit"]),
+        ({"userId": "ada", "limit": 1001}, "INVALID", ["limit"]),
+        ({"userId": "ada", "filter": {"metadata": [1]}}, "INVALID", ["filter"]),
+        ({"userId": "ada", "filter": {"documentIds": ["x"] * 101}}, "INVALID", ["filter"]),
+    ],
+)
+def test_a_deletion_that_cannot_be_is_refused(server: Server, given: Any, code: str, path: list[str]) -> None:
+    add_owners(server)
+    write(server, userId="ada")
+    error = server.refused(DELETE_MANY, **given)
+    assert (error["code"], error["path"]) == (code, path)
 
 
 def test_what_is_no_document_can_be_neither_changed_nor_deleted(server: Server) -> None:

@@ -18,6 +18,7 @@ USERS = "query ($filter: UserFilter) { users(first: 100, filter: $filter) { node
 SESSIONS = (
     "query ($filter: SessionFilter) { sessions(first: 100, filter: $filter) { nodes { it: sessionId } totalCount } }"
 )
+AGENTS = "query ($filter: AgentFilter) { agents(first: 100, filter: $filter) { nodes { it: agentId } totalCount } }"
 USER_SESSIONS = """query ($filter: SessionFilter) {
   user(userId: "ada") { sessions(first: 100, filter: $filter) { nodes { it: sessionId } totalCount } }
 }"""
@@ -205,6 +206,7 @@ def keep_messages(server: Api, metadata: list[Any]) -> None:
 
 KINDS = {
     "users": Kind(USERS, named("User", "userId")),
+    "agents": Kind(AGENTS, named("Agent", "agentId", name="Guide")),
     "sessions": Kind(SESSIONS, named("Session", "sessionId")),
     "User.sessions": Kind(USER_SESSIONS, named("Session", "sessionId", userId="ada")),
     "Agent.sessions": Kind(AGENT_SESSIONS, named("Session", "sessionId", agentId="guide")),
@@ -223,7 +225,8 @@ def add_owners(server: Api, name: str) -> None:
         create(server, "User", [{"userId": "ada"}])
     if "essions" not in name:
         create(server, "Session", [{"sessionId": "chat"}])
-    create(server, "Agent", [{"agentId": "guide", "name": "Guide"}])
+    if name != "agents":
+        create(server, "Agent", [{"agentId": "guide", "name": "Guide"}])
 
 
 def test_the_oracle_agrees_with_postgresql() -> None:
@@ -381,6 +384,18 @@ def check_range(server: Api, query: str, field: str) -> None:
     ):
         given = {name: at for name, at in (("since", since), ("until", until)) if at}
         assert found(server, query, **{field: given}) == expected, given
+
+
+def test_agents_are_filtered_by_their_keys_and_time(server: Server) -> None:
+    create(server, "Agent", [{"agentId": key, "name": "x", "metadata": {"n": 1}} for key in ("a", "A", "ä")])
+    assert found(server, AGENTS, agentIds=["a", "ä", "b", "a\0"]) == ["a", "ä"]
+    assert found(server, AGENTS, agentIds=[]) == []
+    times = server.graphql("{ agents { nodes { agentId createdAt } } }")["agents"]["nodes"]
+    newest = times[0]
+    assert newest["agentId"] == "ä"
+    assert found(server, AGENTS, createdAt={"since": newest["createdAt"]}) == ["ä"]
+    assert found(server, AGENTS, createdAt={"until": newest["createdAt"]}, metadata={"n": 1}) == ["A", "a"]
+    assert found(server, AGENTS, createdAt={"until": newest["createdAt"]}, agentIds=["A", "ä"]) == ["A"]
 
 
 def test_conditions_of_a_filter_hold_together(server: Server) -> None:
@@ -563,6 +578,17 @@ IMPOSSIBLE = [
     (SESSIONS, {"agentIds": LONG}),
     (USER_SESSIONS, {"sessionIds": LONG}),
     (AGENT_SESSIONS, {"userIds": LONG}),
+    (MESSAGES, {"messageIds": LONG}),
+    (MESSAGES, {"messageIds": [1]}),
+    (MESSAGES, {"names": LONG}),
+    (USER_MEMORIES, {"memoryIds": LONG}),
+    (SESSION_MEMORIES, {"memoryIds": [None]}),
+    (USER_DOCUMENTS, {"documentIds": LONG}),
+    (AGENT_DOCUMENTS, {"documentIds": [1]}),
+    (AGENTS, {"agentIds": LONG}),
+    (AGENTS, {"agentIds": [None]}),
+    (AGENTS, {"createdAt": {"since": "2024-01-01T00:00:00"}}),
+    (AGENTS, {"metadata": []}),
     (USERS, {"userIds": [None]}),
     (USERS, {"userIds": [5]}),
     (USERS, {"userIds": {}}),

@@ -58,6 +58,7 @@ TAKES = {
     "createDocument": None,
     "updateDocument": None,
     "deleteDocument": None,
+    "deleteDocuments": None,
     "createAgent": None,
     "updateAgent": None,
     "upsertAgent": None,

@@ -452,12 +452,73 @@ def test_no_page_sorts_more_than_itself(filled: Server, name: str) -> None:
             assert not sorts(plan), f"{plan}\n{text}"
 
 
+# The index that answers each filter by ids and each order. A filter by ids sorts what it finds, an order sorts nothing.
+BY_INDEX = {
+    'users(filter: {userIds: ["u01"]})': "ix_users_project_user_id",
+    'users(filter: {emails: ["u01@x.org"]})': "ix_users_project_email_folded",
+    "users(orderBy: {field: NAME, direction: ASC})": "ix_users_project_name_ascending_user_id",
+    "users(orderBy: {field: NAME, direction: DESC})": "ix_users_project_name_descending_user_id",
+    "users(orderBy: {field: EMAIL, direction: ASC})": "ix_users_project_email_ascending_user_id",
+    "users(orderBy: {field: EMAIL, direction: DESC})": "ix_users_project_email_descending_user_id",
+    'sessions(filter: {sessionIds: ["u01-s1"]})': "ix_sessions_project_session_id",
+    "sessions(orderBy: {field: USER_ID, direction: ASC})": "ix_sessions_project_user_ascending_session_id",
+    "sessions(orderBy: {field: USER_ID, direction: DESC})": "ix_sessions_project_user_descending_session_id",
+    'agents(filter: {agentIds: ["a"]})': "ix_agents_project_agent_id",
+    "agents(orderBy: {field: UPDATED_AT, direction: DESC})": "ix_agents_project_updated_at_agent_id",
+    "agents(orderBy: {field: AGENT_ID, direction: ASC})": "ix_agents_project_agent_id",
+    "agents(orderBy: {field: NAME, direction: DESC})": "ix_agents_project_name_start_agent_id",
+    's.messages(filter: {messageIds: ["m1"]})': "uq_messages_session_key_generation_message_id",
+    's.messages(filter: {messageIds: ["m1"]}, orderBy: {field: CREATED_AT, direction: ASC})': (
+        "uq_messages_session_key_generation_message_id"
+    ),
+    's.messages(filter: {names: ["Ada"]})': "sqlite_autoindex_messages_1",
+    's.memories(filter: {memoryIds: ["y"]})': "ix_memories_session_key_memory_id",
+    'u.memories(filter: {memoryIds: ["y"]})': "ix_memories_user_key_memory_id",
+    'u.memories(filter: {memoryIds: ["y"]}, orderBy: {field: RATING, direction: ASC})': (
+        "ix_memories_user_key_memory_id"
+    ),
+    'u.documents(filter: {documentIds: ["d"]})': "ix_documents_user_key_document_id",
+    "u.documents(orderBy: {field: UPDATED_AT, direction: ASC})": "ix_documents_user_key_updated_at_key",
+    "u.documents(orderBy: {field: TITLE, direction: DESC})": "ix_documents_user_key_title_start_key",
+    'a.memories(filter: {memoryIds: ["y"]})': "ix_memories_agent_key_memory_id",
+    'a.documents(filter: {documentIds: ["d"]})': "ix_documents_agent_key_document_id",
+    "a.documents(orderBy: {field: UPDATED_AT, direction: ASC})": "ix_documents_agent_key_updated_at_key",
+    "a.documents(orderBy: {field: TITLE, direction: DESC})": "ix_documents_agent_key_title_start_key",
+}
+LIST_OWNERS = {
+    "s": 'session(sessionId: "u01-s1")',
+    "u": 'user(userId: "u01")',
+    "a": 'agents(filter: {agentIds: ["a"]}) { nodes',
+}
+
+
+@pytest.mark.parametrize("list", BY_INDEX)
+def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> None:
+    owner, _, field = list.rpartition(".") if list[1] == "." else ("", "", list)
+    query = f"{field} {{ nodes {{ id }} totalCount }}"
+    if owner:
+        query = f"{LIST_OWNERS[owner]} {{ {query} }}" + (" }" if owner == "a" else "")
+    seen, _ = statements(filled, f"{{ {query} }}")
+    page, count = (found for text, found in plans(filled.path, seen).items() if text in seen[-2:])
+    # Of a list below an owner, the rows of the page are looked up in `x`.
+    read = [step for step in page if step.startswith(("SEARCH x", f"SEARCH {field.partition('(')[0]} USING INDEX"))]
+    index = BY_INDEX[list]
+    assert f" {index} " in next(step for step in read if "PRIMARY KEY" not in step), page
+    assert not scans(page), page
+    if "filter" in field:
+        assert any(f" {index} " in step for step in count), count
+    else:
+        assert len([step for step in page if "TEMP B-TREE" in step]) <= len(owner), page
+
+
 MUTATIONS_OF_MORE: dict[str, tuple[str, str]] = {
     "upsertAgent": ("UpsertAgent", '{agentId: "a", name: "b"}'),
     "deleteAgent": ("DeleteAgent", '{agentId: "a"}'),
     "upsertSession": ("UpsertSession", '{sessionId: "u01-s0", userId: "u02"}'),
     "reopenSession": ("ReopenSession", '{sessionId: "u01-s0"}'),
     "deleteInactiveSessions": ("DeleteInactiveSessions", '{inactiveSince: "2025-01-01T00:00:30Z", limit: 5}'),
+    "deleteDocuments": ("DeleteDocuments", '{userId: "u01"}'),
+    "deleteMemories": ("DeleteMemories", '{userId: "u01", filter: {memoryIds: ["y"]}}'),
     "purgeDeleted": ("PurgeDeleted", '{deletedBefore: "2025-01-01T00:00:00Z"}'),
 }
 

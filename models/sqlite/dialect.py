@@ -7,7 +7,19 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from models.expressions import Contains, CrossJoin, Each, Greatest, Hex, JsonList, JsonObject, ParentKey, ParentRows
+from models.expressions import (
+    Contains,
+    CrossJoin,
+    Each,
+    FoldedName,
+    Greatest,
+    Hex,
+    JsonList,
+    JsonObject,
+    ParentKey,
+    ParentRows,
+    Unindexed,
+)
 
 DIALECT = sqlite.dialect(paramstyle="named")
 
@@ -44,6 +56,16 @@ def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Contains, "sqlite")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_contains({', '.join(_arguments(element, compiler, options))}) = 1"
+
+
+@compiles(Unindexed, "sqlite")
+def _unindexed(element: Unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{_arguments(element, compiler, options)[0]}"
+
+
+@compiles(FoldedName, "sqlite")
+def _folded_name(element: FoldedName, compiler: SQLCompiler, **options: Any) -> str:
+    return f"folded_name({', '.join(_arguments(element, compiler, options))})"
 
 
 @compiles(JsonObject, "sqlite")

@@ -1,4 +1,6 @@
-"""Titles, choices to form memories, and orders by name, for applications that had them elsewhere."""
+"""The surface that applications had elsewhere: titles, choices, orders by name, look-ups by own ids."""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,6 +55,9 @@ def upgrade() -> None:
     _sessions()
     _memories_of_agents()
     _ratings()
+    _agents()
+    _documents()
+    _own_ids()
 
 
 def _users() -> None:
@@ -69,14 +74,8 @@ def _sessions() -> None:
 
 def _memories_of_agents() -> None:
     op.add_column("memories", sa.Column("agent_key", Key, nullable=True))
-    present = sa.text("agent_key IS NOT NULL")
-    op.create_index(
-        "ix_memories_agent_key_created_at_key",
-        "memories",
-        ["agent_key", "created_at", "key"],
-        sqlite_where=present,
-        postgresql_where=present,
-    )
+    columns = ["agent_key", "created_at", "key"]
+    op.create_index("ix_memories_agent_key_created_at_key", "memories", columns, **_present("agent_key"))
     if op.get_bind().dialect.name == "sqlite":
         places = {"old_place": _PLACE.format(row="old"), "new_place": _PLACE.format(row="new")}
         for statement in _MEMORY_TRIGGERS.strip().split("\n\n"):
@@ -88,6 +87,45 @@ def _ratings() -> None:
     op.execute(
         "UPDATE memories SET rating = 0.5 WHERE rating IS NULL AND method <> 'DECLARED' AND corrected_at IS NULL"
     )
+
+
+def _agents() -> None:
+    _start("agents", "name")
+    op.create_index("ix_agents_project_agent_id", "agents", ["project", "agent_id"])
+    op.create_index("ix_agents_project_updated_at_agent_id", "agents", ["project", "updated_at", "agent_id"])
+    op.create_index("ix_agents_project_name_start_agent_id", "agents", ["project", "name_start", "agent_id"])
+
+
+def _documents() -> None:
+    _start("documents", "title")
+    for owner in ("user_key", "agent_key"):
+        for column in ("updated_at", "title_start"):
+            # Most documents have no agent.
+            present = _present(owner) if owner == "agent_key" else {}
+            op.create_index(f"ix_documents_{owner}_{column}_key", "documents", [owner, column, "key"], **present)
+
+
+def _own_ids() -> None:
+    """Finds memories and documents by the application's own ids. Most have none, and few belong to an agent."""
+    for table, column, owners in (
+        ("memories", "memory_id", ("user_key", "session_key", "agent_key")),
+        ("documents", "document_id", ("user_key", "agent_key")),
+    ):
+        for owner in owners:
+            present = _present(owner if owner == "agent_key" else column)
+            op.create_index(f"ix_{table}_{owner}_{column}", table, [owner, column], **present)
+
+
+def _present(column: str) -> dict[str, Any]:
+    """Makes an index partial, with only the rows that have a value."""
+    condition = sa.text(f"{column} IS NOT NULL")
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+def _start(table: str, name: str) -> None:
+    """A column with the start of a required text, which an index takes."""
+    op.add_column(table, sa.Column(f"{name}_start", Words, nullable=False, server_default=""))
+    op.execute(_FILL.format(table=table, column=f"{name}_start", value=name, null=""))
 
 
 def _sort(table: str, name: str, value: str, tie: str) -> None:

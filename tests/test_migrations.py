@@ -1,0 +1,93 @@
+"""A database that an older version filled: after the migration it answers as one that this version filled."""
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.keys import agent_key, session_key, user_key
+from models.sqlite.migrate import MIGRATIONS, migrate
+from tests.servers import Server
+
+THEN = "2025-01-02T03:04:05"
+STAMPS = {"created_at": THEN, "updated_at": THEN, "version": 1, "project": "default", "metadata": "{}"}
+LONG = "Ω" * 150
+
+USERS: list[dict[str, Any]] = [
+    {"user_id": "u1", "email": "Zoe@x.org", "first_name": "Zoë", "last_name": "Ångström"},
+    {"user_id": "u2", "email": None, "name": "Ada", "first_name": "Augusta"},
+    {"user_id": "u3", "email": "ada@x.org"},
+    {"user_id": "u4", "email": "b@x.org", "name": LONG, "last_name": ""},
+    {"user_id": "u5", "email": "b@x.org", "first_name": "", "last_name": "Byron"},
+]
+
+
+def insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+    marks = ", ".join(f":{name}" for name in row)
+    connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", row)
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Users, agents, sessions and documents as version 0007 keeps them."""
+    for user in USERS:
+        email = user["email"]
+        row = STAMPS | {"about": "", "email_folded": email and email.casefold()} | user
+        insert(connection, "users", row | {"key": user_key("default", user["user_id"])})
+    for number, name in enumerate(["Tutor", LONG, "Guide"]):
+        agent = {"key": agent_key("default", f"a{number}"), "agent_id": f"a{number}", "name": name, "about": ""}
+        insert(connection, "agents", STAMPS | agent)
+    for number, user in enumerate(["u2", None, "u1"]):
+        session = STAMPS | {"key": session_key("default", f"s{number}"), "session_id": f"s{number}"}
+        session |= {"user_key": user and user_key("default", user), "agent_key": agent_key("default", "a0")}
+        insert(connection, "sessions", session | {"last_activity_at": THEN, "last_sequence": 0, "deleted_through": 0})
+    for number, title in enumerate(["Notes", LONG, "Letters"]):
+        for owner in ({"user_key": user_key("default", "u1")}, {"agent_key": agent_key("default", "a0")}):
+            key = f"{number}{next(iter(owner))}".encode().ljust(16, b"d")
+            document = {"key": key, "document_id": f"d{number}", "title": title, "content": "c", "digest": b"d" * 16}
+            insert(connection, "documents", STAMPS | document | owner)
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A file of version 0007 with something in it."""
+    ignored = shutil.ignore_patterns("__pycache__", "0008*")
+    migrations = Path(shutil.copytree(MIGRATIONS, tmp_path / "older", ignore=ignored))
+    path = tmp_path / "older.db"
+    migrate(path, migrations)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        fill(connection)
+    return path
+
+
+@pytest.fixture
+def migrated(older: Path) -> Iterator[Server]:
+    server = Server(older)
+    yield server
+    server.close()
+
+
+def listed(server: Server, field: str, own: str, order: str, direction: str) -> list[str]:
+    query = f"{{ list: {field}(orderBy: {{field: {order}, direction: {direction}}}) {{ nodes {{ {own} }} }} }}"
+    return [node[own] for node in server.graphql(query)["list"]["nodes"]]
+
+
+@pytest.mark.parametrize(
+    ("order", "ascending", "descending"),
+    [
+        # "Ada", "Byron", "Zoë Ångström", "Ω…", none
+        ("NAME", ["u2", "u5", "u1", "u4", "u3"], ["u4", "u1", "u5", "u2", "u3"]),
+        ("EMAIL", ["u1", "u3", "u4", "u5", "u2"], ["u5", "u4", "u3", "u1", "u2"]),
+    ],
+)
+def test_migrated_users_are_in_order(migrated: Server, order: str, ascending: list[str], descending: list[str]) -> None:
+    assert listed(migrated, "users", "userId", order, "ASC") == ascending
+    assert listed(migrated, "users", "userId", order, "DESC") == descending
+
+
+def test_migrated_sessions_are_in_the_order_of_their_users(migrated: Server) -> None:
+    assert listed(migrated, "sessions", "sessionId", "USER_ID", "ASC") == ["s2", "s0", "s1"]
+    assert listed(migrated, "sessions", "sessionId", "USER_ID", "DESC") == ["s0", "s2", "s1"]
