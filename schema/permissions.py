@@ -65,7 +65,9 @@ def permission_rule(granted: Granted) -> type[ValidationRule]:
                 problem = Forbidden(f"Selecting {where} takes the permission READ, which this token lacks.")
             if problem is None:
                 return None
-            self.report_error(GraphQLError(str(problem), node, extensions={"code": problem.code}))
+            # Clients know by the path which of their mutations is meant.
+            path = [node.alias.value if node.alias else node.name.value] if parent.name == "Mutation" else None
+            self.report_error(GraphQLError(str(problem), node, path=path, extensions={"code": problem.code}))
             return SKIP
 
     return Permitted
@@ -83,8 +85,10 @@ def _of_mutation(field: GraphQLField, granted: Granted) -> Forbidden | None:
 
 def _is_written(parent: str, name: str, field: GraphQLField) -> bool:
     """True for a scalar of what a mutation has written, and for the fields that lead there."""
-    if batch_of(field) is not None:
-        return False
     if is_leaf_type(get_named_type(output_type(field))):
         return True
-    return (parent.endswith("Payload") and name in WRITTEN) or (parent == "MessageEdge" and name == "node")
+    return (
+        batch_of(field) is None
+        and (parent.endswith("Payload") and name in WRITTEN)
+        or (parent == "MessageEdge" and name == "node")
+    )

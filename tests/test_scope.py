@@ -310,6 +310,7 @@ def test_no_mutation_touches_anything_of_somebody_else(filled: Server, ada: Api,
     else:
         (error,) = answer["errors"]
         assert error["extensions"]["code"] == "FORBIDDEN"
+        assert error["path"] == [name]
         assert "data" not in answer
 
 
