@@ -13,6 +13,8 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
+    func,
+    null,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -152,6 +154,19 @@ parent_key: ColumnElement[bytes] = ParentKey(bindparam("parent_keys", type_=List
 
 def in_project(rows: FromClause) -> ColumnElement[bool]:
     return rows.c.project == bindparam("project")
+
+
+def checked(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column by which rows are checked that another condition has found: no index is used for it.
+
+    Without statistics a planner may prefer the index of a whole project, or of a user, to the few rows wanted.
+    """
+    return func.coalesce(column, null())
+
+
+def in_checked_project(rows: FromClause) -> ColumnElement[bool]:
+    """As `in_project`, for rows that the index of their owner is to find."""
+    return checked(rows.c.project) == bindparam("project")
 
 
 def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:

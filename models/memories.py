@@ -7,7 +7,17 @@ from typing import Any, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, not_, or_, select, update
 
 from models.columns import Number
-from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parent_number, parents, upsert
+from models.expressions import (
+    CrossJoin,
+    Parents,
+    each_of,
+    in_checked_project,
+    in_project,
+    parent_key,
+    parent_number,
+    parents,
+    upsert,
+)
 from models.keys import memory_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
 from models.rows import (
@@ -143,7 +153,7 @@ def _known(owner: str, given: tuple[str, ...]) -> Statement[MemoryRow]:
             memories.c[f"{owner}_key"] == bindparam("owner"),
             _kinds_known,
             memories.c.deleted_at.is_(None),
-            in_project(memories),
+            in_checked_project(memories),
             of_viewer(memories.c.user_key),
             *(FILTERS[name](memories) for name in given),
             func.length(memories.c.content) <= bindparam("longest", type_=Integer),

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal, literal_column, null, select
 
-from models.expressions import CrossJoin, in_project
+from models.expressions import CrossJoin, in_checked_project, in_project
 from models.keys import lane_of
 from models.scope import Scope
 from models.search_kinds import Conversation, Receive, SearchKind, Within
@@ -36,6 +36,7 @@ from models.sqlite.word_search import (
 )
 from models.statements import Count, NoRow, Statement
 from models.store import Reader
+from models.tables import sessions
 
 __all__ = [
     "COMMON",
@@ -66,13 +67,16 @@ __all__ = [
 class Extent:
     """The size of a scope: its approximate number of texts, and a flag for so few that all are read.
 
-    `lanes` are the lanes of the index with the texts; None for all lanes of the project.
+    `lanes` are the lanes of the index with the texts; None for all lanes of the project, whose texts are counted then.
     """
 
     count: int
     is_small: bool
     lanes: Sequence[int] | None
 
+
+MOST_SESSIONS = 20_000
+"""Sessions of an agent that are looked at, at most; for an agent with more the whole project is looked through."""
 
 _limit = bindparam("limit", type_=Integer)
 
@@ -89,15 +93,17 @@ class ProjectSize(Count):
     conversations: int
 
 
-class UserOfSession(TypedDict):
-    user_key: bytes | None
+class Placed(TypedDict):
+    """The owner in whose lane an object is."""
+
+    owner: bytes
 
 
 @lru_cache(maxsize=16)
 def _sizes(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[LaneSize]:
     """The approximate number of turns in each lane, of an owner's conversations or one of them."""
     lane = kind.owned.c.lane
-    conditions = (in_project(kind.owned), kind.belongs(whose))
+    conditions = kind.in_scope(whose)
     return Statement(select(lane, func.sum(talk.size).label("count")).where(*conditions).group_by(lane), LaneSize)
 
 
@@ -113,33 +119,60 @@ def _project_size(kind: SearchKind, talk: Conversation) -> Statement[ProjectSize
 @lru_cache(maxsize=16)
 def _few(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Count]:
     """Counts the rows, up to a limit, deleted ones included."""
-    # Those memories of a user that belong to one session are found by the session.
-    narrowest = whose if kind.any_owner else whose[-1:]
-    belongs = kind.belongs(narrowest) if whose else in_project(kind.table)
-    some = select(literal(1)).select_from(kind.table).where(belongs).limit(_limit).subquery()
+    conditions = [*kind.found(whose), *kind.in_scope(whose)]
+    some = select(literal(1)).select_from(kind.table).where(*conditions).limit(_limit).subquery()
     return Statement(select(func.count().label("count")).select_from(some), Count)
 
 
-@lru_cache(maxsize=8)
-def _users_of_session(kind: SearchKind) -> Statement[UserOfSession]:
-    conditions = (kind.owners["session"] == bindparam("session"), in_project(kind.table))
-    return Statement(select(kind.owners["user"].label("user_key")).distinct().where(*conditions), UserOfSession)
+_sessions_of_agent = Statement(
+    select(func.count().label("count")).select_from(
+        select(literal(1))
+        .where(sessions.c.agent_key == bindparam("agent"), in_checked_project(sessions))
+        .limit(_limit)
+        .subquery()
+    ),
+    Count,
+)
+
+
+@lru_cache(maxsize=16)
+def _placed(kind: SearchKind, whose: tuple[str, ...]) -> Statement[Placed]:
+    return Statement(select(func.coalesce(*kind.placed).label("owner")).distinct().where(*kind.in_scope(whose)), Placed)
 
 
 async def extent(read: Reader, scope: Scope, kind: SearchKind, within: Within) -> Extent:
     bound = {**scope.values, **within.bound}
     if not within.whose:
         return await _extent_of_project(read, scope, kind)
+    if within.whose == ("agent",) and "sessions" in kind.owners:
+        counted = await read.fetch(_sessions_of_agent, {**bound, "limit": MOST_SESSIONS + 1})
+        if counted[0]["count"] > MOST_SESSIONS:
+            return await _whole_project(read, scope, kind)
     if kind.conversation is not None:
         rows = await read.fetch(_sizes(kind, kind.conversation, within.whose), bound, slowly=True)
         count = sum(row["count"] for row in rows)
         return Extent(count, count <= kind.scanned_of_one, [row["lane"] for row in rows])
     most = kind.scanned_of_one
     count = (await read.fetch(_few(kind, within.whose), {**bound, "limit": most + 1}))[0]["count"]
-    if within.session is None or count <= most:
-        return Extent(count, count <= most, [lane_of(key) for key in within.keys.values()])
-    users = [row["user_key"] for row in await read.fetch(_users_of_session(kind), bound, slowly=True)]
-    return Extent(count, is_small=False, lanes=list({lane_of(user or within.session) for user in users}))
+    if count <= most:
+        return Extent(count, is_small=True, lanes=list({lane_of(key) for key in within.keys}))
+    if within.whose == ("agent",) and "sessions" in kind.owners:
+        return await _whole_project(read, scope, kind)
+    return Extent(count, is_small=False, lanes=await _lanes(read, kind, within, bound))
+
+
+async def _lanes(read: Reader, kind: SearchKind, within: Within, bound: dict[str, Any]) -> list[int]:
+    """The lanes with the objects of owners; those of a session are in its user's lane."""
+    if within.sessions is None:
+        return list({lane_of(key) for key in within.keys})
+    rows = await read.fetch(_placed(kind, within.whose), bound, slowly=True)
+    return list({lane_of(row["owner"]) for row in rows})
+
+
+async def _whole_project(read: Reader, scope: Scope, kind: SearchKind) -> Extent:
+    """A scope of which each lane of the project may have a part, such as that of an agent with many users."""
+    _, count = await project_in_index(read, kind, scope.project)
+    return Extent(count, is_small=False, lanes=None)
 
 
 async def _extent_of_project(read: Reader, scope: Scope, kind: SearchKind) -> Extent:
@@ -176,7 +209,8 @@ def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[*tuple[Any, ...]]:
 @lru_cache(maxsize=256)
 def _all_of(kind: SearchKind, whose: tuple[str, ...], given: tuple[str, ...]) -> Statement[NoRow]:
     tables = kind.table if kind.owned is kind.table else CrossJoin(kind.owned, kind.table)
-    return Statement(_read(kind, given).select_from(tables).where(*kind.visible(whose)))
+    conditions = [*kind.found(whose), *kind.visible(whose)]
+    return Statement(_read(kind, given).select_from(tables).where(*conditions))
 
 
 async def read_all(read: Reader, scope: Scope, kind: SearchKind, within: Within, receive: Receive) -> None:

@@ -16,15 +16,17 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     literal_column,
     null,
     or_,
+    select,
 )
 
 from models.columns import Key
 from models.documents import FILTERS as DOCUMENT_FILTERS
 from models.documents import documents_by_key
-from models.expressions import in_project
+from models.expressions import CrossJoin, Parents, checked, in_checked_project, in_project, parent_key, parents
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.memories import memories_by_key
@@ -50,33 +52,41 @@ Receive = Callable[[tuple[Any, ...]], None]
 """A function that is called with each row, in the reading thread, so that the texts are never in memory together."""
 
 
+OWNERS = ("sessions", "user", "agent", "beside")
+"""The owners that a search may name (see `Within`), those with the fewest objects first."""
+
+
 @dataclass(frozen=True)
 class Within:
-    """The objects to search: a user's, a session's, or with neither the whole project's.
+    """The objects to search, and the filters that a result must pass (`given` names them, `values` are parameters).
 
-    An agent's documents may be searched along with the user's. `given` names the filters that a result must pass;
-    `values` are their parameters.
+    `sessions`, `user` and `agent` narrow the search to what belongs to all of them that are given; with none of them it
+    is the whole project. An agent has its own objects and those of its sessions. `beside` widens the search instead: an
+    agent whose own objects are searched along with the others.
     """
 
+    sessions: tuple[bytes, ...] | None = None
     user: bytes | None = None
-    session: bytes | None = None
     agent: bytes | None = None
+    beside: bytes | None = None
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def keys(self) -> dict[str, bytes]:
-        keys = {"user": self.user, "session": self.session, "agent": self.agent}
-        return {name: key for name, key in keys.items() if key is not None}
+    def whose(self) -> tuple[str, ...]:
+        """The names of the owners that are given, the narrowest first; none for the whole project."""
+        return tuple(name for name in OWNERS if getattr(self, name) is not None)
 
     @property
-    def whose(self) -> tuple[str, ...]:
-        """The names of the keys that narrow the search; none for the whole project."""
-        return tuple(self.keys)
+    def keys(self) -> list[bytes]:
+        """The keys of these owners."""
+        own = [key for key in (self.user, self.agent, self.beside) if key is not None]
+        return [*(self.sessions or ()), *own]
 
     @property
     def bound(self) -> dict[str, Any]:
-        return {**self.values, **self.keys}
+        keys = {"user": self.user, "agent": self.agent, "beside": self.beside}
+        return {**self.values, **keys, **Parents(list(self.sessions or ())).values}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +114,10 @@ class SearchKind:
     `said` is its text, `aside` further text with less weight. `exists` are the conditions of objects that are not
     deleted, `holds` those of objects that are true now.
 
-    `owners` are the columns with the keys that narrow a search, the narrowest last; with `any_owner` a match of any one
-    of them is enough. `placed` are the columns of owners of which the first that is set says where an object stands in
-    the index. `fetch` reads objects by their locations.
+    `owners` are the columns with the keys of owners that narrow a search (see `Within`); an owner without a column has
+    no such objects. `of_session` is the column with the session of an object, if its agent is that of its session too.
+    `placed` are the columns of owners of which the first that is set says where an object stands in the index. `fetch`
+    reads objects by their locations.
 
     Up to `scanned` objects in the whole project, and up to `scanned_of_one` of a user's or a session's, are all read;
     if there are more, the index selects those to read, `chosen` at a time, best first. `late` is the largest backlog of
@@ -130,7 +141,7 @@ class SearchKind:
     aside: ColumnElement[str | None] | None = None
     exists: Sequence[ColumnElement[bool]] = ()
     holds: Sequence[ColumnElement[bool]] = ()
-    any_owner: bool = False
+    of_session: Column[bytes] | None = None
     conversation: Conversation | None = None
 
     @property
@@ -166,24 +177,55 @@ class SearchKind:
         return [] if of is None else [of.table.c.key == of.key]
 
     def belongs(self, whose: Sequence[str]) -> ColumnElement[bool]:
-        """The condition that an object belongs to these owners."""
-        both = or_ if self.any_owner else and_
-        return both(*(self.owners[name] == bindparam(name, type_=Key) for name in whose))
+        """The condition that an object belongs to these owners. The narrowest finds the rows, by an index if the
+        statement has no better way; the others check them."""
+        narrow = [name for name in whose if name != "beside"]
+        conditions = [self._is_of(name, is_check=index > 0) for index, name in enumerate(narrow)]
+        beside = [self.owners["agent"] == bindparam("beside", type_=Key)] if "beside" in whose else []
+        return or_(*([and_(*conditions)] if conditions else []), *beside)
+
+    def _is_of(self, name: str, *, is_check: bool) -> ColumnElement[bool]:
+        column: ColumnElement[Any] = self.owners[name]
+        column = checked(column) if is_check else column
+        if name == "sessions":
+            return column.in_(select(parent_key).select_from(parents))
+        key = bindparam(name, type_=Key)
+        if name != "agent" or self.of_session is None:
+            return column == key
+        its_session = (sessions.c.key == self.of_session) & (sessions.c.agent_key == key)
+        return or_(column == key, exists(select(sessions.c.key).where(its_session)))
+
+    def found(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
+        """A condition by which an index finds the few objects of these owners, if `belongs` can only check them."""
+        if self.of_session is None or tuple(whose) != ("agent",):
+            return []
+        key, of = bindparam("agent", type_=Key), self.table.alias("of")
+        own = select(of.c.key).where(of.c.agent_key == key)
+        its_sessions = CrossJoin(sessions, of)
+        of_sessions = (sessions.c.agent_key == key) & (of.c[self.of_session.name] == sessions.c.key)
+        return [self.table.c.key.in_(own.union_all(select(of.c.key).select_from(its_sessions).where(of_sessions)))]
+
+    def in_scope(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
+        """The conditions, on rows of `owned`, for an object to be in the project and belong to these owners."""
+        if not whose:
+            return [in_project(self.owned)]
+        return [in_checked_project(self.owned), self.belongs(whose)]
 
     def visible(self, whose: Sequence[str]) -> list[ColumnElement[bool]]:
         """The conditions, on rows of `table` and `owned`, for an object to be found at all."""
-        owner = [self.belongs(whose)] if whose else []
-        return [*self.joined, in_project(self.owned), *self.exists, *self.holds, *owner]
+        return [*self.joined, *self.in_scope(whose), *self.exists, *self.holds]
 
     def narrowed(self, within: Within) -> Within | None:
         """The part of `within` that concerns this kind; None if no object of the kind can be in it.
 
-        A session has no documents of its own, but its agent's.
+        A session has no documents, but those of the agent beside it may be searched.
         """
-        others: dict[str, Any] = {name: None for name in within.keys if name not in self.owners}
-        own = replace(within, **others)
-        is_of_session = "session" not in others or within.agent is not None
-        return own if is_of_session and (own.whose or not within.whose) else None
+        narrow = [name for name in within.whose if name != "beside"]
+        has_own = self.conversation is None
+        beside = within.beside if narrow and has_own else None
+        if all(name in self.owners for name in narrow):
+            return replace(within, beside=beside)
+        return None if beside is None else replace(within, sessions=None, user=None, agent=None, beside=beside)
 
 
 MESSAGES = SearchKind(
@@ -197,7 +239,7 @@ MESSAGES = SearchKind(
     ),
     aside=messages.c.aside,
     filters=MESSAGES_OF_SESSION.filters,
-    owners={"user": sessions.c.user_key, "session": sessions.c.key},
+    owners={"sessions": sessions.c.key, "user": sessions.c.user_key, "agent": sessions.c.agent_key},
     placed=(sessions.c.user_key, sessions.c.key),
     exists=(sessions.c.deleted_at.is_(None), messages.c.sequence > sessions.c.deleted_through),
     fetch=messages_by_sequence,
@@ -224,7 +266,8 @@ MEMORIES = SearchKind(
     vectors=memory_vectors,
     said=memories.c.content,
     filters={**MEMORY_FILTERS, **between("created_at")},
-    owners={"user": memories.c.user_key, "session": memories.c.session_key},
+    owners={"sessions": memories.c.session_key, "user": memories.c.user_key, "agent": memories.c.agent_key},
+    of_session=memories.c.session_key,
     placed=(memories.c.user_key, memories.c.session_key, memories.c.agent_key),
     exists=(memories.c.deleted_at.is_(None),),
     holds=(MEMORY_FILTERS["as_of"](memories),),
@@ -246,7 +289,6 @@ DOCUMENTS = SearchKind(
     filters={**DOCUMENT_FILTERS, **between("created_at")},
     owners={"user": documents.c.user_key, "agent": documents.c.agent_key},
     placed=(documents.c.user_key, documents.c.agent_key),
-    any_owner=True,
     fetch=lambda read, scope, locations: documents_by_key(read, scope, [key for key, _ in locations]),
     # One may be as long as a thousand messages.
     scanned=100,

@@ -68,6 +68,12 @@ class FilterBuilder:
                 self.add(name, [item for item in value if not unstorable(item)])
         return self
 
+    def values(self, *names: str) -> "FilterBuilder":
+        for name in names:
+            if (value := self.asked.get(name)) is not None:
+                self.add(name, value)
+        return self
+
     def names(self, *names: str) -> "FilterBuilder":
         """Lists of people's names, which are compared in their folded form."""
         for name in names:

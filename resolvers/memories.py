@@ -52,11 +52,8 @@ LARGEST_LIST = 100
 
 def memory_filter(context: OperationContext, given: Given) -> Filter:
     """The default filter: memories that hold now, unless another time or the history is requested."""
-    builder = (
-        FilterBuilder(given).lists("memory_ids", "kinds", "methods").names("about").metadata().ranges("created_at")
-    )
-    if (rating := builder.asked.get("min_rating")) is not None:
-        builder.add("min_rating", rating)
+    builder = FilterBuilder(given).lists("memory_ids", "kinds", "methods").names("about").values("min_rating")
+    builder.metadata().ranges("created_at")
     if not builder.asked.get("history"):
         builder.add("as_of", builder.asked.get("as_of") or context.clock.now())
     return builder.build()

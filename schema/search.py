@@ -49,6 +49,12 @@ class SearchFilter:
     kinds: list[MemoryKind] | None = optional(
         "Memories of one of these kinds; at most 100. Without `roles` only memories are found."
     )
+    session_ids: list[str] | None = optional(
+        "Messages and memories of one of these sessions; at most 100. Documents have no session and are not found."
+    )
+    min_rating: float | None = optional(
+        "Memories with at least this rating, so none without a rating. Without `roles` only memories are found."
+    )
     created_at: DateTimeRange | None = optional("The time when they were said or created.")
     metadata: JSON | None = optional(
         "Results whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."
@@ -93,12 +99,19 @@ def _arguments(*, first: int | None = None, after: str | None = None, **asked: A
     return {"paging": paging(first, after), **asked}
 
 
+_AGENT = (
+    "The agent whose documents, memories and sessions (with their messages and memories) to search. With `userId` or "
+    "`sessionId`: what belongs to both. With a user token: the messages and memories of the user's sessions with it."
+)
+
+
 def search_field() -> Any:
     """The field `search`; an argument's type stands with what it is for."""
     arguments = [
         ("scope", list[SearchScope], "The kinds of objects to search; messages, memories and documents when left out."),
         ("user_id", str, "The user whose sessions, memories and documents to search."),
         ("session_id", str, "The session whose messages and memories to search."),
+        ("agent_id", str, _AGENT),
         ("filter", SearchFilter, "The results to return; all of them when left out."),
     ]
     query = Annotated[

@@ -17,10 +17,10 @@ from tests.documents import (
 )
 from tests.servers import Api, Server
 
-SEARCH = """query ($asked: String!, $scope: [SearchScope!], $userId: String, $sessionId: String, $filter: SearchFilter,
-  $first: Int, $after: String) {
-  search(query: $asked, scope: $scope, userId: $userId, sessionId: $sessionId, filter: $filter, first: $first,
-    after: $after) {
+SEARCH = """query ($asked: String!, $scope: [SearchScope!], $userId: String, $sessionId: String, $agentId: String,
+  $filter: SearchFilter, $first: Int, $after: String) {
+  search(query: $asked, scope: $scope, userId: $userId, sessionId: $sessionId, agentId: $agentId, filter: $filter,
+    first: $first, after: $after) {
     edges { cursor score highlight node { __typename
       ... on Message { id content session { sessionId } } ... on Memory { id content } ... on Document { id title } } }
     nodes { __typename } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }"""

@@ -16,25 +16,38 @@ def test_every_kind_is_described_in_each_package_in_the_same_order() -> None:
 
 def test_a_filter_of_one_kind_is_a_filter_of_its_statements() -> None:
     for kind in RESULT_KINDS.values():
-        assert kind.own_filter is None or kind.own_filter in kind.searched.filters
+        assert {*kind.own_lists, *kind.own_values} <= kind.searched.filters.keys()
         assert {"metadata", "created_at_since", "created_at_until"} <= kind.searched.filters.keys()
 
 
 def test_a_session_has_messages_and_memories_but_no_documents() -> None:
-    within = Within(session=SESSION)
+    within = Within(sessions=(SESSION,))
     assert MESSAGES.narrowed(within) == within
     assert MEMORIES.narrowed(within) == within
     assert DOCUMENTS.narrowed(within) is None
 
 
-def test_an_agents_documents_are_found_with_a_session_and_with_a_user() -> None:
-    assert DOCUMENTS.narrowed(Within(session=SESSION, agent=AGENT)) == Within(agent=AGENT)
-    assert DOCUMENTS.narrowed(Within(user=USER, agent=AGENT)) == Within(user=USER, agent=AGENT)
-    assert MESSAGES.narrowed(Within(user=USER, agent=AGENT)) == Within(user=USER)
+def test_the_objects_of_an_agent_are_searched_beside_those_of_a_session_and_of_a_user() -> None:
+    within = Within(sessions=(SESSION,), beside=AGENT)
+    assert MESSAGES.narrowed(within) == Within(sessions=(SESSION,))
+    assert MEMORIES.narrowed(within) == within
+    assert DOCUMENTS.narrowed(within) == Within(beside=AGENT)
+    within = Within(user=USER, beside=AGENT)
+    assert MESSAGES.narrowed(within) == Within(user=USER)
+    assert MEMORIES.narrowed(within) == DOCUMENTS.narrowed(within) == within
+
+
+def test_an_agent_narrows_every_kind() -> None:
+    for within in (Within(agent=AGENT), Within(user=USER, agent=AGENT)):
+        assert all(kind.narrowed(within) == within for kind in SEARCH_KINDS.values())
+
+
+def test_nothing_stands_beside_a_whole_project() -> None:
+    assert all(kind.narrowed(Within(beside=AGENT)) == Within() for kind in SEARCH_KINDS.values())
 
 
 def test_a_kind_without_users_is_not_searched_for_a_user() -> None:
     of_agents = replace(DOCUMENTS, owners={"agent": DOCUMENTS.owners["agent"]})
     assert of_agents.narrowed(Within(user=USER)) is None
-    assert of_agents.narrowed(Within(user=USER, agent=AGENT)) == Within(agent=AGENT)
+    assert of_agents.narrowed(Within(user=USER, beside=AGENT)) == Within(beside=AGENT)
     assert of_agents.narrowed(Within()) == Within()

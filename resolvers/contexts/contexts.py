@@ -115,8 +115,9 @@ class About:
     def within(self) -> Within:
         """The part of the store to search."""
         user, session = self.user, self.session
-        own = session["key"] if session is not None and user is None else None
-        return Within(None if user is None else user["key"], own, None if session is None else session["agent_key"])
+        own = (session["key"],) if session is not None and user is None else None
+        agent = None if session is None else session["agent_key"]
+        return Within(own, None if user is None else user["key"], beside=agent)
 
     @property
     def name(self) -> str:
@@ -370,7 +371,7 @@ async def _search(
             scope=scopes,
             user_id=user_id,
             session_id=session_id,
-            agent=agent,
+            beside=agent,
             filters=about.filters,
             most_characters=MOST_OF_MATCHES,
         )

@@ -42,7 +42,8 @@ async def narrowed(context: OperationContext, text: str, within: Within) -> str:
     if not rest:
         return text if asked is None else asked
     counts = Counter[str]()
-    within = replace(within, values={"as_of": context.clock.now()})
+    beside = within.beside if context.scope.user is None else None
+    within = replace(within, values={"as_of": context.clock.now()}, beside=beside)
     for kind in SEARCH_KINDS.values():
         own = kind.narrowed(within)
         if own is not None and own.whose:

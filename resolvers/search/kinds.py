@@ -3,7 +3,7 @@
 Statements use the descriptions in `models/search_kinds.py`, which these refer to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,17 @@ from resolvers.parts import searched_text
 
 @dataclass(frozen=True, eq=False)
 class ResultKind:
-    """A kind of result. `text` is all that an object was found by; `own_filter` is a filter, a list, that no other kind
-    has: where it is given, kinds without one of their own are left out."""
+    """A kind of result. `text` is all that an object was found by; `own_lists` and `own_values` are filters that no
+    other kind has: where one is given, kinds without one of their own are left out."""
 
     searched: SearchKind
     text: Callable[[Any], str]
-    own_filter: str | None = None
+    own_lists: tuple[str, ...] = ()
+    own_values: tuple[str, ...] = ()
+
+    def has_own(self, given: Container[str]) -> bool:
+        """True if one of its own filters is given."""
+        return any(name in given for name in (*self.own_lists, *self.own_values))
 
 
 def _memory_text(row: MemoryRow) -> str:
@@ -33,8 +38,8 @@ def _document_text(row: DocumentRow) -> str:
 RESULT_KINDS = {
     kind.searched.name: kind
     for kind in (
-        ResultKind(MESSAGES, searched_text, own_filter="roles"),
-        ResultKind(MEMORIES, _memory_text, own_filter="kinds"),
+        ResultKind(MESSAGES, searched_text, own_lists=("roles",)),
+        ResultKind(MEMORIES, _memory_text, own_lists=("kinds",), own_values=("min_rating",)),
         ResultKind(DOCUMENTS, _document_text),
     )
 }

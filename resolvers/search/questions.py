@@ -95,8 +95,9 @@ class Asked:
     user_id: str | None
     session_id: str | None
     filter: Given
-    agent: bytes | None = None
-    """An agent by key, whose documents are searched along with the user's."""
+    agent_id: str | None = None
+    beside: bytes | None = None
+    """An agent by key, whose own objects are searched along with the user's."""
 
     @cached_property
     def question(self) -> Question:
@@ -105,7 +106,7 @@ class Asked:
     @cached_property
     def seed(self) -> int:
         """A number that the cursors of this search are checked with."""
-        asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
+        asked = [self.query, self.scopes, self.user_id, self.session_id, self.agent_id, self.filter]
         return seed_of(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass"))
 
 

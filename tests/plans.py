@@ -1,0 +1,30 @@
+"""Query plans of statements, and the steps in them that would cost more the more is stored."""
+
+import contextlib
+import re
+from pathlib import Path
+
+from models.sqlite.database import connect
+
+
+def plans(path: Path, texts: list[str]) -> dict[str, list[str]]:
+    """The query plan of each statement."""
+    found: dict[str, list[str]] = {}
+    with contextlib.closing(connect(path)) as connection:
+        for text in dict.fromkeys(texts):
+            names = set(re.findall(r":(\w+)", text))
+            values = {name: "[]" if name == "parents" or text.count(f"json_each(:{name})") else None for name in names}
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+            found[text] = [row[3] for row in rows]
+    return found
+
+
+def scans(plan: list[str]) -> list[str]:
+    """The steps that go through the whole of a table or of an index; lists that were bound as JSON don't count."""
+    return [
+        step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step and "CONSTANT ROW" not in step
+    ]
+
+
+def sorts(plan: list[str]) -> list[str]:
+    return [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step and "LAST TERM" not in step]
