@@ -87,8 +87,5 @@ def _is_written(parent: str, name: str, field: GraphQLField) -> bool:
     """True for a scalar of what a mutation has written, and for the fields that lead there."""
     if is_leaf_type(get_named_type(output_type(field))):
         return True
-    return (
-        batch_of(field) is None
-        and (parent.endswith("Payload") and name in WRITTEN)
-        or (parent == "MessageEdge" and name == "node")
-    )
+    leads_there = name in WRITTEN if parent.endswith("Payload") else (parent, name) == ("MessageEdge", "node")
+    return leads_there and batch_of(field) is None
