@@ -1,5 +1,6 @@
 """Erasure of a user and purge of deleted rows: statements that remove rows permanently, and count them."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, Select, bindparam, delete, func, or_, select
@@ -9,7 +10,7 @@ from models.removals import note_removal
 from models.rows import ErasureRow, SessionDeletionRow, UserRow
 from models.scope import Scope
 from models.sources import Sources, forget_sources
-from models.statements import Count, Keyed, Statement
+from models.statements import Count, Keyed, Parameters, Statement
 from models.store import Reader, Transaction
 from models.tables import (
     deleted_messages,
@@ -49,6 +50,9 @@ _counts = {
     "memories": Statement(_count(memories).where(_own_memories), Count),
     "documents": Statement(_count(documents).where(documents.c.user_key == _user), Count),
 }
+NO_RECEIPT: Mapping[str, None] = dict.fromkeys(_counts)
+"""The counts in the row of an erasure that removed nothing: of a user who got another userId."""
+
 _keys = Statement(_own_sessions, Keyed)
 _erase = [
     Statement(delete(memories).where(_own_memories)),
@@ -118,15 +122,31 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
     await forget_sources(write, Sources.of_user(user))
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
+    erasure = await end_user(write, user, now, counted)
+    await _look_up(write, [*own_rows, *((statement, own_sessions.values) for statement in _left_of_sessions)])
+    return erasure
+
+
+async def end_user(
+    write: Transaction, user: UserRow, now: Time, counted: Mapping[str, int | None] = NO_RECEIPT
+) -> ErasureRow:
+    """Removes the row of a user who owns nothing any more, and refuses older tokens from now on.
+
+    The row of the erasure is a receipt if it has counts. Raises `RuntimeError` when a check finds a row of the user
+    left, which rolls all of it back.
+    """
     await user_table.delete(write, user)
-    receipt = {"key": user["key"], "erased_at": now, "nonce": user["nonce"], **counted, "files_cleared_at": None}
-    erasure = (await write.fetch(_keep, {**receipt, "removal": await note_removal(write, now)}))[0]
-    looked_up = [(statement, values) for statement in _left_of_user] + own_rows
-    looked_up += [(statement, own_sessions.values) for statement in _left_of_sessions]
+    receipt = {**counted, "key": user["key"], "erased_at": now, "nonce": user["nonce"]}
+    removal = {"removal": await note_removal(write, now), "files_cleared_at": None}
+    erasure = (await write.fetch(_keep, {**receipt, **removal}))[0]
+    await _look_up(write, [(statement, {"user": user["key"]}) for statement in _left_of_user])
+    return erasure
+
+
+async def _look_up(write: Transaction, looked_up: Iterable[tuple[Statement[Count], Parameters]]) -> None:
     for statement, bound in looked_up:
         if (await write.fetch(statement, bound, slowly=True))[0]["count"]:
             raise RuntimeError(f"the erasure left rows behind: {statement.clause}")
-    return erasure
 
 
 class OldDeletion(SessionDeletionRow):

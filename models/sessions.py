@@ -1,6 +1,6 @@
 """Statements on sessions."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
@@ -10,8 +10,9 @@ from models.keys import session_key
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
 from models.memories import move_shared, part_shared
 from models.removals import note_removal
-from models.rows import SessionDeletionRow, SessionRow
+from models.rows import SessionDeletionRow, SessionRow, UserRow
 from models.scope import Scope, of_viewer
+from models.sort_texts import ascending, descending
 from models.statements import ByKey, Statement
 from models.store import Reader, Transaction
 from models.tables import (
@@ -26,6 +27,21 @@ from models.tables import (
 )
 from models.values import Time
 from models.writing import TypedTable
+
+
+class References(TypedDict, total=False):
+    """The columns of a session that name its user and its agent."""
+
+    user_key: bytes | None
+    user_ascending: str
+    user_descending: str
+    agent_key: bytes | None
+
+
+def owned_by(user: UserRow | None) -> References:
+    own = user and user["user_id"]
+    return {"user_key": user and user["key"], "user_ascending": ascending(own), "user_descending": descending(own)}
+
 
 session_table = TypedTable(sessions, SessionRow)
 session_deletion_table = TypedTable(session_deletions, SessionDeletionRow)

@@ -76,6 +76,10 @@ class Transaction(Reader, Protocol):
         """A savepoint: if the block raises, only its own changes are rolled back."""
         ...
 
+    def deferred_references(self) -> AbstractAsyncContextManager[None]:
+        """A block in which a key and the references to it may change one after the other."""
+        ...
+
     def changed(self, action: str, table: str, row: Any) -> None:
         """Records a change of a row for listeners to commits."""
         ...

@@ -14,7 +14,7 @@ from models.messages import (
     messages_by_message_id,
 )
 from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
-from models.sessions import session_table, session_to_extend, sessions_by_key
+from models.sessions import owned_by, session_table, session_to_extend, sessions_by_key
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import json_of
@@ -50,7 +50,7 @@ from resolvers.json_values import same_json
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.parts import texts_of
-from resolvers.sessions import SESSION, find_session, owned_by, refuse_other_owner, session_row
+from resolvers.sessions import SESSION, find_session, refuse_other_owner, session_row
 from resolvers.updates import given_of, revise
 from resolvers.users import find_user, find_viewer
 

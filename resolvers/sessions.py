@@ -1,7 +1,7 @@
 """Sessions: conversations of a user, perhaps with an agent."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 from uuid import uuid4
 
 from models.jobs import jobs_of_sessions
@@ -12,15 +12,17 @@ from models.sessions import (
     SESSIONS,
     SESSIONS_OF_AGENT,
     SESSIONS_OF_USER,
+    References,
     clear,
     delete_hard,
     delete_softly,
     inactive_sessions,
+    owned_by,
     session_by_id,
     session_table,
     sessions_by_key,
 )
-from models.sort_texts import LAST, ascending, descending
+from models.sort_texts import LAST
 from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import Time
@@ -174,20 +176,6 @@ async def find_session(write: Transaction, context: OperationContext, session_id
     if row is None or row["deleted_at"] is not None:
         raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
     return row
-
-
-class References(TypedDict, total=False):
-    """The columns of a session that name its user and its agent."""
-
-    user_key: bytes | None
-    user_ascending: str
-    user_descending: str
-    agent_key: bytes | None
-
-
-def owned_by(user: UserRow | None) -> References:
-    own = user and user["user_id"]
-    return {"user_key": user and user["key"], "user_ascending": ascending(own), "user_descending": descending(own)}
 
 
 def session_row(context: OperationContext, columns: dict[str, Any], now: Time, named: References) -> SessionRow:

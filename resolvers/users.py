@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-from models.erasure import erase_user, erasure_of
+from models.erasure import end_user, erase_user, erasure_of
 from models.keys import new_nonce, user_key
+from models.moving import move_everything
 from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
 from models.sort_texts import ascending, descending
 from models.store import Transaction
@@ -113,6 +114,29 @@ find_user = USER.find
 create_user = USER.create
 update_user = USER.update
 upsert_user = USER.upsert
+
+
+async def rename_user(context: OperationContext, values: Values) -> UserRow:
+    """Gives a user another userId, along with everything of theirs; tokens of the old one are refused from now on."""
+    check(values, {**USER.rules, "new_user_id": key_rule})
+    new_id = values["new_user_id"]
+
+    async def operation(write: Transaction) -> UserRow:
+        row = await find_user(write, context, values["user_id"])
+        if row["user_id"] == new_id:
+            return row
+        if await user_by_id(write, context.scope, new_id) is not None:
+            message = "A user with this userId exists; choose another one, or use mergeUsers to make one user of both."
+            raise refuse("ALREADY_EXISTS", message, "newUserId")
+        now = context.clock.now()
+        keys = {"key": user_key(context.scope.project, new_id), "user_id": new_id, "nonce": new_nonce()}
+        changes = {**keys, "updated_at": now, "version": row["version"] + 1}
+        renamed = await user_table.insert(write, cast(UserRow, {**dict(row), **changes}))
+        await move_everything(write, context.scope, row, renamed)
+        await end_user(write, row, now)
+        return renamed
+
+    return await context.write(operation)
 
 
 async def find_viewer(write: Transaction, context: OperationContext) -> UserRow:

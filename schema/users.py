@@ -8,7 +8,7 @@ from breadth import batch_field, computed_field
 from resolvers.documents import documents_of_users
 from resolvers.memories import memories_of_users, summaries_of_users
 from resolvers.sessions import sessions_of_users
-from resolvers.users import create_user, delete_user, display_name, update_user, upsert_user
+from resolvers.users import create_user, delete_user, display_name, rename_user, update_user, upsert_user
 from schema.connections import Connection, connection_field
 from schema.contexts import Context, context_of_user
 from schema.documents import Document, DocumentFilter, DocumentInput, DocumentOrder
@@ -150,6 +150,12 @@ class UpsertUserInput:
     metadata_mode: MetadataMode | None = optional(MODE)
 
 
+@strawberry.input(description="A user who gets another userId.")
+class RenameUserInput:
+    user_id: str = required("The user's key.")
+    new_user_id: str = required("The new key, 1 to 512 characters; no user may have it.")
+
+
 @strawberry.input(description="A user to erase.")
 class DeleteUserInput:
     user_id: str = required("The user's key.")
@@ -174,8 +180,15 @@ class UpsertUserPayload:
     user_errors: list[UserError] = errors_field()
 
 
+@strawberry.type(description="The result of renameUser.")
+class RenameUserPayload:
+    user: User | None = required("The user under the new key.")
+    user_errors: list[UserError] = errors_field()
+
+
 @strawberry.type(
-    description="The receipt of an erasure, which is one transaction. Kept until the user is erased again."
+    description="The receipt of an erasure, which is one transaction. Kept until a user with this userId is erased or "
+    "renamed again."
 )
 class ErasureReceipt:
     user_id: str = required("The key of the user who was erased.")
@@ -217,4 +230,13 @@ class UserMutations:
         dict[str, object],
         description="Erases a user and everything of theirs for good, in one transaction. For a user who is erased "
         "already, it returns the same receipt.",
+    )
+    rename_user: RenameUserPayload = mutation(
+        rename_user,
+        RenameUserInput,
+        lambda user: {"user": user},
+        description="Changes a user's key, and nothing else. Sessions and messages keep their global ids. The user "
+        "gets a new one, and so do those of their memories and documents that have a `memoryId` or `documentId`. "
+        "Tokens for the old key are refused for good, and the old key is free for another user. A key in use is "
+        "ALREADY_EXISTS.",
     )

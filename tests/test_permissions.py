@@ -40,6 +40,7 @@ TAKES = {
     "updateUser": None,
     "upsertUser": None,
     "deleteUser": None,
+    "renameUser": None,
     "createSession": "WRITE",
     "updateSession": "MANAGE",
     "upsertSession": None,

@@ -317,6 +317,7 @@ MUTATIONS: dict[str, tuple[str, str]] = {
     "createDocument": ("CreateDocument", '{userEmail: "u01@x.org", title: "t", content: "c"}'),
     "deleteSession": ("DeleteSession", '{sessionId: "u01-s3"}'),
     "deleteSession permanently": ("DeleteSession", '{sessionId: "u01-s4", permanently: true}'),
+    "renameUser": ("RenameUser", '{userId: "u01", newUserId: "u01-renamed"}'),
 }
 
 

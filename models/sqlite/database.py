@@ -108,6 +108,14 @@ class SqliteTransaction(SqliteReader, Transaction):
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE part")
 
+    @asynccontextmanager
+    async def deferred_references(self) -> AsyncGenerator[None]:
+        self._connection.execute("PRAGMA defer_foreign_keys = ON")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA defer_foreign_keys = OFF")
+
     async def insert(self, statement: Statement[R], shape: Statement[R], rows: Sequence[dict[str, Any]]) -> list[R]:
         form, row_form = form_of(statement), form_of(shape)
         self._store.observe(form)

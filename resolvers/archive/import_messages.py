@@ -16,13 +16,13 @@ from models.messages import (
     messages_by_sequence,
 )
 from models.rows import MessageRow, SessionRow
-from models.sessions import session_table, session_to_extend
+from models.sessions import owned_by, session_table, session_to_extend
 from models.store import Transaction
 from resolvers.archive.entries import Collision, MessageEntry, hex_of
 from resolvers.drafts import Draft, first_sent
 from resolvers.messages import append, decided, form
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import SESSION, owned_by, session_row
+from resolvers.sessions import SESSION, session_row
 
 
 async def add_messages(write: Transaction, context: OperationContext, entries: list[MessageEntry]) -> int:

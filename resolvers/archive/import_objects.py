@@ -9,7 +9,7 @@ from models.keys import session_key, user_key
 from models.memories import NEUTRAL, memories_by_key, memory_table
 from models.messages import deleted_sequences, keep_tombstone, messages_by_sequence, set_generation
 from models.rows import DocumentRow, MemoryRow, SessionRow
-from models.sessions import session_by_id, session_table
+from models.sessions import owned_by, session_by_id, session_table
 from models.store import Transaction
 from models.users import user_by_id, users_by_key
 from resolvers.agents import AGENT
@@ -25,7 +25,7 @@ from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded
 from resolvers.memory_rows import Source, insert_sources, memory_row, remove_memory, supersede
 from resolvers.operation_context import OperationContext
-from resolvers.sessions import SESSION, begin_session, owned_by, references, session_row
+from resolvers.sessions import SESSION, begin_session, references, session_row
 from resolvers.users import USER
 
 
