@@ -54,6 +54,10 @@ LIMITS = [
         "the session's `tokenBudget`, or {resolvers.contexts.contexts.DEFAULT_BUDGET}",
     ),
     ("Messages of a context", "{resolvers.contexts.windows.LARGEST_WINDOW}"),
+    (
+        "Messages copied by `cloneSession`",
+        "{resolvers.clones.LARGEST_CLONE}, with {resolvers.clones.CLONE_CHARACTERS} characters of text",
+    ),
     ("Messages removed by one `deleteMessages`", "{resolvers.messages.LARGEST_DELETION}"),
     (
         "Memories or documents removed by one `deleteMemories`, `deleteDocuments`",

@@ -7,6 +7,7 @@ permitted, and that nothing is read without READ.
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from resolvers.clones import clone_session
 from resolvers.errors import Forbidden, for_service
 from resolvers.grants import MANAGE, WRITE, Granted
 from resolvers.inputs import Values, forbidden_field, refuse_all
@@ -69,6 +70,7 @@ FOR_USERS: dict[Mutation, Allowed] = {
         "supersedes",
         "metadata",
     ),
+    clone_session: manages("session_id", "new_session_id", "through_sequence"),
     update_session: updates("session_id", "title", "situation", "form_memories"),
     end_session: manages("session_id"),
     reopen_session: manages("session_id"),

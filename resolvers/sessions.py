@@ -24,7 +24,7 @@ from models.sessions import (
 )
 from models.sort_texts import LAST
 from models.sources import Sources, forget_sources
-from models.store import Transaction
+from models.store import Reader, Transaction
 from models.values import Time
 from resolvers.agents import find_agent
 from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
@@ -170,9 +170,9 @@ async def sessions_of_agents(
     )
 
 
-async def find_session(write: Transaction, context: OperationContext, session_id: str) -> SessionRow:
+async def find_session(read: Reader, context: OperationContext, session_id: str) -> SessionRow:
     """The session that a mutation names; NOT_FOUND if it does not exist or was deleted."""
-    row = await session_by_id(write, context.scope, session_id)
+    row = await session_by_id(read, context.scope, session_id)
     if row is None or row["deleted_at"] is not None:
         raise refuse("NOT_FOUND", "There is no session with this sessionId.", "sessionId")
     return row

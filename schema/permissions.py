@@ -28,8 +28,8 @@ class UserPermission(Enum):
     MANAGE = strawberry.enum_value(
         "MANAGE",
         description="updateSession (title, situation, metadata, formMemories), endSession, reopenSession, "
-        "deleteSession (softly), updateMessage and deleteMessage of USER messages, updateMemory, deleteMemory and "
-        "deleteMemories.",
+        "deleteSession (softly), cloneSession, updateMessage and deleteMessage of USER messages, updateMemory, "
+        "deleteMemory and deleteMemories.",
     )
 
 

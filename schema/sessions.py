@@ -4,6 +4,7 @@ import strawberry
 
 from breadth import batch_field
 from resolvers.agents import agents_of
+from resolvers.clones import CLONE_CHARACTERS, LARGEST_CLONE, clone_session
 from resolvers.memories import memories_of_sessions, summaries_of_sessions
 from resolvers.messages import messages_of_sessions
 from resolvers.sessions import (
@@ -157,6 +158,22 @@ class DeleteInactiveSessionsInput:
     limit: int | None = optional("The most objects to delete, 1 to 1,000; 100 when left out.")
 
 
+@strawberry.input(description="A session to clone: its attributes and its messages, without its memories.")
+class CloneSessionInput:
+    session_id: str = required("The key of the session to copy.")
+    new_session_id: str | None = optional("The key of the clone, 1 to 512 characters; one is made when left out.")
+    through_sequence: int | None = optional(
+        "The sequence of the last message to copy, from 0 (none); all messages when left out. At most "
+        f"{LARGEST_CLONE:,} messages with {CLONE_CHARACTERS:,} characters of text are copied."
+    )
+
+
+@strawberry.type(description="The result of cloneSession.")
+class CloneSessionPayload:
+    session: Session | None = required("The clone.")
+    user_errors: list[UserError] = errors_field()
+
+
 @strawberry.type(description="The result of createSession.")
 class CreateSessionPayload:
     session: Session | None = required("The new session.")
@@ -240,6 +257,13 @@ class SessionMutations:
         DeleteSessionInput,
         lambda id: {"deleted_session_id": id},
         description="Deletes a session: it and what is in it stop being returned. New messages bring it back, empty.",
+    )
+    clone_session: CloneSessionPayload = mutation(
+        clone_session,
+        CloneSessionInput,
+        lambda session: {"session": session},
+        description="Copies a session with its messages up to a sequence into a new, open one: to try another way. "
+        "Messages keep sequence, times and messageId; no memories are copied or formed.",
     )
     delete_inactive_sessions: DeleteInactiveSessionsPayload = mutation(
         delete_inactive_sessions,

@@ -20,9 +20,16 @@ def plans(path: Path, texts: list[str]) -> dict[str, list[str]]:
 
 
 def scans(plan: list[str]) -> list[str]:
-    """The steps that go through the whole of a table or of an index; lists that were bound as JSON don't count."""
+    """The steps that go through the whole of a table or of an index; lists that were bound as JSON don't count, nor do
+    the rows of a subquery, which has steps of its own."""
+    subqueries = {step.removeprefix("CO-ROUTINE ") for step in plan if step.startswith("CO-ROUTINE ")}
     return [
-        step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step and "CONSTANT ROW" not in step
+        step
+        for step in plan
+        if step.startswith("SCAN")
+        and "VIRTUAL TABLE" not in step
+        and "CONSTANT ROW" not in step
+        and step.removeprefix("SCAN ") not in subqueries
     ]
 
 

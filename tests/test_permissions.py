@@ -47,6 +47,7 @@ TAKES = {
     "endSession": "MANAGE",
     "reopenSession": "MANAGE",
     "deleteSession": "MANAGE",
+    "cloneSession": "MANAGE",
     "deleteInactiveSessions": None,
     "addMessages": "WRITE",
     "updateMessage": "MANAGE",
@@ -143,6 +144,7 @@ def inputs(of: dict[str, Any], new: str) -> dict[str, dict[str, Any]]:
         "addMessages": {**session, "messages": [{"role": "USER", "content": "Hello"}]},
         "createMemory": {**session, "kind": "FACT", "content": "I like tea"},
         "updateSession": {**session, "situation": "At home", "metadata": {"title": "Tea"}, "expectedVersion": 1},
+        "cloneSession": {**session, "newSessionId": f"{new}-clone"},
         "endSession": session,
         "reopenSession": session,
         "updateMessage": {"id": message, "content": "I moved to Turin", "tokenCount": 3},
@@ -401,6 +403,7 @@ def leaves_of(kind: Any) -> list[str]:
 WRITTEN = {
     ("CreateSessionPayload", "session"),
     ("UpdateSessionPayload", "session"),
+    ("CloneSessionPayload", "session"),
     ("EndSessionPayload", "session"),
     ("ReopenSessionPayload", "session"),
     ("AddMessagesPayload", "session"),

@@ -495,6 +495,7 @@ MUTATIONS_OF_MORE: dict[str, tuple[str, str]] = {
     "deleteAgent": ("DeleteAgent", '{agentId: "a"}'),
     "upsertSession": ("UpsertSession", '{sessionId: "u01-s0", userId: "u02"}'),
     "reopenSession": ("ReopenSession", '{sessionId: "u01-s0"}'),
+    "cloneSession": ("CloneSession", '{sessionId: "u01-s0", newSessionId: "clone", throughSequence: 5}'),
     "deleteInactiveSessions": ("DeleteInactiveSessions", '{inactiveSince: "2025-01-01T00:00:30Z", limit: 5}'),
     "deleteDocuments": ("DeleteDocuments", '{userId: "u01"}'),
     "deleteMemories": ("DeleteMemories", '{userId: "u01", filter: {memoryIds: ["y"]}}'),

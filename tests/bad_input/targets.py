@@ -58,6 +58,7 @@ MUTATIONS = {
         "endSession",
         "reopenSession",
         "deleteSession",
+        "cloneSession",
         "deleteInactiveSessions",
         "addMessages",
         "updateMessage",
