@@ -33,7 +33,10 @@ LIMITS = [
     ),
     ("Messages in `addMessages`", "1 to {resolvers.messages.LARGEST_BATCH}"),
     ("Documents created with a user or an agent", "{resolvers.inputs.DOCUMENTS_AT_ONCE}"),
-    ("`sources` and `supersedes` of a memory, each", "{resolvers.memories.LARGEST_LIST}"),
+    (
+        "`sources` and `sourceMessages` of a memory together, and `supersedes`",
+        "{resolvers.memory_sources.LARGEST_LIST}",
+    ),
     (
         "A page (`first`, `last`)",
         "0 to {resolvers.connections.LARGEST_PAGE} items; {resolvers.connections.DEFAULT_PAGE} when left out",

@@ -1,20 +1,19 @@
 """Memories: facts, preferences, events and summaries, with their sources."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from models.agents import agent_by_id
-from models.documents import documents_by_key
 from models.expressions import Parents
-from models.keys import folded
+from models.keys import folded, memory_key
 from models.keyset import Listing, fetch_pages
 from models.memories import (
     MEMORIES_OF_AGENT,
     MEMORIES_OF_MESSAGE,
     MEMORIES_OF_SESSION,
     MEMORIES_OF_USER,
-    SOURCES_OF_MEMORY,
     memories_by_key,
     memory_table,
     remove_memories,
@@ -23,15 +22,13 @@ from models.memories import (
     unlink_newer,
     withhold,
 )
-from models.messages import messages_by_sequence
-from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
-from models.sessions import sessions_by_key
+from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
 from resolvers.deletions import deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
-from resolvers.ids import global_id, parse_id
+from resolvers.ids import global_id
 from resolvers.inputs import (
     Values,
     check,
@@ -39,15 +36,14 @@ from resolvers.inputs import (
     created,
     refuse_all,
 )
-from resolvers.memory_rows import MEMORY, Owner, Source, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_rows import MEMORY, Owner, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_sources import LARGEST_LIST, named_sources, source_faults
 from resolvers.nodes import find_node
 from resolvers.operation_context import OperationContext
 from resolvers.references import follow
 from resolvers.sessions import find_session
-from resolvers.updates import revise
+from resolvers.updates import Change, revise
 from resolvers.users import find_user, find_viewer
-
-LARGEST_LIST = 100
 
 
 def memory_filter(context: OperationContext, given: Given) -> Filter:
@@ -142,27 +138,6 @@ async def older_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list
     return await superseded_by(context.read, context.scope, [row["key"] for row in rows])
 
 
-async def sources_of(context: OperationContext, rows: Sequence[MemoryRow], paging: Paging) -> list[Page | BadInput]:
-    """Messages and documents, in the order in which the sources were given."""
-    keys = [row["key"] for row in rows]
-    pages = await connect(context, SOURCES_OF_MEMORY, paging, keys, order="position", descending=False)
-    named = [source for page in pages if isinstance(page, Page) for source in page.rows]
-    places = list({(s["session_key"], s["sequence"]) for s in named if s["session_key"] is not None})
-    keys = list({s["document_key"] for s in named if s["document_key"] is not None})
-    nodes: dict[Any, MessageRow | DocumentRow | None] = {}
-    if places:
-        nodes |= zip(places, await messages_by_sequence(context.read, context.scope, places), strict=True)
-    if keys:
-        nodes |= zip(keys, await documents_by_key(context.read, context.scope, keys), strict=True)
-    for page in pages:
-        if isinstance(page, Page):
-            found = [(s, nodes[s["document_key"] or (s["session_key"], s["sequence"])]) for s in page.rows]
-            # One may have been deleted between the two statements.
-            page.rows = [source for source, node in found if node is not None]
-            page.nodes = [node for _, node in found if node is not None]
-    return pages
-
-
 async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
     values = created(given)
     check(values, MEMORY.rules, more=memory_faults(context, values))
@@ -176,22 +151,36 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
             if stored["digest"] == row["digest"]:
                 return stored
             raise refuse("CONFLICT", "Another memory bears this memoryId; use updateMemory, or another id.", "memoryId")
-        if stored is not None:
-            await remove_memory(write, stored)
-        sources = await _sources(write, context, owner, values.get("sources", ()))
+        sources = await named_sources(write, context, owner, values)
         older = await find_superseded(write, context, owner, values)
-        if row["kind"] == "SUMMARY":
-            about = row["about_folded"]
-            older += await standing_summaries(write, context.scope, owner=owner.narrowest, about=about)
-        if row["memory_id"] is not None:
-            # The id may name an earlier memory under this key; this is another one.
-            await unlink_newer(write, row)
-        kept = await memory_table.insert(write, row)
+        kept = await _declare(write, context, owner, row, stored, older)
         await insert_sources(write, kept, sources)
-        await supersede(write, context, kept, older)
         return kept
 
     return await context.write(operation)
+
+
+async def _declare(
+    write: Transaction,
+    context: OperationContext,
+    owner: Owner,
+    row: MemoryRow,
+    remains: MemoryRow | None,
+    older: Sequence[MemoryRow] = (),
+) -> MemoryRow:
+    """Stores a new memory, in the place of a deleted one under its key, which supersedes older ones."""
+    if remains is not None:
+        await remove_memory(write, remains)
+    ended = list(older)
+    if row["kind"] == "SUMMARY":
+        about = row["about_folded"]
+        ended += await standing_summaries(write, context.scope, owner=owner.narrowest, about=about)
+    if row["memory_id"] is not None:
+        # The id may name an earlier memory under this key; this is another one.
+        await unlink_newer(write, row)
+    kept = await memory_table.insert(write, row)
+    await supersede(write, context, kept, ended)
+    return kept
 
 
 async def find_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
@@ -217,12 +206,11 @@ async def find_owner(write: Transaction, context: OperationContext, values: Valu
 
 def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
     """The faults of a new memory as a whole."""
-    faults = _validity_faults(values) + owner_faults(context, values)
-    return faults + [
-        Fault("TOO_LARGE", f"`{name}` has {len(values[name])} items; at most {LARGEST_LIST} are allowed.", (name,))
-        for name in ("sources", "supersedes")
-        if len(values.get(name, ())) > LARGEST_LIST
-    ]
+    faults = _validity_faults(values) + owner_faults(context, values) + source_faults(values)
+    if (count := len(values.get("supersedes", ()))) > LARGEST_LIST:
+        message = f"`supersedes` has {count} items; at most {LARGEST_LIST} are allowed."
+        faults.append(Fault("TOO_LARGE", message, ("supersedes",)))
+    return faults
 
 
 def owner_faults(context: OperationContext, values: Values) -> list[Fault]:
@@ -244,27 +232,6 @@ def _validity_faults(values: Values) -> list[Fault]:
     if first is not None and last is not None and last < first:
         return [Fault("INVALID", "`validUntil` is before `validFrom`.", ("validUntil",))]
     return []
-
-
-async def _sources(write: Transaction, context: OperationContext, owner: Owner, ids: Sequence[str]) -> list[Source]:
-    """The sources that a memory names: existing messages and documents of the same owner."""
-    sources: list[Source] = []
-    for index, id in enumerate(ids):
-        path = ("sources", str(index))
-        node = parse_id(id)
-        if node is not None and node.noun not in ("Message", "Document"):
-            raise refuse("INVALID", "A source is a message or a document; this id names something else.", *path)
-        message = await find_node(write, context.scope, id, "Message")
-        document = await find_node(write, context.scope, id, "Document")
-        if node is None or (message is None and document is None):
-            raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
-        about = document if message is None else (await sessions_by_key(write, context.scope, [node.key]))[0]
-        if about is not None and not owner.may_rest_on(about):
-            raise refuse("INVALID", "The source is another user's.", *path)
-        source = Source(document_key=node.key) if message is None else Source(node.key, node.sequence)
-        if source not in sources:
-            sources.append(source)
-    return sources
 
 
 async def find_superseded(
@@ -298,18 +265,51 @@ async def update_memory(context: OperationContext, values: Values) -> MemoryRow:
     async def operation(write: Transaction) -> MemoryRow:
         row = await _find(write, context, values["id"])
         check_version(row, values)
-        if change.columns.keys() & {"valid_from", "valid_until"}:
-            refuse_all(_validity_faults({**dict(row), **change.columns}))
-        wanted = change.of(row)
-        now = context.clock.now()
-        revised = await revise(write, memory_table, row, wanted, now)
-        if row["method"] == "DECLARED" or revised is row:
-            return revised
-        # Its former content is not formed again, and formation does not change it any more.
-        await withhold(write, [row], row["fingerprint"])
-        return await memory_table.update(write, revised, {"corrected_at": now})
+        return await _revise(write, context, row, change)
 
     return await context.write(operation)
+
+
+async def _revise(write: Transaction, context: OperationContext, row: MemoryRow, change: Change) -> MemoryRow:
+    if change.columns.keys() & {"valid_from", "valid_until"}:
+        refuse_all(_validity_faults({**dict(row), **change.columns}))
+    now = context.clock.now()
+    revised = await revise(write, memory_table, row, change.of(row), now)
+    if row["method"] == "DECLARED" or revised is row:
+        return revised
+    # Its former content is not formed again, and formation does not change it any more.
+    await withhold(write, [row], row["fingerprint"])
+    return await memory_table.update(write, revised, {"corrected_at": now})
+
+
+async def upsert_memory(context: OperationContext, values: Values) -> tuple[MemoryRow, bool]:
+    """Returns the memory, and True if it is new. An existing one keeps its sources."""
+    given = created(values)
+    check(values, MEMORY.rules, required=MEMORY.required, more=memory_faults(context, given))
+    lacking = [name for name in MEMORY.required if name not in given]
+    columns, change = ({}, MEMORY.change(values)) if lacking else MEMORY.new_or_change(values)
+
+    async def operation(write: Transaction) -> tuple[MemoryRow, bool]:
+        owner = await find_owner(write, context, given)
+        key = memory_key(owner.identity, given["memory_id"])
+        stored = (await memories_by_key(write, context.scope, [key], deleted=True))[0]
+        if stored is not None and stored["deleted_at"] is None:
+            _refuse_other_person(stored, values)
+            return await _revise(write, context, stored, change), False
+        message = "There is no memory with this memoryId yet: give its `{}` to create it."
+        refuse_all(Fault("INVALID", message.format(name), (name,)) for name in lacking)
+        row = memory_row(context, columns, owner, context.clock.now())
+        return await _declare(write, context, owner, row, stored), True
+
+    return await context.write(operation)
+
+
+def _refuse_other_person(row: MemoryRow, values: Values) -> None:
+    """A memory stays about the same person."""
+    about = values.get("about")
+    if "about" in values and row["about_folded"] != (None if about is None else folded(about)):
+        person = json.dumps(row["about"] or "the owner", ensure_ascii=False)
+        raise refuse("CONFLICT", f"The memory with this memoryId is about {person}; use another memoryId.", "about")
 
 
 async def delete_memory(context: OperationContext, values: Values) -> str:

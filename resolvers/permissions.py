@@ -11,7 +11,7 @@ from resolvers.clones import clone_session
 from resolvers.errors import Forbidden, for_service
 from resolvers.grants import MANAGE, WRITE, Granted
 from resolvers.inputs import Values, forbidden_field, refuse_all
-from resolvers.memories import create_memory, delete_memories, delete_memory, update_memory
+from resolvers.memories import create_memory, delete_memories, delete_memory, update_memory, upsert_memory
 from resolvers.messages import add_messages, delete_message, update_message
 from resolvers.operation_context import OperationContext
 from resolvers.sessions import create_session, delete_session, end_session, reopen_session, update_session
@@ -80,6 +80,7 @@ FOR_USERS: dict[Mutation, Allowed] = {
     update_message: updates("id", "content", "parts", "tool_calls", "token_count"),
     delete_message: manages("id"),
     update_memory: updates("id", "kind", "content", "rating", *_VALIDITY),
+    upsert_memory: updates("memory_id", "about", "user_id", "session_id", "kind", "content", "rating", *_VALIDITY),
     delete_memory: manages("id"),
     delete_memories: manages("user_id", "session_id", "filter", "limit"),
 }

@@ -12,9 +12,10 @@ from resolvers.memories import (
     delete_memory,
     newer_of,
     older_of,
-    sources_of,
     update_memory,
+    upsert_memory,
 )
+from resolvers.memory_sources import sources_of
 from resolvers.sessions import sessions_of
 from resolvers.users import users_of
 from schema.connections import Connection, connection_field
@@ -82,6 +83,13 @@ class Memory(Node):
     version: int = required("Starts at 1; every update that changes something adds one.")
 
 
+@strawberry.input(description="A message by the application's own ids: its session's, and its own or its sequence.")
+class MessagePlace:
+    session_id: str = required("The session's key.")
+    message_id: str | None = optional("The message's own key; leave it out to give `sequence`.")
+    sequence: int | None = optional("Its sequence in the session; leave it out to give `messageId`.")
+
+
 @strawberry.input(
     description="A memory to declare, of a user, of a session (which implies its user) or of an agent alone."
 )
@@ -104,6 +112,9 @@ class CreateMemoryInput:
     valid_until: DateTime | None = optional("The end of its validity.")
     expires_at: DateTime | None = optional("The time from which it is not listed.")
     sources: list[strawberry.ID] | None = optional("Global ids of the messages and documents it rests on; at most 100.")
+    source_messages: list[MessagePlace] | None = optional(
+        "Messages it rests on, by the application's own ids; at most 100 together with `sources`."
+    )
     supersedes: list[strawberry.ID] | None = optional("Global ids of the memories that it supersedes; at most 100.")
     metadata: JSON | None = optional("The application's own data.")
     created_at: DateTime | None = optional("The time of its creation; now when left out.")
@@ -121,6 +132,26 @@ class UpdateMemoryInput:
     metadata: JSON | None = optional("Metadata to merge or to replace.")
     metadata_mode: MetadataMode | None = optional(MODE)
     expected_version: int | None = optional(VERSION)
+
+
+@strawberry.input(
+    description="A memory to create, or to update if its owner has one with this key. An update keeps its sources and "
+    "omitted fields, and clears null fields."
+)
+class UpsertMemoryInput:
+    memory_id: str = required("The client's own key, unique with its user, session or agent.")
+    user_id: str | None = optional("The user to whom it belongs.")
+    session_id: str | None = optional("The session to which it belongs.")
+    agent_id: str | None = optional("The agent to which it belongs, instead of a user or a session.")
+    about: str | None = optional("The name of whom it is about, if that is not the user; it can't be changed.")
+    kind: MemoryKind | None = optional("Its kind; needed for a new memory, not null.")
+    content: str | None = optional("The content, up to 1 MiB; needed for a new memory, not null.")
+    rating: float | None = optional("Its quality or certainty, from 0 to 1.")
+    valid_from: DateTime | None = optional("The start of its validity in the world.")
+    valid_until: DateTime | None = optional("The end of its validity.")
+    expires_at: DateTime | None = optional("The time from which it is not listed.")
+    metadata: JSON | None = optional("Metadata to merge or to replace.")
+    metadata_mode: MetadataMode | None = optional(MODE)
 
 
 @strawberry.input(description="A memory to delete.")
@@ -150,6 +181,13 @@ class UpdateMemoryPayload:
     user_errors: list[UserError] = errors_field()
 
 
+@strawberry.type(description="The result of upsertMemory.")
+class UpsertMemoryPayload:
+    memory: Memory | None = required("The memory as it is now.")
+    created: bool | None = required("True if the memory is new.")
+    user_errors: list[UserError] = errors_field()
+
+
 @strawberry.type(description="The result of deleteMemory.")
 class DeleteMemoryPayload:
     deleted_memory_id: strawberry.ID | None = required("The global id of the deleted object.")
@@ -173,6 +211,12 @@ class MemoryMutations:
     )
     update_memory: UpdateMemoryPayload = mutation(
         update_memory, UpdateMemoryInput, lambda memory: {"memory": memory}, description="Changes a memory."
+    )
+    upsert_memory: UpsertMemoryPayload = mutation(
+        upsert_memory,
+        UpsertMemoryInput,
+        lambda result: {"memory": result[0], "created": result[1]},
+        description="Declares a memory, or changes the one with this key: the store that agent frameworks expect.",
     )
     delete_memory: DeleteMemoryPayload = mutation(
         delete_memory,

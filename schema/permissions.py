@@ -29,7 +29,7 @@ class UserPermission(Enum):
         "MANAGE",
         description="updateSession (title, situation, metadata, formMemories), endSession, reopenSession, "
         "deleteSession (softly), cloneSession, updateMessage and deleteMessage of USER messages, updateMemory, "
-        "deleteMemory and deleteMemories.",
+        "upsertMemory, deleteMemory and deleteMemories.",
     )
 
 

@@ -44,6 +44,13 @@ def test_documents_and_memories_without_ids_are_not_kept_twice(path: Path, tmp_p
         assert (counts(path)["documents"], counts(path)["memories"]) == (2, 2)
 
 
+def test_the_documents_in_a_line_of_a_user_keep_their_own_ids(path: Path, tmp_path: Path, command: Command) -> None:
+    line: Line = {"type": "user", "userId": "u", "documents": [{"documentId": "d", "title": "t", "content": "c"}]}
+    assert command("import", write(tmp_path / "in.ndjson", [line]), *url_of(path)).status == 0
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT document_id FROM documents").fetchall() == [("d",)]
+
+
 BIG = 1024 * 1024 + 1
 GOOD: Line = {"type": "message", "sessionId": "s", "role": "USER", "content": "mended", "messageId": "mended"}
 DOCUMENT: Line = {"type": "document", "userId": "ada", "title": "t", "content": "c"}

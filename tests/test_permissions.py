@@ -55,6 +55,7 @@ TAKES = {
     "deleteMessages": None,
     "createMemory": "WRITE",
     "updateMemory": "MANAGE",
+    "upsertMemory": "MANAGE",
     "deleteMemory": "MANAGE",
     "deleteMemories": "MANAGE",
     "createDocument": None,
@@ -76,6 +77,7 @@ FOR_THE_SERVICE = {
     ("createSession", "lastActivityAt"),
     ("createMemory", "createdAt"),
     ("createMemory", "agentId"),
+    ("upsertMemory", "agentId"),
     ("updateSession", "userId"),
     ("updateSession", "agentId"),
     ("updateSession", "tokenBudget"),
@@ -150,6 +152,7 @@ def inputs(of: dict[str, Any], new: str) -> dict[str, dict[str, Any]]:
         "updateMessage": {"id": message, "content": "I moved to Turin", "tokenCount": 3},
         "deleteMessage": {"id": message},
         "updateMemory": {"id": first, "content": "I prefer tea", "expiresAt": "2100-01-01T00:00:00Z"},
+        "upsertMemory": {**session, "memoryId": "drink", "kind": "FACT", "content": "I drink tea"},
         "deleteMemory": {"id": second},
         "deleteMemories": session,
         "deleteSession": {**session, "permanently": False},
@@ -413,6 +416,7 @@ WRITTEN = {
     ("UpdateMessagePayload", "message"),
     ("CreateMemoryPayload", "memory"),
     ("UpdateMemoryPayload", "memory"),
+    ("UpsertMemoryPayload", "memory"),
 }
 
 

@@ -32,8 +32,10 @@ from tests.commands import environment
 from tests.commands import start as run
 from tests.documents import (
     ADD_MESSAGES,
+    CREATE_AGENT,
     CREATE_DOCUMENT,
     CREATE_MEMORY,
+    CREATE_SESSION,
     CREATE_USER,
     DELETE_MESSAGE,
     DELETE_SESSION,
@@ -308,6 +310,31 @@ def test_memories_and_documents_have_vectors_too(semantic: Server) -> None:
       nodes { ... on Memory { said: content } ... on Document { content } } } }"""
     assert semantic.graphql(query, scope=["MEMORIES"])["search"]["nodes"] == [{"said": TALK[0]}]
     assert semantic.graphql(query, scope=["DOCUMENTS"])["search"]["nodes"] == [{"content": TALK[0]}]
+
+
+def test_an_agent_and_sessions_are_searched_by_meaning_too(semantic: Server) -> None:
+    for agent in ("guide", "clerk"):
+        semantic.accepted(CREATE_AGENT, agentId=agent, name=agent)
+        semantic.accepted(CREATE_SESSION, sessionId=f"with {agent}", agentId=agent)
+    for text in TALK:
+        semantic.accepted(CREATE_MEMORY, agentId="clerk", kind="FACT", content=text)
+        semantic.accepted(CREATE_DOCUMENT, agentId="clerk", title="Note", content=text)
+    semantic.accepted(CREATE_MEMORY, agentId="guide", kind="FACT", content=TALK[0])
+    semantic.accepted(CREATE_MEMORY, agentId="guide", kind="FACT", content=TALK[5])
+    add(semantic, "with clerk", *TALK)
+    add(semantic, "with guide", TALK[1], TALK[2])
+    encoded(semantic)
+    query = """query ($asked: String!, $agentId: String, $filter: SearchFilter) {
+      search(query: $asked, agentId: $agentId, filter: $filter, first: 1) {
+        nodes { ... on Memory { content } ... on Message { content } } } }"""
+    for asked, answer in (("Is the child ill?", 0), ("Which pet do they own?", 2)):
+        by_agent = semantic.graphql(query, asked=asked, agentId="guide")["search"]["nodes"]
+        assert by_agent == [{"content": TALK[answer]}]
+    within = {"sessionIds": ["with guide"]}
+    pets = semantic.graphql(query, asked="Which pet do they own?", filter=within)["search"]["nodes"]
+    assert pets == [{"content": TALK[2]}]
+    ill = semantic.graphql(query, asked="Is the child ill?", filter=within)["search"]["nodes"]
+    assert {"content": TALK[0]} not in ill
 
 
 def test_a_long_message_takes_no_more_than_a_kilobyte_of_vectors_and_a_document_more(semantic: Server) -> None:

@@ -58,6 +58,15 @@ def _object(name: str, fields: dict[str, Any]) -> GraphQLInputObjectType:
     )
 
 
+def _named_as_in_python(type: Any) -> Any:
+    """An input type whose objects, also nested ones, have their fields by snake_case name."""
+    if (item := getattr(type, "of_type", None)) is not None:
+        return type.__class__(_named_as_in_python(item))
+    if isinstance(type, GraphQLInputObjectType):
+        return _object(type.name, {name: _named_as_in_python(field.type) for name, field in type.fields.items()})
+    return type
+
+
 def line_types() -> dict[str, GraphQLInputObjectType]:
     """The types of lines: the schema's create inputs, with the fields that exports add."""
     types: Any = core_schema(schema).type_map
@@ -77,7 +86,8 @@ def line_types() -> dict[str, GraphQLInputObjectType]:
     of_type = {"time": types["DateTime"], "integer": GraphQLInt, "number": GraphQLFloat}
 
     def fields_of(kind: str) -> dict[str, Any]:
-        fields = {name: field.type for name, field in types[CREATE_INPUTS[kind]].fields.items()}
+        inputs = types[CREATE_INPUTS[kind]].fields
+        fields = {name: _named_as_in_python(field.type) for name, field in inputs.items()}
         for column_name, column in KINDS[kind].noun.exported.items():
             if (name := camel(column_name)) not in fields and column.type != "json":
                 fields[name] = joined[name] if name in joined else of_type.get(column.type, GraphQLString)

@@ -24,6 +24,7 @@ from resolvers.inputs import camel
 from resolvers.memories import find_owner as find_memory_owner
 from resolvers.memories import find_superseded
 from resolvers.memory_rows import Source, insert_sources, memory_row, remove_memory, supersede
+from resolvers.memory_sources import placed_sources
 from resolvers.operation_context import OperationContext
 from resolvers.sessions import SESSION, begin_session, references, session_row
 from resolvers.users import USER
@@ -169,9 +170,13 @@ async def add_memory(write: Transaction, context: OperationContext, entry: Objec
     # An exported memory's sources may have been deleted since; those of a new one must exist.
     if None in named and ("key" not in line or is_partial):
         raise refuse("NOT_FOUND", "There is no such message or document.", "sources", str(named.index(None)))
+    sources = [source for source in named if source is not None]
+    following = max((source.position or 0 for source in sources), default=-1) + 1
+    placed = await placed_sources(write, context, owner, line)
+    sources += [source._replace(position=following + index) for index, source in enumerate(placed)]
     older = await find_superseded(write, context, owner, line)
     kept = await memory_table.insert(write, row)
-    await insert_sources(write, kept, [source for source in named if source is not None])
+    await insert_sources(write, kept, sources)
     await supersede(write, context, kept, older)
     return True
 
