@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.formation import is_spoken_of
 from models.keys import folded
@@ -45,9 +46,20 @@ LONGEST_NAME = 100
 """Most characters of a speaker's name in front of a quotation."""
 
 
+LONGEST_ROLE_WORD = max(map(len, ROLE_WORDS))
+
+
+@lru_cache(maxsize=1024)
+def _repeats_role(name: str) -> bool:
+    return folded(name) in ROLE_WORDS
+
+
 def is_users_own(role: str | None, name: str | None) -> bool:
-    """True for a message of the session's user: of role USER and without a name."""
-    return role == "USER" and not name
+    """True for a message of the session's user: of role USER, and without a name or with one that repeats the role."""
+    if role != "USER" or not name:
+        return role == "USER"
+    # Long names would only fill the cache.
+    return len(name) <= LONGEST_ROLE_WORD and _repeats_role(name)
 
 
 def user_name(user: UserRow) -> str | None:
@@ -56,7 +68,7 @@ def user_name(user: UserRow) -> str | None:
 
 
 def speaker_name(role: str | None, name: str | None, own: str | None) -> str | None:
-    """The name of a message's speaker: the message's own name, or `own` for one of the session's user."""
+    """The name of a message's speaker: the message's own name, or `own` for one of the session's user without one."""
     return own if is_users_own(role, name) else name
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from models.keys import fingerprint, key_of, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
-from tests.documents import CREATE_USER, UPDATE_MESSAGE, mutation
+from tests.documents import CREATE_USER, END_SESSION, UPDATE_MESSAGE, mutation
 from tests.servers import Server
 
 MEMORY = "id kind content about method validUntil supersededBy { content } user { userId }"
@@ -137,45 +139,85 @@ def say(server: Server, *lines: tuple[str | None, str], session: str = "chat", *
 
 
 ADA = {"userId": "ada", "firstName": "Ada", "lastName": "Lovelace", "email": "Countess.L@example.com"}
-OWN = [
-    None,
-    "",
-    "user",
-    "User",
-    "HUMAN",
-    "customer",
-    "client",
-    "me",
-    "Kunde",
-    "Benutzerin",
-    "usuario",
-    "utilisateur",
-    "cliente",
-    "ユーザー",
-    "用户",
-    "пользователь",
-    "ada",
-    "ADA",
-    " Ada ",
-    "Ada Lovelace",
-    "ada_lovelace",
-    "countess.l@example.com",
-    "Countess.L",
-    "Ａｄａ",
+NAMED: dict[str, dict[str, Any]] = {
+    "all": {"userId": "all-1", "firstName": "Ada", "lastName": "Lovelace", "email": "Countess.L@Example.com"},
+    "shown": {"userId": "shown-1", "name": "Dr. Ada K. LOVELACE", "email": "a.k@example.com"},
+    "last": {"userId": "last-1", "lastName": "Lovelace"},
+}
+"""Users by the names that they have."""
+ROLE_NAMES = [
+    *("user", "User", "USER", " user ", "human", "Human", "HUMAN", "customer", "Customer", "client", "me", "Me"),
+    *("Kunde", "Benutzer", "Benutzerin", "Nutzer", "ich", "usuario", "Usuaria", "cliente", "utilisateur", "moi"),
+    *("utente", "usuário", "gebruiker", "klant", "användare", "użytkownik", "kullanıcı", "χρήστης", "пользователь"),
+    *("用户", "ユーザー", "사용자", "مستخدم", "उपयोगकर्ता", "Người dùng", "người_dùng", "ｕｓｅｒ"),
 ]
+OWN = [
+    *[("all", name) for name in (None, "", " ", *ROLE_NAMES)],
+    *[("all", name) for name in ("all-1", "ALL-1", "all_1", "Ada", "ADA", "ada", " Ada ", "Ａｄａ")],
+    *[("all", name) for name in ("Ada Lovelace", "ada lovelace", "ADA_LOVELACE", "ada-lovelace", "Ada  Lovelace")],
+    *[("all", name) for name in ("countess.l@example.com", "COUNTESS.L@EXAMPLE.COM", "Countess.L", "countess_l")],
+    *[("shown", name) for name in ("Dr. Ada K. Lovelace", "dr_ada_k_lovelace", "DR ADA K LOVELACE", "a.k", "A_K")],
+    *[("last", name) for name in ("Lovelace", "LOVELACE", "last-1")],
+]
+OTHERS = [
+    *[("all", name) for name in ("Bob", "Adam", "Ada Byron", "Lovelace", "Countess", "Lovelace Ada", "Lovelace, Ada")],
+    *[("all", name) for name in ("assistant", "Ben", "user 2", "users", "customer support", "countess.l@example.org")],
+    *[("shown", name) for name in ("Ada", "Lovelace", "Ada Lovelace")],
+    *[("last", name) for name in ("Ada", "Ada Lovelace")],
+]
+WHO_SPEAKS = """query ($id: String!) { session(sessionId: $id) { messages(first: 100) {
+  nodes { name memories { nodes { about } } } } } }"""
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_the_users_own_names_are_the_user(server: Server, name: str | None) -> None:
-    server.accepted(CREATE_USER, **ADA)
-    assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", None)]
-    assert known(server) == [("I live in Turin", None)]
+def spoken(kind: str) -> list[dict[str, Any]]:
+    """A message under each name, which all say the same."""
+    names = [name for each, name in [*OWN, *OTHERS] if each == kind]
+    return [{"role": "USER", "name": name, "content": "I live in Turin."} for name in names]
 
 
-@pytest.mark.parametrize("name", ["Bob", "Adam", "Ada Byron", "Lovelace", "assistant", "Countess", "Ben", "user 2"])
-def test_what_somebody_else_says_is_about_that_name(server: Server, name: str) -> None:
-    server.accepted(CREATE_USER, **ADA)
-    assert say(server, (name, "I live in Turin."), userId="ada") == [("I live in Turin", name)]
+def request(server: Server, kind: str) -> None:
+    server.accepted(CREATE_USER, **NAMED[kind])
+    server.accepted(ADD, sessionId=kind, userId=NAMED[kind]["userId"], messages=spoken(kind))
+
+
+def import_lines(server: Server, kind: str) -> None:
+    lines = [{"type": "user", **NAMED[kind]}, {"type": "session", "sessionId": kind, "userId": NAMED[kind]["userId"]}]
+    times = (f"2024-01-01T00:{minute:02}:00Z" for minute in range(60))
+    said = zip(spoken(kind), [*times, *(f"2024-01-01T01:{minute:02}:00Z" for minute in range(60))], strict=False)
+    lines += [{"type": "message", "sessionId": kind, **message, "createdAt": time} for message, time in said]
+    file = io.BytesIO("\n".join(map(json.dumps, lines)).encode())
+    import_file(file, Settings(database_url=f"sqlite:///{server.path}"), size=None)
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("send", [request, import_lines])
+def test_a_statement_is_the_users_own_under_role_words_and_own_names_only(
+    server: Server, send: Callable[[Server, str], None], kind: str
+) -> None:
+    send(server, kind)
+    nodes = server.graphql(WHO_SPEAKS, id=kind)["session"]["messages"]["nodes"]
+    about = {node["name"]: [memory["about"] for memory in node["memories"]["nodes"]] for node in nodes}
+    expected: dict[str | None, list[str | None]] = {name: [None] for each, name in OWN if each == kind}
+    assert about == expected | {name: [name] for each, name in OTHERS if each == kind}
+
+
+def test_the_user_is_called_by_name_also_where_messages_repeat_the_role(server: Server) -> None:
+    server.accepted(CREATE_USER, userId="ada", name="Ada")
+    sentences = [f"My sister number {n} lives in house number {n * 41} of our street." for n in range(8)]
+    say(server, *(("User", sentence) for sentence in sentences), session="alone", userId="ada")
+    said = [("user", sentence) for sentence in sentences] + [("Bob", "My brother owns seven green boats in Kiel.")]
+    say(server, *said, userId="ada")
+    for session in ("alone", "chat"):
+        server.accepted(END_SESSION, sessionId=session)
+    query = "query ($id: String!) { session(sessionId: $id) { summary { content } } }"
+    alone, both = (server.graphql(query, id=id)["session"]["summary"]["content"] for id in ("alone", "chat"))
+    assert all(line.startswith("My sister") for line in alone.splitlines())
+    assert {line.split(":")[0] for line in both.splitlines()} == {"Ada", "Bob"}
+    server.accepted(mutation("createSession", "session { id }"), sessionId="now", userId="ada")
+    asked = """{ session(sessionId: "now") { context(query: "Where does sister number 3 live?") { text } } }"""
+    text = server.graphql(asked)["session"]["context"]["text"]
+    assert "Ada: My sister number 3" in text
+    assert "user: " not in text.lower()
 
 
 def test_each_fact_belongs_to_its_speaker_and_supersedes_only_that_speakers(server: Server) -> None:

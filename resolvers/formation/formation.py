@@ -40,7 +40,7 @@ from resolvers.memory_rows import (
 )
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
-from resolvers.speakers import Speakers, speaker_among, speaker_of, speakers_of
+from resolvers.speakers import Speakers, is_users_own, speaker_among, speaker_of, speakers_of
 from resolvers.updates import revise
 
 SUMMARY_AFTER = 20
@@ -224,7 +224,7 @@ async def _said(
     """The sentences that people and models said, with their speakers, unless all are the user's own."""
     spoken = [row for row in rows if row["role"] in ("USER", "ASSISTANT")]
     user = (await users_by_key(write, context.scope, [session["user_key"]]))[0] if session["user_key"] else None
-    is_told_apart = any(row["name"] or row["role"] != "USER" for row in spoken)
+    is_told_apart = any(not is_users_own(row["role"], row["name"]) for row in spoken)
     return [
         line._replace(
             speaker=speaker_of(row, user) if is_told_apart else None,

@@ -53,14 +53,16 @@ class Gathering:
         if len(self._rows) == MOST:
             raise outgrown()
         number, thread, position, role, name, user, text, aside, created_at, passes = values
-        turn = turn_of(text, self._question, thread, position, speaker=name or None, role=role, created_at=created_at)
+        is_own = is_users_own(role, name)
+        speaker = None if is_own else name or None
+        turn = turn_of(text, self._question, thread, position, speaker=speaker, role=role, created_at=created_at)
         if role in TOOLS:
             text, aside = "", f"{text}\n{aside}" if aside else text
         if aside:
             turn = turn._replace(length=len(text) + len(aside), is_aside=not text)
             self._asides.append((len(self._rows), aside))
             self._size += len(aside)
-        user = user if is_users_own(role, name) else None
+        user = user if is_own else None
         self._rows.append(Row(number, user, bool(passes), turn))
         self._texts.append(text)
         self._size += len(text)
