@@ -7,7 +7,7 @@ or subject are only compared if they are about the same speaker.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, func, or_, select
 
 from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_project
@@ -58,11 +58,15 @@ ends nothing."""
 
 _live = memories.c.deleted_at.is_(None)
 _since = func.coalesce(memories.c.valid_from, memories.c.created_at)
-_open = (
-    memories.c.superseded_from.is_(None)
-    & or_(memories.c.valid_until.is_(None), memories.c.valid_until > bindparam("now"))
-    & or_(memories.c.expires_at.is_(None), memories.c.expires_at > bindparam("now"))
-)
+
+
+def is_open(rows: FromClause) -> ColumnElement[bool]:
+    """The condition that nothing has ended a memory by `now`."""
+    return (
+        rows.c.superseded_from.is_(None)
+        & or_(rows.c.valid_until.is_(None), rows.c.valid_until > bindparam("now"))
+        & or_(rows.c.expires_at.is_(None), rows.c.expires_at > bindparam("now"))
+    )
 
 
 def _of(*, user: bool) -> list[ColumnElement[bool]]:
@@ -83,7 +87,7 @@ _alike = {
             _of_speaker,
             in_project(memories),
             memories.c.kind != "SUMMARY",
-            _open,
+            is_open(memories),
         )
         # A formed memory can get one more source; a declared one is not changed.
         .order_by(memories.c.method == "DECLARED", memories.c.created_at, memories.c.key)
@@ -114,7 +118,7 @@ _on_subject = {
 _standing = {
     user: Statement(
         select(memories)
-        .where(*_of(user=user), in_project(memories), memories.c.kind != "SUMMARY", _open)
+        .where(*_of(user=user), in_project(memories), memories.c.kind != "SUMMARY", is_open(memories))
         .order_by(memories.c.created_at.desc(), memories.c.key.desc())
         .limit(bindparam("limit", type_=Integer)),
         MemoryRow,

@@ -7,7 +7,7 @@ Sessions and messages keep their keys. The keys of memories and documents with a
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import ColumnElement, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, func, select, update
 
 from models.columns import Key
 from models.expressions import ListOf, ParentKey, Parents, in_project, parent_key, parents
@@ -18,13 +18,13 @@ from models.sessions import owned_by
 from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import document_vectors, documents, memories, memory_sources, memory_vectors, sessions
+from models.values import Time
 
 
-class DerivedRow(NamedTuple):
-    """A row whose key is derived from its user: this key, its own id, and its key with the other user."""
+class RowKeys(NamedTuple):
+    """The key of a row, and the one that takes its place."""
 
     key: bytes
-    own_id: str
     new_key: bytes
 
 
@@ -36,78 +36,100 @@ class OwnId(TypedDict):
 
 
 _user: ColumnElement[Any] = bindparam("user")
-_new_key = ParentKey(bindparam("new_keys", type_=ListOf(Key)), parents.c.key)
+new_key = ParentKey(bindparam("new_keys", type_=ListOf(Key)), parents.c.key)
+"""The key that takes the place of the `parent_key`."""
 
 
-class Kind:
-    """What a user owns besides sessions: its table, the function that derives keys from own ids, and all columns with
-    its keys."""
+class Owned:
+    """What a user owns besides sessions: its table, the column of own ids, the function that derives keys from them,
+    and the columns with its keys: `parts` are rows that go with it, `links` those that only name it."""
 
     def __init__(
         self,
         table: Table,
         own_id: str,
         key_of: Callable[[bytes, str | None], bytes],
-        *named: tuple[Table, str],
+        *,
+        parts: Sequence[ColumnElement[Any]],
+        links: Sequence[ColumnElement[Any]],
     ) -> None:
-        self.key_of = key_of
+        self.table, self.key_of = table, key_of
+        self.own_id = table.c[own_id]
         owned = (table.c.user_key == _user, in_project(table))
-        clause = select(table.c.key, table.c[own_id].label("own_id")).where(*owned, table.c[own_id].is_not(None))
+        clause = select(table.c.key, self.own_id.label("own_id")).where(*owned, self.own_id.is_not(None))
         self.own_ids = Statement(clause, OwnId)
-        self.rekey = [
-            Statement(update(other).where(other.c[column] == parent_key).values({column: _new_key}))
-            for other, column in ((table, "key"), *named)
-        ]
+        self.rekey = [_replace(column) for column in (table.c.key, *parts)]
+        self.relink = [_replace(column) for column in links]
         self.move = Statement(update(table).where(*owned).values(user_key=bindparam("other")))
 
 
-MEMORIES = Kind(
+def _replace(column: Any) -> Statement[Any]:
+    return Statement(update(column.table).where(column == parent_key).values({column.name: new_key}))
+
+
+MEMORIES = Owned(
     *(memories, "memory_id", memory_key),
-    *((memories, "superseded_by"), (memory_sources, "memory_key"), (memory_vectors, "key")),
+    parts=[memory_sources.c.memory_key, memory_vectors.c.key],
+    links=[memories.c.superseded_by],
 )
-DOCUMENTS = Kind(
+DOCUMENTS = Owned(
     *(documents, "document_id", document_key),
-    *((memory_sources, "document_key"), (document_vectors, "key")),
+    parts=[document_vectors.c.key],
+    links=[memory_sources.c.document_key],
 )
 _move_sessions = Statement(
     update(sessions)
     .where(sessions.c.user_key == _user, in_project(sessions))
-    .values({name: bindparam(f"new_{name}") for name in owned_by(None)})
+    .values(
+        {
+            **{name: bindparam(f"new_{name}") for name in owned_by(None)},
+            "updated_at": func.coalesce(bindparam("now", type_=sessions.c.updated_at.type), sessions.c.updated_at),
+            "version": sessions.c.version + bindparam("step"),
+        }
+    )
 )
 
 
-async def derived_rows(read: Reader, scope: Scope, kind: Kind, user: UserRow, other: UserRow) -> list[DerivedRow]:
-    """The rows whose keys change when a user's rows move to another user."""
+def keys_in(rows: Sequence[RowKeys]) -> dict[str, Any]:
+    """The parameters of a statement for these keys (see `new_key`)."""
+    return {**Parents([row.key for row in rows]).values, "new_keys": [row.new_key for row in rows]}
+
+
+async def derived_keys(read: Reader, scope: Scope, owned: Owned, user: UserRow, other: UserRow) -> list[RowKeys]:
+    """The keys that are derived from a user, and what they are when the rows move to another user."""
     old, new = (identity(row["key"], row["nonce"]) for row in (user, other))
-    rows = await read.fetch(kind.own_ids, {**scope.values, "user": user["key"]}, slowly=True)
+    rows = await read.fetch(owned.own_ids, {**scope.values, "user": user["key"]}, slowly=True)
     # A memory of a session has a key that is derived from the session.
     return [
-        DerivedRow(row["key"], row["own_id"], kind.key_of(new, row["own_id"]))
+        RowKeys(row["key"], owned.key_of(new, row["own_id"]))
         for row in rows
-        if row["key"] == kind.key_of(old, row["own_id"])
+        if row["key"] == owned.key_of(old, row["own_id"])
     ]
 
 
-async def rekey(write: Transaction, kind: Kind, rows: Sequence[DerivedRow]) -> None:
+async def rekey(write: Transaction, owned: Owned, rows: Sequence[RowKeys]) -> None:
     """Changes the keys of rows, wherever they stand."""
-    if not rows:
-        return
-    keys = {**Parents([row.key for row in rows]).values, "new_keys": [row.new_key for row in rows]}
-    async with write.deferred_references():
-        for statement in kind.rekey:
-            await write.execute(statement, keys, slowly=True)
+    if rows:
+        async with write.deferred_references():
+            for statement in (*owned.rekey, *owned.relink):
+                await write.execute(statement, keys_in(rows), slowly=True)
 
 
-async def move_rows(write: Transaction, scope: Scope, user: UserRow, other: UserRow) -> None:
-    """Gives the rows of a user to another user, after their keys have changed."""
+async def move_rows(write: Transaction, scope: Scope, user: UserRow, other: UserRow, changed: Time | None) -> None:
+    """Gives the rows of a user to another user, after their keys have changed.
+
+    With a time the sessions have `changed`, as they do when an update gives them another user.
+    """
     values = {**scope.values, "user": user["key"], "other": other["key"]}
-    await write.execute(_move_sessions, {**values, **{f"new_{name}": value for name, value in owned_by(other).items()}})
-    for kind in (MEMORIES, DOCUMENTS):
-        await write.execute(kind.move, values, slowly=True)
+    columns = {f"new_{name}": value for name, value in owned_by(other).items()}
+    values |= {**columns, "now": changed, "step": int(changed is not None)}
+    await write.execute(_move_sessions, values, slowly=True)
+    for owned in (MEMORIES, DOCUMENTS):
+        await write.execute(owned.move, values, slowly=True)
 
 
 async def move_everything(write: Transaction, scope: Scope, user: UserRow, other: UserRow) -> None:
-    """Gives everything of a user to another user, who has nothing yet."""
-    for kind in (MEMORIES, DOCUMENTS):
-        await rekey(write, kind, await derived_rows(write, scope, kind, user, other))
-    await move_rows(write, scope, user, other)
+    """Gives everything of a user to another user, who has nothing yet: the same one with another userId."""
+    for owned in (MEMORIES, DOCUMENTS):
+        await rekey(write, owned, await derived_keys(write, scope, owned, user, other))
+    await move_rows(write, scope, user, other, None)

@@ -82,6 +82,17 @@ def merged_text(kept: Json, patch: JsonValue) -> Json:
     return checked_text(merge_patch(value_of(kept), patch))
 
 
+def filled_text(kept: Json, other: Json) -> Json:
+    """Adds to a stored object what only another one has, at every depth; returns the result as stored."""
+    return kept if other == "{}" else checked_text(_filled(value_of(kept), value_of(other)))
+
+
+def _filled(value: JsonValue, other: JsonValue) -> JsonValue:
+    if not isinstance(value, dict) or not isinstance(other, dict):
+        return value
+    return {**other, **{key: _filled(item, other[key]) if key in other else item for key, item in value.items()}}
+
+
 def same_json(text: Json, other: Json) -> bool:
     """True if two stored texts have equal JSON values, whatever the order of keys; 1 equals 1.0."""
     return text == other or _comparable(value_of(text)) == _comparable(value_of(other))

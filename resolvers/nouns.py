@@ -134,6 +134,11 @@ class Noun:
             given["metadata"] = merge_patch({}, given["metadata"])
         return self.new(given), self.change(values)
 
+    def lacking(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that a row lacks and another one has, except for JSON, as an update gives them."""
+        plain = (name for name, column in self._changing.items() if column.type != "json")
+        return {name: other[name] for name in plain if row[name] == self._blank[name] != other[name]}
+
     @property
     def exported(self) -> dict[str, Column]:
         return {name: column for name, column in self.columns.items() if column.exported}

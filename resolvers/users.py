@@ -177,13 +177,18 @@ async def delete_user(context: OperationContext, values: Values) -> Erased:
         return await erase_user(write, context.scope, row, context.clock.now())
 
     erasure = await context.write(operation)
+    return {
+        "deleted_user_id": global_id("User", key, erasure["nonce"] or 0),
+        "receipt": await receipt_of(context, user_id, erasure),
+    }
+
+
+async def receipt_of(context: OperationContext, user_id: str, erasure: ErasureRow) -> Receipt:
+    """The receipt of an erasure, after its bytes have left the files, unless that takes too long."""
     if erasure["removal"] is not None:
         await context.database.clearing.wait_for(erasure["removal"], (context.allowance.deadline - monotonic()) / 2)
         erasure = await _as_it_is_by_now(context, erasure)
-    return {
-        "deleted_user_id": global_id("User", key, erasure["nonce"] or 0),
-        "receipt": {**erasure, "user_id": user_id},
-    }
+    return {**erasure, "user_id": user_id}
 
 
 async def _as_it_is_by_now(context: OperationContext, erasure: ErasureRow) -> ErasureRow:

@@ -7,6 +7,7 @@ import strawberry
 from breadth import batch_field, computed_field
 from resolvers.documents import documents_of_users
 from resolvers.memories import memories_of_users, summaries_of_users
+from resolvers.merging import merge_users
 from resolvers.sessions import sessions_of_users
 from resolvers.users import create_user, delete_user, display_name, rename_user, update_user, upsert_user
 from schema.connections import Connection, connection_field
@@ -156,6 +157,12 @@ class RenameUserInput:
     new_user_id: str = required("The new key, 1 to 512 characters; no user may have it.")
 
 
+@strawberry.input(description="Two users to make one of.")
+class MergeUsersInput:
+    from_user_id: str = required("The key of the user whose data moves, and who is erased.")
+    into_user_id: str = required("The key of the user who gets it.")
+
+
 @strawberry.input(description="A user to erase.")
 class DeleteUserInput:
     user_id: str = required("The user's key.")
@@ -210,6 +217,15 @@ class DeleteUserPayload:
     user_errors: list[UserError] = errors_field()
 
 
+@strawberry.type(description="The result of mergeUsers.")
+class MergeUsersPayload:
+    user: User | None = required("The user who got everything.")
+    receipt: ErasureReceipt | None = required(
+        "The receipt of the erasure. It counts what was removed since the other user has it, too, not what moved."
+    )
+    user_errors: list[UserError] = errors_field()
+
+
 @strawberry.type
 class UserMutations:
     create_user: CreateUserPayload = mutation(
@@ -239,4 +255,14 @@ class UserMutations:
         "gets a new one, and so do those of their memories and documents that have a `memoryId` or `documentId`. "
         "Tokens for the old key are refused for good, and the old key is free for another user. A key in use is "
         "ALREADY_EXISTS.",
+    )
+    merge_users: MergeUsersPayload = mutation(
+        merge_users,
+        MergeUsersInput,
+        dict[str, object],
+        description="Moves the sessions, memories and documents of one user to another one, and erases the first. "
+        "The attributes and metadata of `into` win; what it lacks comes from `from`. Memories that say the same, and "
+        "documents with the same `documentId` and content, are kept once, with the sources of both. If one `memoryId` "
+        "or `documentId` stands for different contents, both objects are kept, and only that of `into` keeps the id. "
+        "Statements on one subject supersede each other by time, and the newer summary stands.",
     )

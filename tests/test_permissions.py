@@ -41,6 +41,7 @@ TAKES = {
     "upsertUser": None,
     "deleteUser": None,
     "renameUser": None,
+    "mergeUsers": None,
     "createSession": "WRITE",
     "updateSession": "MANAGE",
     "upsertSession": None,

@@ -5,9 +5,22 @@ from types import ModuleType
 
 import pytest
 
-from models import agents, clones, documents, formation, keyset, memories, messages, moving, sessions, sources, users
+from models import (
+    agents,
+    clones,
+    documents,
+    formation,
+    keyset,
+    memories,
+    merging,
+    messages,
+    moving,
+    sessions,
+    sources,
+    users,
+)
 
-MODULES = (users, agents, documents, sessions, clones, messages, memories, sources, formation, keyset, moving)
+MODULES = (users, agents, documents, sessions, clones, messages, memories, sources, formation, keyset, moving, merging)
 
 
 def functions_of(module: ModuleType) -> list[str]:

@@ -500,6 +500,7 @@ MUTATIONS_OF_MORE: dict[str, tuple[str, str]] = {
     "deleteDocuments": ("DeleteDocuments", '{userId: "u01"}'),
     "deleteMemories": ("DeleteMemories", '{userId: "u01", filter: {memoryIds: ["y"]}}'),
     "purgeDeleted": ("PurgeDeleted", '{deletedBefore: "2025-01-01T00:00:00Z"}'),
+    "mergeUsers": ("MergeUsers", '{fromUserId: "u01", intoUserId: "u02"}'),
 }
 
 
