@@ -74,7 +74,7 @@ INVALID = [
     "{ users(filter: {userIds: [1]}) { totalCount } }",
     "{ users(filter: {userIds: [null]}) { totalCount } }",
     "{ users(filter: 5) { totalCount } }",
-    "{ users(orderBy: {field: NAME, direction: ASC}) { totalCount } }",
+    "{ users(orderBy: {field: AGE, direction: ASC}) { totalCount } }",
     '{ users(orderBy: {field: "USER_ID", direction: ASC}) { totalCount } }',
     "{ users(orderBy: {field: USER_ID}) { totalCount } }",
     "{ sessions(filter: {ended: 1}) { totalCount } }",
