@@ -26,7 +26,7 @@ _COPIED = [name for name, column in SESSION.columns.items() if isinstance(column
 
 async def clone_session(context: OperationContext, given: Values) -> SessionRow:
     values = created(given)
-    check(values, {"session_id": key_rule, "new_session_id": key_rule, "through_sequence": integer_rule(0)})
+    check(values, {"session_id": key_rule, "new_session_id": key_rule, "through_sequence": integer_rule(1)})
     new_id = values.get("new_session_id") or str(uuid4())
     through = await _end_of(context, values)
 
@@ -50,7 +50,7 @@ async def _end_of(context: OperationContext, values: Values) -> int:
     last, first = source["last_sequence"], source["deleted_through"] + 1
     through = values.get("through_sequence", last)
     if through > last:
-        message = f"The session's last message has the sequence {last}; give a number from 0 to {last}."
+        message = f"The session's last message has the sequence {last}; give at most that, or leave it out."
         raise refuse("INVALID", message, "throughSequence")
     if through - first >= LARGEST_CLONE:
         raise _too_large(f"{LARGEST_CLONE:,} messages, deleted ones included", first + LARGEST_CLONE - 1)

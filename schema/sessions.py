@@ -163,7 +163,7 @@ class CloneSessionInput:
     session_id: str = required("The key of the session to copy.")
     new_session_id: str | None = optional("The key of the clone, 1 to 512 characters; one is made when left out.")
     through_sequence: int | None = optional(
-        "The sequence of the last message to copy, from 0 (none); all messages when left out. At most "
+        "The sequence of the last message to copy, 1 or more; all messages when left out. At most "
         f"{LARGEST_CLONE:,} messages with {CLONE_CHARACTERS:,} characters of text are copied."
     )
 
