@@ -46,6 +46,14 @@ LIMITS = [
         "Characters of a name, an address or a title that an order by it goes by",
         "the first {models.sort_texts.SORTED_CHARACTERS}",
     ),
+    (
+        "`text` of a `UserFilter`",
+        "{resolvers.filters.TEXT_CHARACTERS} characters and {resolvers.filters.LARGEST_TEXT} words",
+    ),
+    (
+        "Words that a user is found by",
+        "the first {models.user_words.LARGEST_WORDS}, each by its first {models.user_words.WORD_CHARACTERS} characters",
+    ),
     ("`ids` of `nodes`", "{resolvers.nodes.LARGEST_LIST}"),
     ("Different words of a query that `search` looks for", "{resolvers.search.questions.LARGEST_QUESTION}"),
     (

@@ -25,6 +25,7 @@ from models.tables import (
     messages,
     session_deletions,
     sessions,
+    user_words,
     users,
     withheld_memories,
 )
@@ -70,7 +71,10 @@ _keep = Statement(
 )
 _left_of_user = [
     Statement(_count(table).where(table.c[column] == _user), Count)
-    for table, column in ((users, "key"), (sessions, "user_key"), (memories, "user_key"), (documents, "user_key"))
+    for table, column in (
+        *((users, "key"), (user_words, "user_key"), (sessions, "user_key")),
+        *((memories, "user_key"), (documents, "user_key")),
+    )
 ]
 _left_of_sessions = [
     Statement(_count(CrossJoin(parents, table)).where(table.c.session_key == parent_key), Count)

@@ -5,7 +5,7 @@ rows added or removed elsewhere do not shift it. For many parents it is one stat
 to the page.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple
@@ -49,7 +49,8 @@ class Listing(Generic[R]):
     parent's number is an exclusive lower bound of this column. `ends` gives for a nullable order column a value below
     and one above all of its values: nulls come last in both directions. `falling` gives the columns of an order in
     descending direction, where these differ. `selective` names filters that an index answers with few rows: with one of
-    these a page sorts the rows that it finds, instead of going through the list in its order.
+    these a page sorts the rows that it finds, instead of going through the list in its order. With `tried` a page of a
+    list without parents tries only so many rows in its order, and none if there are fewer.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Listing(Generic[R]):
     ends: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
     falling: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     selective: tuple[str, ...] = ()
+    tried: int = 0
 
     def is_selective(self, given: tuple[str, ...]) -> bool:
         return any(name in self.selective for name in given)
@@ -128,18 +130,16 @@ def _page(
         conditions.append(columns[0] > lower)
     elif listing.floor:
         conditions.append(Unindexed(rows.c[listing.floor]) > parent_number)
-    for name, (is_given, follows) in bounds.items():
-        if is_given:
-            bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
-            here = tuple_(*columns)
-            conditions.append(here > bound if follows else here < bound)
+    within = _between(columns, bounds)
     falling = descending != backwards
-    cut: Select[Any] = (
-        select(rows)
-        .where(and_(*conditions))
-        .order_by(*(column.desc() if falling else column.asc() for column in columns))
-        .limit(bindparam("limit", type_=Integer))
-    )
+    if listing.tried:
+        first = listing.table.alias("first")
+        in_order = listing.ordering(first, order, descending=descending)
+        last = _in_order(select(*in_order).where(listing.always(first), *_between(in_order, bounds)), in_order, falling)
+        end = last.limit(1).offset(listing.tried).scalar_subquery()
+        within.append(tuple_(*columns) > end if falling else tuple_(*columns) < end)
+    cut: Select[Any] = _in_order(select(rows).where(*conditions, *within), columns, falling)
+    cut = cut.limit(bindparam("limit", type_=Integer))
     table = listing.table
     read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
@@ -156,6 +156,23 @@ def _page(
         .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
     )
     return Statement(clause, listing.row)
+
+
+def _between(
+    columns: Sequence[ColumnElement[Any]], bounds: Mapping[str, tuple[bool, bool]]
+) -> list[ColumnElement[bool]]:
+    """The conditions of a page's bounds, each with flags: it is given, and rows follow it."""
+    conditions: list[ColumnElement[bool]] = []
+    for name, (is_given, follows) in bounds.items():
+        if is_given:
+            bound = tuple_(*(bindparam(f"{name}_{i}", type_=column.type) for i, column in enumerate(columns)))
+            here = tuple_(*columns)
+            conditions.append(here > bound if follows else here < bound)
+    return conditions
+
+
+def _in_order(rows: Select[Any], columns: Sequence[ColumnElement[Any]], falling: bool) -> Select[Any]:
+    return rows.order_by(*(column.desc() if falling else column.asc() for column in columns))
 
 
 def _range(

@@ -32,6 +32,12 @@ class UserRow(TypedDict):
     form_memories: bool | None
 
 
+class UserWordRow(TypedDict):
+    user_key: bytes
+    word: str
+    project: str
+
+
 class AgentRow(TypedDict):
     key: bytes
     project: str

@@ -105,6 +105,21 @@ class User(SQLModel, table=True):
     form_memories: bool | None = flag_column()
 
 
+class UserWord(SQLModel, table=True):
+    """A word of a user's id, names or e-mail address, by which the user is found (see `models.user_words`)."""
+
+    __tablename__ = "user_words"
+    __table_args__ = (
+        ForeignKeyConstraint(["user_key"], ["users.key"], ondelete="CASCADE"),
+        Index(None, "project", "word", "user_key"),
+        # Both indexes have all columns: a table of its own would hold them a third time.
+        {"sqlite_with_rowid": False},
+    )
+    user_key: bytes = key_column(primary=True)
+    word: str = Field(sa_column=Column(Words, primary_key=True))
+    project: str = text_column(nullable=False)
+
+
 class Agent(SQLModel, table=True):
     """`name_start` is the part of the name that lists by name go by (see `models.sort_texts`)."""
 
@@ -504,7 +519,8 @@ def table(model: type[SQLModel]) -> Table:
     return cast(Table, vars(model)["__table__"])
 
 
-users, agents, sessions, messages = table(User), table(Agent), table(Session), table(Message)
+users, user_words, agents = table(User), table(UserWord), table(Agent)
+sessions, messages = table(Session), table(Message)
 session_deletions, deleted_messages = table(SessionDeletion), table(DeletedMessage)
 memories, memory_sources, documents, erasures = table(Memory), table(MemorySource), table(Document), table(Erasure)
 withheld_memories = table(WithheldMemory)

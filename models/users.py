@@ -1,18 +1,39 @@
 """Statements on users."""
 
-from sqlalchemy import bindparam, select
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, bindparam, select, true
 
 from models.expressions import in_project, parent_key
 from models.keys import user_key
-from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list
 from models.rows import UserRow
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Statement
-from models.store import Reader
+from models.store import Reader, Transaction
 from models.tables import users
+from models.user_words import FOUND_BY, TRIED, add_words, has_words, is_among, replace_words
 from models.writing import TypedTable
 
-user_table = TypedTable(users, UserRow)
+
+class UserTable(TypedTable[UserRow]):
+    """The table of users. It keeps the words by which they are found."""
+
+    async def insert(self, write: Transaction, values: UserRow) -> UserRow:
+        row = await super().insert(write, values)
+        await add_words(write, row)
+        return row
+
+    async def update(self, write: Transaction, row: UserRow, changes: Mapping[str, Any]) -> UserRow:
+        changed = await super().update(write, row, changes)
+        if not changes.keys().isdisjoint(FOUND_BY):
+            await replace_words(write, changed)
+        return changed
+
+
+user_table = UserTable(users, UserRow)
 
 ORDERS = {
     "created_at": ("created_at", "user_id"),
@@ -22,7 +43,8 @@ ORDERS = {
     "email": ("email_ascending", "user_id"),
 }
 FALLING = {"name": ("name_descending", "user_id"), "email": ("email_descending", "user_id")}
-FILTERS = {
+FILTERS: dict[str, Condition] = {
+    "words": has_words,
     "metadata": contains(),
     "user_ids": in_list("user_id", "user_ids"),
     "emails": in_list("email_folded", "emails"),
@@ -42,6 +64,18 @@ USERS = Listing(
     filters=FILTERS,
     selective=SELECTIVE,
 )
+
+
+def _any(rows: FromClause) -> ColumnElement[bool]:
+    return true()
+
+
+USERS_TRIED = replace(USERS, tried=TRIED)
+"""The same list, of which the first users are tried."""
+
+USERS_BY_WORD = replace(USERS, always=is_among, filters={**FILTERS, "words": _any})
+"""The same list for users that are found by the index of the project's words."""
+
 USER_ALONE = Listing(
     name="the viewer alone",
     table=users,

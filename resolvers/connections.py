@@ -60,7 +60,7 @@ class Page:
     """One page of a connection: its rows in order, and their nodes (mostly the rows themselves)."""
 
     def __init__(self, fetched: Fetched[Any], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
-        self.rows, self._has_more = fetched
+        self.rows, self.has_more = fetched
         self.nodes: Sequence[Any] = self.rows
         self.query = query
         self.index = index
@@ -74,11 +74,11 @@ class Page:
 
     @property
     def has_next_page(self) -> bool:
-        return self._paging.before is not None if self._paging.backwards else self._has_more
+        return self._paging.before is not None if self._paging.backwards else self.has_more
 
     @property
     def has_previous_page(self) -> bool:
-        return self._has_more if self._paging.backwards else self._paging.after is not None
+        return self.has_more if self._paging.backwards else self._paging.after is not None
 
     @property
     def start_cursor(self) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.keys import folded
+from models.user_words import words_of
 from models.values import JsonValue, json_of
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
@@ -15,6 +16,9 @@ LARGEST_LIST = 100
 
 LARGEST_FILTER = 4_000
 """Most values in a metadata filter."""
+
+TEXT_CHARACTERS, LARGEST_TEXT = 1_000, 16
+"""Most characters and words of a text that people are looked for by."""
 
 Given = Mapping[str, Any] | None
 """A filter as the client gave it, by snake_case name; nulls are omitted."""
@@ -80,6 +84,20 @@ class FilterBuilder:
             if (value := self.asked.get(name)) is not None:
                 self.asked[name] = [folded(item) for item in value]
         return self.lists(*names)
+
+    def words(self, name: str) -> "FilterBuilder":
+        """Beginnings of words. A text without words filters nothing."""
+        text = self.asked.get(name) or ""
+        if len(text) > TEXT_CHARACTERS:
+            raise BadInput(f"`filter.{camel(name)}` has {len(text)} characters; at most {TEXT_CHARACTERS} are allowed.")
+        # A word that begins another one is found with it.
+        asked = words_of([text])
+        words = [word for word in asked if not any(each != word and each.startswith(word) for each in asked)]
+        if len(words) > LARGEST_TEXT:
+            raise BadInput(f"`filter.{camel(name)}` has {len(words)} words; at most {LARGEST_TEXT} are looked for.")
+        if words:
+            self.add("words", words)
+        return self
 
     def ranges(self, *names: str) -> "FilterBuilder":
         for name in names:

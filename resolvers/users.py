@@ -1,6 +1,7 @@
 """Users: the people who talk to the application."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any, TypedDict, cast
 
@@ -10,8 +11,9 @@ from models.moving import move_everything
 from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
 from models.sort_texts import ascending, descending
 from models.store import Transaction
-from models.users import USER_ALONE, USERS, user_by_id, user_table, users_by_key
-from resolvers.connections import Columns, Page, Paging, connect_visible
+from models.user_words import COMMON, rarest_beginning
+from models.users import USER_ALONE, USERS, USERS_BY_WORD, USERS_TRIED, user_by_id, user_table, users_by_key
+from resolvers.connections import Columns, Page, Paging, connect, connect_visible
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import FilterBuilder, Given, order_of
@@ -100,14 +102,31 @@ async def list_users(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    builder = FilterBuilder(filter).metadata().lists("user_ids").ranges("created_at", "updated_at")
+    builder = FilterBuilder(filter).words("text").metadata().lists("user_ids").ranges("created_at", "updated_at")
     if builder.asked.get("emails") is not None:
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
     name, descending = order_of(order)
     built = builder.lists("emails").build()
-    return await connect_visible(
-        context, USERS, USER_ALONE, paging, order=name, descending=descending, filter=built, columns=columns
-    )
+    part: dict[str, Any] = {"order": name, "descending": descending, "filter": built, "columns": columns}
+    if "words" in built.values and context.scope.user is None:
+        return await _found_by_words(context, paging, built.values["words"], part)
+    return await connect_visible(context, USERS, USER_ALONE, paging, **part)
+
+
+async def _found_by_words(
+    context: OperationContext, paging: Paging, words: Sequence[str], part: dict[str, Any]
+) -> list[Page | BadInput]:
+    """The page of the users in whose words each of these begins one."""
+    rarest = await rarest_beginning(context.read, context.scope, words)
+    part["filter"] = replace(part["filter"], values={**part["filter"].values, "word": rarest["word"]})
+    if rarest["count"] >= COMMON:
+        (page,) = await connect(context, USERS_TRIED, paging, None, **part)
+        if isinstance(page, BadInput):
+            return [page]
+        if page.has_more:
+            page.query = replace(page.query, listing=USERS_BY_WORD)
+            return [page]
+    return await connect(context, USERS_BY_WORD, paging, None, **part)
 
 
 find_user = USER.find

@@ -11,6 +11,7 @@ import pytest
 
 from models.keys import agent_key, session_key, user_key
 from models.sqlite.migrate import MIGRATIONS, migrate
+from models.user_words import FOUND_BY, LARGEST_WORDS, words_of
 from tests.servers import Server
 
 THEN = "2025-01-02T03:04:05"
@@ -91,3 +92,45 @@ def test_migrated_users_are_in_order(migrated: Server, order: str, ascending: li
 def test_migrated_sessions_are_in_the_order_of_their_users(migrated: Server) -> None:
     assert listed(migrated, "sessions", "sessionId", "USER_ID", "ASC") == ["s2", "s0", "s1"]
     assert listed(migrated, "sessions", "sessionId", "USER_ID", "DESC") == ["s0", "s2", "s1"]
+
+
+@pytest.mark.parametrize(("owner", "key"), [("user", "u1"), ("agent", "a0")])
+def test_migrated_documents_are_in_the_order_of_their_titles(migrated: Server, owner: str, key: str) -> None:
+    query = f"""{{ {owner}({owner}Id: "{key}") {{
+        documents(orderBy: {{field: TITLE, direction: ASC}}) {{ nodes {{ documentId }} }}
+        found: documents(filter: {{documentIds: ["d1"]}}) {{ nodes {{ documentId }} }} }} }}"""
+    lists = migrated.graphql(query)[owner]
+    assert [node["documentId"] for node in lists["documents"]["nodes"]] == ["d2", "d0", "d1"]
+    assert lists["found"]["nodes"] == [{"documentId": "d1"}]
+
+
+def test_migrated_agents_are_in_order(migrated: Server) -> None:
+    assert listed(migrated, "agents", "agentId", "NAME", "ASC") == ["a2", "a0", "a1"]
+    assert listed(migrated, "agents", "agentId", "AGENT_ID", "DESC") == ["a2", "a1", "a0"]
+
+
+def test_migrated_users_are_found_by_their_words(migrated: Server) -> None:
+    for text, expected in {"zoe ang": ["u1"], "ada": ["u3", "u2"], "org": ["u5", "u4", "u3", "u1"], "zz": []}.items():
+        query = "query ($text: String!) { users(filter: {text: $text}) { nodes { userId } } }"
+        nodes = migrated.graphql(query, text=text)["users"]["nodes"]
+        assert [node["userId"] for node in nodes] == expected, text
+
+
+def test_the_words_of_more_users_than_a_batch_are_those_that_new_users_have(older: Path) -> None:
+    many: list[dict[str, Any]] = [
+        {"user_id": f"user.{n}", "email": f"{n}@İstanbul.org", "name": f"Ｎａｍｅ {n} हिन्दी Ёлка" if n % 2 else None}
+        for n in range(2500)
+    ]
+    many.append({"user_id": "long", "email": None, "name": " ".join(f"w{n}" + "x" * 70 for n in range(300))})
+    with contextlib.closing(sqlite3.connect(older)) as connection, connection:
+        for user in many:
+            row = STAMPS | {"about": "", "email_folded": user["email"]} | user
+            insert(connection, "users", row | {"key": user_key("default", user["user_id"])})
+    migrate(older)
+    with contextlib.closing(sqlite3.connect(older)) as connection:
+        kept = set(connection.execute("SELECT user_key, word, project FROM user_words"))
+    assert kept == {
+        (user_key("default", user["user_id"]), word, "default")
+        for user in USERS + many
+        for word in words_of(user.get(name) for name in FOUND_BY)[:LARGEST_WORDS]
+    }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import resolvers.users
 from models.keys import session_key, user_key
 from models.sqlite.database import connect
 from tests.plans import plans, scans, sorts
@@ -488,6 +489,27 @@ def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> No
         assert any(f" {index} " in step for step in count), count
     else:
         assert len([step for step in page if "TEMP B-TREE" in step]) <= len(owner), page
+
+
+def test_people_are_found_by_the_index_of_their_words(filled: Server) -> None:
+    seen, _ = statements(filled, '{ users(filter: {text: "ada lov"}) { nodes { id } totalCount } }')
+    assert len(seen) == 3, seen
+    for text, plan in plans(filled.path, seen).items():
+        assert any(" ix_user_words_project_word_user_key " in step for step in plan), plan
+        assert [step for step in scans(plan) if not step.startswith("SCAN anon")] == [], f"{plan}\n{text}"
+
+
+def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
+    filled: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolvers.users, "COMMON", 0)
+    order = "orderBy: {field: NAME, direction: ASC}"
+    seen, _ = statements(filled, f'{{ users(filter: {{text: "ada"}}, {order}) {{ nodes {{ id }} }} }}')
+    assert len(seen) == 3, seen
+    plan = plans(filled.path, seen)[seen[1]]
+    assert any("SEARCH users USING INDEX ix_users_project_name_ascending_user_id" in step for step in plan), plan
+    assert any("SEARCH own USING PRIMARY KEY (user_key=? AND word>? AND word<?)" in step for step in plan), plan
+    assert scans(plan) == sorts(plan) == []
 
 
 MUTATIONS_OF_MORE: dict[str, tuple[str, str]] = {

@@ -1,6 +1,9 @@
 """The surface that applications had elsewhere: titles, choices, orders by name, look-ups by own ids."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
+from unicodedata import category, normalize
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +22,8 @@ SHOWN_NAME = (
 )
 _FILL = "UPDATE {table} SET {column} = coalesce(substr({value}, 1, 100), '{null}')"
 USER_ID = "(SELECT user_id FROM users WHERE users.key = sessions.user_key)"
+
+_FOUND_BY = ("name", "first_name", "last_name", "email", "user_id")
 
 _PLACE = (
     "(SELECT number FROM indexed_projects WHERE project = {row}.project) * 562949953421312 "
@@ -58,6 +63,7 @@ def upgrade() -> None:
     _agents()
     _documents()
     _own_ids()
+    _user_words()
 
 
 def _users() -> None:
@@ -114,6 +120,42 @@ def _own_ids() -> None:
         for owner in owners:
             present = _present(owner if owner == "agent_key" else column)
             op.create_index(f"ix_{table}_{owner}_{column}", table, [owner, column], **present)
+
+
+def _user_words() -> None:
+    """The words that users are found by, filled in the order of the primary key before they get an index."""
+    op.create_table(
+        "user_words",
+        sa.Column("user_key", Key, nullable=False),
+        sa.Column("word", Words, nullable=False),
+        sa.Column("project", Words, nullable=False),
+        sa.PrimaryKeyConstraint("user_key", "word", name="pk_user_words"),
+        sa.ForeignKeyConstraint(["user_key"], ["users.key"], name="fk_user_words_users", ondelete="CASCADE"),
+        sqlite_with_rowid=False,
+    )
+    users = sa.table("users", *(sa.column(name) for name in ("key", "project", *_FOUND_BY)))
+    words = sa.table("user_words", *(sa.column(name) for name in ("user_key", "word", "project")))
+    batch = sa.select(users).order_by(users.c.key).limit(1000)
+    connection = op.get_bind()
+    rows = connection.execute(batch).all()
+    while rows:
+        found = [(row, sorted(_words(row[2:]))) for row in rows]
+        added = [{"user_key": row.key, "word": word, "project": row.project} for row, own in found for word in own]
+        if added:
+            connection.execute(words.insert(), added)
+        rows = connection.execute(batch.where(users.c.key > rows[-1].key)).all()
+    op.create_index("ix_user_words_project_word_user_key", "user_words", ["project", "word", "user_key"])
+
+
+def _words(texts: Iterable[str | None]) -> list[str]:
+    """The first 200 words of texts, folded and cut to 64 characters: what `models.user_words` does at this version."""
+    words: dict[str, None] = {}
+    for text in filter(None, texts):
+        plain = normalize("NFKD", normalize("NFKD", text).casefold())
+        plain = normalize("NFC", re.sub("[\u0300-\u036f\u064b-\u0652\u0670\u0640]+", "", plain))
+        spaced = "".join(char if category(char)[0] in "LMN" else " " for char in plain)
+        words |= dict.fromkeys(word[:64] for word in spaced.split())
+    return list(words)[:200]
 
 
 def _present(column: str) -> dict[str, Any]:
