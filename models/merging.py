@@ -31,6 +31,7 @@ class AlikeRow(TypedDict):
     key: bytes
     memory_id: str | None
     method: str
+    created_at: Time
     is_kept: int
 
 
@@ -131,11 +132,13 @@ _alike = [
             rows.c.key,
             rows.c.memory_id,
             rows.c.method,
+            rows.c.created_at,
             case((rows.c.user_key == _of_kept, 1), else_=0).label("is_kept"),
         )
         .distinct()
         .select_from(CrossJoin(_gone, _kept))
-        .where(*_said_now, _kept.c.fingerprint == _gone.c.fingerprint, _same_speaker(_kept, _gone)),
+        .where(*_said_now, _kept.c.fingerprint == _gone.c.fingerprint, _same_speaker(_kept, _gone))
+        .order_by(rows.c.created_at, rows.c.key),
         AlikeRow,
     )
     for rows in (_gone, _kept)
@@ -221,7 +224,8 @@ async def unite(write: Transaction, owned: Owned, rows: Sequence[RowKeys]) -> No
 
 
 async def alike_memories(read: Reader, scope: Scope, gone: UserRow, kept: UserRow, now: Time) -> list[AlikeRow]:
-    """The memories of both users that say now what one of the other user says, apart from summaries."""
+    """The memories of both users that say now what one of the other user says, apart from summaries: the oldest first,
+    those of `gone` before those of `kept`."""
     values = {**_users(scope, gone, kept), "now": now}
     return [row for statement in _alike for row in await read.fetch(statement, values, slowly=True)]
 

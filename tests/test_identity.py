@@ -26,6 +26,8 @@ from recallql.auth import identity
 from recallql.auth.credentials import EXPIRED, REFUSED, Credentials, Unauthenticated
 from recallql.settings import Settings
 from resolvers.grants import PERMISSIONS
+from resolvers.merging import merge_users
+from resolvers.users import rename_user
 from resolvers.viewers import Viewer
 from tests.desk import Desk, part, signed
 from tests.servers import START_SECONDS
@@ -414,6 +416,25 @@ def test_a_token_from_before_the_erasure_is_refused_and_one_from_well_after_it_i
     assert desk.viewer(later).user_id == "ada"
     desk.user()
     assert desk.refused(old) == REFUSED
+    assert desk.viewer(later).user_id == "ada"
+    assert desk.viewer(token(sub="eve")).user_id == "eve"
+
+
+@pytest.mark.parametrize("way", ["a rename", "a merge"])
+def test_a_token_from_before_a_rename_or_a_merge_opens_no_later_user(desk: Desk, way: str) -> None:
+    desk.user()
+    old = token()
+    assert desk.viewer(old)
+    if way == "a rename":
+        desk.run(rename_user(desk.context(), {"user_id": "ada", "new_user_id": "eve"}))
+    else:
+        desk.user("eve")
+        desk.run(merge_users(desk.context(), {"from_user_id": "ada", "into_user_id": "eve"}))
+    moved = time.time()
+    desk.user()
+    assert desk.refused(old) == REFUSED
+    later = token(iat=int(moved) + identity.LEEWAY + 2, exp=moved + 900)
+    desk.now = moved + 100
     assert desk.viewer(later).user_id == "ada"
     assert desk.viewer(token(sub="eve")).user_id == "eve"
 

@@ -589,6 +589,23 @@ def test_a_session_that_changes_its_owner_meanwhile_is_read_anew(ada: Server, mo
     assert said(ada) == ["Ada's own"]
 
 
+@pytest.mark.parametrize("way", ["a rename", "a merge"])
+def test_what_is_read_during_a_rename_or_a_merge_is_read_anew(ada: Server, model: ModelServer, way: str) -> None:
+    model.hold.clear()
+    add(ada, "one")
+    model.wait_for(1)
+    if way == "a rename":
+        ada.accepted(mutation("renameUser", "user { id }"), userId="ada", newUserId="bo")
+    else:
+        ada.accepted(CREATE_USER, userId="bo")
+        ada.accepted(mutation("mergeUsers", "user { id }"), fromUserId="ada", intoUserId="bo")
+    model.hold.set()
+    done(ada)
+    facts = '{ user(userId: "bo") { memories(filter: {kinds: [FACT]}) { nodes { content } } } }'
+    assert ada.graphql(facts)["user"]["memories"]["nodes"] == [{"content": "It was said: one"}]
+    assert len(model.asked) == 2
+
+
 def test_a_stopped_server_gives_its_jobs_back(model: ModelServer, migrated_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "recallql.db"
     shutil.copyfile(migrated_file, path)

@@ -102,7 +102,7 @@ def test_every_row_is_kept_under_the_new_id_and_nothing_else_changes(filled: Ser
     keys |= {memory_key(old, id_): memory_key(new, id_) for id_ in ("home", "own")}
     keys |= {document_key(old, id_): document_key(new, id_) for id_ in ("d", "river")}
     names = {ascending("ada"): ascending("ada@example.org"), descending("ada"): descending("ada@example.org")}
-    # The index has its own test below.
+    # The index has its own test below, and the words of a user are those of the new id.
     for name in sorted(name for name in before if "_words" not in name and name not in ("users", "erasures")):
         expected = changed(before[name], keys | (names if name == "sessions" else {}))
         assert changed(after[name], {}) == expected, name
