@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
-from models.expressions import each_of, in_project, parent_key
+from models.expressions import each_of, in_checked_project, in_project, parent_key
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
@@ -116,11 +116,10 @@ SESSIONS_OF_AGENT = Listing(
 )
 
 _own = of_viewer(sessions.c.user_key)
-_same = sessions.alias("same")
 _users_choice = (
-    # Goes by the session's key once more, and not by the row, since users may be on another node.
     select(users.c.form_memories)
-    .where(users.c.key.in_(select(_same.c.user_key).where(_same.c.key == bindparam("key"))), in_project(users))
+    .where(users.c.key == sessions.c.user_key, in_checked_project(users))
+    .correlate(sessions)
     .scalar_subquery()
 )
 _to_extend = Statement(

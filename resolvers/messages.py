@@ -162,7 +162,10 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
 
 def decided(context: OperationContext, *choices: bool | None) -> bool:
     """The first choice to form memories that was made: the batch's, the session's, the user's; else the setting."""
-    return next((bool(choice) for choice in choices if choice is not None), context.forms_memories)
+    for choice in choices:
+        if choice is not None:
+            return bool(choice)
+    return context.forms_memories
 
 
 async def form(write: Transaction, context: OperationContext, added: Added) -> Added:

@@ -380,6 +380,8 @@ def test_the_choices_of_session_and_user_to_form_memories_cost_an_append_no_stat
     add = f'mutation {{ addMessages(input: {{sessionId: "u01-s1", messages: {said}}}) {{ messages {{ id }} }} }}'
     seen, _ = statements(filled, add)
     assert len(seen) == 3, seen
+    found = [step for plan in plans(filled.path, seen).values() for step in plan]
+    assert not [step for step in found if "(project=?)" in step], "an append looks at its own session and user alone"
 
 
 # Plans
