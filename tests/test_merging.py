@@ -497,6 +497,16 @@ def test_search_finds_what_has_moved(users: Server, indexed: bool, request: pyte
     assert_index_is_exact(users.path)
 
 
+def test_a_merged_user_is_found_by_the_words_that_came_from_the_other(server: Server) -> None:
+    server.accepted(CREATE_USER, userId="ada", name="Ada Lovelace")
+    server.accepted(CREATE_USER, userId="guest", name="Visitor", email="countess@example.org")
+    merge(server)
+    find = "query ($text: String!) { users(filter: {text: $text}) { nodes { userId } } }"
+    for text, found in (("countess", ["ada"]), ("lovelace", ["ada"]), ("guest", []), ("visitor", [])):
+        nodes = server.graphql(find, text=text)["users"]["nodes"]
+        assert [node["userId"] for node in nodes] == found, text
+
+
 @pytest.fixture
 def endpoint() -> Iterator[ModelServer]:
     server = ModelServer(lambda body: '{"memories": [], "summary": null}')

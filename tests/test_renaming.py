@@ -197,6 +197,15 @@ def test_search_finds_what_was_moved_under_the_new_id_and_nothing_under_the_old(
     assert texts(filled, "Turin") == []
 
 
+def test_a_renamed_user_is_found_by_the_words_of_the_new_id_only(server: Server) -> None:
+    server.accepted(CREATE_USER, userId="old.login", name="Ada Lovelace")
+    rename(server, "old.login", "new.login")
+    find = "query ($text: String!) { users(filter: {text: $text}) { nodes { userId } } }"
+    for text, found in (("old", []), ("new", ["new.login"]), ("ada love", ["new.login"])):
+        nodes = server.graphql(find, text=text)["users"]["nodes"]
+        assert [node["userId"] for node in nodes] == found, text
+
+
 @pytest.fixture
 def endpoint() -> Iterator[ModelServer]:
     server = ModelServer()
