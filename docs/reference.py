@@ -75,6 +75,10 @@ LIMITS = [
         "{resolvers.deletions.LARGEST_DELETION}",
     ),
     (
+        "Characters of documents removed by one `deleteDocuments`",
+        "{resolvers.documents.DELETED_CHARACTERS}, but at least one document",
+    ),
+    (
         "Sessions removed by one `deleteInactiveSessions`",
         "1 to {resolvers.sessions.LARGEST_DELETION}; {resolvers.sessions.DEFAULT_DELETION} when left out",
     ),

@@ -98,7 +98,10 @@ class DeleteDocumentsInput:
     user_id: str | None = optional("The user whose documents to delete.")
     agent_id: str | None = optional("The agent whose documents to delete.")
     filter: DocumentFilter | None = optional("The documents to delete, as in a list; all of them when left out.")
-    limit: int | None = optional("The most objects to delete, 1 to 1,000; 1,000 when left out.")
+    limit: int | None = optional(
+        "The most objects to delete, 1 to 1,000; 1,000 when left out. A call deletes up to 4,000,000 characters of "
+        "documents, but at least one document."
+    )
 
 
 @strawberry.type(description="The result of createDocument.")

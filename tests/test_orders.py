@@ -187,6 +187,16 @@ def test_a_sessions_place_follows_its_user(server: Server) -> None:
     assert BY_USER.both(server) == (["s", "of m"], ["of m", "s"])
 
 
+def test_sessions_of_a_renamed_or_merged_user_are_in_order(server: Server) -> None:
+    for user in ("a", "m", "z"):
+        server.accepted(CREATE_USER, userId=user)
+        server.accepted(CREATE_SESSION, sessionId=f"of {user}", userId=user)
+    server.accepted(mutation("renameUser", "user { id }"), userId="a", newUserId="n")
+    assert BY_USER.both(server) == (["of m", "of a", "of z"], ["of z", "of a", "of m"])
+    server.accepted(mutation("mergeUsers", "user { id }"), fromUserId="z", intoUserId="m")
+    assert BY_USER.both(server) == (["of m", "of z", "of a"], ["of a", "of z", "of m"])
+
+
 def test_imported_users_and_sessions_are_in_order(command: Callable[..., Outcome], path: Path, tmp_path: Path) -> None:
     lines = [
         {"type": "user", "userId": "u1", "firstName": "Zoe", "email": "a@x"},
