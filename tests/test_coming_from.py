@@ -1,0 +1,120 @@
+"""docs/coming-from.md: each row of its tables is carried out on the data that the page imports."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recallql.commands.archive import import_file
+from recallql.settings import Settings
+from tests.documentation import PAGES, SCHEMA, blocks_of, names_in
+from tests.servers import Server
+
+PAGE = PAGES["coming-from"]
+HEADER, RULER = "| Call | Here | What differs |", "|---|---|---|"
+NOTHING = "–"
+MUTATIONS = SCHEMA.mutation_type.fields if SCHEMA.mutation_type else {}
+QUERIES = SCHEMA.query_type.fields if SCHEMA.query_type else {}
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """The section, the calls and the operations of each row."""
+    section, is_row = "", False
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            section = line.lstrip("# ")
+        is_row = line in (HEADER, RULER) or (is_row and line.startswith("|"))
+        if is_row and line not in (HEADER, RULER):
+            calls, here, _ = (cell.strip() for cell in line.strip("|").split("|"))
+            yield section, calls, here
+
+
+ROWS = list(rows())
+
+
+@pytest.fixture(scope="session")
+def moved_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the lines that the page imports."""
+    path = tmp_path_factory.mktemp("moved") / "recallql.db"
+    shutil.copyfile(migrated_file, path)
+    (block,) = [block.text for block in blocks_of(PAGE) if block.info == "sh"]
+    lines = "".join(f"{line}\n" for line in block.splitlines() if line.startswith("{")).encode()
+    import_file(BytesIO(lines), Settings(database_url=f"sqlite:///{path}"), size=len(lines))
+    return path
+
+
+def document(operation: str) -> str:
+    """A whole document of an operation as the tables have it: with its variables, and the errors of a mutation."""
+    given = {"$id": "ID!", "$after": "String"}
+    declared = [f"{name}: {kind}" for name, kind in given.items() if name in operation]
+    variables = f"({', '.join(declared)})" if declared else ""
+    if operation_name(operation) in MUTATIONS:
+        assert operation.endswith("}"), f"select something in {operation}"
+        return f"mutation {variables} {{ {operation[:-1]} userErrors {{ message }} }} }}"
+    return f"query {variables} {{ {operation} }}"
+
+
+def operation_name(code: str) -> str | None:
+    found = re.match(r"(\w+)(\(| \{)", code)
+    return found[1] if found and found[1] in MUTATIONS.keys() | QUERIES.keys() else None
+
+
+def values_named(name: str, answer: Any) -> Iterator[Any]:
+    """All values of fields with this name in an answer."""
+    if isinstance(answer, dict):
+        for key, value in answer.items():
+            if key == name:
+                yield value
+            yield from values_named(name, value)
+    elif isinstance(answer, list):
+        for item in answer:
+            yield from values_named(name, item)
+
+
+@pytest.mark.parametrize(
+    ("section", "calls", "here"), ROWS, ids=[f"{section}: {calls}"[:60] for section, calls, _ in ROWS]
+)
+def test_every_row_of_the_tables_does_what_it_says(
+    moved_file: Path, tmp_path: Path, section: str, calls: str, here: str
+) -> None:
+    if here == NOTHING:
+        return
+    path = tmp_path / "recallql.db"
+    shutil.copyfile(moved_file, path)
+    server = Server(path)
+    operations = [code for code in names_in(here) if operation_name(code)]
+    assert operations == names_in(here), f"{section}: {calls} names something that is no operation"
+    assert operations
+    id = None
+    for operation in operations:
+        data = server.graphql(document(operation), **{"id": id} if "$id" in operation else {})
+        assert None not in data.values(), data
+        check(operation, data)
+        id = next(values_named("id", data), None)
+        for cursor in values_named("endCursor", data) if "$after" in operation else ():
+            server.graphql(document(operation), after=cursor)
+    server.close()
+
+
+def check(operation: str, data: dict[str, Any]) -> None:
+    """The operation was carried out, and what it lists is there."""
+    assert not any(values_named("userErrors", data)), json.dumps(data)
+    for name in ("nodes", "edges", "chat", "deletedMemoryIds", "deletedDocumentIds", "deletedMessageIds"):
+        assert all(values_named(name, data)), f"{operation} finds nothing: {json.dumps(data)}"
+
+
+@pytest.mark.parametrize("call", ["memory.search_sessions", "thread.get_user_context", "docs.bulk_delete", "to_openai"])
+def test_somebody_who_searches_for_a_call_finds_it(call: str) -> None:
+    assert any(call in calls for _, calls, _ in ROWS)
+
+
+def test_no_row_is_without_an_answer() -> None:
+    assert len(ROWS) > 150
+    for _, calls, here in ROWS:
+        assert names_in(calls), calls
+        assert here == NOTHING or names_in(here), calls
