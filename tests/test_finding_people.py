@@ -202,17 +202,6 @@ def test_an_erasure_that_leaves_a_word_behind_is_undone(server: Server) -> None:
     assert found(server, "ada") == ["ada"]
 
 
-def test_a_renamed_and_a_merged_user_are_found_by_what_they_have_now(server: Server) -> None:
-    server.accepted(CREATE_USER, userId="old", name="Anna")
-    server.accepted(CREATE_USER, userId="twin", name="Bea", email="bea@x.org")
-    server.accepted(mutation("renameUser", "user { id }"), userId="old", newUserId="new")
-    finds(server, {"old": [], "new": ["new"], "anna": ["new"]})
-    server.accepted(mutation("mergeUsers", "user { id }"), fromUserId="twin", intoUserId="new")
-    # The address, which the other one lacked, is taken over.
-    finds(server, {"twin": [], "anna": ["new"], "bea": ["new"], "bea new": ["new"]})
-    assert {row[0] for row in server.tables()["user_words"]} == {row[0] for row in server.tables()["users"]}
-
-
 def test_imported_users_are_found(command: Callable[..., Outcome], path: Path, tmp_path: Path) -> None:
     lines = [
         {"type": "user", "userId": "u1", "firstName": "Anna", "email": "anna@x.org"},
