@@ -75,8 +75,8 @@ LIMITS = [
         "{resolvers.deletions.LARGEST_DELETION}",
     ),
     (
-        "Characters of documents removed by one `deleteDocuments`",
-        "{resolvers.documents.DELETED_CHARACTERS}, but at least one document",
+        "Characters of memories or documents removed by one `deleteMemories`, `deleteDocuments`",
+        "{resolvers.deletions.DELETED_CHARACTERS}, but at least one object",
     ),
     (
         "Sessions removed by one `deleteInactiveSessions`",

@@ -1,11 +1,10 @@
 """Statements on documents."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, select
 
-from models.expressions import CrossJoin, Parents, in_project, parent_key, parents
+from models.expressions import Parents, in_project, parent_key, parents
 from models.keyset import Listing, contains, fetch_by_key, in_list
 from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
@@ -49,19 +48,6 @@ _delete_of_agent = Statement(
 )
 
 
-class Length(TypedDict):
-    """The number of characters of a document."""
-
-    length: int
-
-
-_lengths = Statement(
-    select(func.length(documents.c.content).label("length"))
-    .select_from(CrossJoin(parents, documents))
-    .where(documents.c.key == parent_key, in_project(documents), of_viewer(documents.c.user_key))
-    .order_by(parents.c.key),
-    Length,
-)
 _delete = Statement(
     delete(documents).where(
         documents.c.key.in_(select(parent_key).select_from(parents)),
@@ -73,12 +59,6 @@ _delete = Statement(
 
 async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[DocumentRow | None]:
     return await fetch_by_key(read, scope, _by_key, keys)
-
-
-async def lengths_of(read: Reader, scope: Scope, rows: Sequence[DocumentRow]) -> list[int]:
-    """The number of characters of each document."""
-    keys = Parents([row["key"] for row in rows])
-    return [row["length"] for row in await read.fetch(_lengths, {**scope.values, **keys.values}, slowly=True)]
 
 
 async def remove_documents(write: Transaction, scope: Scope, rows: Sequence[DocumentRow]) -> None:

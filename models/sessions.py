@@ -8,10 +8,10 @@ from models.expressions import each_of, in_checked_project, in_project, parent_k
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
-from models.memories import move_shared, part_shared
 from models.removals import note_removal
 from models.rows import SessionDeletionRow, SessionRow, UserRow
 from models.scope import Scope, of_viewer
+from models.shared_memories import move_shared, part_shared
 from models.sort_texts import ascending, descending
 from models.statements import ByKey, Statement
 from models.store import Reader, Transaction

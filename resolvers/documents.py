@@ -11,7 +11,6 @@ from models.documents import (
     DOCUMENTS_OF_USER,
     document_table,
     documents_by_key,
-    lengths_of,
     remove_documents,
 )
 from models.expressions import Parents
@@ -24,7 +23,7 @@ from models.store import Transaction
 from models.users import user_by_id, users_by_email
 from models.values import json_of
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.deletions import deletion_of
+from resolvers.deletions import deleted_together, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id
@@ -80,9 +79,6 @@ DOCUMENT = Noun(
     Derived("title_start", start_of, of=("title",)),
     references={"user_id": key_rule, "user_email": text, "agent_id": key_rule},
 )
-DELETED_CHARACTERS = 4_000_000
-"""Characters of documents that are deleted together, which takes 50 to 150 ms."""
-
 OWNERS = ("user_id", "user_email", "agent_id")
 
 
@@ -253,23 +249,10 @@ async def delete_documents(context: OperationContext, values: Values) -> tuple[l
         listing, row = (DOCUMENTS_OF_USER, found.user) if found.user else (DOCUMENTS_OF_AGENT, found.agent)
         keys = Parents([row["key"]] if row else [])
         (page,) = await fetch_pages(write, context.scope, listing, part, keys)
-        gone = await _first_documents(write, context, page.rows)
+        gone = await deleted_together(write, context.scope, "documents", page.rows)
         if gone:
             await forget_sources(write, Sources.of_documents(gone))
             await remove_documents(write, context.scope, gone)
         return [global_id("Document", each["key"]) for each in gone], page.has_more or len(gone) < len(page.rows)
 
     return await context.write(operation)
-
-
-async def _first_documents(
-    write: Transaction, context: OperationContext, rows: Sequence[DocumentRow]
-) -> Sequence[DocumentRow]:
-    """The first of these documents, up to a length of them all: other writes wait while texts leave the index."""
-    left = DELETED_CHARACTERS
-    for start in range(0, len(rows), 100):
-        for n, length in enumerate(await lengths_of(write, context.scope, rows[start : start + 100]), start):
-            left -= length
-            if left < 0:
-                return rows[: max(n, 1)]
-    return rows

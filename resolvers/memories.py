@@ -25,7 +25,7 @@ from models.memories import (
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.store import Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.deletions import deletion_of
+from resolvers.deletions import deleted_together, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id
@@ -339,9 +339,10 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
         else:
             listing, row = MEMORIES_OF_SESSION, await find_session(write, context, values[owner])
         (page,) = await fetch_pages(write, context.scope, listing, part, Parents([row["key"]]))
-        if page.rows:
-            await withhold(write, page.rows)
-            await remove_memories(write, page.rows)
-        return [global_id("Memory", each["key"]) for each in page.rows], page.has_more
+        gone = await deleted_together(write, context.scope, "memories", page.rows)
+        if gone:
+            await withhold(write, gone)
+            await remove_memories(write, gone)
+        return [global_id("Memory", each["key"]) for each in gone], page.has_more or len(gone) < len(page.rows)
 
     return await context.write(operation)

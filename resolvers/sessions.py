@@ -6,7 +6,6 @@ from uuid import uuid4
 
 from models.jobs import jobs_of_sessions
 from models.keys import lane_of, new_nonce, session_key
-from models.memories import move_shared
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import (
     SESSIONS,
@@ -22,6 +21,7 @@ from models.sessions import (
     session_table,
     sessions_by_key,
 )
+from models.shared_memories import move_shared
 from models.sort_texts import LAST
 from models.sources import Sources, forget_sources
 from models.store import Reader, Transaction

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import resolvers.documents
+import resolvers.deletions
 from tests.documents import (
     CREATE_AGENT,
     CREATE_MEMORY,
@@ -367,7 +367,7 @@ def test_documents_are_deleted_by_filter(server: Server, owner: dict[str, str]) 
 
 def test_long_documents_are_deleted_a_few_at_a_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     add_owners(server)
-    monkeypatch.setattr(resolvers.documents, "DELETED_CHARACTERS", 100)
+    monkeypatch.setattr(resolvers.deletions, "DELETED_CHARACTERS", 100)
     made = [write(server, f"{n}", "ä" * length, userId="ada")["id"] for n, length in enumerate((40, 60, 1, 101, 5, 5))]
     for first, end in ((0, 2), (2, 3), (3, 4), (4, 6)):
         done = server.accepted(DELETE_MANY, userId="ada")

@@ -1,6 +1,10 @@
 """Memories that are deleted: alone, with their session, with their user."""
 
+import pytest
+
+import resolvers.deletions
 from tests.documents import (
+    CREATE_USER,
     DELETE_MEMORY,
     DELETE_SESSION,
     mutation,
@@ -118,3 +122,17 @@ def test_an_erasure_takes_every_memory_of_the_user(server: Server) -> None:
     assert receipt["memories"] == 3
     assert memory(server, mine["id"]) is None
     assert contents(server, "bob") == ["of bob", "of the session of bob"]
+
+
+def test_long_memories_are_deleted_a_few_at_a_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.accepted(CREATE_USER, userId="ada")
+    monkeypatch.setattr(resolvers.deletions, "DELETED_CHARACTERS", 100)
+    create = mutation("createMemory", "memory { id }")
+    made = [
+        server.accepted(create, userId="ada", kind="FACT", content="ä" * length)["memory"]["id"]
+        for length in (40, 60, 1, 101, 5, 5)
+    ]
+    delete = mutation("deleteMemories", "deletedMemoryIds hasMore")
+    for first, end in ((0, 2), (2, 3), (3, 4), (4, 6)):
+        done = server.accepted(delete, userId="ada")
+        assert (done["deletedMemoryIds"], done["hasMore"]) == (made[first:end], end < 6)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from graphql import GraphQLObjectType, print_schema
+from graphql import GraphQLObjectType
 
 from docs.reference import LIMITS, TABLES, named_settings, rewritten
 from models.parts import LOW_DETAIL, MEDIA_TOKENS
@@ -105,19 +105,6 @@ def test_every_status_of_the_code_stands_in_its_page() -> None:
     told = {(code, int(status)) for status, _, codes in rows for code in names_in(codes)}
     assert set(STATUSES.items()) <= told
     assert {str(PARTIAL_SUCCESS), "406", "414"} <= {status for status, _, _ in rows}
-
-
-def test_what_replaces_the_calls_of_others_is_in_the_schema() -> None:
-    rows = [row for other in ("Zep", "Julep") for row in rows_of(PAGES["coming-from"], other, "Here")]
-    here = "|".join(row for _, row in rows)
-    named = set(re.findall(r"[A-Za-z]\w+", " ".join(names_in(here)))) - {"on", "true"}
-    assert len(named) > 50
-    assert named - names_of_the_schema() == set()
-
-
-def names_of_the_schema() -> set[str]:
-    """Its types, fields, arguments and enum values."""
-    return set(re.findall(r"\w+", re.sub(r'"""(.|\n)*?"""', "", print_schema(SCHEMA))))
 
 
 def numbers_in(text: str) -> list[int]:
