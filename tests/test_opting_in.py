@@ -139,26 +139,34 @@ def test_a_session_that_opts_out_is_not_summarised(server: Server) -> None:
     assert memories(server) == []
 
 
-def imported(path: Path, tmp_path: Path, *lines: dict[str, Any]) -> None:
+def imported(path: Path, tmp_path: Path, *lines: dict[str, Any], setting: bool = True) -> None:
     file = tmp_path / "in.ndjson"
     file.write_text("\n".join(json.dumps(line) for line in lines))
     with file.open("rb") as opened:
-        import_file(opened, Settings(database_url=f"sqlite:///{path}", form_memories=False), size=None)
+        import_file(opened, Settings(database_url=f"sqlite:///{path}", form_memories=setting), size=None)
 
 
 @pytest.mark.parametrize(
-    ("user", "session", "message", "forms"),
+    ("setting", "user", "session", "message", "forms"),
     [
-        (None, None, None, True),
-        (False, None, None, False),
-        (False, True, None, True),
-        (True, False, None, False),
-        (False, False, True, True),
-        (None, None, False, False),
+        (True, None, None, None, True),
+        (False, None, None, None, False),
+        (False, True, None, None, True),
+        (True, False, None, None, False),
+        (True, False, True, None, True),
+        (True, True, False, None, False),
+        (False, False, False, True, True),
+        (True, None, None, False, False),
     ],
 )
-def test_an_imported_message_goes_by_its_line_else_its_session_else_its_user(
-    server: Server, tmp_path: Path, user: bool | None, session: bool | None, message: bool | None, forms: bool
+def test_an_imported_message_goes_by_its_line_else_its_session_else_its_user_else_the_setting(
+    server: Server,
+    tmp_path: Path,
+    setting: bool,
+    user: bool | None,
+    session: bool | None,
+    message: bool | None,
+    forms: bool,
 ) -> None:
     said = {"type": "message", "sessionId": "chat", "role": "USER", "createdAt": "2024-01-01T00:00:00Z"}
     imported(
@@ -168,6 +176,7 @@ def test_an_imported_message_goes_by_its_line_else_its_session_else_its_user(
         {"type": "session", "sessionId": "chat", "userId": "ada", "formMemories": session},
         {**said, **TURIN, "formMemories": message},
         {**said, "content": "I'm vegan.", "formMemories": False},
+        setting=setting,
     )
     assert memories(server) == (["I live in Turin"] if forms else [])
     assert sorted(stored(server)) == [0, int(forms)]

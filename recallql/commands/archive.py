@@ -155,7 +155,13 @@ def import_file(
 
     async def add_all(store: Store, staging: Staging, file: BinaryIO) -> Tally:
         asks_model = bool(settings.chat_base_url)
-        context = OperationContext(store, Clock(), count_tokens=settings.count_tokens, asks_model=asks_model)
+        context = OperationContext(
+            store,
+            Clock(),
+            count_tokens=settings.count_tokens,
+            asks_model=asks_model,
+            forms_memories=settings.form_memories,
+        )
         lines = _File(file, staging)
 
         def skip(problem: BadLine) -> None:
