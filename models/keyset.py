@@ -8,7 +8,7 @@ to the page.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,7 +25,18 @@ from sqlalchemy import (
     tuple_,
 )
 
-from models.expressions import CrossJoin, Parents, Unindexed, each_of, greatest, json_contains, parent_number, parents
+from models.expressions import (
+    CrossJoin,
+    Parents,
+    Unindexed,
+    each_of,
+    greatest,
+    in_checked_project,
+    json_contains,
+    parent_key,
+    parent_number,
+    parents,
+)
 from models.scope import Scope
 from models.statements import ByKey, Statement
 from models.store import R, Reader
@@ -295,6 +306,31 @@ def _by_parent(rows: list[Any], parents: int, part: Slice) -> list[Fetched[Any]]
         found.append(Fetched(own, has_more))
         start = end
     return found
+
+
+@lru_cache(maxsize=64)
+def _again(listing: Listing[Any], owner: str, given: tuple[str, ...]) -> Statement[Any]:
+    table = listing.table
+    deleted = [table.c.deleted_at.is_(None)] if "deleted_at" in table.c else []
+    clause = (
+        select(table.c.key)
+        .select_from(CrossJoin(parents, table))
+        .where(table.c.key == parent_key, in_checked_project(table), table.c[owner] == bindparam("owner"))
+        .where(*deleted, *(listing.filters[name](table) for name in given))
+        .order_by(parents.c.key)
+    )
+    return Statement(clause, listing.row)
+
+
+async def fetch_again(
+    read: Reader, scope: Scope, listing: Listing[R], owner: tuple[str, bytes], part: Slice, rows: Sequence[R]
+) -> list[R]:
+    """Those of these rows that still pass the filters and belong to the owner, given by its column and key: with their
+    keys alone."""
+    column, key = owner
+    of = Parents([row["key"] for row in cast(Sequence[Any], rows)])
+    bound = {**scope.values, **part.values, **of.values, "owner": key}
+    return await read.fetch(_again(listing, column, part.given), bound, slowly=True)
 
 
 async def fetch_counts(

@@ -1,7 +1,7 @@
 """Statements on messages. A message is its session's key and its sequence there."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, func, select, tuple_, update
 
@@ -17,7 +17,7 @@ from models.expressions import (
     parents,
 )
 from models.keys import NONCE_BITS, message_id_hash
-from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list
+from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list, parent_of
 from models.rows import DeletedMessageRow, MessageRow, SessionRow
 from models.scope import Scope, of_viewer
 from models.statements import Count, Statement
@@ -45,6 +45,22 @@ class Spoken(TypedDict):
 
 class Named(TypedDict):
     name: str
+
+
+class Located(TypedDict):
+    """The session, the sequence and the client's own key of a message."""
+
+    session_key: bytes
+    sequence: int
+    message_id: str | None
+
+
+class Place(NamedTuple):
+    """A message by its session and its sequence, or by its session and the client's own key."""
+
+    session_key: bytes
+    sequence: int | None = None
+    message_id: str | None = None
 
 
 def _with_message_id(rows: FromClause) -> ColumnElement[bool]:
@@ -75,18 +91,18 @@ MESSAGES_OF_SESSION = Listing(
     selective=("message_ids",),
 )
 
+_in_live_session = (
+    sessions.c.key == parent_key,
+    sessions.c.deleted_at.is_(None),
+    in_project(sessions),
+    of_viewer(sessions.c.user_key),
+    messages.c.session_key == parent_key,
+    messages.c.sequence > sessions.c.deleted_through,
+)
 _by_sequence = Statement(
     select(parents.c.key.label("parent"), messages)
     .select_from(CrossJoin(CrossJoin(parents, sessions), messages))
-    .where(
-        sessions.c.key == parent_key,
-        sessions.c.deleted_at.is_(None),
-        in_project(sessions),
-        of_viewer(sessions.c.user_key),
-        messages.c.session_key == parent_key,
-        messages.c.sequence == parent_number,
-        messages.c.sequence > sessions.c.deleted_through,
-    ),
+    .where(*_in_live_session, messages.c.sequence == parent_number),
     MessageRow,
 )
 _by_message_id = Statement(
@@ -96,6 +112,23 @@ _by_message_id = Statement(
         messages.c.message_id.in_(each_of("message_ids")),
     ),
     MessageRow,
+)
+_numbered = (messages.c.session_key, messages.c.sequence, messages.c.message_id)
+_located = Statement(
+    select(parents.c.key.label("parent"), *_numbered)
+    .select_from(CrossJoin(CrossJoin(parents, sessions), messages))
+    .where(*_in_live_session, messages.c.sequence == parent_number),
+    Located,
+)
+_located_by_id = Statement(
+    select(*_numbered)
+    .select_from(CrossJoin(CrossJoin(parents, sessions), messages))
+    .where(
+        *_in_live_session,
+        messages.c.generation == sessions.c.nonce * 2**NONCE_BITS + sessions.c.deleted_through,
+        messages.c.message_id.in_(each_of("message_ids")),
+    ),
+    Located,
 )
 _tombstones = Statement(
     select(deleted_messages.c.message_id_hash)
@@ -243,6 +276,24 @@ async def messages_by_message_id(
     """The session's messages with one of these client keys, by that key."""
     values = {"session": session["key"], "generation": generation_of(session), "message_ids": message_ids}
     return {row["message_id"]: row for row in await read.fetch(_by_message_id, values)}
+
+
+async def sequences_at(read: Reader, scope: Scope, places: Sequence[Place]) -> list[int | None]:
+    """The sequence of the message at each place; None if there is none."""
+    of = Parents([place.session_key for place in places], [place.sequence or 0 for place in places])
+    found: list[int | None] = [None] * of.count
+    for row in await read.fetch(_located, {**scope.values, **of.values}):
+        found[parent_of(row)] = row["sequence"]
+    ids = [place.message_id for place in places if place.message_id is not None]
+    if not ids:
+        return found
+    named = Parents(list({place.session_key for place in places if place.message_id is not None}))
+    rows = await read.fetch(_located_by_id, {**scope.values, **named.values, "message_ids": ids})
+    by_id = {(row["session_key"], row["message_id"]): row["sequence"] for row in rows}
+    return [
+        sequence if place.message_id is None else by_id.get((place.session_key, place.message_id))
+        for place, sequence in zip(places, found, strict=True)
+    ]
 
 
 async def deleted_ids(read: Reader, session: SessionRow, hashes: list[bytes]) -> set[bytes]:

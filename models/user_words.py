@@ -121,7 +121,13 @@ _counts = Statement(
 
 
 async def rarest_beginning(read: Reader, scope: Scope, words: Sequence[str]) -> Beginning:
-    """That of these beginnings which the fewest words of the project have."""
-    most = COMMON if len(words) == 1 else COUNTED
+    """Returns the rarest of these beginnings of words in the project, with the number of words that begin so."""
+    rarest = await _rarest(read, scope, words, COMMON)
+    if rarest["count"] < COMMON or len(words) == 1:
+        return rarest
+    return await _rarest(read, scope, words, COUNTED)
+
+
+async def _rarest(read: Reader, scope: Scope, words: Sequence[str], most: int) -> Beginning:
     rows = await read.fetch(_counts, {**scope.values, "words": words, "most": most}, slowly=True)
     return min(rows, key=lambda row: (row["count"], -len(row["word"])))

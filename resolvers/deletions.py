@@ -1,16 +1,18 @@
 """Deletions by filter: a mutation removes a part of one owner's list, and is repeated until there is no more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from models.keyset import Slice
+from models.expressions import Parents
+from models.keyset import Listing, Slice, fetch_again, fetch_pages
 from models.lengths import lengths_of
 from models.rows import DocumentRow, MemoryRow
 from models.scope import Scope
-from models.store import Reader
+from models.store import Reader, Transaction
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, Given
 from resolvers.inputs import Values, check, integer_rule, key_rule
+from resolvers.operation_context import OperationContext
 
 LARGEST_DELETION = 1000
 DELETED_CHARACTERS = 4_000_000
@@ -49,7 +51,32 @@ def deletion_of(
     return Deletion(named[0], part)
 
 
-async def deleted_together(read: Reader, scope: Scope, table: str, rows: Sequence[R]) -> Sequence[R]:
+async def delete_found(
+    context: OperationContext,
+    listing: Listing[R],
+    part: Slice,
+    owner: Callable[[Reader], Awaitable[tuple[str, bytes]]],
+    remove: Callable[[Transaction, Sequence[R]], Awaitable[None]],
+) -> tuple[list[bytes], bool]:
+    """Removes the part of an owner's list; returns the keys of what was removed, and True if there is more.
+
+    `owner` finds the owner's column and key. What is to be removed is found before the transaction, since a filter may
+    have to go through the whole list, and looked at again in it.
+    """
+    _, key = await owner(context.read)
+    (page,) = await fetch_pages(context.read, context.scope, listing, part, Parents([key]))
+
+    async def operation(write: Transaction) -> tuple[list[bytes], bool]:
+        still = await fetch_again(write, context.scope, listing, await owner(write), part, page.rows)
+        gone = await _together(write, context.scope, listing.table.name, still)
+        if gone:
+            await remove(write, gone)
+        return [row["key"] for row in gone], page.has_more or len(gone) < len(still)
+
+    return await context.write(operation)
+
+
+async def _together(read: Reader, scope: Scope, table: str, rows: Sequence[R]) -> Sequence[R]:
     """The first of these documents or memories, up to a length of them all: other writes wait while texts leave the
     index."""
     left = DELETED_CHARACTERS

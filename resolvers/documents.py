@@ -13,17 +13,15 @@ from models.documents import (
     documents_by_key,
     remove_documents,
 )
-from models.expressions import Parents
 from models.keys import document_key, identity
-from models.keyset import fetch_pages
 from models.rows import AgentRow, DocumentRow, UserRow
 from models.sort_texts import start_of
 from models.sources import Sources, forget_sources
-from models.store import Transaction
+from models.store import Reader, Transaction
 from models.users import user_by_id, users_by_email
 from models.values import json_of
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.deletions import deleted_together, deletion_of
+from resolvers.deletions import delete_found, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id
@@ -172,19 +170,19 @@ def document_faults(values: Values) -> list[Fault]:
     ]
 
 
-async def find_owner(write: Transaction, context: OperationContext, values: Values) -> DocumentOwner:
+async def find_owner(read: Reader, context: OperationContext, values: Values) -> DocumentOwner:
     """The single owner that the input of a new document names."""
     if "agent_id" in values:
-        agent = await agent_by_id(write, context.scope, values["agent_id"])
+        agent = await agent_by_id(read, context.scope, values["agent_id"])
         if agent is None:
             raise refuse("NOT_FOUND", "There is no agent with this agentId.", "agentId")
         return DocumentOwner(agent=agent)
     if "user_id" in values:
-        found = await user_by_id(write, context.scope, values["user_id"])
+        found = await user_by_id(read, context.scope, values["user_id"])
         if found is None:
             raise refuse("NOT_FOUND", "There is no user with this userId.", "userId")
         return DocumentOwner(user=found)
-    bearers = await users_by_email(write, context.scope, values["user_email"])
+    bearers = await users_by_email(read, context.scope, values["user_email"])
     if not bearers:
         raise refuse("NOT_FOUND", "No user bears this e-mail address.", "userEmail")
     if len(bearers) > 1:
@@ -244,15 +242,16 @@ async def delete_documents(context: OperationContext, values: Values) -> tuple[l
     several = "These are the documents of one user or one agent: give `userId` or `agentId`."
     owner, part = deletion_of(values, ("user_id", "agent_id"), several, document_filter)
 
-    async def operation(write: Transaction) -> tuple[list[str], bool]:
-        found = await find_owner(write, context, {owner: values[owner]})
-        listing, row = (DOCUMENTS_OF_USER, found.user) if found.user else (DOCUMENTS_OF_AGENT, found.agent)
-        keys = Parents([row["key"]] if row else [])
-        (page,) = await fetch_pages(write, context.scope, listing, part, keys)
-        gone = await deleted_together(write, context.scope, "documents", page.rows)
-        if gone:
-            await forget_sources(write, Sources.of_documents(gone))
-            await remove_documents(write, context.scope, gone)
-        return [global_id("Document", each["key"]) for each in gone], page.has_more or len(gone) < len(page.rows)
+    async def find(read: Reader) -> tuple[str, bytes]:
+        found = await find_owner(read, context, {owner: values[owner]})
+        return (
+            ("user_key", found.user["key"]) if found.user else ("agent_key", found.agent["key"] if found.agent else b"")
+        )
 
-    return await context.write(operation)
+    async def remove(write: Transaction, rows: Sequence[DocumentRow]) -> None:
+        await forget_sources(write, Sources.of_documents(rows))
+        await remove_documents(write, context.scope, rows)
+
+    listing = DOCUMENTS_OF_USER if owner == "user_id" else DOCUMENTS_OF_AGENT
+    gone, has_more = await delete_found(context, listing, part, find, remove)
+    return [global_id("Document", key) for key in gone], has_more

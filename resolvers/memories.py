@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 from models.agents import agent_by_id
-from models.expressions import Parents
 from models.keys import folded, memory_key
-from models.keyset import Listing, fetch_pages
+from models.keyset import Listing
 from models.memories import (
     MEMORIES_OF_AGENT,
     MEMORIES_OF_MESSAGE,
@@ -23,9 +22,9 @@ from models.memories import (
     withhold,
 )
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
-from models.store import Transaction
+from models.store import Reader, Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to
-from resolvers.deletions import deleted_together, deletion_of
+from resolvers.deletions import delete_found, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
 from resolvers.ids import global_id
@@ -333,16 +332,16 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
     filtered = partial(memory_filter, context)
     owner, part = deletion_of(values, ("user_id", "session_id"), several, filtered, everything={"history": True})
 
-    async def operation(write: Transaction) -> tuple[list[str], bool]:
-        if owner == "user_id":
-            listing, row = MEMORIES_OF_USER, await find_user(write, context, values[owner])
-        else:
-            listing, row = MEMORIES_OF_SESSION, await find_session(write, context, values[owner])
-        (page,) = await fetch_pages(write, context.scope, listing, part, Parents([row["key"]]))
-        gone = await deleted_together(write, context.scope, "memories", page.rows)
-        if gone:
-            await withhold(write, gone)
-            await remove_memories(write, gone)
-        return [global_id("Memory", each["key"]) for each in gone], page.has_more or len(gone) < len(page.rows)
+    of_user = owner == "user_id"
 
-    return await context.write(operation)
+    async def find(read: Reader) -> tuple[str, bytes]:
+        row = await (find_user if of_user else find_session)(read, context, values[owner])
+        return ("user_key" if of_user else "session_key"), row["key"]
+
+    async def remove(write: Transaction, rows: Sequence[MemoryRow]) -> None:
+        await withhold(write, rows)
+        await remove_memories(write, rows)
+
+    listing = MEMORIES_OF_USER if of_user else MEMORIES_OF_SESSION
+    gone, has_more = await delete_found(context, listing, part, find, remove)
+    return [global_id("Memory", key) for key in gone], has_more

@@ -6,12 +6,12 @@ from typing import Any
 from models.documents import documents_by_key
 from models.keys import session_key
 from models.memories import SOURCES_OF_MEMORY
-from models.messages import messages_by_message_id, messages_by_sequence
+from models.messages import Place, messages_by_sequence, sequences_at
 from models.rows import DocumentRow, MemoryRow, MessageRow
 from models.sessions import sessions_by_key
 from models.store import Transaction
 from resolvers.connections import Page, Paging, connect
-from resolvers.errors import BadInput, Fault, refuse
+from resolvers.errors import BadInput, Fault, Refused, refuse
 from resolvers.ids import parse_id
 from resolvers.inputs import Values, faults_of, key_rule
 from resolvers.memory_rows import Owner, Source
@@ -78,33 +78,38 @@ async def _sources_by_id(
             raise refuse("NOT_FOUND", "There is no message or document with this id.", *path)
         about = document if message is None else (await sessions_by_key(write, context.scope, [node.key]))[0]
         if about is not None and not owner.may_rest_on(about):
-            raise refuse("INVALID", "The source is another user's.", *path)
+            raise _anothers(owner, path)
         sources.append(Source(document_key=node.key) if message is None else Source(node.key, node.sequence))
     return sources
 
 
 async def placed_sources(write: Transaction, context: OperationContext, owner: Owner, values: Values) -> list[Source]:
     """The messages that `source_messages` names, each by its session and its own id or its sequence."""
-    places = values.get("source_messages", ())
-    if not places:
+    named = values.get("source_messages", ())
+    if not named:
         return []
-    keys = [session_key(context.scope.project, place["session_id"]) for place in places]
-    wanted = list(dict.fromkeys(keys))
+    places = [
+        Place(session_key(context.scope.project, each["session_id"]), each.get("sequence"), each.get("message_id"))
+        for each in named
+    ]
+    wanted = list(dict.fromkeys(place.session_key for place in places))
     sessions = dict(zip(wanted, await sessions_by_key(write, context.scope, wanted), strict=True))
-    located = [(key, place.get("sequence") or 0) for key, place in zip(keys, places, strict=True)]
-    found = await messages_by_sequence(write, context.scope, located)
-    by_own_id: dict[tuple[bytes, str | None], MessageRow] = {}
-    for key, session in sessions.items():
-        own = [place.get("message_id") for of, place in zip(keys, places, strict=True) if of == key]
-        if session is not None and (ids := [id for id in own if id is not None]):
-            by_own_id |= {(key, id): row for id, row in (await messages_by_message_id(write, session, ids)).items()}
     sources: list[Source] = []
-    for index, (place, key, by_sequence) in enumerate(zip(places, keys, found, strict=True)):
-        path, session = ("sourceMessages", str(index)), sessions[key]
-        message = by_sequence or by_own_id.get((key, place.get("message_id")))
-        if session is None or message is None:
+    for index, (place, sequence) in enumerate(
+        zip(places, await sequences_at(write, context.scope, places), strict=True)
+    ):
+        path, session = ("sourceMessages", str(index)), sessions[place.session_key]
+        if session is None or sequence is None:
             raise refuse("NOT_FOUND", "There is no such message.", *path)
         if not owner.may_rest_on(session):
-            raise refuse("INVALID", "The source is another user's.", *path)
-        sources.append(Source(key, message["sequence"]))
+            raise _anothers(owner, path)
+        sources.append(Source(place.session_key, sequence))
     return sources
+
+
+def _anothers(owner: Owner, path: tuple[str, ...]) -> Refused:
+    """The refusal of a source that does not belong to the memory's owner."""
+    if owner.agent is None:
+        return refuse("INVALID", "The source is another user's.", *path)
+    message = "The source is not this agent's: name its own documents, or messages of its sessions."
+    return refuse("INVALID", message, *path)

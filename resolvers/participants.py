@@ -35,9 +35,9 @@ class Participant(Noun, Generic[R]):
         self.own_id = f"{self.word}_id"
         self._table, self._by_id, self._keys, self._as_owner = table, by_id, keys, as_owner
 
-    async def find(self, write: Transaction, context: OperationContext, id: str, field: str | None = None) -> R:
+    async def find(self, read: Reader, context: OperationContext, id: str, field: str | None = None) -> R:
         """The existing object that a mutation names in this field of its input; otherwise NOT_FOUND."""
-        row = await self._by_id(write, context.scope, id)
+        row = await self._by_id(read, context.scope, id)
         if row is None:
             own_id = camel(self.own_id)
             raise refuse("NOT_FOUND", f"There is no {self.word} with this {own_id}.", field or own_id)

@@ -84,7 +84,7 @@ FOR_USERS: dict[Mutation, Allowed] = {
     delete_memory: manages("id"),
     delete_memories: manages("user_id", "session_id", "filter", "limit"),
 }
-"""What user tokens may do; anything else takes the application's own key. Each mutation here ensures that it only
+"""The mutations that user tokens may run; all others take the application's own key. Each of these ensures that it only
 touches the user's own objects."""
 
 

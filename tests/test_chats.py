@@ -76,6 +76,20 @@ def test_tool_calls_and_their_results_are_as_they_were_stored(server: Server) ->
     ]
 
 
+@pytest.mark.parametrize("empty", [[], {}])
+def test_empty_lists_of_calls_and_parts_are_left_out(server: Server, empty: Any) -> None:
+    messages = [
+        {"role": "USER", "content": "Hello", "parts": empty},
+        {"role": "ASSISTANT", "content": "Good day.", "toolCalls": empty},
+        {"role": "ASSISTANT", "content": "", "toolCalls": empty, "parts": empty},
+    ]
+    assert said(server, *messages) == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Good day."},
+        {"role": "assistant", "content": ""},
+    ]
+
+
 def test_a_call_in_the_older_form_keeps_it(server: Server) -> None:
     call = {"name": "ferries", "arguments": "{}"}
     result = {"role": "FUNCTION", "content": "09:00", "name": "ferries"}
@@ -96,7 +110,7 @@ def test_a_call_in_the_older_form_keeps_it(server: Server) -> None:
             [{"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}],
             [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}],
         ),
-        ("Look", [], [{"type": "text", "text": "Look"}]),
+        ("Look", [], "Look"),
         (
             'Say "ä\n',
             {"type": "text", "text": "there"},

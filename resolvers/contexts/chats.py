@@ -23,9 +23,9 @@ def chat_of(text: str, messages: Sequence[MessageRow]) -> Json:
 
 
 def _message(row: MessageRow) -> dict[str, Any]:
-    calls = row["tool_calls"]
+    calls, parts = _given(row["tool_calls"]), _given(row["parts"])
     # A model that only calls tools has said nothing.
-    content = None if calls is not None and not row["content"] and row["parts"] is None else _content(row)
+    content = None if calls is not None and not row["content"] and parts is None else _content(row["content"], parts)
     message = {"role": row["role"].lower(), "content": content}
     if row["name"]:
         message["name"] = _NOT_IN_NAMES.sub("_", row["name"])[:_LONGEST_NAME]
@@ -37,9 +37,13 @@ def _message(row: MessageRow) -> dict[str, Any]:
     return message
 
 
-def _content(row: MessageRow) -> Any:
+def _given(stored: Json | None) -> Json | None:
+    """A list of tool calls or parts; None for an empty one, which OpenAI refuses."""
+    return None if stored in ("[]", "{}") else stored
+
+
+def _content(content: str, parts: Json | None) -> Any:
     """The content, or the parts, with the content as the first of them if they don't say it themselves."""
-    parts, content = row["parts"], row["content"]
     if parts is None:
         return content
     texts = read_parts(parts).said if content else []
@@ -47,4 +51,4 @@ def _content(row: MessageRow) -> Any:
         return orjson.Fragment(parts)
     said = json_of({"type": "text", "text": content})
     rest = parts[1:] if parts.startswith("[") else f"{parts}]"
-    return orjson.Fragment(f"[{said}{rest}" if rest == "]" else f"[{said},{rest}")
+    return orjson.Fragment(f"[{said},{rest}")

@@ -36,7 +36,7 @@ _CHARACTERS = 4
 
 @dataclass(frozen=True)
 class Knowing:
-    """Whose memories a context has: the user's, or a session's without one, and those of the session's agent.
+    """The owners of the memories of a context: the user, or a session without one, and the session's agent.
 
     `name` is the user's, for the user's own statements.
     """
