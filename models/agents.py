@@ -1,8 +1,10 @@
 """Statements on agents."""
 
-from sqlalchemy import ColumnElement, FromClause, bindparam, exists, or_, select, update
+from typing import Any
 
-from models.expressions import in_project, parent_key
+from sqlalchemy import ColumnElement, FromClause, bindparam, or_, select, update
+
+from models.expressions import in_checked_project, in_project, parent_key, parents
 from models.keys import agent_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.rows import AgentRow
@@ -35,29 +37,29 @@ AGENTS = Listing(
 )
 
 
-def _talks_to(user: ColumnElement[bytes], rows: FromClause) -> ColumnElement[bool]:
-    """True if the user has a session with the agent."""
-    return exists(
-        select(sessions.c.key).where(
-            sessions.c.agent_key == rows.c.key, sessions.c.user_key == user, sessions.c.deleted_at.is_(None)
-        )
-    )
+def talks_to(user: ColumnElement[Any], rows: FromClause) -> ColumnElement[bool]:
+    """True if the user has a session with the agent.
+
+    Goes by the user's sessions: an agent may have those of all users.
+    """
+    of_user = (sessions.c.user_key == user) & sessions.c.deleted_at.is_(None)
+    return rows.c.key.in_(select(sessions.c.agent_key).where(of_user).correlate(parents))
 
 
 AGENTS_OF_USER = Listing(
     name="agents of a user",
     table=agents,
     row=AgentRow,
-    always=lambda rows: in_project(rows) & _talks_to(parent_key, rows),
+    always=lambda rows: in_checked_project(rows) & talks_to(parent_key, rows),
     orders=ORDERS,
     filters=FILTERS,
     selective=SELECTIVE,
 )
 
-_by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), _talks_to(viewer, agents)),))
+_by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), talks_to(viewer, agents)),))
 _release = Statement(
     update(sessions)
-    .where(sessions.c.agent_key == bindparam("agent"), in_project(sessions))
+    .where(sessions.c.agent_key == bindparam("agent"), in_checked_project(sessions))
     .values(agent_key=bindparam("none"), version=sessions.c.version + 1, updated_at=bindparam("now"))
 )
 

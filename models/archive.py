@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal, literal_column, null, select
 
-from models.expressions import Hex, JsonList, JsonObject, in_project
+from models.agents import talks_to
+from models.expressions import Hex, JsonList, JsonObject, in_checked_project, in_project
 from models.keys import user_key
 from models.memories import is_there
 from models.rows import AgentRow, AnyRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
@@ -72,23 +73,26 @@ _withheld = (
 def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
     """Statements for everything of a project, or of one user of it, who is the scope's viewer.
 
-    A row comes after the rows that it refers to; each order is that of an index, so that nothing has to be sorted. A
-    user's export has those fields of an agent that a user token may read.
+    A row comes after the rows that it refers to; each order is that of an index, so that nothing has to be sorted
+    except the few agents of a user. A user's export has those fields of an agent that a user token may read.
     """
 
-    def own(owner: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        return [owner == viewer] if of_user else []
+    def own(rows: FromClause, owner: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        return [in_checked_project(rows), owner == viewer] if of_user else [in_project(rows)]
+
+    def indexed(rows: FromClause) -> list[ColumnElement[Any]]:
+        return [rows.c.created_at, rows.c.key] if of_user else [rows.c.key]
 
     agent = [column for column in agents.columns if not of_user or column.name != "instructions"]
-    met = [agents.c.key.in_(select(sessions.c.agent_key).where(sessions.c.user_key == viewer, _live))]
+    met = [in_checked_project(agents), talks_to(viewer, agents)]
     return [
         (
-            select(users).where(in_project(users), *own(users.c.key)).order_by(users.c.created_at, users.c.user_id),
+            select(users).where(*own(users, users.c.key)).order_by(users.c.created_at, users.c.user_id),
             UserRow,
         ),
         (
             select(*agent, *([null().label("instructions")] if of_user else []))
-            .where(in_project(agents), *(met if of_user else []))
+            .where(*(met if of_user else [in_project(agents)]))
             .order_by(agents.c.created_at, agents.c.agent_id),
             AgentRow,
         ),
@@ -99,8 +103,8 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
                     agents, agents.c.key == documents.c.agent_key
                 )
             )
-            .where(in_project(documents), *own(documents.c.user_key))
-            .order_by(documents.c.key),
+            .where(*own(documents, documents.c.user_key))
+            .order_by(*indexed(documents)),
             DocumentRow,
         ),
         (
@@ -110,7 +114,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
                     agents, agents.c.key == sessions.c.agent_key
                 )
             )
-            .where(in_project(sessions), _live, *own(sessions.c.user_key))
+            .where(_live, *own(sessions, sessions.c.user_key))
             .order_by(sessions.c.created_at, sessions.c.session_id),
             SessionRow,
         ),
@@ -123,12 +127,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
                 _withheld.label("withheld_memories"),
             )
             .join(sessions, sessions.c.key == messages.c.session_key)
-            .where(
-                in_project(sessions),
-                _live,
-                messages.c.sequence > sessions.c.deleted_through,
-                *own(sessions.c.user_key),
-            )
+            .where(_live, messages.c.sequence > sessions.c.deleted_through, *own(sessions, sessions.c.user_key))
             .order_by(sessions.c.created_at, sessions.c.session_id, messages.c.sequence),
             MessageRow,
         ),
@@ -145,8 +144,8 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
                 .outerjoin(sessions, sessions.c.key == memories.c.session_key)
                 .outerjoin(agents, agents.c.key == memories.c.agent_key)
             )
-            .where(in_project(memories), memories.c.deleted_at.is_(None), *own(memories.c.user_key))
-            .order_by(memories.c.key),
+            .where(memories.c.deleted_at.is_(None), *own(memories, memories.c.user_key))
+            .order_by(*indexed(memories)),
             MemoryRow,
         ),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select
 
-from models.expressions import Parents, in_project, parent_key, parents
+from models.expressions import Parents, in_checked_project, in_project, parent_key, parents
 from models.keyset import Listing, contains, fetch_by_key, in_list
 from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
@@ -27,7 +27,7 @@ DOCUMENTS_OF_USER = Listing(
     name="documents of a user",
     table=documents,
     row=DocumentRow,
-    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
+    always=lambda rows: (rows.c.user_key == parent_key) & in_checked_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
     selective=SELECTIVE,
@@ -36,7 +36,7 @@ DOCUMENTS_OF_AGENT = Listing(
     name="documents of an agent",
     table=documents,
     row=DocumentRow,
-    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_checked_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     filters=FILTERS,
     selective=SELECTIVE,
@@ -44,7 +44,7 @@ DOCUMENTS_OF_AGENT = Listing(
 
 _by_key = ByKey(documents, DocumentRow, where=(of_viewer(documents.c.user_key),))
 _delete_of_agent = Statement(
-    delete(documents).where(documents.c.agent_key == bindparam("agent"), in_project(documents))
+    delete(documents).where(documents.c.agent_key == bindparam("agent"), in_checked_project(documents))
 )
 
 

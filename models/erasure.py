@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, FromClause, Integer, Select, bindparam, delete, func, or_, select
 
-from models.expressions import CrossJoin, Parents, in_project, parent_key, parents, upsert
+from models.expressions import CrossJoin, Parents, in_checked_project, parent_key, parents, upsert
 from models.removals import note_removal
 from models.rows import ErasureRow, SessionDeletionRow, UserRow
 from models.scope import Scope
@@ -170,7 +170,7 @@ class Oldest(TypedDict):
 _old_deletions = Statement(
     select(session_deletions, sessions.c.deleted_at.label("session_deleted_at"), sessions.c.deleted_through)
     .join(sessions, sessions.c.key == session_deletions.c.session_key)
-    .where(session_deletions.c.deleted_at < bindparam("before"), in_project(sessions))
+    .where(session_deletions.c.deleted_at < bindparam("before"), in_checked_project(sessions))
     .order_by(session_deletions.c.deleted_at)
     .limit(PURGED_TOGETHER),
     OldDeletion,
@@ -197,7 +197,7 @@ _old_memories = Statement(
     delete(memories).where(
         memories.c.key.in_(
             select(_deleted.c.key)
-            .where(_deleted.c.deleted_at < bindparam("before"), in_project(_deleted))
+            .where(_deleted.c.deleted_at < bindparam("before"), in_checked_project(_deleted))
             .limit(PURGED_ROWS)
         )
     )

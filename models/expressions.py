@@ -165,7 +165,7 @@ def checked(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def in_checked_project(rows: FromClause) -> ColumnElement[bool]:
-    """As `in_project`, for rows that the index of their owner is to find."""
+    """As `in_project`, for rows that the index of their owner, or of another key, is to find."""
     return checked(rows.c.project) == bindparam("project")
 
 

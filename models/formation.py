@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, func, or_, select
 
 from models.columns import Number
-from models.expressions import CrossJoin, each_of, in_project
+from models.expressions import CrossJoin, each_of, in_checked_project
 from models.memories import source_table
 from models.rows import MemoryRow, MemorySourceRow, MessageRow, SessionRow
 from models.scope import Scope
@@ -85,7 +85,7 @@ _alike = {
             memories.c.key != bindparam("but"),
             *_of(user=user),
             _of_speaker,
-            in_project(memories),
+            in_checked_project(memories),
             memories.c.kind != "SUMMARY",
             is_open(memories),
         )
@@ -104,7 +104,7 @@ _on_subject = {
             memories.c.key != bindparam("but"),
             *_of(user=user),
             _of_speaker,
-            in_project(memories),
+            in_checked_project(memories),
             memories.c.method == "RULE",
             _since > bindparam("moment") if later else _since <= bindparam("moment"),
         )
@@ -118,7 +118,7 @@ _on_subject = {
 _standing = {
     user: Statement(
         select(memories)
-        .where(*_of(user=user), in_project(memories), memories.c.kind != "SUMMARY", is_open(memories))
+        .where(*_of(user=user), in_checked_project(memories), memories.c.kind != "SUMMARY", is_open(memories))
         .order_by(memories.c.created_at.desc(), memories.c.key.desc())
         .limit(bindparam("limit", type_=Integer)),
         MemoryRow,
@@ -135,7 +135,7 @@ _naming = Statement(
             )
         ),
         memories.c.method.in_(each_of("methods")),
-        in_project(memories),
+        in_checked_project(memories),
     )
     .order_by(memories.c.created_at, memories.c.key),
     MemoryRow,
@@ -147,7 +147,7 @@ _formed_in = Statement(
         memories.c.method != "DECLARED",
         memories.c.kind != "SUMMARY",
         _live,
-        in_project(memories),
+        in_checked_project(memories),
     )
     .order_by(_since, memories.c.created_at, memories.c.key),
     MemoryRow,

@@ -86,7 +86,9 @@ def _listing(name: str, belongs: Condition) -> Listing[MemoryRow]:
         name=name,
         table=memories,
         row=MemoryRow,
-        always=lambda rows: belongs(rows) & rows.c.deleted_at.is_(None) & in_project(rows) & of_viewer(rows.c.user_key),
+        always=lambda rows: (
+            belongs(rows) & rows.c.deleted_at.is_(None) & in_checked_project(rows) & of_viewer(rows.c.user_key)
+        ),
         orders=ORDERS,
         ends=ENDS,
         filters=FILTERS,
@@ -170,7 +172,7 @@ _any_by_key = ByKey(memories, MemoryRow, where=(_own,))
 _superseded = Statement(
     select(parents.c.key.label("parent"), memories)
     .select_from(CrossJoin(parents, memories))
-    .where(memories.c.superseded_by == parent_key, _live, in_project(memories), _own)
+    .where(memories.c.superseded_by == parent_key, _live, in_checked_project(memories), _own)
     .order_by(parents.c.key, memories.c.created_at.desc(), memories.c.key.desc()),
     MemoryRow,
 )
@@ -186,7 +188,7 @@ _standing = {
             memories.c.superseded_from.is_(None),
             memories.c.about_folded.is_not_distinct_from(bindparam("about")),
             _live,
-            in_project(memories),
+            in_checked_project(memories),
             *conditions,
         ),
         MemoryRow,
@@ -234,7 +236,9 @@ _remove = [
     ),
     Statement(delete(memories).where(_named)),
 ]
-_delete_of_agent = Statement(delete(memories).where(memories.c.agent_key == bindparam("agent"), in_project(memories)))
+_delete_of_agent = Statement(
+    delete(memories).where(memories.c.agent_key == bindparam("agent"), in_checked_project(memories))
+)
 _withheld = Statement(
     select(func.count().label("count")).where(
         withheld_memories.c.session_key == bindparam("session"),

@@ -7,7 +7,7 @@ from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_
 from models.expressions import each_of, in_checked_project, in_project, parent_key
 from models.jobs import drop_job
 from models.keys import session_key
-from models.keyset import Fetched, Listing, between, contains, cut, fetch_by_key, in_list, is_null, is_set
+from models.keyset import Condition, Fetched, Listing, between, contains, cut, fetch_by_key, is_null, is_set
 from models.removals import note_removal
 from models.rows import SessionDeletionRow, SessionRow, UserRow
 from models.scope import Scope, of_viewer
@@ -67,7 +67,7 @@ def _of_agents(rows: FromClause):
     )
 
 
-FILTERS = {
+FILTERS: dict[str, Condition] = {
     "live": is_null("deleted_at"),
     "deleted": is_set("deleted_at"),
     "ended": is_set("ended_at"),
@@ -75,7 +75,8 @@ FILTERS = {
     "owned": is_set("user_key"),
     "ownerless": is_null("user_key"),
     "metadata": contains(),
-    "session_ids": in_list("session_id", "session_ids"),
+    # By the index of the project, also within a list of an owner.
+    "session_ids": lambda rows: in_project(rows) & rows.c.session_id.in_(each_of("session_ids")),
     "user_ids": _of_users,
     "agent_ids": _of_agents,
     **between("created_at"),
@@ -98,7 +99,7 @@ SESSIONS_OF_USER = Listing(
     name="sessions of a user",
     table=sessions,
     row=SessionRow,
-    always=lambda rows: (rows.c.user_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
+    always=lambda rows: (rows.c.user_key == parent_key) & in_checked_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
@@ -108,7 +109,7 @@ SESSIONS_OF_AGENT = Listing(
     name="sessions of an agent",
     table=sessions,
     row=SessionRow,
-    always=lambda rows: (rows.c.agent_key == parent_key) & in_project(rows) & of_viewer(rows.c.user_key),
+    always=lambda rows: (rows.c.agent_key == parent_key) & in_checked_project(rows) & of_viewer(rows.c.user_key),
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,
@@ -133,7 +134,7 @@ _by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None), _o
 _any_by_key = ByKey(sessions, SessionRow, where=(_own,))
 _memories_follow = Statement(
     update(memories)
-    .where(memories.c.session_key == bindparam("session"), in_project(memories))
+    .where(memories.c.session_key == bindparam("session"), in_checked_project(memories))
     .values(user_key=bindparam("owner"))
 )
 _newer = memories.alias("newer")
@@ -144,7 +145,7 @@ _unlink_owners = Statement(
             memories.c.session_key == bindparam("session"),
             memories.c.superseded_by.in_(select(_newer.c.key).where(_newer.c.session_key == bindparam("session"))),
         ),
-        in_project(memories),
+        in_checked_project(memories),
         exists(
             select(_newer.c.key).where(
                 _newer.c.key == memories.c.superseded_by, _newer.c.user_key.is_distinct_from(memories.c.user_key)
@@ -155,14 +156,16 @@ _unlink_owners = Statement(
 )
 _delete_memories = Statement(
     update(memories)
-    .where(memories.c.session_key == bindparam("session"), memories.c.deleted_at.is_(None), in_project(memories))
+    .where(
+        memories.c.session_key == bindparam("session"), memories.c.deleted_at.is_(None), in_checked_project(memories)
+    )
     .values(deleted_at=bindparam("now"))
 )
 _inactive = {
     of_user: Statement(
         select(sessions)
         .where(
-            in_project(sessions),
+            in_checked_project(sessions) if of_user else in_project(sessions),
             sessions.c.deleted_at.is_(None),
             sessions.c.last_activity_at < bindparam("inactive_since"),
             *([sessions.c.user_key == bindparam("user")] if of_user else []),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, delete, exists, not_, select, update
 
-from models.expressions import in_project
+from models.expressions import in_checked_project
 from models.keys import memory_key
 from models.memories import memory_table
 from models.rows import MemoryRow, SessionRow
@@ -33,7 +33,7 @@ _move = Statement(
         memories.c.session_key == bindparam("session"),
         memories.c.method != "DECLARED",
         _live,
-        in_project(memories),
+        in_checked_project(memories),
         _other_place.is_not(None),
     )
     .values(session_key=_other_place)
@@ -45,7 +45,7 @@ async def move_shared(write: Transaction, scope: Scope, session: SessionRow) -> 
     await write.execute(_move, {**scope.values, "session": session["key"]})
 
 
-_formed = (memories.c.method != "DECLARED") & _live
+_formed = (memories.c.method != "DECLARED") & _live & in_checked_project(memories)
 _in_session = memory_sources.c.session_key == bindparam("session")
 # By key, so that only the few sources of the session are read, and not all memories.
 _told_here = memories.c.key.in_(select(memory_sources.c.memory_key).where(_in_session))
@@ -57,13 +57,11 @@ _told_elsewhere = exists(
 _of_session = memories.c.session_key == bindparam("session")
 _claim_for_session = Statement(
     update(memories)
-    .where(
-        memories.c.session_key != bindparam("session"), _formed, in_project(memories), _told_here, not_(_told_elsewhere)
-    )
+    .where(memories.c.session_key != bindparam("session"), _formed, _told_here, not_(_told_elsewhere))
     .values(session_key=bindparam("session"))
 )
 _shared = Statement(
-    select(memories).where(memories.c.session_key != bindparam("session"), _formed, in_project(memories), _told_here),
+    select(memories).where(memories.c.session_key != bindparam("session"), _formed, _told_here),
     MemoryRow,
 )
 _take_sources = Statement(
@@ -73,7 +71,7 @@ _take_sources = Statement(
 )
 # The sources from other sessions that are left by now were deleted with those.
 _part = [
-    Statement(delete(memories).where(_of_session, _formed, in_project(memories), _told_elsewhere, not_(_told_here))),
+    Statement(delete(memories).where(_of_session, _formed, _told_elsewhere, not_(_told_here))),
     Statement(
         delete(memory_sources).where(
             memory_sources.c.session_key != bindparam("session"),

@@ -45,7 +45,7 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statemen
     keys = select(gone.c.memory_key).where(named)
     sources = delete(gone).where(named)
     if formed_only:
-        sources = sources.where(gone.c.memory_key.in_(select(memories.c.key).where(formed)))
+        sources = sources.where(exists(select(memories.c.key).where(memories.c.key == gone.c.memory_key, formed)))
     return Statement(delete(memories).where(formed, memories.c.key.in_(keys), not_(rest))), Statement(sources)
 
 

@@ -276,7 +276,7 @@ class Memory(SQLModel, table=True):
         # Most memories have no key of their own.
         Index(None, "user_key", "memory_id", **present("memory_id")),
         Index(None, "session_key", "memory_id", **present("memory_id")),
-        Index(None, "agent_key", "memory_id", **present("agent_key")),
+        Index(None, "agent_key", "memory_id", **present("memory_id")),
         Index(None, "superseded_by", **present("superseded_by")),
         Index(None, "fingerprint", "user_key", "about_folded", "session_key"),
         Index(
@@ -395,7 +395,7 @@ class Document(SQLModel, table=True):
         Index(None, "agent_key", "created_at", "key"),
         Index(None, "agent_key", "updated_at", "key", **present("agent_key")),
         Index(None, "agent_key", "title_start", "key", **present("agent_key")),
-        Index(None, "agent_key", "document_id", **present("agent_key")),
+        Index(None, "agent_key", "document_id", **present("document_id")),
         Index(None, "project", "key"),
     )
     key: bytes = key_column(primary=True)

@@ -35,3 +35,9 @@ def scans(plan: list[str]) -> list[str]:
 
 def sorts(plan: list[str]) -> list[str]:
     return [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step and "LAST TERM" not in step]
+
+
+def walks(plan: list[str]) -> list[str]:
+    """The steps that go through the rows of a whole project, or of a range of it: those of an owner are to be found by
+    the owner's index. The index of words has one row for each project."""
+    return [step for step in plan if re.search(r"\(project=\?(?! AND \w+=\?)", step) and "indexed_projects" not in step]

@@ -112,14 +112,13 @@ def _documents() -> None:
 
 
 def _own_ids() -> None:
-    """Finds memories and documents by the application's own ids. Most have none, and few belong to an agent."""
+    """Finds memories and documents by the application's own ids. Most have none."""
     for table, column, owners in (
         ("memories", "memory_id", ("user_key", "session_key", "agent_key")),
         ("documents", "document_id", ("user_key", "agent_key")),
     ):
         for owner in owners:
-            present = _present(owner if owner == "agent_key" else column)
-            op.create_index(f"ix_{table}_{owner}_{column}", table, [owner, column], **present)
+            op.create_index(f"ix_{table}_{owner}_{column}", table, [owner, column], **_present(column))
 
 
 def _user_words() -> None:

@@ -1,0 +1,122 @@
+"""What belongs to a user, a session or an agent is found by the owner's index, however much others have.
+
+SQLite is asked without statistics, as on any server's file.
+"""
+
+import asyncio
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import models
+from models.archive import Archive
+from models.expressions import Parents
+from models.keyset import Listing, Slice, fetch_counts, fetch_pages
+from models.memories import FILTERS, known_memories
+from models.scope import Scope
+from models.sqlite.forms import form_of
+from models.statements import ByKey, Statement
+from tests.plans import plans, walks
+
+T = TypeVar("T")
+SCOPE = Scope("default", b"U" * 16)
+OF_PROJECT = {"models.sessions._inactive", "models.user_words._counts"}
+"""Those that look through the project: inactive sessions of any user, people by the beginnings of their words."""
+
+
+def found_in(value: Any, kind: type[T]) -> Iterator[T]:
+    """The objects of a class in a value: in collections, and in the attributes of objects of the models."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, list | tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from found_in(item, kind)
+    elif isinstance(value, ByKey):
+        yield from found_in([value.one, value.many], kind)
+    elif type(value).__module__.startswith("models."):
+        yield from found_in(list(getattr(value, "__dict__", {}).values()), kind)
+
+
+def named(kind: type[T]) -> dict[str, list[T]]:
+    """The objects of a class that the modules of the models keep under a name."""
+    names = [module.name for module in pkgutil.walk_packages(models.__path__, "models.")]
+    modules = [import_module(name) for name in names if "migrations" not in name]
+    kept = {
+        f"{module.__name__}.{name}": list(found_in(value, kind))
+        for module in modules
+        for name, value in vars(module).items()
+    }
+    return {name: values for name, values in kept.items() if values}
+
+
+STATEMENTS = named(Statement)
+LISTINGS = {listing.name: listing for (listing, *_) in named(Listing).values() if listing.nested}
+
+
+class Recorder:
+    """A reader of an empty database, which keeps the texts of the statements."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def fetch(self, statement: Statement[Any], _: Any, *, slowly: bool = False) -> list[Any]:
+        self.seen.append(form_of(statement).text)
+        return []
+
+    def rows(self, statement: Statement[Any], _: Any) -> Iterator[Any]:
+        self.seen.append(form_of(statement).text)
+        return iter([])
+
+
+def walking(path: Path, texts: list[str]) -> list[tuple[str, list[str]]]:
+    assert texts
+    return [(text, plan) for text, plan in plans(path, texts).items() if walks(plan)]
+
+
+def test_every_statement_with_a_key_goes_by_the_keys_index(migrated_file: Path) -> None:
+    assert STATEMENTS.keys() > OF_PROJECT
+    for name, statements in STATEMENTS.items():
+        if name.startswith(("models.merging.", "models.moving.")):
+            continue
+        found = walking(migrated_file, [form_of(statement).text for statement in statements])
+        assert len(found) == (name in OF_PROJECT), (name, found)
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_nested_list_goes_by_its_owners_index_in_every_order_and_with_every_filter(
+    migrated_file: Path, name: str
+) -> None:
+    listing, of = LISTINGS[name], Parents([b"P" * 16])
+    recorder: Any = Recorder()
+
+    async def read(given: tuple[str, ...]) -> None:
+        await fetch_counts(recorder, SCOPE, listing, Slice("", given=given), of)
+        for order, descending, on in product(listing.orders, (False, True), (False, True)):
+            columns = listing.order_columns(order, descending=descending)
+            after = tuple("" for _ in columns) if on else None
+            part = Slice(order, descending=descending, given=given, after=after)
+            await fetch_pages(recorder, SCOPE, listing, part, of)
+
+    for given in [(), *((filter,) for filter in listing.filters)]:
+        asyncio.run(read(given))
+    assert walking(migrated_file, recorder.seen) == []
+
+
+@pytest.mark.parametrize("owner", ["user", "session", "agent"])
+def test_what_a_context_knows_is_found_by_its_owners_index(migrated_file: Path, owner: str) -> None:
+    recorder: Any = Recorder()
+    for given in [(), *((filter,) for filter in FILTERS)]:
+        known = known_memories(recorder, SCOPE, owner=(owner, b"O" * 16), given=given, values={}, longest=1, limit=1)
+        asyncio.run(known)
+    assert walking(migrated_file, recorder.seen) == []
+
+
+def test_the_export_of_a_user_reads_what_is_the_users_alone(migrated_file: Path) -> None:
+    recorder: Any = Recorder()
+    assert list(Archive(recorder).read([SCOPE])) == []
+    assert walking(migrated_file, recorder.seen) == []
