@@ -138,12 +138,13 @@ class Document:
             message = "The document holds several operations; say which one to run with `operationName`."
         raise Refused(coded("OPERATION_RESOLUTION_FAILURE", message))
 
-    def check(self, operation: Operation, rule: type[ASTValidationRule]) -> None:
-        """Checks an operation and its fragments with a further rule; raises `Refused` with the errors."""
+    def check(self, operation: Operation, rule: type[ASTValidationRule]) -> list[dict[str, Any]]:
+        """Checks an operation and its fragments with a further rule; returns the errors."""
         alone = separate_operations(self.node)[operation.name or ""]
-        if errors := validate(self._schema, alone, [rule]):
-            raise Refused(*(formatted(error, validation_code(error)) for error in errors))
-        operation.passed.add(rule)
+        errors = [formatted(error, validation_code(error)) for error in validate(self._schema, alone, [rule])]
+        if not errors:
+            operation.passed.add(rule)
+        return errors
 
     def key(self, operation: Operation, variables: Variables) -> PlanKey:
         """The key of an operation's plan: its name, and the values of the variables that @skip and @include use."""

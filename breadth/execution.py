@@ -113,7 +113,7 @@ class Executor:
         """Answers a request. With `suggestions` errors may name parts of the schema that the client did not mention.
 
         Without `mutations` a mutation raises `MutationRefused` and does not run. An operation that breaks `rule`, a
-        further rule of validation for this client, is refused with the rule's errors.
+        further rule for this client, does not run either; its answer has no data and the rule's errors.
         """
         suggestions = suggestions and self._introspection
         try:
@@ -126,7 +126,9 @@ class Executor:
                 raise MutationRefused
             if rule is not None and rule not in operation.passed:
                 check = partial(document.check, operation, rule)
-                await context.in_thread(check) if document.is_long else check()
+                broken = await context.in_thread(check) if document.is_long else check()
+                if broken:
+                    return Answer({"data": None, "errors": broken}, executed=True)
             if context.is_large:
                 variables = await context.in_thread(Variables, operation.signature, request.variables)
             else:

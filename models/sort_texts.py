@@ -16,9 +16,9 @@ def start_of(text: str) -> str:
 
 
 def ascending(text: str | None) -> str:
-    return LAST if text is None else start_of(text)
+    """The empty text sorts like null, in both directions."""
+    return start_of(text) if text else LAST
 
 
 def descending(text: str | None) -> str:
-    """The empty text sorts like null."""
-    return "" if text is None else start_of(text)
+    return start_of(text) if text else ""

@@ -86,12 +86,13 @@ class FilterBuilder:
         return self.lists(*names)
 
     def words(self, name: str) -> "FilterBuilder":
-        """Beginnings of words. A text without words filters nothing."""
+        """Beginnings of words. A blank text filters nothing; nothing begins with signs alone."""
         text = self.asked.get(name) or ""
         if len(text) > TEXT_CHARACTERS:
             raise BadInput(f"`filter.{camel(name)}` has {len(text)} characters; at most {TEXT_CHARACTERS} are allowed.")
         # A word that begins another one is found with it.
-        asked = words_of([text])
+        # No word begins with a sign.
+        asked = words_of([text]) or ["@"] * bool(text.strip())
         words = [word for word in asked if not any(each != word and each.startswith(word) for each in asked)]
         if len(words) > LARGEST_TEXT:
             raise BadInput(f"`filter.{camel(name)}` has {len(words)} words; at most {LARGEST_TEXT} are looked for.")

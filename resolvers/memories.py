@@ -149,7 +149,11 @@ async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
         if stored is not None and stored["deleted_at"] is None:
             if stored["digest"] == row["digest"]:
                 return stored
-            raise refuse("CONFLICT", "Another memory bears this memoryId; use updateMemory, or another id.", "memoryId")
+            raise refuse(
+                "CONFLICT",
+                "Another memory has this memoryId; change it with upsertMemory, or use another memoryId.",
+                "memoryId",
+            )
         sources = await named_sources(write, context, owner, values)
         older = await find_superseded(write, context, owner, values)
         kept = await _declare(write, context, owner, row, stored, older)
@@ -307,7 +311,7 @@ def _refuse_other_person(row: MemoryRow, values: Values) -> None:
     """A memory stays about the same person."""
     about = values.get("about")
     if "about" in values and row["about_folded"] != (None if about is None else folded(about)):
-        person = json.dumps(row["about"] or "the owner", ensure_ascii=False)
+        person = "its owner" if row["about"] is None else json.dumps(row["about"], ensure_ascii=False)
         raise refuse("CONFLICT", f"The memory with this memoryId is about {person}; use another memoryId.", "about")
 
 

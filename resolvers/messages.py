@@ -223,7 +223,10 @@ async def append(
             if own is not None:
                 known[own] = stored
         elif not draft.repeats(stored):
-            message = "Another message of this session bears this messageId; nothing of the batch was kept."
+            message = (
+                "Another message of this session has this messageId; nothing of the batch was kept. Change it with "
+                "updateMessage, or use another messageId."
+            )
             raise refuse("CONFLICT", message, "messages", str(index), "messageId")
         rows.append(stored)
     if new:
@@ -246,7 +249,7 @@ async def _known(write: Transaction, session: SessionRow, batch: Sequence[Draft]
     gone = await deleted_ids(write, session, [message_id_hash(id) for id in ids])
     for index, draft in enumerate(batch):
         if gone and draft.message_id is not None and message_id_hash(draft.message_id) in gone:
-            text = "The message with this messageId was deleted; nothing of the batch was kept."
+            text = "The message with this messageId was deleted; nothing of the batch was kept. Use another messageId."
             raise refuse("CONFLICT", text, "messages", str(index), "messageId")
     return await messages_by_message_id(write, session, ids)
 

@@ -10,7 +10,7 @@ from graphql.language.visitor import SKIP
 
 from breadth import batch_of
 from breadth.core import output_type
-from resolvers.errors import Forbidden
+from resolvers.errors import Forbidden, for_service
 from resolvers.grants import READ, Granted
 from resolvers.permissions import Mutation, check_permission
 
@@ -37,6 +37,9 @@ WRITTEN = frozenset(("session", "message", "messages", "messageEdges", "memory",
 """The fields of payloads that hold what a mutation has written. Other objects, such as the memories that the server
 formed of a message, hold older data too."""
 
+SERVICE_FIELDS = frozenset((("Agent", "instructions"), ("Agent", "documents"), ("Agent", "memories")))
+"""Fields that no user may read: in a payload they are refused before the mutation runs."""
+
 OPERATION = "operation"
 """The attribute of a mutation's resolver that names the operation that it runs."""
 
@@ -56,9 +59,12 @@ def permission_rule(granted: Granted) -> type[ValidationRule]:
                 return None
             if parent is self.context.schema.mutation_type:
                 problem = _of_mutation(field, granted)
-            elif READ in granted:
+            elif parent is self.context.schema.query_type and READ in granted:
+                # A field that is not for users is refused where it stands.
                 return SKIP
-            elif _is_written(parent.name, node.name.value, field):
+            elif (parent.name, node.name.value) in SERVICE_FIELDS:
+                problem = for_service(f"read `{parent.name}.{node.name.value}`")
+            elif READ in granted or _is_written(parent.name, node.name.value, field):
                 return None
             else:
                 where = f"`{parent.name}.{node.name.value}`"

@@ -85,7 +85,7 @@ class UserFilter:
     text: str | None = optional(
         "Users in whose userId, names or e-mail address each word of this text begins a word, whatever the case and "
         "accents. Words are runs of letters and digits, compared by their first 64 characters; of a user the first 200 "
-        "words count, those of the names first. Up to 1,000 characters and 16 words; without words it filters nothing."
+        "words count, those of the names first. Up to 1,000 characters and 16 words; a blank text filters nothing."
     )
     metadata: JSON | None = optional(
         "Users whose metadata contains this object, as PostgreSQL's @> does; up to 64 KiB and 4,000 values."

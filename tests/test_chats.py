@@ -7,7 +7,7 @@ import pytest
 
 from resolvers.tokens import count_tokens
 from tests.contexts import FRAMED, PARTS, of_session, of_user, remember, session, user
-from tests.documents import CREATE_AGENT, CREATE_DOCUMENT, ISSUE_USER_TOKEN
+from tests.documents import CREATE_AGENT, CREATE_DOCUMENT, ISSUE_USER_TOKEN, mutation
 from tests.searches import add
 from tests.servers import Server
 
@@ -76,6 +76,24 @@ def test_tool_calls_and_their_results_are_as_they_were_stored(server: Server) ->
     ]
 
 
+def test_results_of_tools_stand_right_after_their_calls(server: Server) -> None:
+    other = {**CALL, "id": "c2"}
+    messages = [
+        {"role": "USER", "content": "When?"},
+        {"role": "ASSISTANT", "toolCalls": [CALL, other]},
+        {"role": "USER", "content": "Hurry!"},
+        {"role": "TOOL", "content": "two", "toolCallId": "c2"},
+        {"role": "TOOL", "content": "one", "toolCallId": "c1"},
+    ]
+    assert said(server, *messages) == [
+        {"role": "user", "content": "When?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL, other]},
+        {"role": "tool", "content": "one", "tool_call_id": "c1"},
+        {"role": "tool", "content": "two", "tool_call_id": "c2"},
+        {"role": "user", "content": "Hurry!"},
+    ]
+
+
 @pytest.mark.parametrize("empty", [[], {}])
 def test_empty_lists_of_calls_and_parts_are_left_out(server: Server, empty: Any) -> None:
     messages = [
@@ -111,6 +129,7 @@ def test_a_call_in_the_older_form_keeps_it(server: Server) -> None:
             [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}],
         ),
         ("Look", [], "Look"),
+        (None, {"type": "text", "text": "Look"}, [{"type": "text", "text": "Look"}]),
         (
             'Say "ä\n',
             {"type": "text", "text": "there"},
@@ -353,3 +372,45 @@ def test_numbers_in_a_chat_are_as_they_were_sent(server: Server) -> None:
         "content": None,
         "tool_calls": [call],
     }
+
+
+# Corrections
+
+
+def test_what_the_application_has_corrected_stays_beside_the_message_that_it_came_from(server: Server) -> None:
+    user(server, name="Una")
+    said = [{"role": "USER", "content": "I live in Rome."}]
+    formed = server.accepted(mutation("addMessages", "memories { id }"), sessionId="now", userId="ada", messages=said)[
+        "memories"
+    ]
+    correct = {"id": formed[0]["id"], "content": "Una lives in Milan."}
+    server.accepted(mutation("updateMemory", "memory { id }"), **correct)
+    add(server, "now", "Where do I live?")
+    context = of_session(server, "now")
+    assert "Una lives in Milan." in context["text"]
+    assert [memory["content"] for memory in context["memories"]] == ["Una lives in Milan."]
+
+
+def test_what_the_application_declares_of_a_message_stays_beside_it(server: Server) -> None:
+    user(server)
+    (said,) = add(server, "now", "I moved to Lyon.", userId="ada")
+    remember(server, "Has left Lyon and lives in Nantes", userId="ada", sources=[said])
+    add(server, "now", "Where do I live now?")
+    assert "lives in Nantes" in of_session(server, "now")["text"]
+
+
+def test_a_past_memory_says_until_when_it_held(server: Server) -> None:
+    user(server)
+    past = {"validFrom": "2019-01-01T00:00:00Z", "validUntil": "2020-02-03T00:00:00Z"}
+    remember(server, "Lives in Turin", userId="ada", **past)
+    query = '{ user(userId: "ada") { context(memories: {history: true}) { text } } }'
+    assert "Lives in Turin (2019-01-01 to 2020-02-03)" in server.graphql(query)["user"]["context"]["text"]
+
+
+@pytest.mark.parametrize("overflow", ["TRUNCATE", "ADAPTIVE"])
+def test_a_larger_budget_never_loses_the_newest_message_to_the_situation(server: Server, overflow: str) -> None:
+    session(server, situation="word " * 60)
+    add(server, "now", {"content": "Where?", "tokenCount": 50 - FRAMED})
+    for budget in (50, 60, 70, 80, 100, 120, 150):
+        assert len(of_session(server, "now", budget=budget, overflow=overflow)["messages"]) == 1
+    assert "## Situation" in of_session(server, "now", budget=150, overflow=overflow)["text"]

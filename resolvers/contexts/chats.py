@@ -9,6 +9,7 @@ import orjson
 from models.parts import beside, read_parts
 from models.rows import MessageRow
 from models.values import Json, json_of
+from resolvers.parts import call_ids
 
 _LONGEST_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[\s<|\\/>]")
@@ -18,8 +19,22 @@ _NOT_IN_NAMES = re.compile(r"[\s<|\\/>]")
 def chat_of(text: str, messages: Sequence[MessageRow]) -> Json:
     """The text as the system message, if there is any, and the messages; tool calls and parts as they were stored."""
     chat: list[dict[str, Any]] = [{"role": "system", "content": text}] if text else []
-    chat += [_message(row) for row in messages]
+    chat += [_message(row) for row in _answered_at_once(messages)]
     return Json(orjson.dumps(chat).decode())
+
+
+def _answered_at_once(messages: Sequence[MessageRow]) -> Sequence[MessageRow]:
+    """The messages with the results of tools right after their calls, where OpenAI wants them: somebody may have spoken
+    in between."""
+    results = {row["tool_call_id"]: row for row in messages if row["role"] == "TOOL" and row["tool_call_id"]}
+    if not results:
+        return messages
+    ordered: dict[int, MessageRow] = {}
+    for row in messages:
+        answers = [results[id] for id in call_ids(row) if id in results] if row["role"] == "ASSISTANT" else []
+        for message in (row, *answers):
+            ordered.setdefault(message["sequence"], message)
+    return list(ordered.values())
 
 
 def _message(row: MessageRow) -> dict[str, Any]:
@@ -47,8 +62,8 @@ def _content(content: str, parts: Json | None) -> Any:
     if parts is None:
         return content
     texts = read_parts(parts).said if content else []
+    # A single block counts as a list of one.
+    blocks = parts if parts.startswith("[") else f"[{parts}]"
     if not content or len(beside(content, texts)) < len(texts):
-        return orjson.Fragment(parts)
-    said = json_of({"type": "text", "text": content})
-    rest = parts[1:] if parts.startswith("[") else f"{parts}]"
-    return orjson.Fragment(f"[{said},{rest}")
+        return orjson.Fragment(blocks)
+    return orjson.Fragment(f"[{json_of({'type': 'text', 'text': content})},{blocks[1:]}")

@@ -238,11 +238,14 @@ async def _put_together(
     window = about.window
     prompt = Prompt(budget, context.count_tokens)
     situation = None if about.session is None else about.session["situation"]
+    last = _last_unit(window)
+    # The newest message comes before the situation, if there is room for one of them.
+    has_last = overflow != "ERROR" and last is not None and prompt.add_messages(last)
     has_situation = not situation or prompt.add(Piece(SITUATION, (), situation))
     if overflow == "ERROR":
         if not (has_situation and window.is_whole and _add_newest(prompt, window)):
             raise OverBudget(budget)
-    elif window.rows:
+    elif last is not None and not has_last:
         await _add_last(context, prompt, about)
     if about.agent is not None:
         await _add_cut(context, prompt, ABOUT_AGENT, about.agent["about"])
@@ -296,13 +299,14 @@ async def _put_together(
     }
 
 
+def _last_unit(window: Window) -> Sequence[MessageRow] | None:
+    """The newest message with the call that it answers; None if it is an answer without its call."""
+    return next((unit for unit in window.units if unit[-1] is window.rows[0]), None) if window.rows else None
+
+
 async def _add_last(context: OperationContext, prompt: Prompt, about: About) -> None:
-    """Adds the newest message with the call that it answers: whole, or else as an excerpt in the text that takes at
-    most half of the remaining budget."""
+    """Adds an excerpt of the newest message to the text, that takes at most half of the remaining budget."""
     last = about.window.rows[0]
-    unit = next((unit for unit in about.window.units if unit[-1] is last), None)
-    if unit is None or prompt.add_messages(unit):
-        return
     limit = prompt.left // 2
     whole = said_in(last)
     asked = await context.in_thread(sentences_that_ask, whole)

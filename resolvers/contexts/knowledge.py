@@ -64,6 +64,7 @@ class Knowledge:
 
     def __init__(self, knowing: Knowing, known: Sequence[MemoryRow], matching: Sequence[MemoryRow], now: str) -> None:
         self._knowing = knowing
+        self._now = now
         self._matching = matching
         keys = {memory["key"] for memory in matching}
         # Events matter only if the query asks for them.
@@ -109,7 +110,9 @@ class Knowledge:
         """ "Audrey: Keeps bees. (2026-03-01)", with the dates of words such as "yesterday"."""
         content, who = memory["content"], self._knowing.name_of(memory)
         day = local_day(memory["valid_from"] or memory["created_at"], None)
-        notes = [day.isoformat(), *(dated(content, day) if memory["kind"] != "EVENT" else ())]
+        end = memory["superseded_from"] or memory["valid_until"]
+        period = day.isoformat() if end is None or end > self._now else f"{day} to {local_day(end, None)}"
+        notes = [period, *(dated(content, day) if memory["kind"] != "EVENT" else ())]
         named = "" if _plain(content).startswith(_plain(who)) else f"{who}: "
         position = (self._ranks.get(memory["key"], len(self._ranks)),)
         return Piece(MEMORIES, position, f"- {named}{content} ({'; '.join(notes)})", node=memory)
@@ -157,7 +160,13 @@ class Knowledge:
             (message["session_key"], message["sequence"]) for message in messages if len(said_in(message)) <= LONGEST
         }
         texts = [_plain(said_in(message)[:LONGEST]) for message in messages]
-        said_of = {memory["key"] for location, own in self._sources.items() if location in there for memory in own}
+        said_of = {
+            memory["key"]
+            for place, own in self._sources.items()
+            if place in there
+            for memory in own
+            if _is_formed(memory)
+        }
         for memory in prompt.nodes(MEMORIES, is_memory):
             if memory["key"] in said_of or any(_plain(memory["content"]) in text for text in texts):
                 prompt.remove(memory)
@@ -165,6 +174,11 @@ class Knowledge:
             lines = _lines([summary]) if summary["method"] == "EXTRACTIVE" else []
             if lines and all(any(line in text for text in texts) for line in lines):
                 prompt.remove(summary)
+
+
+def _is_formed(memory: MemoryRow) -> bool:
+    """True if a memory says what its sources say: it was neither declared nor corrected by the application."""
+    return memory["method"] != "DECLARED" and memory["corrected_at"] is None
 
 
 def _rating(memory: MemoryRow) -> float:

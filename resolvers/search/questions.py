@@ -106,7 +106,9 @@ class Asked:
     @cached_property
     def seed(self) -> int:
         """A number that the cursors of this search are checked with."""
-        asked = [self.query, self.scopes, self.user_id, self.session_id, self.agent_id, self.filter]
+        asked = [self.query, self.scopes, self.user_id, self.session_id, self.filter]
+        # Cursors from before there were agents here stay valid.
+        asked += [] if self.agent_id is None else [self.agent_id]
         return seed_of(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass"))
 
 

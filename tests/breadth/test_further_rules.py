@@ -30,7 +30,7 @@ def test_an_operation_that_breaks_the_rule_is_refused_for_the_clients_that_it_is
     executor = Executor(schema, describe)
     for _ in range(2):
         refused = answer(executor, TWO, "Refused", rule=NoAliases)
-        assert "data" not in refused
+        assert refused["data"] is None
         (error,) = refused["errors"]
         assert (error["message"], error["extensions"]) == ("No aliases.", {"code": "FORBIDDEN"})
         assert error["locations"] == [{"line": 1, "column": TWO.index("x: ") + 1}]

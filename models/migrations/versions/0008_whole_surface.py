@@ -20,7 +20,7 @@ SHOWN_NAME = (
     "coalesce(name, nullif(coalesce(first_name, '') || CASE WHEN first_name <> '' AND last_name <> '' THEN ' ' ELSE '' "
     "END || coalesce(last_name, ''), ''))"
 )
-_FILL = "UPDATE {table} SET {column} = coalesce(substr({value}, 1, 100), '{null}')"
+_FILL = "UPDATE {table} SET {column} = coalesce(nullif(substr({value}, 1, 100), ''), '{null}')"
 USER_ID = "(SELECT user_id FROM users WHERE users.key = sessions.user_key)"
 
 _FOUND_BY = ("name", "first_name", "last_name", "email", "user_id")
