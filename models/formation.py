@@ -7,7 +7,7 @@ or subject are only compared if they are about the same speaker.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, exists, func, or_, select, union_all
 
 from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_checked_project
@@ -125,19 +125,42 @@ _standing = {
     )
     for user in (True, False)
 }
+_keys_naming = select(memory_sources.c.memory_key).where(
+    memory_sources.c.session_key == bindparam("session"),
+    memory_sources.c.sequence.in_(each_of("sequences", Number)),
+)
 _naming = Statement(
     select(memories)
     .where(
-        memories.c.key.in_(
-            select(memory_sources.c.memory_key).where(
-                memory_sources.c.session_key == bindparam("session"),
-                memory_sources.c.sequence.in_(each_of("sequences", Number)),
-            )
-        ),
+        memories.c.key.in_(_keys_naming),
         memories.c.method.in_(each_of("methods")),
         in_checked_project(memories),
     )
     .order_by(memories.c.created_at, memories.c.key),
+    MemoryRow,
+)
+_told = memories.alias("told")
+
+
+def _has_source(position: int, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    there = (memory_sources.c.memory_key == _told.c.key) & (memory_sources.c.position == position)
+    return exists(select(memory_sources.c.position).where(there, *conditions).correlate(_told))
+
+
+# A model's summary of a long session names the newest messages that it rests on, the earliest of them first.
+_keys_summarising = select(_told.c.key).where(
+    _told.c.session_key == bindparam("session"),
+    _told.c.kind == "SUMMARY",
+    _told.c.method == "MODEL",
+    _has_source(0, memory_sources.c.sequence > bindparam("first")),
+    _has_source(SOURCES_OF_MEMORY - 1),
+)
+_quoting = Statement(
+    select(memories).where(
+        memories.c.key.in_(union_all(_keys_naming, _keys_summarising)),
+        or_(memories.c.method == "EXTRACTIVE", memories.c.method == "MODEL"),
+        in_checked_project(memories),
+    ),
     MemoryRow,
 )
 _formed_in = Statement(
@@ -227,6 +250,13 @@ async def memories_naming(
     sequences = [row["sequence"] for row in rows]
     values = {**scope.values, "session": rows[0]["session_key"], "sequences": sequences, "methods": methods}
     return await read.fetch(_naming, values)
+
+
+async def memories_quoting(read: Reader, scope: Scope, rows: Sequence[MessageRow]) -> list[MemoryRow]:
+    """The extractive summaries, and the memories by a model, that rest on these messages of one session."""
+    sequences = [row["sequence"] for row in rows]
+    values = {"session": rows[0]["session_key"], "sequences": sequences, "first": min(sequences)}
+    return await read.fetch(_quoting, {**scope.values, **values})
 
 
 async def formed_in(read: Reader, scope: Scope, session: SessionRow) -> list[MemoryRow]:

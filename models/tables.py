@@ -354,7 +354,8 @@ class MemorySource(SQLModel, table=True):
 class Job(SQLModel, table=True):
     """The messages of a session that a model has to read: above `after_sequence` up to `through_sequence`.
 
-    `edited` is a JSON list of sequences of older messages that changed since. A session has one job at most. It is
+    `edited` is a JSON list of sequences of older messages to be read again: they changed since, or a memory formed from
+    them was removed because another of its sources changed or was deleted. A session has one job at most. It is
     PENDING until it is due, RUNNING (leased to the process with `claim` until it is due again) or FAILED; a finished
     job is removed. `attempts` counts those since the last progress or request; `last_error` is that of the last one.
     """

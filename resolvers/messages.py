@@ -15,7 +15,6 @@ from models.messages import (
 )
 from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import owned_by, session_table, session_to_extend, sessions_by_key
-from models.sources import Sources, forget_sources
 from models.store import Transaction
 from models.values import json_of
 from models.writing import LONG
@@ -24,16 +23,16 @@ from resolvers.cursors import Cursors
 from resolvers.drafts import MESSAGE, Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.formation.forgetting import forget
 from resolvers.formation.formation import (
     Claims,
-    forget_lines,
     form_by_rules,
     formed_of,
     give_session,
     summarise,
     summary_is_due,
 )
-from resolvers.formation.jobs import enqueue, enqueue_edited
+from resolvers.formation.jobs import enqueue, enqueue_again
 from resolvers.formation.rules import Claim
 from resolvers.ids import message_id
 from resolvers.inputs import (
@@ -278,14 +277,6 @@ async def _find(write: Transaction, context: OperationContext, id: str) -> Messa
     return row
 
 
-async def _forget(
-    write: Transaction, context: OperationContext, rows: Sequence[MessageRow], *, edited: bool = False
-) -> None:
-    """Removes the memories and summaries derived from these messages of one session."""
-    await forget_lines(write, context, rows)
-    await forget_sources(write, Sources.of_messages(rows), formed_only=edited)
-
-
 class _Edit(NamedTuple):
     """An update of a message at a version: the part of the work that needs its texts."""
 
@@ -345,13 +336,13 @@ async def _update(context: OperationContext, values: Values, edit: _Edit | None)
         wanted = change.of(row) if edit is None else {**change.of(row), **edit.changes}
         if edit is None or "content" not in edit.changes:
             return await revise(write, message_table, row, wanted, context.clock.now())
-        await _forget(write, context, [row], edited=True)
+        await forget(write, context, [row], edited=True)
         row = await revise(write, message_table, row, wanted, context.clock.now())
         session = (await sessions_by_key(write, context.scope, [row["session_key"]]))[0]
         if row["forms_memories"] and session is not None:
             await form_by_rules(write, context, session, [row], {row["sequence"]: edit.claims})
             if context.asks_model:
-                await enqueue_edited(write, context, session, row)
+                await enqueue_again(write, context, session, {row["sequence"]})
         return row
 
     return await context.write(operation)
@@ -362,7 +353,7 @@ async def delete_message(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await _find(write, context, values["id"])
-        await _forget(write, context, [row])
+        await forget(write, context, [row])
         await delete_messages(write, [row])
         return message_id(row["session_key"], row["generation"], row["sequence"])
 
@@ -381,7 +372,7 @@ async def delete_range(context: OperationContext, values: Values) -> tuple[list[
         to = session["last_sequence"] if last is None else last
         gone, has_more = await messages_between(write, session, first or 1, to, LARGEST_DELETION)
         if gone:
-            await _forget(write, context, gone)
+            await forget(write, context, gone)
             await delete_messages(write, gone)
         return [message_id(row["session_key"], row["generation"], row["sequence"]) for row in gone], has_more
 

@@ -6,14 +6,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-import resolvers.formation.jobs
 from models import tables
 from models.statements import Statement
 from recallql.commands.archive import import_file
@@ -30,46 +28,30 @@ from tests.documents import (
     UPDATE_USER,
     mutation,
 )
+from tests.forming import (
+    ADD,
+    KEY,
+    add,
+    answer,
+    done,
+    echo,
+    fact,
+    forming,
+    jobs,
+    known,
+    said,
+    settings_for,
+    shorten_pauses,
+    shown,
+    summary,
+)
 from tests.model_server import Json, ModelServer, Reply
 from tests.servers import Process, Serve, Server, Start, wait_until
-
-ADD = mutation("addMessages", "messages { id } memories { method content }")
-KNOWN = """query ($filter: MemoryFilter) { user(userId: "ada") { memories(first: 100, filter: $filter) { nodes {
-  kind method model content about validFrom supersededBy { content } session { sessionId }
-  sources(first: 100) { nodes { ... on Message { sequence } } }
-} } } }"""
-SUMMARY = 'query { session(sessionId: "chat") { summary { method model content } } }'
-KEY = "sk-0123456789abcdef"
-
-
-def shown(body: Json) -> Json:
-    """The content of a request to the model."""
-    return json.loads(body["messages"][1]["content"])
-
-
-def answer(*memories: Json, summary: str | None = None) -> str:
-    return json.dumps({"memories": list(memories), "summary": summary})
-
-
-def fact(content: str, *sources: int, **more: Any) -> Json:
-    return {"kind": "FACT", "content": content, "sources": list(sources), **more}
-
-
-def echo(body: Json) -> str:
-    """A model that takes every message for a fact."""
-    said = shown(body)["messages"]
-    facts = [fact(f"It was said: {turn['content'][:100]}", turn["sequence"]) for turn in said]
-    return answer(*facts, summary=f"{len(said)} turns, the last {said[-1]['content'][:100]}")
-
-
-def settings_for(model: ModelServer, **more: Any) -> dict[str, Any]:
-    return {"chat_base_url": model.url, "chat_api_key": KEY, "chat_model": "small", "chat_timeout": 2.0, **more}
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolvers.formation.jobs, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("recallql.background.forming.LOOK_EVERY", 0.02)
+    shorten_pauses(monkeypatch)
 
 
 @pytest.fixture
@@ -81,45 +63,8 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
-    """The application with a model, and a user."""
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path, **settings_for(model))
-    running.accepted(CREATE_USER, userId="ada")
-    yield running
-    model.hold.set()
-    running.close()
-
-
-def add(server: Server | Process, *texts: str, session: str = "chat", **fields: Any) -> list[str]:
-    said = [{"role": "USER", "content": text} for text in texts]
-    payload = server.accepted(ADD, sessionId=session, userId="ada", messages=said, **fields)
-    return [message["id"] for message in payload["messages"]]
-
-
-def known(server: Server | Process, **filter: Any) -> list[Json]:
-    """Ada's memories apart from summaries, oldest first."""
-    filter = {"kinds": ["FACT", "PREFERENCE", "EVENT"], **filter}
-    return server.graphql(KNOWN, filter=filter)["user"]["memories"]["nodes"][::-1]
-
-
-def said(server: Server | Process, **filter: Any) -> list[str]:
-    return [memory["content"] for memory in known(server, **filter)]
-
-
-def summary(server: Server | Process) -> str | None:
-    found = server.graphql(SUMMARY)["session"]["summary"]
-    return found and found["content"]
-
-
-def jobs(server: Server | Process) -> list[dict[str, Any]]:
-    columns = ["session_key", "project", "status", "after", "through", "edited", "attempts", "due"]
-    columns += ["claim", "error", "created", "updated"]
-    return [dict(zip(columns, row, strict=True)) for row in server.tables()["jobs"]]
-
-
-def done(server: Server | Process) -> None:
-    wait_until(lambda: not jobs(server))
+    with forming(model, migrated_file, tmp_path) as running:
+        yield running
 
 
 def command(server: Server | Process, *arguments: str) -> str:
@@ -520,14 +465,34 @@ def test_metadata_that_changes_while_the_model_reads_spoils_nothing(ada: Server,
     assert len(model.asked) == 1
 
 
-def test_what_is_edited_later_is_read_again_alone(ada: Server, model: ModelServer) -> None:
+def test_what_is_edited_later_is_read_again_with_what_the_summary_rests_on(ada: Server, model: ModelServer) -> None:
+    first, *_ = add(ada, "We sail on Monday.", "The boat is red.", "It leaks.")
+    done(ada)
+    ada.accepted(UPDATE_MESSAGE, id=first, content="We sail on Tuesday.")
+    done(ada)
+    again = shown(model.asked[1].body)
+    assert [turn["content"] for turn in again["messages"]] == ["We sail on Tuesday.", "The boat is red.", "It leaks."]
+    assert [memory["content"] for memory in again["memories"]] == [
+        "It was said: It leaks.",
+        "It was said: The boat is red.",
+    ]
+    assert (again["before"], again["summary"]) == ([], None)
+    assert summary(ada) == "3 turns, the last It leaks."
+    assert sorted(said(ada, history=True)) == [
+        "It was said: It leaks.",
+        "It was said: The boat is red.",
+        "It was said: We sail on Tuesday.",
+    ]
+
+
+def test_what_no_summary_rests_on_is_read_again_alone(ada: Server, model: ModelServer) -> None:
+    model.chat = lambda body: echo(body).replace('"summary"', '"none"')
     first, *_ = add(ada, "We sail on Monday.", "The boat is red.", "It leaks.")
     done(ada)
     ada.accepted(UPDATE_MESSAGE, id=first, content="We sail on Tuesday.")
     done(ada)
     assert [turn["content"] for turn in shown(model.asked[1].body)["messages"]] == ["We sail on Tuesday."]
     assert [turn["content"] for turn in shown(model.asked[1].body)["before"]] == ["The boat is red.", "It leaks."]
-    assert summary(ada) == "1 turns, the last We sail on Tuesday."
     assert "It was said: We sail on Monday." not in said(ada, history=True)
     assert "It was said: We sail on Tuesday." in said(ada)
 

@@ -5,7 +5,7 @@ said and not by when they came; a summary replaces the one before it, but never 
 wrote.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from models.formation import (
@@ -255,10 +255,11 @@ async def _lines(write: Transaction, summary: MemoryRow) -> list[Line]:
     ]
 
 
-async def forget_lines(write: Transaction, context: OperationContext, rows: Sequence[MessageRow]) -> None:
-    """Before messages go, or change: the summaries that quote them lose these lines, and go if no line is left."""
-    gone = {row["sequence"] for row in rows}
-    for summary in await memories_naming(write, context.scope, rows, ["EXTRACTIVE"]):
+async def forget_lines(
+    write: Transaction, context: OperationContext, summaries: Iterable[MemoryRow], gone: Set[int]
+) -> None:
+    """Removes the lines that quote these messages from extractive summaries, and a summary without its last line."""
+    for summary in summaries:
         lines = await _lines(write, summary)
         content = "\n".join(line.text for line in lines if line.sequence not in gone)
         if lines and not content:

@@ -4,13 +4,14 @@ A job is enqueued in the transaction that adds messages, and removed in the one 
 process holds a lease on it: a crash loses nothing, and a process whose lease has expired writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from random import uniform
 from uuid import uuid4
 
-from models.formation import SOURCES_OF_MEMORY, SessionOwner, ordered_sources, standing_memories
+from models.formation import SOURCES_OF_MEMORY, SessionOwner, memories_naming, ordered_sources, standing_memories
 from models.jobs import ListedJob, claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
+from models.keys import fingerprint
 from models.memories import NEUTRAL, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_sequence, whole_messages_between
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
@@ -30,7 +31,7 @@ MESSAGES_AT_ONCE = 30
 _SENT_TOGETHER = 24_000
 _BEFORE = 6
 _KNOWN = 40
-_EDITED, _EDITED_AT_ONCE = 100, 5
+_EDITED = 1000
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 """Seconds until a failed job is retried: doubled each time, with random jitter down to half."""
 _READ_ROLES = ("USER", "ASSISTANT")
@@ -49,20 +50,27 @@ async def enqueue(
     await job_table.insert(write, _row(session, after=rows[0]["sequence"] - 1, through=through, edited=[], now=now))
 
 
-async def enqueue_edited(write: Transaction, context: OperationContext, session: SessionRow, row: MessageRow) -> None:
-    """Queues an edited message to be read again; a failed job is retried."""
+async def enqueue_again(
+    write: Transaction, context: OperationContext, session: SessionRow, sequences: Set[int]
+) -> None:
+    """Queues messages to be read again; a failed job is retried."""
     now = context.clock.now()
     job = await job_of_session(write, session["key"])
-    sequence = row["sequence"]
     if job is None:
         last = session["last_sequence"]
-        await job_table.insert(write, _row(session, after=last, through=last, edited=[sequence], now=now))
+        await job_table.insert(write, _row(session, after=last, through=last, edited=_latest(sequences), now=now))
         return
     changes = _revived(job, now)
-    if sequence <= job["after_sequence"] or job["status"] == "RUNNING":
-        changes["edited"] = json_of(sorted({*value_of(job["edited"]), sequence})[-_EDITED:])
+    again = {n for n in sequences if n <= job["after_sequence"] or job["status"] == "RUNNING"}
+    if again:
+        changes["edited"] = json_of(_latest(again.union(value_of(job["edited"]))))
     if changes:
         await job_table.update(write, job, {**changes, "updated_at": now})
+
+
+def _latest(sequences: Set[int]) -> list[int]:
+    """As many of the messages to be read again as a job takes."""
+    return sorted(sequences)[-_EDITED:]
 
 
 def _row(session: SessionRow, *, after: int, through: int, edited: list[int], now: Time) -> JobRow:
@@ -113,10 +121,11 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
     if session is None:
         return None
     first = max(job["after_sequence"], session["deleted_through"]) + 1
-    rows = await whole_messages_between(context.read, session, first, job["through_sequence"], MESSAGES_AT_ONCE)
-    edited = value_of(job["edited"])[:_EDITED_AT_ONCE]
+    edited = value_of(job["edited"])[:MESSAGES_AT_ONCE]
     places = [(session["key"], sequence) for sequence in edited if sequence < first]
     old = [row for row in await messages_by_sequence(context.read, context.scope, places) if row is not None]
+    room = MESSAGES_AT_ONCE - len(old)
+    rows = await whole_messages_between(context.read, session, first, job["through_sequence"], room)
     sent: list[MessageRow] = []
     through, size = job["through_sequence"], 0
     for row in [*old, *rows]:
@@ -124,11 +133,12 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
             size += min(len(said_in(row)), MESSAGE_CHARACTERS)
             if sent and size > _SENT_TOGETHER:
                 through = max(sent[-1]["sequence"], first - 1)
+                edited = [sequence for sequence in edited if sequence <= sent[-1]["sequence"]]
                 break
             sent.append(row)
     else:
-        if len(rows) == MESSAGES_AT_ONCE:
-            through = rows[-1]["sequence"]
+        if len(rows) == room:
+            through = rows[-1]["sequence"] if rows else first - 1
     owner = SessionOwner(user_key=session["user_key"], session_key=session["key"])
     summaries = await standing_summaries(context.read, context.scope, owner=("session", session["key"]))
     before = await latest_messages(context.read, session, _BEFORE, through=first - 1)
@@ -137,11 +147,25 @@ async def reading_for(context: OperationContext, job: JobRow) -> Reading | None:
         session=session,
         sent=sent,
         before=[row for row in before if _is_read(row) and row["sequence"] not in again],
-        known=await standing_memories(context.read, context.scope, owner, context.clock.now(), _KNOWN),
+        known=await _known(context, owner, old),
         summary=_newest(summaries),
         through=through,
         edited=edited,
         speakers=await speakers_of(context.read, context.scope, session, session["user_key"]),
+    )
+
+
+async def _known(context: OperationContext, owner: SessionOwner, old: Sequence[MessageRow]) -> list[MemoryRow]:
+    """The newest memories of the owner, and those formed from messages that are read again, ended ones too: the model
+    is not to form them once more."""
+    known = await standing_memories(context.read, context.scope, owner, context.clock.now(), _KNOWN)
+    formed = await memories_naming(context.read, context.scope, old, ("RULE", "MODEL")) if old else []
+    there = {row["key"] for row in known}
+    return (
+        known
+        + [row for row in formed if row["key"] not in there and row["kind"] != "SUMMARY" and row["deleted_at"] is None][
+            -_KNOWN:
+        ]
     )
 
 
@@ -174,9 +198,9 @@ async def keep_answer(
         if session is None:
             await job_table.delete(write, mine)
             return
-        if session["user_key"] != reading.session["user_key"]:
-            # The model was shown the memories of another owner.
-            await _release(write, context, mine)
+        if session["user_key"] != reading.session["user_key"] or await _is_some_gone(write, context, reading):
+            # The model was shown the memories of another owner, or memories that are gone since.
+            await _release(write, context, mine, attempts=0)
             return
         shown = [*reading.before, *reading.sent]
         there = await messages_by_sequence(write, context.scope, [(session["key"], row["sequence"]) for row in shown])
@@ -190,9 +214,20 @@ async def keep_answer(
             # All that was shown may be in a summary.
             if len(same) == len(shown) and answer.summary and answer.summary.strip():
                 await _keep_summary(write, context, session, reading, answer.summary.strip(), model)
-        await _go_on(write, context, mine, reading, same)
+        await _go_on(write, context, mine, reading, same, _torn(answer, same.keys()) if answer is not None else set())
 
     await context.write(operation)
+
+
+async def _is_some_gone(write: Transaction, context: OperationContext, reading: Reading) -> bool:
+    """True if a memory that the model was shown was removed meanwhile: its words may stand in the answer."""
+    shown = [*reading.known, *([] if reading.summary is None else [reading.summary])]
+    return None in await memories_by_key(write, context.scope, [row["key"] for row in shown])
+
+
+def _torn(answer: Answer, same: Set[int]) -> set[int]:
+    """The unchanged sources of findings that also name messages edited or deleted meanwhile."""
+    return {n for found in answer.memories if not same >= set(found.sources) for n in found.sources} & same
 
 
 async def _keep_memories(
@@ -204,9 +239,13 @@ async def _keep_memories(
     same: Mapping[int, MessageRow],
     model: str,
 ) -> None:
+    again = set(reading.edited)
+    ended = {row["fingerprint"] for row in reading.known if row["superseded_from"] is not None}
     for found in answer.memories:
         if not same.keys() >= set(found.sources):
             continue  # Its sources were edited or deleted meanwhile.
+        if set(found.sources) <= again and fingerprint(found.content.strip()) in ended:
+            continue
         said_at = max(same[sequence]["created_at"] for sequence in found.sources)
         # The messages determine the people it can be about, not the model.
         told = reading.speakers.among([same[sequence] for sequence in found.sources])
@@ -246,7 +285,7 @@ async def _keep_summary(
     before, now = (row and (row["key"], row["content"]) for row in (reading.summary, newest))
     if before != now or (newest is not None and (newest["method"] == "DECLARED" or newest["content"] == content)):
         return
-    sequences = {row["sequence"] for row in reading.sent}
+    sequences = {row["sequence"] for row in [*reading.before, *reading.sent]}
     for summary in standing:
         sequences |= {place["sequence"] for place in await ordered_sources(write, summary) if place["sequence"]}
     values = {"kind": "SUMMARY", "content": content, "method": "MODEL", "model": model, "rating": NEUTRAL}
@@ -257,16 +296,24 @@ async def _keep_summary(
 
 
 async def _go_on(
-    write: Transaction, context: OperationContext, job: JobRow, reading: Reading, same: Mapping[int, MessageRow]
+    write: Transaction,
+    context: OperationContext,
+    job: JobRow,
+    reading: Reading,
+    same: Mapping[int, MessageRow],
+    torn: Set[int],
 ) -> None:
-    """Removes the job, or continues it with messages that were left, or added or edited meanwhile."""
+    """Removes the job, or continues it with messages that were left, added or edited meanwhile, or torn."""
     sent = {row["sequence"] for row in reading.sent}
     changed = sent - same.keys()
-    edited = [
-        sequence
-        for sequence in value_of(job["edited"])
-        if sequence in changed or (sequence not in sent and sequence not in reading.edited)
-    ]
+    edited = _latest(
+        torn
+        | {
+            sequence
+            for sequence in value_of(job["edited"])
+            if sequence in changed or (sequence not in sent and sequence not in reading.edited)
+        }
+    )
     if reading.through >= job["through_sequence"] and not edited:
         await job_table.delete(write, job)
         return
