@@ -21,7 +21,7 @@ class KeyCounts(TypedDict):
 _good = (api_keys.c.hash == bindparam("hash"), api_keys.c.revoked_at.is_(None))
 _by_hash = Statement(select(api_keys).where(*_good), ApiKeyRow)
 _still_good = Statement(select(api_keys.c.hash).where(*_good))
-_any = Statement(select(api_keys.c.id).limit(1))
+_any = Statement(select(api_keys.c.id).limit(1), upkeep=True)
 _all = Statement(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id), ApiKeyRow)
 _counts = Statement(
     select(func.count().label("made"), (func.count() - func.count(api_keys.c.revoked_at)).label("good")).select_from(

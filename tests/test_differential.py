@@ -91,7 +91,13 @@ class Names:
 def names() -> Iterator[Names]:
     made = Names()
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("models.keys", "models.removals", "resolvers.participants", "resolvers.sessions"):
+        for module in (
+            "models.keys",
+            "models.removals",
+            "resolvers.clones",
+            "resolvers.participants",
+            "resolvers.sessions",
+        ):
             patch.setattr(f"{module}.uuid4", made)
         patch.setattr(
             "resolvers.credentials.secrets", SimpleNamespace(token_hex=made.token_hex, token_bytes=made.token)
