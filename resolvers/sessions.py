@@ -230,12 +230,18 @@ async def create_session(context: OperationContext, given: Values) -> SessionRow
 
     async def operation(write: Transaction) -> SessionRow:
         row = await session_by_id(write, context.scope.whole_project, values["session_id"])
-        if row is not None and (row["deleted_at"] is None or not context.may_see(row)):
-            message = "A session with this sessionId exists; use updateSession or upsertSession."
-            raise refuse("ALREADY_EXISTS", message, "sessionId")
+        if row is not None and (row["deleted_at"] is None or context.scope.user is not None):
+            raise _already_exists(context)
         return await begin_session(write, context, values, columns, row)
 
     return await context.write(operation)
+
+
+def _already_exists(context: OperationContext) -> Refused:
+    """The refusal of a taken key. For a user that of a deleted session is taken, too: to begin anew under it would
+    remove the old one for good, which no user may."""
+    way = "use updateSession or upsertSession" if context.scope.user is None else "choose another sessionId"
+    return refuse("ALREADY_EXISTS", f"A session with this sessionId exists; {way}.", "sessionId")
 
 
 def refuse_other_owner(session: SessionRow, owner: bytes | None) -> None:

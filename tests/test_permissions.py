@@ -542,3 +542,13 @@ def test_a_payload_with_a_field_that_is_for_no_user_is_refused_before_anything_i
     answer = api.execute(f"mutation {{ addMessages(input: {said}) {{ session {{ agent {{ {field} }} }} }} }}")
     assert (codes(answer), answer["data"]) == (["FORBIDDEN"], None)
     assert users.server.tables() == before
+
+
+def test_a_user_removes_nothing_for_good_by_beginning_a_session_anew(users: Users) -> None:
+    api = users.client("READ", "WRITE", "MANAGE")
+    create = document("createSession")
+    api.accepted(create, sessionId="chat")
+    api.accepted(document("deleteSession"), sessionId="chat")
+    (fault,) = unchanged(users, api, "createSession", {"sessionId": "chat"})["data"]["createSession"]["userErrors"]
+    assert (fault["code"], fault["path"]) == ("ALREADY_EXISTS", ["sessionId"])
+    users.server.accepted(create, sessionId="chat")
