@@ -13,8 +13,6 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
-    func,
-    null,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -76,7 +74,10 @@ class Contains(FunctionElement[bool]):
 
 
 class Unindexed(FunctionElement[Any]):
-    """A value that no index is used for, where a planner would choose the index of the wrong column."""
+    """A value that no index is used for: rows are checked by it that another condition has found.
+
+    Without statistics a planner may prefer the index of a whole project, or of a user, to the few rows wanted.
+    """
 
     name = "unindexed"
     inherit_cache = True
@@ -156,17 +157,9 @@ def in_project(rows: FromClause) -> ColumnElement[bool]:
     return rows.c.project == bindparam("project")
 
 
-def checked(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A column by which rows are checked that another condition has found: no index is used for it.
-
-    Without statistics a planner may prefer the index of a whole project, or of a user, to the few rows wanted.
-    """
-    return func.coalesce(column, null())
-
-
 def in_checked_project(rows: FromClause) -> ColumnElement[bool]:
     """As `in_project`, for rows that the index of their owner, or of another key, is to find."""
-    return checked(rows.c.project) == bindparam("project")
+    return Unindexed(rows.c.project) == bindparam("project")
 
 
 def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from models.columns import Key
 from models.documents import FILTERS as DOCUMENT_FILTERS
 from models.documents import documents_by_key
-from models.expressions import CrossJoin, Parents, checked, in_checked_project, in_project, parent_key, parents
+from models.expressions import CrossJoin, Parents, Unindexed, in_checked_project, in_project, parent_key, parents
 from models.keyset import Condition, between
 from models.memories import FILTERS as MEMORY_FILTERS
 from models.memories import memories_by_key
@@ -186,7 +186,7 @@ class SearchKind:
 
     def _is_of(self, name: str, *, is_check: bool) -> ColumnElement[bool]:
         column: ColumnElement[Any] = self.owners[name]
-        column = checked(column) if is_check else column
+        column = Unindexed(column) if is_check else column
         if name == "sessions":
             return column.in_(select(parent_key).select_from(parents))
         key = bindparam(name, type_=Key)
