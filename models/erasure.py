@@ -132,15 +132,20 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
 
 
 async def end_user(
-    write: Transaction, user: UserRow, now: Time, counted: Mapping[str, int | None] = NO_RECEIPT
+    write: Transaction,
+    user: UserRow,
+    now: Time,
+    counted: Mapping[str, int | None] = NO_RECEIPT,
+    *,
+    merged_into: bytes | None = None,
 ) -> ErasureRow:
     """Removes the row of a user who owns nothing any more, and refuses older tokens from now on.
 
-    The row of the erasure is a receipt if it has counts. Raises `RuntimeError` when a check finds a row of the user
-    left, which rolls all of it back.
+    The row of the erasure is a receipt if it has counts; `merged_into` is the user who got everything. Raises
+    `RuntimeError` when a check finds a row of the user left, which rolls all of it back.
     """
     await user_table.delete(write, user)
-    receipt = {**counted, "key": user["key"], "erased_at": now, "nonce": user["nonce"]}
+    receipt = {**counted, "key": user["key"], "erased_at": now, "nonce": user["nonce"], "merged_into": merged_into}
     removal = {"removal": await note_removal(write, now), "files_cleared_at": None}
     erasure = (await write.fetch(_keep, {**receipt, **removal}))[0]
     await _look_up(write, [(statement, {"user": user["key"]}) for statement in _left_of_user])

@@ -3,74 +3,98 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, FromClause, bindparam, case, delete, exists, func, insert, or_, select, update
 
-from models.expressions import CrossJoin, Parents, each_of, in_project, parent_key, parents
-from models.formation import SOURCES_OF_MEMORY, is_open
-from models.moving import DOCUMENTS, MEMORIES, Owned, RowKeys, derived_keys, keys_in, new_key, rekey
+from models.expressions import CrossJoin, Parents, Unindexed, each_of, in_checked_project, parent_key, parents
+from models.formation import SOURCES_OF_MEMORY
+from models.memories import NEUTRAL
+from models.moving import DOCUMENTS, MEMORIES, Movable, RowKeys, derived_keys, keys_in, new_key, rekey
 from models.rows import UserRow
 from models.scope import Scope
-from models.statements import Keyed, Statement
+from models.statements import Statement
 from models.store import Reader, Transaction
-from models.tables import memories, memory_sources
+from models.tables import documents, memories, memory_sources
 from models.values import Time
 
 
-class SameId(TypedDict):
-    """The position of a row whose own id the other user has given, too; `is_same` is 1 if both say the same."""
-
+class Position(TypedDict):
     position: int
-    is_same: int
 
 
-class AlikeRow(TypedDict):
-    """A memory that says now what one of the other user says."""
+class Replaced(TypedDict):
+    """The key of a row, and that of the one that takes its place."""
 
-    fingerprint: bytes
-    about_folded: str | None
     key: bytes
-    memory_id: str | None
-    method: str
-    created_at: Time
-    is_kept: int
+    new_key: bytes
 
 
-class About(TypedDict):
+class OnSubject(TypedDict):
+    """A memory that rules formed on a subject on which they have formed memories of both users."""
+
+    key: bytes
+    subject: str
     about_folded: str | None
+    content: str
+    fingerprint: bytes
+    since: Time
+    superseded_from: Time | None
 
 
-_gone, _kept = memories.alias("gone"), memories.alias("kept")
+class StandingSummary(TypedDict):
+    """A summary of a user apart from any session that is not superseded."""
+
+    key: bytes
+    about_folded: str | None
+    created_at: Time
+
+
 _of_gone: ColumnElement[Any] = bindparam("gone")
 _of_kept: ColumnElement[Any] = bindparam("kept")
-_is_there = memories.c.deleted_at.is_(None)
+
+
+def _since(rows: FromClause) -> ColumnElement[Any]:
+    return func.coalesce(rows.c.valid_from, rows.c.created_at)
 
 
 def _same_speaker(one: FromClause, other: FromClause) -> ColumnElement[bool]:
     return one.c.about_folded.is_not_distinct_from(other.c.about_folded)
 
 
-def _both_gave(owned: Owned, *said: str) -> Statement[SameId]:
-    one, other = owned.table.alias("one"), owned.table.alias("other")
-    is_same = and_(*(one.c[name].is_not_distinct_from(other.c[name]) for name in said))
-    return Statement(
-        select(parents.c.key.label("position"), case((is_same, 1), else_=0).label("is_same"))
-        .select_from(CrossJoin(CrossJoin(parents, one), other))
-        .where(one.c.key == parent_key, other.c.key == new_key),
-        SameId,
+# Own ids
+
+_taken = {
+    movable: Statement(
+        select(parents.c.key.label("position"))
+        .select_from(CrossJoin(parents, movable.table))
+        .where(movable.table.c.key == new_key),
+        Position,
     )
-
-
-_same_ids = {
-    MEMORIES: _both_gave(MEMORIES, "kind", "content", "about_folded"),
-    DOCUMENTS: _both_gave(DOCUMENTS, "title", "content"),
+    for movable in (MEMORIES, DOCUMENTS)
 }
 _named = select(parent_key).select_from(parents)
 _free_ids = {
-    owned: Statement(update(owned.table).where(owned.table.c.key.in_(_named)).values({owned.own_id: bindparam("none")}))
-    for owned in (MEMORIES, DOCUMENTS)
+    movable: Statement(
+        update(movable.table).where(movable.table.c.key.in_(_named)).values({movable.own_id: bindparam("none")})
+    )
+    for movable in (MEMORIES, DOCUMENTS)
 }
+
+
+async def merge_own_ids(write: Transaction, scope: Scope, movable: Movable, gone: UserRow, kept: UserRow) -> None:
+    """Gives the rows with own ids the keys that they have with `kept`. An id that `kept` has given, too, stays with the
+    row of `kept`; the other row has none any more."""
+    rows = await derived_keys(write, scope, movable, gone, kept)
+    taken = {row["position"] for row in await write.fetch(_taken[movable], keys_in(rows), slowly=True)}
+    freed = Parents([rows[position].key for position in sorted(taken)])
+    await write.execute(_free_ids[movable], {**freed.values, "none": None}, slowly=True)
+    await rekey(write, movable, [row for position, row in enumerate(rows) if position not in taken])
+
+
+# The same objects
+
 _remove = {
-    owned: Statement(delete(owned.table).where(owned.table.c.key.in_(_named))) for owned in (MEMORIES, DOCUMENTS)
+    movable: Statement(delete(movable.table).where(movable.table.c.key.in_(_named)))
+    for movable in (MEMORIES, DOCUMENTS)
 }
 
 _moved, _held = memory_sources.alias("moved"), memory_sources.alias("held")
@@ -89,7 +113,8 @@ _more = (
         ~exists(
             select(_held.c.position).where(
                 _held.c.memory_key == new_key,
-                *(_held.c[column.name].is_not_distinct_from(column) for column in _place),
+                # One message may be the source of many memories, and of every document the session is null.
+                *(Unindexed(_held.c[column.name]).is_not_distinct_from(column) for column in _place),
             )
         ),
     )
@@ -113,70 +138,174 @@ _take_sources = Statement(
     )
 )
 
-_said_now = [
-    condition
-    for rows, owner in ((_gone, _of_gone), (_kept, _of_kept))
-    for condition in (
-        rows.c.user_key == owner,
-        rows.c.deleted_at.is_(None),
-        rows.c.kind != "SUMMARY",
-        is_open(rows),
-        in_project(rows),
-    )
-]
-_alike = [
-    Statement(
-        select(
-            _gone.c.fingerprint,
-            _gone.c.about_folded,
-            rows.c.key,
-            rows.c.memory_id,
-            rows.c.method,
-            rows.c.created_at,
-            case((rows.c.user_key == _of_kept, 1), else_=0).label("is_kept"),
-        )
-        .distinct()
-        .select_from(CrossJoin(_gone, _kept))
-        .where(*_said_now, _kept.c.fingerprint == _gone.c.fingerprint, _same_speaker(_kept, _gone))
-        .order_by(rows.c.created_at, rows.c.key),
-        AlikeRow,
-    )
-    for rows in (_gone, _kept)
-]
-_on_a_subject_of_both = Statement(
-    select(_gone.c.key)
+
+async def _unite(write: Transaction, movable: Movable, found: Sequence[Replaced]) -> int:
+    """Removes rows that others take the place of, which get their sources and what names them; returns their number."""
+    if found:
+        keys = keys_in([RowKeys(row["key"], row["new_key"]) for row in found])
+        sources = [_take_sources] if movable is MEMORIES else []
+        for statement in (*sources, *movable.relink, _remove[movable]):
+            await write.execute(statement, keys, slowly=True)
+    return len(found)
+
+
+_one, _other = documents.alias("one"), documents.alias("other")
+_same_documents = Statement(
+    select(_one.c.key, _other.c.key.label("new_key"))
+    .select_from(CrossJoin(_one, _other))
     .where(
-        _gone.c.user_key == _of_gone,
-        _gone.c.method == "RULE",
-        _gone.c.subject.is_not(None),
-        _gone.c.deleted_at.is_(None),
-        in_project(_gone),
-        exists(
-            select(_kept.c.key).where(
-                _kept.c.subject == _gone.c.subject,
-                _kept.c.user_key == _of_kept,
-                _same_speaker(_kept, _gone),
-                _kept.c.method == "RULE",
-                _kept.c.deleted_at.is_(None),
-                in_project(_kept),
-            )
-        ),
-    )
-    .order_by(func.coalesce(_gone.c.valid_from, _gone.c.created_at), _gone.c.created_at, _gone.c.key),
-    Keyed,
+        _one.c.user_key == _of_gone,
+        _one.c.document_id.is_not(None),
+        in_checked_project(_one),
+        _other.c.user_key == _of_kept,
+        *(_other.c[name] == _one.c[name] for name in ("document_id", "title", "content", "metadata")),
+    ),
+    Replaced,
 )
-_summarised = Statement(
-    select(memories.c.about_folded)
-    .distinct()
+
+
+def _of_both(column: str) -> tuple[FromClause, list[ColumnElement[bool]]]:
+    """The memories of both users whose value of an indexed column, and whose speaker, the other user has, too.
+
+    It takes each such value once: with a join of the rows, equal memories would meet each other.
+    """
+    gone, kept = memories.alias("gone"), memories.alias("kept")
+    has_kept = exists(
+        select(kept.c.key).where(
+            kept.c[column] == gone.c[column], kept.c.user_key == _of_kept, _same_speaker(kept, gone)
+        )
+    )
+    both = (
+        select(gone.c[column], gone.c.about_folded)
+        .distinct()
+        .where(gone.c.user_key == _of_gone, gone.c[column].is_not(None), in_checked_project(gone), has_kept)
+        .subquery("both")
+    )
+    return CrossJoin(both, memories), [
+        memories.c[column] == both.c[column],
+        memories.c.user_key.in_((_of_gone, _of_kept)),
+        _same_speaker(memories, both),
+        memories.c.deleted_at.is_(None),
+        in_checked_project(memories),
+    ]
+
+
+_is_given = or_(memories.c.method == "DECLARED", memories.c.corrected_at.is_not(None))
+_says = [
+    *(memories.c[name] for name in ("fingerprint", "about_folded", "kind", "metadata")),
+    *(memories.c[name] for name in ("valid_until", "expires_at", "superseded_from")),
+    # What was formed of several statements begins with the first one, and has a rating that nobody gave it.
+    *(case((_is_given, memories.c[name])) for name in ("rating", "valid_from")),
+]
+_best_first = [
+    memories.c.method != "DECLARED",
+    memories.c.memory_id.is_(None),
+    func.coalesce(memories.c.rating, NEUTRAL).desc(),
+    _since(memories),
+    memories.c.created_at,
+    memories.c.key,
+]
+
+
+def _best(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.first_value(column).over(partition_by=_says, order_by=_best_first)
+
+
+_rows, _conditions = _of_both("fingerprint")
+_compared = (
+    select(
+        *(memories.c.key, memories.c.memory_id, memories.c.user_key),
+        _best(memories.c.key).label("new_key"),
+        _best(memories.c.user_key).label("best_user"),
+    )
+    .select_from(_rows)
     .where(
-        memories.c.user_key == _of_gone,
+        *_conditions,
+        memories.c.kind != "SUMMARY",
+        # A declared memory of a session is deleted with it.
+        or_(~_is_given, memories.c.session_key.is_(None)),
+    )
+    .subquery("compared")
+)
+_same_memories = Statement(
+    select(_compared.c.key, _compared.c.new_key).where(
+        # What one user has twice was so before, and stays.
+        _compared.c.memory_id.is_(None),
+        _compared.c.user_key != _compared.c.best_user,
+    ),
+    Replaced,
+)
+
+
+def _users(scope: Scope, gone: UserRow, kept: UserRow) -> dict[str, Any]:
+    return {**scope.values, "gone": gone["key"], "kept": kept["key"]}
+
+
+async def unite_documents(write: Transaction, scope: Scope, gone: UserRow, kept: UserRow) -> int:
+    """Removes the documents of `gone` that `kept` has with the same id, title, content and metadata; returns their
+    number."""
+    found = await write.fetch(_same_documents, _users(scope, gone, kept), slowly=True)
+    return await _unite(write, DOCUMENTS, found)
+
+
+async def unite_memories(write: Transaction, scope: Scope, gone: UserRow, kept: UserRow) -> int:
+    """Removes memories that say nothing that one of the other user does not say; returns their number.
+
+    Declared ones have to be equal in all that the application gave, and belong to no session. Formed ones, unless the
+    application has changed them, are as good as any other one with their text and kind that ends when they do.
+    """
+    found = await write.fetch(_same_memories, _users(scope, gone, kept), slowly=True)
+    return await _unite(write, MEMORIES, found)
+
+
+# What supersedes what
+
+_rows, _conditions = _of_both("subject")
+_on_subjects = Statement(
+    select(
+        *(memories.c[name] for name in ("key", "subject", "about_folded", "content", "fingerprint")),
+        _since(memories).label("since"),
+        memories.c.superseded_from,
+    )
+    .select_from(_rows)
+    .where(*_conditions, memories.c.method == "RULE")
+    .order_by(
+        *(memories.c.subject, memories.c.about_folded),
+        *(_since(memories), memories.c.created_at, memories.c.key),
+    ),
+    OnSubject,
+)
+_summaries = Statement(
+    select(memories.c.key, memories.c.about_folded, memories.c.created_at)
+    .where(
+        memories.c.user_key == bindparam("user"),
         memories.c.session_key.is_(None),
         memories.c.kind == "SUMMARY",
         memories.c.superseded_from.is_(None),
-        _is_there,
-        in_project(memories),
-    ),
-    About,
+        memories.c.deleted_at.is_(None),
+        in_checked_project(memories),
+    )
+    .order_by(memories.c.created_at, memories.c.key),
+    StandingSummary,
+)
+_newer = memories.alias("newer")
+_end = Statement(
+    update(memories)
+    .where(memories.c.key == parent_key, _newer.c.key == new_key)
+    .values(
+        superseded_by=_newer.c.key,
+        superseded_from=_since(_newer),
+        # Unless the application has said itself until when it was true.
+        valid_until=case(
+            (
+                or_(memories.c.valid_until.is_(None), memories.c.valid_until == memories.c.superseded_from),
+                _since(_newer),
+            ),
+            else_=memories.c.valid_until,
+        ),
+        updated_at=bindparam("now"),
+        version=memories.c.version + 1,
+    )
 )
 _make_own = Statement(
     update(memories)
@@ -185,60 +314,27 @@ _make_own = Statement(
         memories.c.about_folded.in_(each_of("names")),
         memories.c.method != "DECLARED",
         memories.c.kind != "SUMMARY",
-        in_project(memories),
+        in_checked_project(memories),
     )
     .values(about=bindparam("none"), about_folded=bindparam("none"))
 )
 
 
-def _users(scope: Scope, gone: UserRow, kept: UserRow) -> dict[str, Any]:
-    return {**scope.values, "gone": gone["key"], "kept": kept["key"]}
+async def memories_on_subjects(read: Reader, scope: Scope, gone: UserRow, kept: UserRow) -> list[OnSubject]:
+    """The memories that rules formed on subjects of both users: by subject, and on each by the time from which they
+    hold."""
+    return await read.fetch(_on_subjects, _users(scope, gone, kept), slowly=True)
 
 
-async def merge_own_ids(write: Transaction, scope: Scope, owned: Owned, gone: UserRow, kept: UserRow) -> int:
-    """Gives the rows with own ids the keys that they have with `kept`; returns the number of rows removed.
-
-    If `kept` has given an id, too, its row keeps it: one that says the same is removed, another one has no id any more.
-    """
-    rows = await derived_keys(write, scope, owned, gone, kept)
-    found = await write.fetch(_same_ids[owned], keys_in(rows), slowly=True)
-    both = {row["position"]: bool(row["is_same"]) for row in found}
-    same = [rows[position] for position, is_same in both.items() if is_same]
-    others = [rows[position].key for position, is_same in both.items() if not is_same]
-    await unite(write, owned, same)
-    await write.execute(_free_ids[owned], {**Parents(others).values, "none": None}, slowly=True)
-    await rekey(write, owned, [row for position, row in enumerate(rows) if position not in both])
-    return len(same)
+async def summaries_of_user(read: Reader, scope: Scope, user: UserRow) -> list[StandingSummary]:
+    """The standing summaries of a user, oldest first."""
+    return await read.fetch(_summaries, {**scope.values, "user": user["key"]}, slowly=True)
 
 
-async def unite(write: Transaction, owned: Owned, rows: Sequence[RowKeys]) -> None:
-    """Removes rows that others take the place of, which get their sources and what names them."""
-    if not rows:
-        return
-    keys = keys_in(rows)
-    if owned is MEMORIES:
-        await write.execute(_take_sources, keys, slowly=True)
-    for statement in owned.relink:
-        await write.execute(statement, keys, slowly=True)
-    await write.execute(_remove[owned], keys, slowly=True)
-
-
-async def alike_memories(read: Reader, scope: Scope, gone: UserRow, kept: UserRow, now: Time) -> list[AlikeRow]:
-    """The memories of both users that say now what one of the other user says, apart from summaries: the oldest first,
-    those of `gone` before those of `kept`."""
-    values = {**_users(scope, gone, kept), "now": now}
-    return [row for statement in _alike for row in await read.fetch(statement, values, slowly=True)]
-
-
-async def contested_memories(read: Reader, scope: Scope, gone: UserRow, kept: UserRow) -> list[bytes]:
-    """The keys of memories that rules formed on subjects of both users, by the time from which they hold."""
-    return [row["key"] for row in await read.fetch(_on_a_subject_of_both, _users(scope, gone, kept), slowly=True)]
-
-
-async def summarised_speakers(read: Reader, scope: Scope, user: UserRow) -> list[str | None]:
-    """Whom the standing summaries of a user are about; None is the user."""
-    rows = await read.fetch(_summarised, {**scope.values, "gone": user["key"]}, slowly=True)
-    return [row["about_folded"] for row in rows]
+async def end_memories(write: Transaction, ended: Sequence[RowKeys], now: Time) -> None:
+    """Ends each of these memories when the one that is named beside it begins."""
+    if ended:
+        await write.execute(_end, {**keys_in(ended), "now": now}, slowly=True)
 
 
 async def make_own(write: Transaction, scope: Scope, user: UserRow, names: Sequence[str]) -> None:

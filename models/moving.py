@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import ColumnElement, Table, bindparam, func, select, update
 
 from models.columns import Key
-from models.expressions import ListOf, ParentKey, Parents, in_project, parent_key, parents
+from models.expressions import ListOf, ParentKey, Parents, in_checked_project, parent_key, parents
 from models.keys import document_key, identity, memory_key
 from models.rows import UserRow
 from models.scope import Scope
@@ -40,9 +40,10 @@ new_key = ParentKey(bindparam("new_keys", type_=ListOf(Key)), parents.c.key)
 """The key that takes the place of the `parent_key`."""
 
 
-class Owned:
-    """What a user owns besides sessions: its table, the column of own ids, the function that derives keys from them,
-    and the columns with its keys: `parts` are rows that go with it, `links` those that only name it."""
+class Movable:
+    """A kind of object that a user owns, with keys that change when it moves: its table, the column of own ids, the
+    function that derives keys from them, and the columns with its keys: `parts` are rows that go with it, `links` those
+    that only name it."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Owned:
     ) -> None:
         self.table, self.key_of = table, key_of
         self.own_id = table.c[own_id]
-        owned = (table.c.user_key == _user, in_project(table))
+        owned = (table.c.user_key == _user, in_checked_project(table))
         clause = select(table.c.key, self.own_id.label("own_id")).where(*owned, self.own_id.is_not(None))
         self.own_ids = Statement(clause, OwnId)
         self.rekey = [_replace(column) for column in (table.c.key, *parts)]
@@ -67,19 +68,19 @@ def _replace(column: Any) -> Statement[Any]:
     return Statement(update(column.table).where(column == parent_key).values({column.name: new_key}))
 
 
-MEMORIES = Owned(
+MEMORIES = Movable(
     *(memories, "memory_id", memory_key),
     parts=[memory_sources.c.memory_key, memory_vectors.c.key],
     links=[memories.c.superseded_by],
 )
-DOCUMENTS = Owned(
+DOCUMENTS = Movable(
     *(documents, "document_id", document_key),
     parts=[document_vectors.c.key],
     links=[memory_sources.c.document_key],
 )
 _move_sessions = Statement(
     update(sessions)
-    .where(sessions.c.user_key == _user, in_project(sessions))
+    .where(sessions.c.user_key == _user, in_checked_project(sessions))
     .values(
         {
             **{name: bindparam(f"new_{name}") for name in owned_by(None)},
@@ -95,23 +96,23 @@ def keys_in(rows: Sequence[RowKeys]) -> dict[str, Any]:
     return {**Parents([row.key for row in rows]).values, "new_keys": [row.new_key for row in rows]}
 
 
-async def derived_keys(read: Reader, scope: Scope, owned: Owned, user: UserRow, other: UserRow) -> list[RowKeys]:
+async def derived_keys(read: Reader, scope: Scope, movable: Movable, user: UserRow, other: UserRow) -> list[RowKeys]:
     """The keys that are derived from a user, and what they are when the rows move to another user."""
     old, new = (identity(row["key"], row["nonce"]) for row in (user, other))
-    rows = await read.fetch(owned.own_ids, {**scope.values, "user": user["key"]}, slowly=True)
+    rows = await read.fetch(movable.own_ids, {**scope.values, "user": user["key"]}, slowly=True)
     # A memory of a session has a key that is derived from the session.
     return [
-        RowKeys(row["key"], owned.key_of(new, row["own_id"]))
+        RowKeys(row["key"], movable.key_of(new, row["own_id"]))
         for row in rows
-        if row["key"] == owned.key_of(old, row["own_id"])
+        if row["key"] == movable.key_of(old, row["own_id"])
     ]
 
 
-async def rekey(write: Transaction, owned: Owned, rows: Sequence[RowKeys]) -> None:
+async def rekey(write: Transaction, movable: Movable, rows: Sequence[RowKeys]) -> None:
     """Changes the keys of rows, wherever they stand."""
     if rows:
         async with write.deferred_references():
-            for statement in (*owned.rekey, *owned.relink):
+            for statement in (*movable.rekey, *movable.relink):
                 await write.execute(statement, keys_in(rows), slowly=True)
 
 
@@ -124,12 +125,12 @@ async def move_rows(write: Transaction, scope: Scope, user: UserRow, other: User
     columns = {f"new_{name}": value for name, value in owned_by(other).items()}
     values |= {**columns, "now": changed, "step": int(changed is not None)}
     await write.execute(_move_sessions, values, slowly=True)
-    for owned in (MEMORIES, DOCUMENTS):
-        await write.execute(owned.move, values, slowly=True)
+    for movable in (MEMORIES, DOCUMENTS):
+        await write.execute(movable.move, values, slowly=True)
 
 
 async def move_everything(write: Transaction, scope: Scope, user: UserRow, other: UserRow) -> None:
     """Gives everything of a user to another user, who has nothing yet: the same one with another userId."""
-    for owned in (MEMORIES, DOCUMENTS):
-        await rekey(write, owned, await derived_keys(write, scope, owned, user, other))
+    for movable in (MEMORIES, DOCUMENTS):
+        await rekey(write, movable, await derived_keys(write, scope, movable, user, other))
     await move_rows(write, scope, user, other, None)

@@ -227,6 +227,7 @@ class ErasureRow(TypedDict):
     removal: bytes | None
     files_cleared_at: Time | None
     generation: int
+    merged_into: bytes | None
 
 
 class RemovalRow(TypedDict):

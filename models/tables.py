@@ -467,7 +467,8 @@ class Erasure(SQLModel, table=True):
 
     `removal` is the key of the entry in `removals` until the user's bytes have left the files, at `files_cleared_at`.
     The counts are null for erasures by versions that kept no receipts. `nonce` was the user's. `generation` counts the
-    erasures of this key; user tokens contain it, so that those issued before stay invalid.
+    erasures of this key; user tokens contain it, so that those issued before stay invalid. `merged_into` is the key of
+    the user who got everything, null if it was erased.
     """
 
     __tablename__ = "erasures"
@@ -482,6 +483,7 @@ class Erasure(SQLModel, table=True):
     removal: bytes | None = key_column(nullable=True)
     files_cleared_at: str | None = time_column(nullable=True)
     generation: int = Field(sa_column=Column(Number, nullable=False, server_default=text("1")))
+    merged_into: bytes | None = key_column(nullable=True)
 
 
 class Removal(SQLModel, table=True):

@@ -1,28 +1,31 @@
 """Merges two users: everything of `gone` moves to `kept`, and what both have is kept once."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, TypedDict
 
-from models.erasure import end_user
-from models.memories import memories_by_key, standing_summaries
+from models.erasure import end_user, erasure_of
+from models.formation import AROUND
+from models.keys import user_key
 from models.merging import (
-    AlikeRow,
-    alike_memories,
-    contested_memories,
+    OnSubject,
+    StandingSummary,
+    end_memories,
     make_own,
+    memories_on_subjects,
     merge_own_ids,
-    summarised_speakers,
-    unite,
+    summaries_of_user,
+    unite_documents,
+    unite_memories,
 )
 from models.moving import DOCUMENTS, MEMORIES, RowKeys, move_rows
 from models.rows import ErasureRow, UserRow
 from models.store import Transaction
-from models.users import user_table
+from models.users import user_by_id, user_table
 from resolvers.errors import Fault, refuse
-from resolvers.formation.formation import settle
+from resolvers.formation.rules import ends
 from resolvers.inputs import Values, check, key_rule
 from resolvers.json_values import Unacceptable, filled_text
-from resolvers.memory_rows import supersede
 from resolvers.operation_context import OperationContext
 from resolvers.speakers import own_names, user_name
 from resolvers.updates import revise
@@ -35,25 +38,36 @@ class Merged(TypedDict):
 
 
 async def merge_users(context: OperationContext, values: Values) -> Merged:
-    """Merges a user into another one and erases it; returns the other one and the receipt."""
+    """Merges a user into another one and erases it; returns the other one and the receipt. Idempotent: merging the same
+    users again returns the same receipt."""
     gone_id, kept_id = values["from_user_id"], values["into_user_id"]
     same = Fault("INVALID", "A user can't be merged into itself; name two users.", ("intoUserId",))
     rules = {"from_user_id": key_rule, "into_user_id": key_rule}
     check(values, rules, more=[same] if gone_id == kept_id else [])
 
     async def operation(write: Transaction) -> tuple[UserRow, ErasureRow]:
+        kept = await user_by_id(write, context.scope, kept_id)
+        if kept is not None and await user_by_id(write, context.scope, gone_id) is None:
+            erased = await erasure_of(write, user_key(context.scope.project, gone_id))
+            if erased is not None and erased["merged_into"] == kept["key"]:
+                return kept, erased
         gone = await find_user(write, context, gone_id, "fromUserId")
-        kept = await find_user(write, context, kept_id, "intoUserId")
-        now = context.clock.now()
-        kept = await revise(write, user_table, kept, _attributes(kept, gone), now)
-        removed = {
-            "documents": await merge_own_ids(write, context.scope, DOCUMENTS, gone, kept),
-            "memories": await _merge_memories(write, context, gone, kept),
-        }
-        return kept, await end_user(write, gone, now, {"sessions": 0, "messages": 0, **removed})
+        return await _merge(write, context, gone, await find_user(write, context, kept_id, "intoUserId"))
 
     user, erasure = await context.write(operation)
     return {"user": user, "receipt": await receipt_of(context, gone_id, erasure)}
+
+
+async def _merge(
+    write: Transaction, context: OperationContext, gone: UserRow, kept: UserRow
+) -> tuple[UserRow, ErasureRow]:
+    scope, now = context.scope, context.clock.now()
+    kept = await revise(write, user_table, kept, _attributes(kept, gone), now)
+    removed = {"sessions": 0, "messages": 0, "documents": await unite_documents(write, scope, gone, kept)}
+    await merge_own_ids(write, scope, DOCUMENTS, gone, kept)
+    removed["memories"] = await _merge_memories(write, context, gone, kept)
+    await move_rows(write, scope, gone, kept, now)
+    return kept, await end_user(write, gone, now, removed, merged_into=kept["key"])
 
 
 def _attributes(kept: UserRow, gone: UserRow) -> dict[str, Any]:
@@ -65,55 +79,60 @@ def _attributes(kept: UserRow, gone: UserRow) -> dict[str, Any]:
     try:
         metadata = filled_text(kept["metadata"], gone["metadata"])
     except Unacceptable as problem:
-        raise refuse(
-            problem.code, f"The merged metadata can't be kept. {problem} Shorten it with updateUser."
-        ) from problem
+        message = (
+            f"The metadata of both users together can't be kept. {problem} Shorten that of either with updateUser."
+        )
+        raise refuse(problem.code, message) from problem
     return {**USER.change(lacking).of(kept), "metadata": metadata}
 
 
 async def _merge_memories(write: Transaction, context: OperationContext, gone: UserRow, kept: UserRow) -> int:
-    """Moves everything to `kept`, whose memories then are as if one user had said it all; returns the number of
-    memories removed."""
-    scope, now = context.scope, context.clock.now()
-    removed = await merge_own_ids(write, scope, MEMORIES, gone, kept)
+    """Makes the memories of both as if one user had said it all; returns the number of those removed."""
+    scope = context.scope
+    await merge_own_ids(write, scope, MEMORIES, gone, kept)
     await make_own(write, scope, gone, sorted(own_names(kept)))
-    alike = _taken_over(await alike_memories(write, scope, gone, kept, now))
-    await unite(write, MEMORIES, alike)
-    contested = await contested_memories(write, scope, gone, kept)
-    speakers = await summarised_speakers(write, scope, gone)
-    await move_rows(write, scope, gone, kept, now)
-    for key in contested:
-        await context.rest()
-        # Read anew: one that came before may have ended it.
-        row = (await memories_by_key(write, scope, [key]))[0]
-        if row is not None:
-            await settle(write, context, row)
-    for about in speakers:
-        standing = await standing_summaries(write, scope, owner=("user", kept["key"]), about=about)
-        newest = max(standing, key=lambda row: (row["created_at"], row["key"]))
-        await supersede(write, context, newest, [row for row in standing if row["key"] != newest["key"]])
-    return removed + len(alike)
+    stated = await memories_on_subjects(write, scope, gone, kept)
+    summaries = await summaries_of_user(write, scope, gone)
+    if summaries:
+        about = {row["about_folded"] for row in summaries}
+        summaries += [row for row in await summaries_of_user(write, scope, kept) if row["about_folded"] in about]
+    ended = [*await _ended_by_statements(write, stated), *_ended_by_summaries(summaries)]
+    await end_memories(write, ended, context.clock.now())
+    # Only now: of statements that say the same, one may have ended in between.
+    return await unite_memories(write, scope, gone, kept)
 
 
-def _taken_over(rows: Iterable[AlikeRow]) -> list[RowKeys]:
-    """Which memories are removed, and those that take their place: of memories that say the same one stays.
-
-    It is one with an own id, else a declared one, else one of `kept`. Others with an own id stay, too.
-    """
-    groups: dict[tuple[bytes, str | None], list[AlikeRow]] = {}
-    for row in rows:
-        groups.setdefault((row["fingerprint"], row["about_folded"]), []).append(row)
-    taken_over: list[RowKeys] = []
-    for group in groups.values():
-        best = max(group, key=_standing)
-        taken_over += [RowKeys(row["key"], best["key"]) for row in _removed(group, best)]
-    return taken_over
-
-
-def _standing(row: AlikeRow) -> tuple[bool, bool, int]:
-    return row["memory_id"] is not None, row["method"] == "DECLARED", row["is_kept"]
+async def _ended_by_statements(write: Transaction, stated: Iterable[OnSubject]) -> list[RowKeys]:
+    """The memories that later ones on their subject end, each with the one that does. Those that say the same don't end
+    each other."""
+    ended: list[RowKeys] = []
+    for _, on_subject in groupby(stated, lambda row: (row["subject"], row["about_folded"])):
+        # The next memory of each text, nearest first.
+        later: list[OnSubject] = []
+        for row in reversed(list(on_subject)):
+            await write.allowance.rest()
+            others = [newer for newer in later if newer["fingerprint"] != row["fingerprint"]]
+            newer = next((newer for newer in others if _may_end(newer, row) and _ends(newer, row)), None)
+            if newer is not None:
+                ended.append(RowKeys(row["key"], newer["key"]))
+            later = [row, *others][:AROUND]
+    return ended
 
 
-def _removed(group: Sequence[AlikeRow], best: AlikeRow) -> Iterable[AlikeRow]:
-    """What one user has twice was so before, and stays."""
-    return (row for row in group if row["memory_id"] is None and row["is_kept"] != best["is_kept"])
+def _may_end(newer: OnSubject, row: OnSubject) -> bool:
+    return row["superseded_from"] is None or newer["since"] < row["superseded_from"]
+
+
+def _ends(newer: OnSubject, row: OnSubject) -> bool:
+    return ends(newer["content"], row["content"], row["subject"])
+
+
+def _ended_by_summaries(summaries: Sequence[StandingSummary]) -> list[RowKeys]:
+    """The standing summaries that are not the newest about their person, each with that one."""
+    in_order = sorted(summaries, key=lambda row: (row["created_at"], row["key"]))
+    newest = {row["about_folded"]: row["key"] for row in in_order}
+    return [
+        RowKeys(row["key"], newest[row["about_folded"]])
+        for row in in_order
+        if row["key"] != newest[row["about_folded"]]
+    ]

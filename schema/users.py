@@ -259,15 +259,18 @@ class UserMutations:
         description="Changes a user's key, and nothing else. Sessions and messages keep their global ids. The user "
         "gets a new one, and so do those of their memories and documents that have a `memoryId` or `documentId`. "
         "Tokens for the old key are refused for good, and the old key is free for another user. A key in use is "
-        "ALREADY_EXISTS.",
+        "ALREADY_EXISTS. It is one transaction, and other writes wait for it: the longer, the more memories and "
+        "documents move.",
     )
     merge_users: MergeUsersPayload = mutation(
         merge_users,
         MergeUsersInput,
         dict[str, object],
         description="Moves the sessions, memories and documents of one user to another one, and erases the first. "
-        "The attributes and metadata of `into` win; what it lacks comes from `from`. Memories that say the same, and "
-        "documents with the same `documentId` and content, are kept once, with the sources of both. If one `memoryId` "
-        "or `documentId` stands for different contents, both objects are kept, and only that of `into` keeps the id. "
-        "Statements on one subject supersede each other by time, and the newer summary stands.",
+        "Idempotent: a repetition returns the same receipt until a user is created under the key of `from`. The "
+        "attributes and metadata of `into` win; what it lacks comes from `from`. Memories that say the same, and "
+        "documents with equal `documentId`, title, content and metadata, are kept once, with the sources of both. If "
+        "one `memoryId` or `documentId` stands for different objects, both are kept, and only that of `into` keeps the "
+        "id. Statements on one subject supersede each other by time, and the newer summary stands. It is one "
+        "transaction, and other writes wait for it: the longer, the more memories and documents move.",
     )

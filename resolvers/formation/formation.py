@@ -147,10 +147,10 @@ async def _place(write: Transaction, context: OperationContext, row: MemoryRow) 
                         await add_source(write, known, place["session_key"], place["sequence"])
             await remove_memory(write, row)
             return
-    await settle(write, context, row)
+    await _settle(write, context, row)
 
 
-async def settle(write: Transaction, context: OperationContext, row: MemoryRow) -> None:
+async def _settle(write: Transaction, context: OperationContext, row: MemoryRow) -> None:
     """Ends what a memory supersedes among those of its owner, and the memory where a later one supersedes it."""
     ended, after = await _neighbours(write, context, row)
     if after is not None:

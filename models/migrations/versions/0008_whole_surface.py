@@ -56,6 +56,7 @@ END;
 
 
 def upgrade() -> None:
+    op.add_column("erasures", sa.Column("merged_into", Key, nullable=True))
     _users()
     _sessions()
     _memories_of_agents()
