@@ -81,8 +81,6 @@ def walking(path: Path, texts: list[str]) -> list[tuple[str, list[str]]]:
 def test_every_statement_with_a_key_goes_by_the_keys_index(migrated_file: Path) -> None:
     assert STATEMENTS.keys() > OF_PROJECT
     for name, statements in STATEMENTS.items():
-        if name.startswith(("models.merging.", "models.moving.")):
-            continue
         found = walking(migrated_file, [form_of(statement).text for statement in statements])
         assert len(found) == (name in OF_PROJECT), (name, found)
 
