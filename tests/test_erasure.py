@@ -20,8 +20,8 @@ from models.keys import user_key
 from models.search import bring_up_to_date
 from models.search_kinds import MESSAGES
 from models.sqlite.backups import backups_of
-from models.sqlite.database import SqliteTransaction
 from models.sqlite.migrate import MIGRATIONS, migrate
+from models.sqlite.transaction import SqliteTransaction
 from tests.documents import ADD_MESSAGES, CREATE_USER, DELETE_SESSION, ERRORS, PURGE_DELETED, mutation
 from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes, wait_until
 

@@ -7,9 +7,9 @@ operations run in one transaction, each in its own savepoint, and are acknowledg
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from models.sqlite.backups import remove_backups
 from models.sqlite.clearing import SqliteClearing
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import BUSY, FileHealth, problem_of
-from models.sqlite.forms import Form, form_of
+from models.sqlite.forms import Form
 from models.sqlite.reading import HEAVY, ReadConnection, SlowReads, SqliteReader
-from models.statements import Parameters, Statement
-from models.store import SLOW_READERS, Change, Listener, R, Reader, Store, T, Transaction
+from models.sqlite.transaction import SqliteTransaction
+from models.statements import Statement
+from models.store import SLOW_READERS, Listener, Reader, Store, T, Transaction
 from models.threads import Turns
 from models.words import index_text
 
@@ -69,86 +70,6 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection
     connection.execute("PRAGMA cache_size = -16384")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
-
-
-class SqliteTransaction(SqliteReader, Transaction):
-    """The operation that the writer is running."""
-
-    def __init__(self, connection: sqlite3.Connection, store: "SqliteStore") -> None:
-        super().__init__(store, Allowance())
-        self._connection = connection
-        self._shapes: dict[str, sqlite3.Cursor] = {}
-        self.changes: list[Change] = []
-        """The rows changed since the beginning; recorded only while there are listeners."""
-
-    async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
-        form: Form = statement.forms.get("sqlite") or form_of(statement)
-        if self._store.listener is not None:
-            self._store.observe(form)
-        values = form.bound(parameters) if form.binds else parameters
-        if slowly:
-            return (await self._store.in_writer_thread(self._connection.execute, form.text, values)).rowcount
-        return self._connection.execute(form.text, values).rowcount
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncGenerator[None]:
-        noted = len(self.changes)
-        self._connection.execute("SAVEPOINT part")
-        try:
-            yield
-        except Exception as error:
-            # A full disk may have ended the whole transaction.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO part")
-            del self.changes[noted:]
-            if isinstance(error, sqlite3.IntegrityError):
-                raise ConstraintViolated(str(error)) from error
-            raise
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("RELEASE part")
-
-    @asynccontextmanager
-    async def deferred_references(self) -> AsyncGenerator[None]:
-        self._connection.execute("PRAGMA defer_foreign_keys = ON")
-        try:
-            yield
-        finally:
-            self._connection.execute("PRAGMA defer_foreign_keys = OFF")
-
-    async def insert(self, statement: Statement[R], shape: Statement[R], rows: Sequence[dict[str, Any]]) -> list[R]:
-        form, row_form = form_of(statement), form_of(shape)
-        self._store.observe(form)
-        self._connection.executemany(form.text, rows)
-        cursor = self._shapes.get(row_form.text)
-        if cursor is None:
-            cursor = self._shapes[row_form.text] = self._connection.execute(row_form.text, row_form.defaults)
-        return [form.row(cursor, tuple(row.values())) for row in rows]
-
-    # Always the writer's own connection: only there the uncommitted rows are visible.
-
-    async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
-        form = form_of(statement)
-        rows = self._rows(form, form.bound(parameters))
-        return rows[0] if rows else None
-
-    async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        form: Form = statement.forms.get("sqlite") or form_of(statement)
-        if self._store.listener is not None:
-            self._store.observe(form)
-        values = form.bound(parameters) if form.binds else parameters
-        if slowly:
-            return await self._store.in_writer_thread(self._rows, form, values)
-        return self._rows(form, values)
-
-    def _rows(self, form: Form, values: Parameters) -> list[Any]:
-        cursor = self._connection.cursor()
-        cursor.row_factory = form.row
-        return cursor.execute(form.text, values).fetchall()
-
-    def changed(self, action: str, table: str, row: Any) -> None:
-        if self._store.listeners:
-            self.changes.append(Change(action, table, row))
 
 
 Operation = Callable[[Transaction], Awaitable[Any]]
