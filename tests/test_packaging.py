@@ -56,7 +56,7 @@ def unpack(sdist: Path, folder: Path) -> Path:
         if hasattr(tarfile, "data_filter"):
             archive.extractall(folder, filter="data")
         else:  # the first releases of Python 3.11
-            archive.extractall(folder)  # noqa: S202 - our own
+            archive.extractall(folder)
     return next(folder.iterdir())
 
 
