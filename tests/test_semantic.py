@@ -177,7 +177,7 @@ def test_of_a_long_text_the_first_windows_are_read(model: MiniLM) -> None:
     started = time.process_time()
     (meanings,) = model.encode(["garden " * 200_000])
     assert len(meanings.words) == 8 * 254
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 20
 
 
 def test_closeness_is_the_nearest_vectors_cosine_by_its_signs() -> None:
