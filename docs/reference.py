@@ -69,7 +69,7 @@ LIMITS = [
         "Messages copied by `cloneSession`",
         "{resolvers.clones.LARGEST_CLONE}, with {resolvers.clones.CLONE_CHARACTERS} characters of text",
     ),
-    ("Messages removed by one `deleteMessages`", "{resolvers.messages.LARGEST_DELETION}"),
+    ("Messages removed by one `deleteMessages`", "{resolvers.deletions.LARGEST_DELETION}"),
     (
         "Memories or documents removed by one `deleteMemories`, `deleteDocuments`",
         "{resolvers.deletions.LARGEST_DELETION}",
@@ -80,7 +80,7 @@ LIMITS = [
     ),
     (
         "Sessions removed by one `deleteInactiveSessions`",
-        "1 to {resolvers.sessions.LARGEST_DELETION}; {resolvers.sessions.DEFAULT_DELETION} when left out",
+        "1 to {resolvers.deletions.LARGEST_DELETION}; {resolvers.sessions.DEFAULT_DELETION} when left out",
     ),
     ("Errors named in an answer", "the first {breadth.limits.Limits.errors}"),
     ("Body of a request, after decompression", "{recallql.http.requests.BODY_BYTES:bytes}"),

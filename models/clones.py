@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, insert, null, select
 
 from models.columns import Key, Number
-from models.messages import Numbered, generation_of
+from models.messages import Sequenced, generation_of
 from models.rows import SessionRow
 from models.statements import Statement
 from models.store import Reader, Transaction
@@ -46,7 +46,7 @@ _copies = [
     # Without the hashes: what was deleted may be said anew.
     _copy(deleted_messages, message_id_hash=null()),
 ]
-_last = Statement(select(func.max(messages.c.sequence).label("sequence")).where(*_in_range(messages)), Numbered)
+_last = Statement(select(func.max(messages.c.sequence).label("sequence")).where(*_in_range(messages)), Sequenced)
 
 _texts = (messages.c.content, messages.c.parts, messages.c.tool_calls, messages.c.parts_text, messages.c.aside)
 _characters = sum((func.coalesce(func.length(text), 0) for text in _texts), func.length(messages.c.metadata))
@@ -57,7 +57,7 @@ _sizes = (
 )
 # Not ordered: the sums come in the order of sequences, and SQLite stops at the first one that is too large.
 _first_over = Statement(
-    select(_sizes.c.sequence).where(_sizes.c.size > bindparam("most", type_=Number)).limit(1), Numbered
+    select(_sizes.c.sequence).where(_sizes.c.size > bindparam("most", type_=Number)).limit(1), Sequenced
 )
 
 

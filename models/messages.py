@@ -34,7 +34,7 @@ class Tombstone(TypedDict):
     message_id_hash: bytes
 
 
-class Numbered(TypedDict):
+class Sequenced(TypedDict):
     sequence: int
 
 
@@ -146,7 +146,7 @@ _deleted_sequences = Statement(
         deleted_messages.c.session_key == bindparam("session"),
         deleted_messages.c.sequence.in_(each_of("sequences", Number)),
     ),
-    Numbered,
+    Sequenced,
 )
 _at = Statement(
     select(messages).where(

@@ -10,10 +10,10 @@ from models.rows import AgentRow, DocumentRow, MemoryRow, SessionRow
 from models.sort_texts import start_of
 from models.sources import Sources, forget_sources
 from models.store import Transaction
-from resolvers.connections import Columns, Page, Paging, connect_visible
+from resolvers.connections import Columns, Page, Paging, connect_visible, part_of
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput
-from resolvers.filters import FilterBuilder, Given, order_of
+from resolvers.filters import FilterBuilder, Given
 from resolvers.ids import global_id
 from resolvers.inputs import TEXT_BYTES, Values, key_rule, required_text, text
 from resolvers.nouns import KEY, METADATA, PROJECT, UPDATED_AT, VERSION, Attribute, Derived, Internal
@@ -66,11 +66,8 @@ async def list_agents(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     """All agents of the project; for a user those of its own sessions."""
-    name, descending = order_of(order)
     built = FilterBuilder(filter).lists("agent_ids").metadata().ranges("created_at").build()
-    return await connect_visible(
-        context, AGENTS, AGENTS_OF_USER, paging, order=name, descending=descending, filter=built, columns=columns
-    )
+    return await connect_visible(context, AGENTS, AGENTS_OF_USER, paging, **part_of(order, built, columns))
 
 
 async def instructions_of(context: OperationContext, rows: Sequence[AgentRow]) -> list[str | None]:

@@ -10,7 +10,7 @@ from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
 from models.rows import AnyRow, SessionRow, UserRow
 from resolvers.cursors import Cursors
 from resolvers.errors import BadInput
-from resolvers.filters import Filter
+from resolvers.filters import Filter, Given, order_of
 from resolvers.operation_context import OperationContext
 
 Columns = tuple[str, ...] | None
@@ -87,6 +87,12 @@ class Page:
     @property
     def end_cursor(self) -> str | None:
         return self._cursors.of(self.rows[-1]) if self.rows else None
+
+
+def part_of(order: Given, filter: Filter, columns: Columns) -> dict[str, Any]:
+    """The keyword arguments of `connect` for a list with an order that clients choose."""
+    name, descending = order_of(order)
+    return {"order": name, "descending": descending, "filter": filter, "columns": columns}
 
 
 async def connect(

@@ -20,10 +20,10 @@ from models.sources import Sources, forget_sources
 from models.store import Reader, Transaction
 from models.users import user_by_id, users_by_email
 from models.values import json_of
-from resolvers.connections import Columns, Page, Paging, connect, connect_to
+from resolvers.connections import Columns, Page, Paging, connect, connect_to, part_of
 from resolvers.deletions import delete_found, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.ids import global_id
 from resolvers.inputs import (
     CONTENT_BYTES,
@@ -100,11 +100,8 @@ async def documents_of_users(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = document_filter(filter)
-    return await connect_to(
-        context, DOCUMENTS_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, document_filter(filter), columns)
+    return await connect_to(context, DOCUMENTS_OF_USER, paging, users, **part)
 
 
 async def documents_of_agents(
@@ -116,12 +113,8 @@ async def documents_of_agents(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
-    name, descending = order_of(order)
-    built = document_filter(filter)
-    keys = [row["key"] for row in agents]
-    return await connect(
-        context, DOCUMENTS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, document_filter(filter), columns)
+    return await connect(context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], **part)
 
 
 def document_row(

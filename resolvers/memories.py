@@ -23,10 +23,10 @@ from models.memories import (
 )
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.store import Reader, Transaction
-from resolvers.connections import Columns, Page, Paging, connect, connect_to
+from resolvers.connections import Columns, Page, Paging, connect, connect_to, part_of
 from resolvers.deletions import delete_found, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.ids import global_id
 from resolvers.inputs import (
     Values,
@@ -62,11 +62,8 @@ async def memories_of_users(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = memory_filter(context, filter)
-    return await connect_to(
-        context, MEMORIES_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, memory_filter(context, filter), columns)
+    return await connect_to(context, MEMORIES_OF_USER, paging, users, **part)
 
 
 async def memories_of_sessions(
@@ -77,11 +74,8 @@ async def memories_of_sessions(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = memory_filter(context, filter)
-    return await connect_to(
-        context, MEMORIES_OF_SESSION, paging, sessions, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, memory_filter(context, filter), columns)
+    return await connect_to(context, MEMORIES_OF_SESSION, paging, sessions, **part)
 
 
 async def memories_of_agents(
@@ -93,11 +87,8 @@ async def memories_of_agents(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's memories")
-    name, descending = order_of(order)
-    built, keys = memory_filter(context, filter), [row["key"] for row in agents]
-    return await connect(
-        context, MEMORIES_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, memory_filter(context, filter), columns)
+    return await connect(context, MEMORIES_OF_AGENT, paging, [row["key"] for row in agents], **part)
 
 
 async def memories_of_messages(

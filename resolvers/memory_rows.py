@@ -64,7 +64,7 @@ class Owner:
 
     def may_rest_on(self, source: SessionRow | DocumentRow) -> bool:
         """True if messages of this session, or this document, may be sources: those of the user, of nobody, or of the
-        agent's own sessions, whoever talks there."""
+        agent's own sessions with any user."""
         if source["user_key"] in (None, self.user):
             return True
         return self.agent is not None and source["agent_key"] == self.agent

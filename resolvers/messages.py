@@ -18,11 +18,12 @@ from models.sessions import owned_by, session_table, session_to_extend, sessions
 from models.store import Transaction
 from models.values import json_of
 from models.writing import LONG
-from resolvers.connections import Columns, Edge, Page, Paging, connect_to
+from resolvers.connections import Columns, Edge, Page, Paging, connect_to, part_of
 from resolvers.cursors import Cursors
+from resolvers.deletions import LARGEST_DELETION
 from resolvers.drafts import MESSAGE, Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.formation.forgetting import forget
 from resolvers.formation.formation import (
     Claims,
@@ -56,7 +57,6 @@ from resolvers.users import find_user, find_viewer
 _BY_SEQUENCE = {"field": "SEQUENCE", "direction": "ASC"}
 _SAID = ("content", "parts", "tool_calls")
 LARGEST_BATCH = 100
-LARGEST_DELETION = 1000
 
 
 async def messages_of_sessions(
@@ -68,23 +68,10 @@ async def messages_of_sessions(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     """By default in the order of their sequence."""
-    name, descending = order_of(order or _BY_SEQUENCE)
-    return await connect_to(
-        context,
-        MESSAGES_OF_SESSION,
-        paging,
-        rows,
-        numbers=[row["deleted_through"] for row in rows],
-        order=name,
-        descending=descending,
-        filter=FilterBuilder(filter)
-        .lists("message_ids", "roles")
-        .names("names")
-        .metadata()
-        .ranges("created_at")
-        .build(),
-        columns=columns,
-    )
+    builder = FilterBuilder(filter).lists("message_ids", "roles").names("names").metadata().ranges("created_at")
+    part = part_of(order or _BY_SEQUENCE, builder.build(), columns)
+    numbers = [row["deleted_through"] for row in rows]
+    return await connect_to(context, MESSAGES_OF_SESSION, paging, rows, numbers=numbers, **part)
 
 
 @dataclass(frozen=True)

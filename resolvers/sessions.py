@@ -27,9 +27,10 @@ from models.sources import Sources, forget_sources
 from models.store import Reader, Transaction
 from models.values import Time
 from resolvers.agents import find_agent
-from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible
+from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible, part_of
+from resolvers.deletions import LARGEST_DELETION
 from resolvers.errors import BadInput, Refused, refuse
-from resolvers.filters import Filter, FilterBuilder, Given, order_of
+from resolvers.filters import Filter, FilterBuilder, Given
 from resolvers.formation.formation import give_session, summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
@@ -88,7 +89,6 @@ SESSION = Noun(
     FORM_MEMORIES,
     references={"user_id": key_rule, "agent_id": key_rule},
 )
-LARGEST_DELETION = 1000
 DEFAULT_DELETION = 100
 
 
@@ -132,11 +132,8 @@ async def list_sessions(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = session_filter(context, filter)
-    return await connect_visible(
-        context, SESSIONS, SESSIONS_OF_USER, paging, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, session_filter(context, filter), columns)
+    return await connect_visible(context, SESSIONS, SESSIONS_OF_USER, paging, **part)
 
 
 async def sessions_of_users(
@@ -147,11 +144,8 @@ async def sessions_of_users(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = session_filter(context, filter)
-    return await connect_to(
-        context, SESSIONS_OF_USER, paging, users, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, session_filter(context, filter), columns)
+    return await connect_to(context, SESSIONS_OF_USER, paging, users, **part)
 
 
 async def sessions_of_agents(
@@ -162,12 +156,8 @@ async def sessions_of_agents(
     order: Given,
     columns: Columns = None,
 ) -> list[Page | BadInput]:
-    name, descending = order_of(order)
-    built = session_filter(context, filter)
-    keys = [row["key"] for row in agents]
-    return await connect(
-        context, SESSIONS_OF_AGENT, paging, keys, order=name, descending=descending, filter=built, columns=columns
-    )
+    part = part_of(order, session_filter(context, filter), columns)
+    return await connect(context, SESSIONS_OF_AGENT, paging, [row["key"] for row in agents], **part)
 
 
 async def find_session(read: Reader, context: OperationContext, session_id: str) -> SessionRow:

@@ -13,10 +13,10 @@ from models.sort_texts import ascending, descending
 from models.store import Transaction
 from models.user_words import COMMON, rarest_beginning
 from models.users import USER_ALONE, USERS, USERS_BY_WORD, USERS_TRIED, user_by_id, user_table, users_by_key
-from resolvers.connections import Columns, Page, Paging, connect, connect_visible
+from resolvers.connections import Columns, Page, Paging, connect, connect_visible, part_of
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput, refuse
-from resolvers.filters import FilterBuilder, Given, order_of
+from resolvers.filters import FilterBuilder, Given
 from resolvers.ids import global_id
 from resolvers.inputs import Values, check, key_rule, text
 from resolvers.nouns import (
@@ -105,9 +105,8 @@ async def list_users(
     builder = FilterBuilder(filter).words("text").metadata().lists("user_ids").ranges("created_at", "updated_at")
     if builder.asked.get("emails") is not None:
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
-    name, descending = order_of(order)
     built = builder.lists("emails").build()
-    part: dict[str, Any] = {"order": name, "descending": descending, "filter": built, "columns": columns}
+    part = part_of(order, built, columns)
     if "words" in built.values and context.scope.user is None:
         return await _found_by_words(context, paging, built.values["words"], part)
     return await connect_visible(context, USERS, USER_ALONE, paging, **part)

@@ -1,4 +1,4 @@
-"""What belongs to a user, a session or an agent is found by the owner's index, however much others have.
+"""Statements find the objects of a user, a session or an agent by the owner's index.
 
 SQLite is asked without statistics, as on any server's file.
 """

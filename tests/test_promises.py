@@ -1,4 +1,4 @@
-"""What users of Zep and Julep rely on: a test for each promise."""
+"""The promises to users of Zep and Julep, with a test for each."""
 
 from typing import Any
 

@@ -55,8 +55,8 @@ class Knowing:
 
     def name_of(self, memory: MemoryRow) -> str:
         """The name of the person, or of the agent, that a memory is about."""
-        of_agent = self.agent is not None and memory["agent_key"] is not None
-        return memory["about"] or (self.agent["name"] if self.agent is not None and of_agent else self.name)
+        of_agent = self.agent if memory["agent_key"] is not None else None
+        return memory["about"] or (self.name if of_agent is None else of_agent["name"])
 
 
 class Knowledge:
