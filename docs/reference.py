@@ -83,7 +83,7 @@ LIMITS = [
         "1 to {resolvers.deletions.LARGEST_DELETION}; {resolvers.sessions.DEFAULT_DELETION} when left out",
     ),
     ("Errors named in an answer", "the first {breadth.limits.Limits.errors}"),
-    ("Body of a request, after decompression", "{recallql.http.requests.BODY_BYTES:bytes}"),
+    ("Body of a request, after decompression", "{recallql.settings.BODY_BYTES:bytes}"),
     ("Head of a request", "{recallql.http.framing.HEAD_BYTES:bytes}"),
     ("URL of a request", "{recallql.http.heads.URL_BYTES:bytes}"),
     ("The `Authorization` header", "{recallql.auth.credentials.HEADER_BYTES:bytes}"),

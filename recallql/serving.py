@@ -8,6 +8,7 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from models.errors import DataError
 from models.store import database_at
 from recallql import __version__
 from recallql.auth.credentials import has_keys, needs_credential
@@ -20,7 +21,7 @@ from recallql.settings import Settings
 log = structlog.get_logger("recallql.serve")
 
 
-class CannotServe(Exception):
+class CannotServe(DataError):
     """The server can't start; the message is for the operator."""
 
 

@@ -5,21 +5,25 @@ from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from breadth import Limits
 from recallql.http.hosts import is_loopback
 from recallql.http.origins import read_origins
-from recallql.http.requests import BODY_BYTES
 from resolvers.grants import PERMISSIONS, Granted
 from resolvers.inputs import text_rule
 from resolvers.tokens import count_tokens
 
+if TYPE_CHECKING:
+    from breadth import Limits
+
 MEBIBYTE = 1024 * 1024
+
+BODY_BYTES = 8 * MEBIBYTE
+"""The largest body of a request, in bytes."""
 
 LEAST_SECRET = 16
 """The least number of characters of `api_key`."""
@@ -347,8 +351,11 @@ class Settings(BaseSettings):
         return counter_of(self.token_counter) if self.token_counter else count_tokens
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> "Limits":
         """The limits on documents."""
+        # The executor takes long to import, and only the server needs it.
+        from breadth import Limits
+
         return Limits(
             characters=self.max_query_characters,
             tokens=self.max_query_tokens,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from models.allowance import Allowance
 from models.loop_turns import SHARE, LoopTurns
-from recallql.http.requests import BODY_BYTES
+from recallql.settings import BODY_BYTES
 from tests.documents import mutation
 from tests.loop_watch import watched
 from tests.servers import Serve, Server

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from recallql import __version__
 from recallql.commands.cli import main
 from recallql.logs import configure_logs
 from recallql.settings import Settings
-from tests.commands import ready_status, start, started
+from tests.commands import environment, ready_status, start, started
 from tests.documents import ADD_MESSAGES, DELETE_SESSION
 from tests.servers import START_SECONDS, Serve, Server, free_port, wait_until
 
@@ -209,6 +210,12 @@ def test_a_wrong_option_is_named_and_ends_with_2(
     assert "Traceback" not in ended.stderr
     assert all(word in ended.stderr for word in named), ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_loads_what_it_needs(tmp_path: Path) -> None:
+    code = "import sys, recallql.commands.cli; print({'sqlalchemy', 'strawberry', 'uvicorn'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "set()\n", "")
 
 
 def test_a_port_in_use_is_said_in_a_line(tmp_path: Path) -> None:

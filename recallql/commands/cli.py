@@ -106,23 +106,22 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API: `/graphql` (with the playground for browsers), `/health` and `/ready`."""
+    settings = _settings(
+        host=host,
+        port=port,
+        database_url=database_url,
+        synchronous=synchronous,
+        workers=workers,
+        jwks_url=jwks_url,
+        jwks_issuer=jwks_issuer,
+        jwks_audience=jwks_audience,
+        jwks_user_claim=jwks_user_claim,
+        jwks_project=jwks_project,
+        jwks_permissions=jwks_permissions,
+    )
     from recallql.serving import serve as run
 
-    run(
-        _settings(
-            host=host,
-            port=port,
-            database_url=database_url,
-            synchronous=synchronous,
-            workers=workers,
-            jwks_url=jwks_url,
-            jwks_issuer=jwks_issuer,
-            jwks_audience=jwks_audience,
-            jwks_user_claim=jwks_user_claim,
-            jwks_project=jwks_project,
-            jwks_permissions=jwks_permissions,
-        )
-    )
+    run(settings)
 
 
 @app.command()
@@ -378,10 +377,8 @@ class CannotExport(DataError):
 
 def main() -> None:
     """The entry point of the command: prints an expected failure in one line and exits with status 1."""
-    from recallql.serving import CannotServe
-
     try:
         app()
-    except (DataError, CannotServe) as error:
+    except DataError as error:
         print(f"recallql: {error}", file=sys.stderr)
         sys.exit(1)

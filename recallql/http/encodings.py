@@ -5,7 +5,8 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from recallql.http.preferences import preferences
-from recallql.http.requests import BODY_BYTES, BadRequest, too_large
+from recallql.http.requests import BadRequest, too_large
+from recallql.settings import BODY_BYTES
 
 WORTH_COMPRESSING = 1024 + 1
 """Answers of so many bytes or more are compressed."""

@@ -24,7 +24,6 @@ from recallql.http.encodings import ENCODING, PIECE, compress, decompress
 from recallql.http.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
 from recallql.http.playground import playground_page
 from recallql.http.requests import (
-    BODY_BYTES,
     INLINE_BODY,
     AnswerTooLarge,
     BadRequest,
@@ -38,7 +37,7 @@ from recallql.http.requests import (
 )
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
-from recallql.settings import Settings
+from recallql.settings import BODY_BYTES, Settings
 from resolvers.operation_context import OperationContext, operation_threads
 from resolvers.times import Clock
 from resolvers.viewers import Viewer

@@ -19,9 +19,10 @@ from recallql.http.connections import Connections
 from recallql.http.endpoint import Endpoint, Reply, refusal
 from recallql.http.flow import LEAST_PROGRESS, WINDOW_SHARE, Flow, too_slow, unread_bytes
 from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
-from recallql.http.requests import BODY_BYTES, BadRequest
+from recallql.http.requests import BadRequest
 from recallql.http.sites import Sites, lines
 from recallql.http.throttle import TooMany
+from recallql.settings import BODY_BYTES
 
 HEAD_BYTES = 64 * 1024
 MOST_HEADERS = 256

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from recallql.http.encodings import check_encoding, compress_from
 from recallql.http.hosts import is_loopback
 from recallql.http.preferences import Preference, preferences, read_parameters
-from recallql.http.requests import BODY_BYTES, BadRequest, too_large
+from recallql.http.requests import BadRequest, too_large
 from recallql.http.sites import SECURITY, Sites, lines
+from recallql.settings import BODY_BYTES
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"

@@ -9,8 +9,7 @@ import orjson
 
 from breadth import Request
 from models.values import JsonValue
-
-BODY_BYTES = 8 * 1024 * 1024
+from recallql.settings import BODY_BYTES
 
 INLINE_BODY = 64 * 1024
 """The most bytes of a body that is parsed in the event loop."""
