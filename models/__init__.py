@@ -8,5 +8,5 @@ values.py, keys.py, scope.py   times and JSON; keys of rows; whose data a statem
 users.py, sessions.py, …       the statements on each noun
 search.py, vectors.py          what search reads, for each kind of `search_kinds.py`
 allowance.py, threads.py, loop_turns.py   what a request may use, and its turns
-sqlite/                        what only SQLite needs
+sqlite/, postgres/             what only one database needs
 """

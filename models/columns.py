@@ -11,6 +11,6 @@ Time = Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 # By default PostgreSQL sorts by locale; cursors and clients rely on the order of code points.
 Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 Number = BigInteger().with_variant(Integer(), "sqlite")
-Json = Text().with_variant(postgresql.JSONB(), "postgresql")
+Json = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 # SQLite stores it as 0 and 1.
 Flag = Boolean()

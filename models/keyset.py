@@ -90,9 +90,12 @@ class Listing(Generic[R]):
 
     def ordering(self, rows: FromClause, order: str, *, descending: bool) -> list[ColumnElement[Any]]:
         """The expressions that rows are sorted by, see `sort_value`."""
-        last = {name: literal(ends[not descending], rows.c[name].type) for name, ends in self.ends.items()}
-        columns = [rows.c[name] for name in self.order_columns(order, descending=descending)]
-        return [func.coalesce(column, last[column.name]) if column.name in last else column for column in columns]
+
+        def sorted_by(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+            ends = self.ends.get(name)
+            return func.coalesce(column, literal(ends[not descending], column.type)) if ends else column
+
+        return [sorted_by(rows.c[name], name) for name in self.order_columns(order, descending=descending)]
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,6 @@ def _page(
     before: bool,
 ) -> Statement[Any]:
     goes_by_floor = listing.orders[order][0] == listing.floor
-    if goes_by_floor and not given and not descending:
-        return _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
     rows = listing.table.alias("x") if listing.nested else listing.table
     columns = listing.ordering(rows, order, descending=descending)
     if listing.is_selective(given):
@@ -155,6 +156,10 @@ def _page(
     read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
+    lateral = _lateral(listing, cut, read, order, descending=descending)
+    if goes_by_floor and not given and not descending:
+        clause = _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
+        return Statement(clause, listing.row, others={"postgres": lateral})
     ordering = listing.ordering(table, order, descending=descending)
     clause = (
         select(*read, parents.c.key.label("parent"))
@@ -164,9 +169,29 @@ def _page(
                 cut.with_only_columns(literal_column("x.rowid", Integer)).correlate(parents)
             )
         )
-        .order_by(parents.c.key, *(column.desc() if descending else column.asc() for column in ordering))
+        .order_by(parents.c.key, *_falling(ordering, descending))
     )
-    return Statement(clause, listing.row)
+    return Statement(clause, listing.row, others={"postgres": lateral})
+
+
+def _lateral(
+    listing: Listing[Any], cut: Select[Any], read: Sequence[ColumnElement[Any]], order: str, *, descending: bool
+) -> Select[*tuple[Any, ...]]:
+    """A page of each parent for PostgreSQL, which reads the parents in their order and a part of the list for each."""
+    names = [column.name for column in read]
+    wanted: list[ColumnElement[Any]] = [cut.selected_columns[name] for name in names]
+    page: Any = cut.with_only_columns(*wanted).correlate(parents).lateral("page")
+    columns: list[ColumnElement[Any]] = [page.c[name] for name in names]
+    ordering = listing.ordering(page, order, descending=descending)
+    return (
+        select(*columns, parents.c.key.label("parent"))
+        .select_from(CrossJoin(parents, page))
+        .order_by(parents.c.key, *_falling(ordering, descending))
+    )
+
+
+def _falling(columns: Sequence[ColumnElement[Any]], falling: bool) -> list[ColumnElement[Any]]:
+    return [column.desc() if falling else column.asc() for column in columns]
 
 
 def _between(
@@ -183,7 +208,7 @@ def _between(
 
 
 def _in_order(rows: Select[Any], columns: Sequence[ColumnElement[Any]], falling: bool) -> Select[Any]:
-    return rows.order_by(*(column.desc() if falling else column.asc() for column in columns))
+    return rows.order_by(*_falling(columns, falling))
 
 
 def _range(
@@ -194,7 +219,7 @@ def _range(
     backwards: bool,
     after: bool,
     before: bool,
-) -> Statement[Any]:
+) -> Select[*tuple[Any, ...]]:
     """A page of a list with a floor and without filters: the range between two numbers, one of them looked up.
 
     Each parent's rows are read once and in their order, without a sort: the CROSS JOIN makes the parents the outer
@@ -220,12 +245,11 @@ def _range(
         if backwards
         else (number > lower, number <= func.coalesce(end, upper - 1))
     )
-    clause = (
+    return (
         select(*_columns(listing, listing.orders[order], columns_read), parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, table))
         .where(listing.always(table), *within)
     )
-    return Statement(clause, listing.row)
 
 
 def _columns(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:

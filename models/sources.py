@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, exists, func, not_, or_, select
+from sqlalchemy import bindparam, delete, exists, false, func, not_, or_, select
 
 from models.expressions import Parents, each_of, parent_key, parents
 from models.keyset import Condition
@@ -39,7 +39,7 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statemen
         formed &= memories.c.corrected_at.is_(None)
     rest = exists(
         select(other.c.position).where(
-            other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), 0))
+            other.c.memory_key == memories.c.key, not_(func.coalesce(WHICH[which](other), false()))
         )
     )
     keys = select(gone.c.memory_key).where(named)

@@ -57,15 +57,26 @@ def is_document(row: object) -> TypeGuard[DocumentRow]:
     return noun_of(row) == "Document"
 
 
+LONG_TEXTS = frozenset(
+    (
+        *("about", "aside", "content", "instructions", "metadata", "parts", "parts_text", "situation", "subject"),
+        *("title", "tool_calls"),
+    )
+)
+"""Columns whose values may be long: the bytes of rows with them are counted while they are read."""
+
+
 class Statement(Generic[R_co]):
     """A statement and the type of its rows.
 
     `single`: it returns one row at most. `upkeep`: it belongs to no request. `spills`: it may sort millions of numbers,
     for which SQLite may use a temporary file; no other data of it may get there. `forms` caches its form for each
-    database.
+    database. `others` has the clause for a database that needs another one, by the database's name.
+
+    `lock` is how a transaction that shares the database with others locks the rows that it reads by this statement.
     """
 
-    __slots__ = ("clause", "forms", "noun", "single", "spills", "upkeep")
+    __slots__ = ("clause", "forms", "lock", "noun", "others", "single", "spills", "upkeep")
 
     @overload
     def __init__(self: "Statement[NoRow]", clause: ClauseElement | Executable, *, upkeep: bool = False) -> None: ...
@@ -79,6 +90,8 @@ class Statement(Generic[R_co]):
         single: bool = False,
         upkeep: bool = False,
         spills: bool = False,
+        lock: str = "",
+        others: Mapping[str, ClauseElement] | None = None,
     ) -> None: ...
 
     def __init__(
@@ -89,13 +102,30 @@ class Statement(Generic[R_co]):
         single: bool = False,
         upkeep: bool = False,
         spills: bool = False,
+        lock: str = "",
+        others: Mapping[str, ClauseElement] | None = None,
     ) -> None:
         self.clause: Any = clause
+        self.lock = lock
+        self.others = others or {}
         self.noun = NOUNS.get(row, "")
         self.single = single
         self.upkeep = upkeep
         self.spills = spills
         self.forms: dict[str, Any] = {}
+
+    def clause_for(self, database: str) -> Any:
+        return self.others.get(database, self.clause)
+
+
+SHARED = frozenset(("users", "agents"))
+"""Tables whose rows many transactions refer to at the same time."""
+
+
+def lock_of(table: Table) -> str:
+    """How a transaction locks a row that it reads by its key: nobody else changes it meanwhile. A row to which many
+    refer is only kept from being removed."""
+    return f"FOR {'KEY SHARE' if table.name in SHARED else 'NO KEY UPDATE'} OF {table.name}"
 
 
 class ByKey(Generic[R]):
@@ -105,10 +135,14 @@ class ByKey(Generic[R]):
 
     def __init__(self, table: Table, row: type[R], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
         conditions = (in_project(table), *where)
-        self.one = Statement(select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True)
+        lock = lock_of(table)
+        self.one = Statement(
+            select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True, lock=lock
+        )
         self.many = Statement(
             select(parents.c.key.label("parent"), table)
             .select_from(CrossJoin(parents, table))
             .where(table.c.key == parent_key, *conditions),
             row,
+            lock=lock,
         )

@@ -24,6 +24,9 @@ T = TypeVar("T")
 SLOW_READERS = 4
 """Connections for reads that may take long."""
 
+CONNECTIONS = 16
+"""Connections of a process to a database server: half for reads, half for writes."""
+
 Receive = Callable[[tuple[Any, ...]], None]
 """A function that is called with the values of one row."""
 
@@ -121,10 +124,12 @@ class Store(Protocol):
         """The reads of a request, within its allowance."""
         ...
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
         """Runs `operation` in a transaction and returns its result once the transaction is durable.
 
-        An exception rolls it back and is raised here. Once queued it runs even if the caller is cancelled.
+        An exception rolls it back and is raised here. Once queued it runs even if the caller is cancelled. Where
+        transactions run at the same time, it may be called again, after everything of the call before was undone; those
+        that wait take turns by the credential of `allowance`.
         """
         ...
 
@@ -167,15 +172,21 @@ class Database(Protocol):
 
     def exists(self) -> bool: ...
 
-    def migrate(self) -> None:
-        """Creates the database if it does not exist, and migrates it to this version.
+    def prepare(self) -> None:
+        """Makes the database ready for use: a file is created or migrated; a server's database was migrated before.
 
         Raises `DatabaseProblem` if it can't be used.
         """
         ...
 
-    async def open(self, *, durable: bool = True, slow_readers: int = SLOW_READERS) -> Store:
-        """Opens a migrated database. `durable` commits survive a power cut, others a crash of the process."""
+    def migrate(self) -> None:
+        """Creates the tables, or migrates them to this version. Raises `DatabaseProblem` if that is impossible."""
+        ...
+
+    async def open(
+        self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
+    ) -> Store:
+        """Opens a database that was prepared. `durable` commits survive a power cut, others a crash of the process."""
         ...
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
@@ -184,19 +195,26 @@ class Database(Protocol):
 
 
 def database_at(url: str) -> Database:
-    """The database that a URL names: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.
+    """The database that a URL names: `sqlite:///file` (`sqlite:////folder/file` for an absolute path), or
+    `postgresql://user@host/database`.
 
     Raises `DatabaseProblem` for an invalid URL.
     """
     scheme = url.partition("://")[0]
+    # Loads only the driver in use.
     if scheme in ("sqlite", "sqlite+aiosqlite"):
-        # Loads only the driver in use.
         from models.sqlite.engine import SqliteDatabase
 
         return SqliteDatabase.at(url)
+    if scheme in ("postgresql", "postgres", "postgresql+asyncpg"):
+        try:
+            from models.postgres.engine import PostgresDatabase
+        except ImportError as error:
+            raise DatabaseProblem("PostgreSQL needs its driver: pip install 'recallql[postgres]'.") from error
+        return PostgresDatabase(url)
     raise DatabaseProblem(
         f"The database URL {url.split('@')[-1]!r} is not one of this version's: give sqlite:///file "
-        "(sqlite:////folder/file for an absolute path)."
+        "(sqlite:////folder/file for an absolute path) or postgresql://user@host/database."
     )
 
 

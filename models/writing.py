@@ -71,7 +71,10 @@ class TypedTable(Generic[R]):
 
     @cached_property
     def _insert_many(self) -> Statement[R]:
-        return Statement(insert(self._table).values(self._parameters), self.row)
+        # SQLite would make a row of each; see `Transaction.insert`.
+        return Statement(
+            insert(self._table).values(self._parameters), self.row, others={"postgres": self._insert.clause}
+        )
 
     @cached_property
     def _shape(self) -> Statement[R]:

@@ -115,7 +115,7 @@ def create_app(settings: Settings) -> Application:
     async def lifespan(app: Application) -> AsyncGenerator[None]:
         try:
             named = database_at(settings.database_url)
-            await asyncio.to_thread(named.migrate)
+            await asyncio.to_thread(named.prepare)
             database = await named.open(durable=settings.synchronous == "full", slow_readers=settings.slow_readers)
         except DataError as error:
             app.problem = str(error)

@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
     listening = bind(settings)
     ask_for_descriptors(settings.max_connections + RESERVED)
     # Before any worker starts, so that only one process migrates, and errors are reported here.
-    database_at(settings.database_url).migrate()
+    database_at(settings.database_url).prepare()
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
     config = uvicorn.Config(

@@ -76,4 +76,4 @@ class OperationContext:
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Runs a mutation's transaction; see `Store.write`."""
-        return await self.database.write(operation)
+        return await self.database.write(operation, self.allowance)

@@ -55,7 +55,7 @@ def fill(connection: sqlite3.Connection) -> None:
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
     """A file of version 0007 with something in it."""
-    ignored = shutil.ignore_patterns("__pycache__", "0008*")
+    ignored = shutil.ignore_patterns("__pycache__", "000[8-9]*", "00[1-9]?_*")
     migrations = Path(shutil.copytree(MIGRATIONS, tmp_path / "older", ignore=ignored))
     path = tmp_path / "older.db"
     migrate(path, migrations)

@@ -45,7 +45,7 @@ def found_in(value: Any, kind: type[T]) -> Iterator[T]:
 def named(kind: type[T]) -> dict[str, list[T]]:
     """The objects of a class that the modules of the models keep under a name."""
     names = [module.name for module in pkgutil.walk_packages(models.__path__, "models.")]
-    modules = [import_module(name) for name in names if "migrations" not in name]
+    modules = [import_module(name) for name in names if "migrations" not in name and "postgres" not in name]
     kept = {
         f"{module.__name__}.{name}": list(found_in(value, kind))
         for module in modules

@@ -162,7 +162,7 @@ class SqliteStore(Store):
     async def in_writer_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -10,7 +10,7 @@ from models.sqlite.database import SqliteStore, connect
 from models.sqlite.forms import form_of
 from models.sqlite.migrate import migrate
 from models.statements import Parameters, Statement
-from models.store import SLOW_READERS, Database, R, Snapshot
+from models.store import CONNECTIONS, SLOW_READERS, Database, R, Snapshot
 
 
 class SqliteSnapshot(Snapshot):
@@ -49,10 +49,15 @@ class SqliteDatabase(Database):
     def exists(self) -> bool:
         return self.path.exists()
 
+    def prepare(self) -> None:
+        self.migrate()
+
     def migrate(self) -> None:
         migrate(self.path)
 
-    async def open(self, *, durable: bool = True, slow_readers: int = SLOW_READERS) -> SqliteStore:
+    async def open(
+        self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
+    ) -> SqliteStore:
         return await SqliteStore.open(self.path, durable=durable, slow_readers=slow_readers)
 
     @contextmanager

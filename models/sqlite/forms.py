@@ -12,15 +12,7 @@ from sqlalchemy import LargeBinary
 
 from models.expressions import ListOf
 from models.sqlite.dialect import DIALECT
-from models.statements import Parameters, Statement
-
-LONG_TEXTS = frozenset(
-    (
-        *("about", "aside", "content", "instructions", "metadata", "parts", "parts_text", "situation", "subject"),
-        *("title", "tool_calls"),
-    )
-)
-"""Columns whose values may be long: the bytes of rows with them are counted while they are read."""
+from models.statements import LONG_TEXTS, Parameters, Statement
 
 
 class Row(sqlite3.Row):

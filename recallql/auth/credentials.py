@@ -182,6 +182,6 @@ def _count(settings: Settings) -> tuple[int, int]:
     database = database_at(settings.database_url)
     if not database.exists():
         return 0, 0
-    database.migrate()
+    database.prepare()
     with database.snapshot() as snapshot:
         return count_api_keys(snapshot)

@@ -148,7 +148,7 @@ def import_file(
     objects, part of the file may be, and importing the corrected file adds the rest. `bad_lines` collects such lines.
     """
     database = database_at(settings.database_url)
-    database.migrate()
+    database.prepare()
     skipped = None if bad_lines is None else _Skipped(bad_lines)
     if project is not None and (found := key_rule(project)):
         raise ArchiveProblem(f"{project!r} is not a valid project. {found[1]}")

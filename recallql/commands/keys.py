@@ -24,7 +24,7 @@ class KeyProblem(DataError):
 def create_key(settings: Settings, *, name: str, project: str) -> tuple[ApiKeyRow, str]:
     """Creates a key, and the database if it does not exist; returns the key's row and the key."""
     database = database_at(settings.database_url)
-    database.migrate()
+    database.prepare()
     return _run(database, lambda context: credentials.create_api_key(context, {"name": name, "project": project}))
 
 

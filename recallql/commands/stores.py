@@ -19,7 +19,7 @@ def existing(settings: Settings) -> Database:
     database = database_at(settings.database_url)
     if not database.exists():
         raise DatabaseProblem(f"{database.name} does not exist; name the database with --database-url.")
-    database.migrate()
+    database.prepare()
     return database
 
 

@@ -1,0 +1,10 @@
+"""What only PostgreSQL needs.
+
+engine.py                      a database that a URL names
+migrate.py                     applies the migrations, or checks that they were applied
+connecting.py, pool.py         connections with the types of the store; a bounded number of them, taken in turns
+database.py, transaction.py    the store; its transactions, which are repeated when another one was faster
+reading.py                     reads
+dialect.py, forms.py           how PostgreSQL writes an expression; a statement as the driver takes it
+faults.py                      explains the driver's errors
+"""

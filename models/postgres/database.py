@@ -1,0 +1,170 @@
+"""The store on PostgreSQL: a pool of connections, and one transaction for each mutation."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import uniform
+from typing import Any
+
+import structlog
+
+from models.allowance import Allowance
+from models.errors import Unavailable
+from models.loop_turns import LoopTurns
+from models.postgres.connecting import Address, driver
+from models.postgres.faults import AGAIN, explained, problem_of
+from models.postgres.forms import Form
+from models.postgres.pool import Connections
+from models.postgres.reading import PostgresReader
+from models.postgres.transaction import PostgresTransaction
+from models.store import Listener, Reader, Store, T, Transaction
+from models.threads import Threads
+
+log = structlog.get_logger("recallql.database")
+
+ATTEMPTS = 20
+"""How often a transaction is begun when others are faster."""
+
+PAUSE = 0.002
+"""Seconds before the second attempt, about; before each further one a little more."""
+
+LOCK_PATIENCE = 30.0
+"""Seconds that a write waits for a row that another write holds."""
+
+CHECK_PATIENCE = 2.0
+"""Seconds after which a readiness check stops waiting."""
+
+_BEGIN = f"BEGIN; SET LOCAL lock_timeout = {round(LOCK_PATIENCE * 1000)}"
+
+
+class PostgresStore(Store):
+    """One PostgreSQL database, as one process uses it."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.listener: Callable[[str], None] | None = None
+        """A function that is called with each statement of a request; tests count statements with it."""
+        self.listeners: list[Listener] = []
+        self.written = asyncio.Event()
+        self.loop_turns = LoopTurns()
+        self.threads = Threads("scoring", 2)
+        self._writing: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    @classmethod
+    async def open(cls, address: Address, *, durable: bool, connections: int) -> "PostgresStore":
+        store = cls(address)
+        settings = {} if durable else {"synchronous_commit": "off"}
+
+        async def connect(*_: Any, **__: Any) -> Any:
+            return await address.connect(**settings)
+
+        store._pool = driver.create_pool(min_size=1, max_size=connections, connect=connect, reset=_keep)
+        try:
+            await store._pool
+        except Exception as error:
+            raise problem_of(error, address.name, address.user) from error
+        store.writes = Connections(store._pool, connections // 2)
+        store.reads = Connections(store._pool, connections - connections // 2)
+        store.clearing = NoFiles()
+        return store
+
+    _pool: Any
+    reads: Connections
+    writes: Connections
+
+    @property
+    def reader(self) -> Reader:
+        return PostgresReader(self, Allowance())
+
+    def read_within(self, allowance: Allowance) -> Reader:
+        return PostgresReader(self, allowance)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def observe(self, form: Form) -> None:
+        if self.listener is not None and not form.upkeep:
+            self.listener(form.text)
+
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
+        if self._closing:
+            raise Unavailable("The server is stopping; try again.")
+        task = asyncio.create_task(self._write(operation, allowance or Allowance()))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def _write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self.writes.connection(allowance) as connection:
+                    return await self._transact(connection, operation)
+            except Exception as error:
+                if attempt == ATTEMPTS or not isinstance(error, AGAIN):
+                    raise explained(error) from error
+            # Of two that met, one is to be first now.
+            await asyncio.sleep(uniform(0, PAUSE * attempt))  # noqa: S311 - nothing secret
+        raise AssertionError
+
+    async def _transact(self, connection: Any, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        write = PostgresTransaction(self, connection)
+        await connection.execute(_BEGIN)
+        try:
+            result = await operation(write)
+        except BaseException:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        if write.has_written:
+            self.written.set()
+            self._tell_listeners(write)
+        return result
+
+    def _tell_listeners(self, write: PostgresTransaction) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                listener(write.changes)
+            except Exception:
+                # A commit is acknowledged even if a listener raises.
+                log.exception("a listener to commits failed")
+
+    async def check(self) -> None:
+        async def look(write: Transaction) -> None:
+            pass
+
+        try:
+            await asyncio.wait_for(self.write(look), CHECK_PATIENCE)
+        except TimeoutError as error:
+            raise Unavailable("The database has not answered for long.") from error
+
+    async def keep_checked(self) -> None:
+        """PostgreSQL checks its files itself (see `data_checksums`)."""
+
+    async def remove_backups(self, *, older_than: float) -> list[str]:
+        return []
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._writing:
+            await asyncio.wait(self._writing)
+        await self._pool.close()
+        await asyncio.to_thread(self.threads.close)
+
+
+async def _keep(connection: Any) -> None:
+    """Nothing of a session is changed beyond a transaction."""
+
+
+class NoFiles:
+    """PostgreSQL clears its files by itself, with VACUUM: nothing tells when a row's bytes have left them."""
+
+    async def status(self) -> dict[str, Any]:
+        return {"waiting": 0, "since": None}
+
+    async def wait_for(self, removal: bytes, seconds: float) -> None:
+        pass
+
+    async def wait_briefly(self) -> None:
+        pass

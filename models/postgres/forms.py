@@ -1,0 +1,60 @@
+"""A statement's form for PostgreSQL: its text, the order of its parameters, and the class of its rows."""
+
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, ClassVar
+
+from asyncpg import Record
+from sqlalchemy import Select
+
+from models.postgres.dialect import DIALECT
+from models.statements import LONG_TEXTS, Parameters, Statement
+
+
+class Row(Record):
+    """A row that knows its noun (see `models.statements.noun_of`)."""
+
+    noun: ClassVar[str] = ""
+
+
+@lru_cache
+def row_class(noun: str) -> type[Row]:
+    return type(f"{noun}Row", (Row,), {"noun": noun}) if noun else Row
+
+
+class Form:
+    """The form of a statement for the driver.
+
+    `names` are the parameters in the order of their numbers, and `defaults` the values of literals in the statement.
+    `locking` is the text for a transaction, which locks the rows that it reads by their keys. `wide` extract the
+    columns with long texts from rows that become objects of an answer.
+    """
+
+    __slots__ = ("defaults", "locking", "names", "row", "single", "text", "upkeep", "wide", "writes")
+
+    def __init__(self, statement: Statement[Any]) -> None:
+        compiled = statement.clause_for("postgres").compile(dialect=DIALECT)
+        self.text = str(compiled)
+        self.locking = f"{self.text} {statement.lock}" if statement.lock else self.text
+        self.names: list[str] = compiled.positiontup or []
+        written: dict[str, Any] = compiled.params or {}
+        self.defaults = {name: value for name, value in written.items() if value is not None}
+        self.row: Any = row_class(statement.noun)
+        self.single = statement.single
+        self.upkeep = statement.upkeep
+        self.writes = not isinstance(statement.clause, Select)
+        columns = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
+        self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
+
+    def bound(self, parameters: Parameters) -> list[Any]:
+        """The values for the driver to bind."""
+        values = {**self.defaults, **parameters} if self.defaults else parameters
+        return [values[name] for name in self.names]
+
+
+def form_of(statement: Statement[Any]) -> Form:
+    """The statement's form, compiled on first use."""
+    form = statement.forms.get("postgres")
+    if form is None:
+        form = statement.forms["postgres"] = Form(statement)
+    return form
