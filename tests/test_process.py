@@ -255,7 +255,7 @@ def test_every_loopback_address_is_served(tmp_path: Path, host: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://me:secret@there/db", "sqlite:///"),
+        ("oracle://me:secret@there/db", "postgresql://"),
         ("mysql://there/db", "sqlite:///"),
         ("recallql.db", "sqlite:///"),
         ("sqlite://", "sqlite:///"),
