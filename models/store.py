@@ -173,7 +173,8 @@ class Database(Protocol):
     def exists(self) -> bool: ...
 
     def prepare(self) -> None:
-        """Makes the database ready for use: a file is created or migrated; a server's database was migrated before.
+        """Makes the database ready for use: creates the tables in an empty one, and migrates a file. The database of a
+        server, which others may be using, must have been migrated.
 
         Raises `DatabaseProblem` if it can't be used.
         """

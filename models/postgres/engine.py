@@ -9,7 +9,7 @@ from models.postgres.connecting import Address
 from models.postgres.database import PostgresStore
 from models.postgres.faults import is_postgres, problem_of
 from models.postgres.forms import form_of
-from models.postgres.migrate import check_version, migrate
+from models.postgres.migrate import migrate, prepare
 from models.statements import Parameters, Statement
 from models.store import CONNECTIONS, SLOW_READERS, Database, R, Snapshot
 
@@ -48,7 +48,7 @@ class PostgresDatabase(Database):
         return True
 
     def prepare(self) -> None:
-        asyncio.run(check_version(self.address))
+        asyncio.run(prepare(self.address))
 
     def migrate(self) -> None:
         asyncio.run(migrate(self.address))

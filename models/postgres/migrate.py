@@ -35,9 +35,12 @@ async def migrate(address: Address) -> None:
     await _with_connection(address, _upgrade)
 
 
-async def check_version(address: Address) -> None:
-    """Raises `DatabaseProblem` unless the database has this version's tables."""
-    await _with_connection(address, _check)
+async def prepare(address: Address) -> None:
+    """Creates the tables in an empty database; raises `DatabaseProblem` for one with tables of another version.
+
+    Those that serve it must stop before it is migrated, so nobody does that unasked.
+    """
+    await _with_connection(address, _prepare)
 
 
 async def _with_connection(address: Address, function: Any) -> None:
@@ -67,14 +70,14 @@ def _upgrade(bound: Connection, address: Address) -> None:
     command.upgrade(config, "head")
 
 
-def _check(bound: Connection, address: Address) -> None:
+def _prepare(bound: Connection, address: Address) -> None:
     _, scripts = _scripts()
     current = MigrationContext.configure(bound).get_current_revision()
     if current == scripts.get_current_head():
         return
     if current is None:
-        _refuse_foreign(bound, address)
-        raise DatabaseProblem(f"{address.name} has no tables of RecallQL yet; run `recallql migrate` once.")
+        _upgrade(bound, address)
+        return
     _refuse_newer(scripts, current, address)
     raise DatabaseProblem(
         f"{address.name} has the tables of an older version of RecallQL (schema {current}); run `recallql migrate`."
