@@ -4,15 +4,16 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import httpx
 
-from tests.servers import REPOSITORY, START_SECONDS
+from tests.forks import Fork, environment
+from tests.servers import START_SECONDS
 
 
 def url_of(path: Path) -> tuple[str, str]:
@@ -20,50 +21,47 @@ def url_of(path: Path) -> tuple[str, str]:
     return "--database-url", f"sqlite:///{path}"
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment without the settings of the person who runs the tests."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
-    return inherited | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | more
-
-
 def start(
     *arguments: str | Path, cwd: Path | None = None, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """`recallql` with these arguments, which must end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "recallql", *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**variables),
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=START_SECONDS,
-    )
+    given, giving = os.pipe()
+    with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as err:
+        with os.fdopen(given) as read:
+            command = list(map(str, arguments))
+            running = Fork(
+                command, cwd=cwd or Path.cwd(), env=environment(**variables), stdin=read, stdout=out, stderr=err
+            )
+        try:
+            # It may end before it has read everything.
+            with contextlib.suppress(BrokenPipeError), os.fdopen(giving, "w", encoding="utf-8") as written:
+                written.write(stdin)
+            running.wait(START_SECONDS)
+        finally:
+            running.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, running.wait(), out.read(), err.read())
 
 
 @contextlib.contextmanager
-def started(*arguments: str, cwd: Path, **variables: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def started(*arguments: str, cwd: Path, **variables: str) -> Generator[tuple[Fork, dict[str, Any]]]:
     """`recallql serve` with these arguments only, and its start-up line."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "serve", *arguments],
-        cwd=cwd,
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    told, telling = os.pipe()
+    with os.fdopen(told) as err:
+        with os.fdopen(telling, "w") as written, Path(os.devnull).open("r+") as nothing:
+            env = environment(**variables)
+            process = Fork(["serve", *arguments], cwd=cwd, env=env, stdin=nothing, stdout=nothing, stderr=written)
         try:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            assert line.startswith("{"), line + process.stderr.read()
+            line = err.readline()
+            assert line.startswith("{"), line + err.read()
             yield process, json.loads(line)
         finally:
             process.terminate()
             process.wait(timeout=START_SECONDS)
 
 
-def ready_status(process: subprocess.Popen[str], url: str) -> int:
+def ready_status(process: Fork, url: str) -> int:
     """The status of /ready, once the socket of the process answers."""
     deadline = time.monotonic() + START_SECONDS
     while True:

@@ -19,6 +19,7 @@ pytest.register_assert_rewrite("tests")
 
 from tests.archives import Outcome  # noqa: E402
 from tests.desk import Desk  # noqa: E402
+from tests.forks import Template  # noqa: E402
 from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
@@ -26,6 +27,8 @@ from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 @pytest.fixture(scope="session", autouse=True)
 def stop_hosts() -> Iterator[None]:
     yield
+    if Template.running is not None:
+        Template.running.close()
     while Host.idle:
         Host.idle.pop().close()
 

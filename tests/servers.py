@@ -11,7 +11,6 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -25,6 +24,7 @@ from recallql.app import Application, create_app
 from recallql.http.endpoint import Endpoint
 from recallql.http.protocol import Protocol
 from recallql.settings import Settings
+from tests import forks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 180.0
@@ -181,20 +181,20 @@ class Process(Api):
     def __init__(self, path: Path, port: int, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         super().__init__(port, path)
         self.log = log
-        command = [sys.executable, "-m", "recallql", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--database-url", f"sqlite:///{path}", *arguments]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_")}
-        import_path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=path.parent,
-                env=inherited
-                | {"PYTHONPATH": import_path, "PYTHONUNBUFFERED": "1", "RECALLQL_EMBEDDINGS": "off"}
-                | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+        command = [
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--database-url",
+            f"sqlite:///{path}",
+            *arguments,
+        ]
+        variables = forks.environment(**{"RECALLQL_EMBEDDINGS": "off"} | environment)
+        with log.open("ab") as output, Path(os.devnull).open() as nothing:
+            self.process = forks.Fork(
+                command, cwd=path.parent, env=variables, stdin=nothing, stdout=output, stderr=output
             )
 
     def wait_until_ready(self) -> None:
