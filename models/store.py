@@ -11,6 +11,7 @@ Every database implements `Store`, `Reader` and `Transaction`; code specific to 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from models.allowance import Allowance
@@ -29,6 +30,11 @@ CONNECTIONS = 16
 
 Receive = Callable[[tuple[Any, ...]], None]
 """A function that is called with the values of one row."""
+
+CopyProgress = Callable[[int, int], None]
+"""A function that is called with the pages that were copied so far, and with the number of all pages."""
+
+OWN_TOOLS = "PostgreSQL has tools of its own: pg_dump makes a backup, and pg_restore restores it."
 
 
 class Change(NamedTuple):
@@ -193,6 +199,20 @@ class Database(Protocol):
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """Opens a snapshot of the database."""
         ...
+
+    def back_up(self, target: Path, *, overwrite: bool, progress: CopyProgress) -> None:
+        """Copies the database to a file, also while it is written to.
+
+        Raises `DatabaseProblem` if that can't be done, and leaves no incomplete file.
+        """
+        raise DatabaseProblem(OWN_TOOLS)
+
+    def restore(self, backup: Path, *, progress: CopyProgress) -> str | None:
+        """Puts a copy of a backup in the place of the database; returns where the former one is now, if any.
+
+        Raises `DatabaseProblem` if that can't be done; then the database is as before.
+        """
+        raise DatabaseProblem(OWN_TOOLS)
 
 
 def database_at(url: str) -> Database:

@@ -185,14 +185,16 @@ def test_an_export_into_a_closed_pipe_says_nothing(path: Path, tmp_path: Path, c
         assert export.wait(timeout=START_SECONDS) != 0
 
 
-@pytest.mark.parametrize("action", ["import", "export"])
+@pytest.mark.parametrize(
+    ("action", "shown"), [("import", b"importing"), ("export", b"exporting"), ("backup", b"checking")]
+)
 def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
-    path: Path, tmp_path: Path, command: Command, action: str
+    path: Path, tmp_path: Path, command: Command, action: str, shown: bytes
 ) -> None:
     file = write(tmp_path / "in.ndjson", [{"type": "user", "userId": f"u{n}"} for n in range(50)])
-    if action == "export":
+    if action != "import":
         assert command("import", file, *url_of(path)).status == 0
-        file = tmp_path / "out.ndjson"
+        file = tmp_path / "out"
     seen = bytearray()
     terminal, its_end = pty.openpty()
 
@@ -215,10 +217,10 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
     reader.join(timeout=10)
     os.close(terminal)
     assert done.returncode == 0
-    assert f"{action}ing".encode() in seen
+    assert shown in seen
     assert b"100%" in seen
     assert b"%" not in done.stdout
-    if action == "export":
+    if action != "import":
         file.unlink()
     assert "%" not in command(action, file, *url_of(path)).err
 

@@ -311,6 +311,7 @@ COMMANDS = [
     ["purge"],
     ["migrate"],
     ["jobs"],
+    ["backup", "backup.db"],
 ]
 
 
@@ -354,6 +355,7 @@ def test_a_file_that_cannot_be_used_is_said_in_a_line_by_every_command(
 
     path = tmp_path / "faulty.db"
     make(path, migrated_file)
+    monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["recallql", *command, "--database-url", f"sqlite:///{path}"])

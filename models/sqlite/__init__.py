@@ -1,6 +1,7 @@
 """SQLite: opens, reads, writes, searches and maintains its file. Only this folder uses the driver.
 
-engine.py, migrate.py          a file that a URL names; its tables, and backups before they change (backups.py)
+engine.py, migrate.py          a file that a URL names; its tables
+backups.py, restoring.py       copies of the file, and their way back into its place
 database.py, transaction.py    the one writer, and its transaction
 reading.py                     short reads in the event loop, long ones in threads
 dialect.py, forms.py           how SQLite writes an expression; a statement as the driver takes it

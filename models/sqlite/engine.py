@@ -6,11 +6,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from models.errors import DatabaseProblem
+from models.sqlite.backups import back_up
 from models.sqlite.database import SqliteStore, connect
 from models.sqlite.forms import form_of
 from models.sqlite.migrate import migrate
+from models.sqlite.restoring import restore
 from models.statements import Parameters, Statement
-from models.store import CONNECTIONS, SLOW_READERS, Database, R, Snapshot
+from models.store import CONNECTIONS, SLOW_READERS, CopyProgress, Database, R, Snapshot
 
 
 class SqliteSnapshot(Snapshot):
@@ -70,3 +72,10 @@ class SqliteDatabase(Database):
             raise DatabaseProblem(
                 f"{self.path} can't be read to its end: {error}. Restore it from a backup."
             ) from error
+
+    def back_up(self, target: Path, *, overwrite: bool, progress: CopyProgress) -> None:
+        back_up(self.path, target, overwrite=overwrite, progress=progress)
+
+    def restore(self, backup: Path, *, progress: CopyProgress) -> str | None:
+        former = restore(backup, self.path, progress)
+        return former and str(former)

@@ -44,7 +44,7 @@ _not_text = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
 Identity = tuple[int, int] | None
 
 
-def _identity(path: str) -> Identity:
+def identity_of(path: str) -> Identity:
     """The identity of the file at a path; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - faster, and before every commit
@@ -81,6 +81,17 @@ def find_damage(connection: sqlite3.Connection, seconds: float) -> str | None:
     return None if found == "ok" else found.splitlines()[-1]
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tells whether a file is damaged, or is no database."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB"
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Tells whether a disk refused a write."""
+    return getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
+
+
 def problem_of(error: sqlite3.Error, path: Path) -> str:
     """The reason why a file can't be opened or used, for the operator."""
     name = getattr(error, "sqlite_errorname", "")
@@ -96,8 +107,8 @@ def problem_of(error: sqlite3.Error, path: Path) -> str:
         return f"{path} can't be opened or created; check the rights on {path.parent}."
     if name in BUSY:
         return f"{path} is locked by another process; stop it, or wait until it has finished."
-    if name == "SQLITE_FULL":
-        return f"{path} can't be written: the disk is full."
+    if is_full(error):
+        return f"{path} can't be written: the disk is full, or has a fault."
     if name.startswith("SQLITE_CORRUPT"):
         return f"{path} is damaged ({error}); restore it from a backup."
     return f"{path} can't be used: {error}."
@@ -108,6 +119,7 @@ class FileHealth:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._found = identity_of(str(path))
         self._watched: list[tuple[str, Identity]] = []
         self._is_damaged = False
         self._is_closing = False
@@ -117,17 +129,22 @@ class FileHealth:
         """True once the disk has refused a write, until a large one succeeds."""
 
     def watch(self, connection: sqlite3.Connection) -> None:
-        """Remembers which files a connection has open: the database and its write-ahead log."""
+        """Remembers which files a connection has open: the database and its write-ahead log.
+
+        Raises `Unavailable` if the file was replaced since this object was made: connections may have opened either.
+        """
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
         # The log is beside the file itself, not beside a symbolic link to it.
         file = connection.execute("PRAGMA database_list").fetchone()[2]
         names = [str(self._path.absolute()), f"{file}-wal"]
-        self._watched = [(name, _identity(name)) for name in names]
+        self._watched = [(name, identity_of(name)) for name in names]
+        if self._watched[0][1] != self._found:
+            raise Unavailable(MOVED)
 
     def check_file(self) -> None:
         """Raises `Unavailable` when the files are no longer at their paths. It takes 3 µs."""
         for name, identity in self._watched:
-            if _identity(name) != identity:
+            if identity_of(name) != identity:
                 raise Unavailable(MOVED)
 
     def explain(self, error: sqlite3.Error) -> DataError:
@@ -138,7 +155,7 @@ class FileHealth:
             log.error("a stored text is damaged: it is not UTF-8", column=not_text[1])
             return Unavailable("A stored text is damaged; the log says in which column.")
         log.error("the database refused", error=str(error), code=name or None)
-        if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
+        if is_damage(error):
             self._is_damaged = True
             return Unavailable(DAMAGED)
         if name in BUSY:

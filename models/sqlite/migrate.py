@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from models.errors import DatabaseProblem
-from models.sqlite.backups import back_up
+from models.sqlite.backups import TABLES, back_up_before_migration, tables_of
 from models.sqlite.database import LOCK_PATIENCE, connect
-from models.sqlite.file_health import find_damage, problem_of, read_edges
+from models.sqlite.file_health import find_damage, identity_of, problem_of, read_edges
 
 LOOK = 0.25
 """Seconds for which the pages of the file are checked for damage."""
@@ -32,34 +32,41 @@ def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
     application, or was written by a newer version.
     """
     try:
-        _refuse_foreign(path)
+        _look_at(path)
+        before = identity_of(str(path))
         with closing(connect(path)) as connection:
             _upgrade(connection, path, migrations)
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
             read_edges(connection)
             found = find_damage(connection, LOOK)
+            after = identity_of(str(path))
     except sqlite3.Error as error:
         raise DatabaseProblem(problem_of(error, path)) from error
     except DBAPIError as error:
         cause = error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error(str(error.orig))
         raise DatabaseProblem(problem_of(cause, path)) from error
+    if before not in (None, after):
+        raise DatabaseProblem(f"{path} was replaced meanwhile, as `recallql restore` does; start again.")
     if found is not None:
         raise DatabaseProblem(f"{path} is damaged ({found}); restore it from a backup.")
 
 
-def _refuse_foreign(path: Path) -> None:
+def _look_at(path: Path) -> None:
     """Runs before anything in the file is changed, including its journal mode."""
     if path.is_file():
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
-            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if names and "alembic_version" not in names:
-            raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
+            refuse_foreign(connection, path)
+
+
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises `DatabaseProblem` if a file holds tables of another application."""
+    tables = tables_of(connection)
+    if tables and not tables >= TABLES:
+        raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = _config(migrations)
     scripts = ScriptDirectory.from_config(config)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
     # The driver would begin too late; of two processes that start together only one may migrate.
@@ -69,17 +76,29 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
         if current == scripts.get_current_head():
             return
         if current is not None:
-            _refuse_newer(scripts, current, path)
-            back_up(path, current)
+            _refuse_unknown(scripts, current, path)
+            back_up_before_migration(path, current)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
+
+
+def _config(migrations: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def _begin(bound: Connection) -> None:
     bound.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _refuse_newer(scripts: ScriptDirectory, current: str, path: Path) -> None:
+def refuse_newer(revision: str, path: Path) -> None:
+    """Raises `DatabaseProblem` if this version does not know the revision of a file's tables."""
+    _refuse_unknown(ScriptDirectory.from_config(_config(MIGRATIONS)), revision, path)
+
+
+def _refuse_unknown(scripts: ScriptDirectory, current: str, path: Path) -> None:
     try:
         scripts.get_revision(current)
     except (ResolutionError, CommandError) as error:

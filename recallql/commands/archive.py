@@ -1,5 +1,6 @@
 """`recallql import` and `recallql export`: NDJSON files."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,9 +10,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from models.archive import Archive
 from models.errors import DataError
 from models.search import bring_up_to_date
@@ -20,6 +18,7 @@ from models.staging import LinePosition, Staging, new_staging
 from models.statements import noun_of
 from models.store import Store, database_at
 from recallql.commands.lines import LARGEST_LINE, LineReader
+from recallql.commands.progress import progress_bars
 from recallql.commands.stores import existing, run
 from recallql.settings import Settings
 from resolvers.archive.entries import BadLine, is_by_position
@@ -44,14 +43,6 @@ BY_POSITION = (
 
 class ArchiveProblem(DataError):
     """An import or an export failed: a fault of the file, of one of its lines (which is named), or of the database."""
-
-
-@contextmanager
-def _progress() -> Generator[Progress]:
-    """Progress bars on standard error, if that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        yield progress
 
 
 class _Skipped:
@@ -170,7 +161,7 @@ def import_file(
 
         importer = Importer(context, project=project, skip=skip if skipped else None, line_like=staging.line_like)
         try:
-            with _progress() as progress:
+            with progress_bars() as progress:
                 checking = progress.add_task("checking", total=size or None)
                 if lines.stage(importer, skipped, lambda done: progress.update(checking, completed=done)):
                     _say(BY_POSITION)
@@ -217,12 +208,40 @@ async def _index(store: Store) -> None:
         await bring_up_to_date(store, kind)
 
 
+def export_to(
+    file: Path | None, settings: Settings, *, project: str | None = None, user: str | None = None
+) -> Counter[str]:
+    """Exports to a file, which must not exist yet, or to standard output; returns the number of lines of each type."""
+    if file is None:
+        try:
+            counts = export_file(sys.stdout.buffer, settings, project=project, user=user)
+            sys.stdout.flush()
+        except OSError as error:
+            raise ArchiveProblem(f"The export can't be written: {error.strerror}.") from error
+        return counts
+    if file.exists():
+        raise ArchiveProblem(f"{file} exists; name another file, or remove it first.")
+    # Only a complete export gets the final name.
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as opened:
+            counts = export_file(opened, settings, project=project, user=user)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.rename(file)
+    except OSError as error:
+        raise ArchiveProblem(f"{file} can't be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return counts
+
+
 def export_file(
     file: BinaryIO, settings: Settings, *, project: str | None = None, user: str | None = None
 ) -> Counter[str]:
     """Writes one snapshot of everything, or of one project or user; returns the number of lines of each type."""
     counts: Counter[str] = Counter()
-    with existing(settings).snapshot() as snapshot, _progress() as progress:
+    with existing(settings).snapshot() as snapshot, progress_bars() as progress:
         archive = Archive(snapshot)
         scopes = archive.scopes(project=project, user_id=user)
         if user is not None and len(scopes) != 1:

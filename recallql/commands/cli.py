@@ -1,6 +1,5 @@
 """The command line."""
 
-import os
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -185,32 +184,34 @@ def export(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Export everything that is not deleted as NDJSON, which `recallql import` takes."""
-    from recallql.commands.archive import export_file
+    from recallql.commands.archive import export_to
 
-    settings = _settings(database_url=database_url)
-    if file is None:
-        try:
-            counts = export_file(sys.stdout.buffer, settings, project=project, user=user)
-            sys.stdout.flush()
-        except OSError as error:
-            raise CannotExport(f"The export can't be written: {error.strerror}.") from error
-        print(f"exported {counted(counts) or 'nothing'}", file=sys.stderr)
-        return
-    if file.exists():
-        raise CannotExport(f"{file} exists; name another file, or remove it first.")
-    # Only a complete export gets the final name.
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as opened:
-            counts = export_file(opened, settings, project=project, user=user)
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.rename(file)
-    except OSError as error:
-        raise CannotExport(f"{file} can't be written: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    print(f"exported {counted(counts) or 'nothing'} to {file}", file=sys.stderr)
+    counts = export_to(file, _settings(database_url=database_url), project=project, user=user)
+    print(f"exported {counted(counts) or 'nothing'}{f' to {file}' if file else ''}", file=sys.stderr)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Copy a SQLite database to a file, also while servers write to it. The copy is complete and checked."""
+    from recallql.commands.backups import back_up
+
+    print(f"backed up {back_up(_settings(database_url=database_url), file, overwrite=overwrite)} to {file}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `recallql backup` wrote.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put a backup in the place of a SQLite database that no server uses. The former database gets another name."""
+    from recallql.commands.backups import restore as put_back
+
+    database, former = put_back(_settings(database_url=database_url), file)
+    print(f"restored {database} from {file}{f'; the former database is now {former}' if former else ''}")
 
 
 @app.command()
@@ -369,10 +370,6 @@ def retry_jobs(
     if (id is None) != every:
         raise typer.BadParameter("Name one job by its id, or all of them with --all.")
     print(f"{retry(_settings(database_url=database_url), id)} to be done again")
-
-
-class CannotExport(DataError):
-    """The export's file can't be written."""
 
 
 def main() -> None:
