@@ -241,11 +241,15 @@ def test_an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not(pr
 
 
 def test_a_connection_in_use_is_kept_whatever_it_was_used_for_first(process: Process) -> None:
-    for first in (request(method="GET", target="/health"), request(b"{"), ask(1)):
-        with Connection(process.port) as connection:
+    with ExitStack() as opened:
+        connections = [opened.enter_context(Connection(process.port)) for _ in range(3)]
+        for connection, first in zip(
+            connections, (request(method="GET", target="/health"), request(b"{"), ask(1)), strict=True
+        ):
             connection.ask(first)
-            for _ in range(12):
-                time.sleep(0.5)
+        for _ in range(12):
+            time.sleep(0.5)
+            for connection in connections:
                 assert found(connection.ask(ask(1)), 1)
 
 

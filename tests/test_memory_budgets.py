@@ -9,6 +9,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -128,11 +129,12 @@ def unfinished(headers: dict[str, str], size: int = LARGE) -> bytes:
 def test_bodies_without_a_credential_are_not_kept(guarded: Process, form: str, credential: dict[str, str]) -> None:
     before = resident(guarded)
     data = unfinished(FORMS[form] | credential)
-    with ExitStack() as opened:
-        for _ in range(20):
-            connection = opened.enter_context(Connection(guarded.port))
-            try_to_send(connection, data)
-            assert connection.answer().status == 401
+    with ExitStack() as opened, ThreadPoolExecutor(20) as threads:
+        connections = [opened.enter_context(Connection(guarded.port)) for _ in range(20)]
+        # The server reads slowly what it discards.
+        sent = threads.map(lambda connection: try_to_send(connection, data), connections)
+        assert list(sent) == [None] * 20
+        assert {connection.answer().status for connection in connections} == {401}
         assert resident(guarded) - before < 24 * MEBIBYTE
         assert ask_once(guarded, SERVICE).status == 200
 

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
@@ -81,24 +82,25 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("name", HALVES)
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_request_that_stays_unfinished_is_refused_and_the_connection_closed(
-    impatient: Process, name: str, before: int
-) -> None:
-    with Connection(impatient.port) as connection:
-        for _ in range(before):
-            assert found(connection.ask(ask(1)), 1)
-        started = time.monotonic()
-        connection.send(HALVES[name])
-        answer = connection.answer()
-        while answer.status == 100:
+def test_a_request_that_stays_unfinished_is_refused_and_the_connection_closed(impatient: Process, before: int) -> None:
+    def check(half: bytes) -> None:
+        with Connection(impatient.port) as connection:
+            for _ in range(before):
+                assert found(connection.ask(ask(1)), 1)
+            started = time.monotonic()
+            connection.send(half)
             answer = connection.answer()
-        assert 0.3 < time.monotonic() - started < SOON
-        assert answer.status == 408
-        assert answer.codes() == ["TIMEOUT"]
-        assert answer.header("connection") == "close"
-        assert connection.is_closed()
+            while answer.status == 100:
+                answer = connection.answer()
+            assert 0.3 < time.monotonic() - started < SOON
+            assert answer.status == 408
+            assert answer.codes() == ["TIMEOUT"]
+            assert answer.header("connection") == "close"
+            assert connection.is_closed()
+
+    with ThreadPoolExecutor(len(HALVES)) as threads:
+        assert list(threads.map(check, HALVES.values())) == [None] * len(HALVES)
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n", b"\r\n\r\n"])
@@ -160,14 +162,18 @@ def test_hundreds_of_half_open_connections_are_gone_after_the_deadline(impatient
 # Answers that are not read
 
 
-@pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}, {"Connection": "close"}])
-def test_a_connection_whose_answer_is_not_read_is_cut(impatient: Process, headers: dict[str, str]) -> None:
-    with unread(impatient, request(graphql(READ), headers)) as connection:
+def test_a_connection_whose_answer_is_not_read_is_cut(impatient: Process) -> None:
+    with ExitStack() as opened:
+        connections = [
+            opened.enter_context(unread(impatient, request(graphql(READ), headers)))
+            for headers in ({}, {"Expect": "100-continue"}, {"Connection": "close"})
+        ]
         time.sleep(SOON + 0.5)
-        received = b""
-        with contextlib.suppress(OSError):
-            received = connection.rest()
-        assert len(received) < 15 * 1024 * 1024
+        for connection in connections:
+            received = b""
+            with contextlib.suppress(OSError):
+                received = connection.rest()
+            assert len(received) < 15 * 1024 * 1024
 
 
 @pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}])
