@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from models.errors import DatabaseProblem
 from models.postgres.connecting import Address
 from models.postgres.faults import problem_of
+from models.revisions import config_of, revisions
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -24,10 +25,7 @@ LOCK = 0x5265_6361_6C6C_514C
 
 
 def _scripts() -> tuple[Config, ScriptDirectory]:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config, ScriptDirectory.from_config(config)
+    return config_of(MIGRATIONS), revisions(MIGRATIONS)
 
 
 async def migrate(address: Address) -> None:

@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
@@ -15,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from models.errors import DatabaseProblem
+from models.revisions import config_of, revisions
 from models.sqlite.backups import TABLES, back_up_before_migration, tables_of
 from models.sqlite.database import LOCK_PATIENCE, connect
 from models.sqlite.file_health import find_damage, identity_of, problem_of, read_edges
@@ -66,8 +66,7 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
-    config = _config(migrations)
-    scripts = ScriptDirectory.from_config(config)
+    scripts = revisions(migrations)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
     # The driver would begin too late; of two processes that start together only one may migrate.
     event.listen(engine, "begin", _begin)
@@ -78,15 +77,9 @@ def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> No
         if current is not None:
             _refuse_unknown(scripts, current, path)
             back_up_before_migration(path, current)
+        config = config_of(migrations)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
-
-
-def _config(migrations: Path) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def _begin(bound: Connection) -> None:
@@ -95,7 +88,7 @@ def _begin(bound: Connection) -> None:
 
 def refuse_newer(revision: str, path: Path) -> None:
     """Raises `DatabaseProblem` if this version does not know the revision of a file's tables."""
-    _refuse_unknown(ScriptDirectory.from_config(_config(MIGRATIONS)), revision, path)
+    _refuse_unknown(revisions(MIGRATIONS), revision, path)
 
 
 def _refuse_unknown(scripts: ScriptDirectory, current: str, path: Path) -> None:
