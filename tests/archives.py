@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import shutil
-import sqlite3
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.commands import start, url_of
+from tests.commands import start
 from tests.documents import ADD_MESSAGES, mutation
+from tests.places import Fresh, Place
 from tests.servers import Api, Server
 
 Line = dict[str, Any]
@@ -37,19 +36,8 @@ def write(file: Path, lines: list[Line]) -> Path:
     return file
 
 
-INSERT_DOCUMENT = """INSERT INTO documents
-  (key, project, document_id, user_key, agent_key, title, content, metadata, digest, created_at, updated_at, version)
-  VALUES (?, 'default', NULL, NULL, ?, 't', ?, '{}', ?, ?, ?, 1)"""
-
-
-def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0").fetchall()
-        return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in names}
-
-
-def counts(path: Path) -> dict[str, int]:
-    return {name: len(found) for name, found in rows(path).items()}
+def counts(place: Place) -> dict[str, int]:
+    return {name: len(found) for name, found in place.tables().items()}
 
 
 def said(outcome: Outcome) -> str:
@@ -145,20 +133,19 @@ EVERY_TYPE: list[Line] = [
 
 
 @contextlib.contextmanager
-def serving(path: Path) -> Generator[Server]:
-    running = Server(path)
+def serving(place: Place) -> Generator[Server]:
+    running = Server(place)
     try:
         yield running
     finally:
         running.close()
 
 
-def copied(command: Command, source: Path, folder: Path, migrated_file: Path) -> Path:
-    """A fresh file that an export of `source` was imported into."""
-    lines, target = folder / "copied.ndjson", folder / "copied.db"
-    assert command("export", lines, *url_of(source)).status == 0
-    shutil.copyfile(migrated_file, target)
-    imported = command("import", lines, *url_of(target))
+def copied(command: Command, source: Place, folder: Path, fresh: Fresh) -> Place:
+    """A fresh database that an export of `source` was imported into."""
+    lines, target = folder / "copied.ndjson", fresh()
+    assert command("export", lines, *source.option).status == 0
+    imported = command("import", lines, *target.option)
     assert imported.status == 0, imported.err
     return target
 
@@ -268,17 +255,12 @@ def kept(api: Api, session: str) -> list[str]:
     return [node["content"] for node in nodes]
 
 
-def many_documents(migrated_file: Path, path: Path, count: int) -> Path:
-    """A file with an agent and its documents of a megabyte each."""
-    shutil.copyfile(migrated_file, path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        now = "2025-01-01T00:00:00"
-        connection.execute(
-            "INSERT INTO agents VALUES (?, 'default', 'a', 'a', '', NULL, NULL, '{}', ?, ?, 1, 'a')",
-            (bytes(16), now, now),
-        )
-        connection.executemany(
-            INSERT_DOCUMENT,
-            [(n.to_bytes(16), bytes(16), "x" * 1_000_000, bytes(16), now, now) for n in range(count)],
-        )
-    return path
+def add_documents(place: Place, count: int) -> None:
+    """Adds an agent and documents of a megabyte each to a fresh database."""
+    times = {"created_at": "2025-01-01T00:00:00", "updated_at": "2025-01-01T00:00:00"}
+    fixed = {"project": "default", "metadata": "{}", "version": 1, **times}
+    agent = {"key": bytes(16), "agent_id": "a", "name": "a", "about": "", "name_start": "a"}
+    place.insert("agents", [fixed | agent])
+    document = fixed | {"agent_key": bytes(16), "title": "t", "content": "x" * 1_000_000, "digest": bytes(16)}
+    if count:
+        place.insert("documents", [document | {"key": n.to_bytes(16)} for n in range(count)])

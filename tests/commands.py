@@ -16,11 +16,6 @@ from tests.forks import Fork, environment
 from tests.servers import START_SECONDS
 
 
-def url_of(path: Path) -> tuple[str, str]:
-    """The option that names a database file."""
-    return "--database-url", f"sqlite:///{path}"
-
-
 def start(
     *arguments: str | Path, cwd: Path | None = None, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:

@@ -1,9 +1,8 @@
 """The fixtures that several files share; `servers.py` has what `server`, `serve` and `process` give."""
 
 import asyncio
+import contextlib
 import logging
-import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ pytest.register_assert_rewrite("tests")
 from tests.archives import Outcome  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
+from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
 from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
@@ -34,36 +34,62 @@ def stop_hosts() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with all its tables, made once by starting the application on it."""
-    path = tmp_path_factory.mktemp("template") / "recallql.db"
-    Server(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    return path
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    """Where a fixture of a module or of the session gets its databases."""
+    made = SqlitePlaces(tmp_path_factory.mktemp("template"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_file(places: Places) -> Path:
+    """An empty database file with all its tables, to be copied, for tests of SQLite."""
+    assert isinstance(places, SqlitePlaces)
+    return places.template.path
+
+
+@pytest.fixture(scope="module")
+def shared(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fresh]:
+    """Makes databases that the tests of a module share."""
+    with contextlib.ExitStack() as lent:
+        yield lambda: lent.enter_context(places.lent(tmp_path_factory.mktemp("shared")))
 
 
 @pytest.fixture
-def server(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+def fresh(places: Places, tmp_path: Path) -> Iterator[Fresh]:
+    """Makes fresh databases, for the time of a test."""
+    with contextlib.ExitStack() as lent:
+        yield lambda: lent.enter_context(places.lent(tmp_path))
+
+
+@pytest.fixture
+def place(fresh: Fresh) -> Place:
+    """A fresh database that nobody serves."""
+    return fresh()
+
+
+@pytest.fixture
+def path(place: Place) -> Path:
+    """A fresh database file that nobody serves, for tests of SQLite."""
+    assert isinstance(place, SqlitePlace)
+    return place.path
+
+
+@pytest.fixture
+def server(place: Place) -> Iterator[Server]:
     """The application on a fresh database, in this process."""
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path)
+    running = Server(place)
     yield running
     running.close()
 
 
 @pytest.fixture
-def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts the application in this process with these settings, on a fresh database or on `path`."""
+def start(fresh: Fresh) -> Iterator[Start]:
+    """Starts the application in this process with these settings, on a fresh database or on `place`."""
     running: list[Server] = []
 
-    def begin(path: Path | None = None, **settings: Any) -> Server:
-        if path is None:
-            path = tmp_path / f"started-{len(running)}.db"
-            shutil.copyfile(migrated_file, path)
-        running.append(Server(path, **settings))
+    def begin(place: Place | None = None, **settings: Any) -> Server:
+        running.append(Server(place or fresh(), **settings))
         return running[-1]
 
     yield begin
@@ -72,23 +98,20 @@ def start(migrated_file: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def serve(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
-    """Start the command: `serve()` on a fresh database, `serve(path=…)` on one that is there, `port=`, further
+def serve(fresh: Fresh, tmp_path: Path) -> Iterator[Serve]:
+    """Start the command: `serve()` on a fresh database, `serve(place=…)` on one that is there, `port=`, further
     command-line arguments, and `env={…}`. It answers once `/ready` does, unless `ready=False`."""
     started: list[Process] = []
 
     def start(
         *arguments: str,
-        path: Path | None = None,
+        place: Place | None = None,
         port: int | None = None,
         env: dict[str, str] | None = None,
         ready: bool = True,
     ) -> Process:
-        number = len(started)
-        if path is None:
-            path = tmp_path / f"served-{number}.db"
-            shutil.copyfile(migrated_file, path)
-        running = Process(path, port or free_port(), list(arguments), env or {}, tmp_path / f"served-{number}.log")
+        log = tmp_path / f"served-{len(started)}.log"
+        running = Process(place or fresh(), port or free_port(), list(arguments), env or {}, log)
         started.append(running)
         if ready:
             running.wait_until_ready()
@@ -100,17 +123,16 @@ def serve(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="session")
-def process(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def process(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """The command in a process of its own, with the users that `wire.ask` asks for, to be spoken to in bytes."""
     folder = tmp_path_factory.mktemp("process")
-    path = folder / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Process(path, free_port(), [], {}, folder / "recallql.log")
-    running.wait_until_ready()
-    for number in range(USERS):
-        running.graphql(UPSERT, id=f"user-{number}")
-    yield running
-    running.close()
+    with places.lent(folder) as place:
+        running = Process(place, free_port(), [], {}, folder / "recallql.log")
+        running.wait_until_ready()
+        for number in range(USERS):
+            running.graphql(UPSERT, id=f"user-{number}")
+        yield running
+        running.close()
 
 
 @pytest.fixture
@@ -151,11 +173,9 @@ def through_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(migrated_file: Path, tmp_path: Path) -> Iterator[Desk]:
+def desk(place: Place) -> Iterator[Desk]:
     """Credentials on a database that nobody serves."""
-    path = tmp_path / "desk.db"
-    shutil.copyfile(migrated_file, path)
-    opened = Desk(path)
+    opened = Desk(place)
     yield opened
     opened.close()
 
@@ -198,14 +218,6 @@ def refusal(
         return said
 
     return call
-
-
-@pytest.fixture
-def path(migrated_file: Path, tmp_path: Path) -> Path:
-    """A fresh database file that nobody serves."""
-    fresh = tmp_path / "fresh.db"
-    shutil.copyfile(migrated_file, fresh)
-    return fresh
 
 
 @pytest.fixture(scope="module")

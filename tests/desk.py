@@ -3,10 +3,7 @@
 import asyncio
 import base64
 import json
-import sqlite3
 from collections.abc import Coroutine
-from contextlib import closing
-from pathlib import Path
 from time import time
 from typing import Any
 
@@ -14,7 +11,6 @@ import jwt
 import pytest
 
 from models.scope import Scope
-from models.sqlite.database import SqliteStore
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.settings import Settings
 from resolvers.credentials import (
@@ -25,22 +21,23 @@ from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from resolvers.users import create_user, delete_user
 from resolvers.viewers import Viewer
+from tests.places import Place
 
 
 class Desk:
-    """Credentials on a database file, in a loop of their own; `now` is their clock, when it is set."""
+    """Credentials on a database, in a loop of their own; `now` is their clock, when it is set."""
 
-    def __init__(self, path: Path, **given: Any) -> None:
-        self.path = path
+    def __init__(self, place: Place, **given: Any) -> None:
+        self.place = place
         self.now: float | None = None
         self.runner = asyncio.Runner()
-        self.database = self.run(SqliteStore.open(path))
+        self.database = self.run(place.database.open())
         self.clock = Clock()
         self.credentials = self.another(**given)
 
     def another(self, **given: Any) -> Credentials:
         """Credentials that remember nothing yet."""
-        chosen: dict[str, Any] = {"database_url": f"sqlite:///{self.path}", **given}
+        chosen: dict[str, Any] = {"database_url": self.place.url, **given}
         return Credentials(self.database, Settings(**chosen), now=lambda: self.now or time())
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -79,13 +76,9 @@ class Desk:
         values = {"user_id": user_id, "expires_in_seconds": life}
         return self.run(issue_user_token(self.context(project), values))["token"]
 
-    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
-            return connection.execute(statement, values).fetchall()
-
     def secret(self) -> tuple[str, bytes]:
         """The key id and the secret that tokens are signed with."""
-        return self.query("SELECT kid, secret FROM signing_keys WHERE retired_at IS NULL")[0]  # type: ignore[return-value]
+        return self.place.query("SELECT kid, secret FROM signing_keys WHERE retired_at IS NULL")[0]  # type: ignore[return-value]
 
     def close(self) -> None:
         self.run(self.credentials.close())

@@ -1,16 +1,15 @@
 """A server whose memories a chat model forms, and what its answers and the memories are."""
 
 import json
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.documents import CREATE_USER, mutation
 from tests.model_server import Json, ModelServer
+from tests.places import Place
 from tests.servers import Process, Server, wait_until
 
 ADD = mutation("addMessages", "messages { id } memories { method content }")
@@ -52,11 +51,9 @@ def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def forming(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Generator[Server]:
+def forming(model: ModelServer, place: Place) -> Generator[Server]:
     """The application with a model, and a user."""
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path, **settings_for(model))
+    running = Server(place, **settings_for(model))
     try:
         running.accepted(CREATE_USER, userId="ada")
         yield running

@@ -18,6 +18,7 @@ import pytest
 
 from tests.documentation import Block, Shown, values_of
 from tests.model_server import ModelServer
+from tests.places import Place
 from tests.servers import REPOSITORY, START_SECONDS, Process, Server, free_port
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000")
@@ -36,8 +37,8 @@ SAID = {"I moved to Turin.": "How do you like it there?", "Where do I live?": "Y
 class Made(Process):
     """`make serve`, in a process group of its own, which is all that is stopped."""
 
-    def __init__(self, path: Path, port: int, environment: dict[str, str], log: Path) -> None:
-        super(Process, self).__init__(port, path)
+    def __init__(self, place: Place, port: int, environment: dict[str, str], log: Path) -> None:
+        super(Process, self).__init__(port, place)
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -65,11 +66,10 @@ class Made(Process):
 class Reader:
     """One who starts the application in this process for `make serve`, which is quicker, unless `runs_make` is set."""
 
-    def __init__(self, folder: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.migrated = migrated
+        self.place = place
         self.runs_make = False
-        self.database = folder / "recallql.db"
         self.served: Process | Server | None = None
         self.port = free_port()
         self.back_end = free_port()
@@ -79,7 +79,7 @@ class Reader:
         hidden = ("RECALLQL_", "MAKE", "MFLAGS", "PYTEST_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         self.environment = inherited | {
-            "RECALLQL_DATABASE_URL": f"sqlite:///{self.database}",
+            "RECALLQL_DATABASE_URL": self.place.url,
             "RECALLQL_PORT": str(self.port),
             "NO_PROXY": "127.0.0.1",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
@@ -149,18 +149,16 @@ class Reader:
     def serve(self, settings: dict[str, str]) -> None:
         self.stop()
         if not self.runs_make:
-            if not self.database.exists():
-                shutil.copyfile(self.migrated, self.database)
             options = {name.removeprefix("RECALLQL_").lower(): value for name, value in settings.items()}
-            self.served = Server(self.database, **options)
+            self.served = Server(self.place, **options)
             self.port = self.served.port
             return
         log = self.folder / "served.log"
         environment = self.environment | settings
         if self.installed:
-            self.served = Made(self.database, self.port, environment, log)
+            self.served = Made(self.place, self.port, environment, log)
         else:
-            self.served = Process(self.database, self.port, [], settings, log)
+            self.served = Process(self.place, self.port, [], settings, log)
         self.served.wait_until_ready()
 
     def stop(self) -> None:

@@ -1,9 +1,7 @@
 """Searches as the tests make them, and what the index must hold."""
 
 import contextlib
-import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from models.keys import lane_of, session_key, user_key
@@ -15,6 +13,7 @@ from resolvers.search.questions import term_of
 from tests.documents import (
     ADD_MESSAGES,
 )
+from tests.places import Place, SqlitePlace
 from tests.servers import Api, Server
 
 SEARCH = """query ($asked: String!, $scope: [SearchScope!], $userId: String, $sessionId: String, $agentId: String,
@@ -72,70 +71,66 @@ _OF_MESSAGE = "content || ' ' || coalesce(parts_text, '') || ' ' || coalesce(asi
 _OF_SESSION = "messages CROSS JOIN sessions ON sessions.key = messages.session_key"
 
 
-def assert_index_is_exact(path: Path) -> None:
+def indexed_through(place: Place) -> int:
+    """The number of the newest message in the index."""
+    ((through,),) = place.query("SELECT through FROM indexed WHERE name = 'messages'")
+    return through
+
+
+def assert_index_is_exact(place: Place) -> None:
     """The index has each word of each row up to its mark, where the row's project and owner stand, and nothing else."""
-    with contextlib.closing(connect(path)) as connection:
-        numbers = dict(connection.execute("SELECT project, number FROM indexed_projects").fetchall())
-        for name, content, project, lane, rows in (
-            ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
-            ("memories", "content", "project", "lane_of(coalesce(user_key, session_key, agent_key))", "memories"),
-            ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
-        ):
-            (through,) = connection.execute("SELECT through FROM indexed WHERE name = ?", (name,)).fetchone()
-            (newest,) = connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}").fetchone()
-            assert through <= newest
-            found = connection.execute(
-                f"SELECT number, {project}, {lane}, {content} FROM {rows} WHERE number <= ?", (through,)
-            ).fetchall()
-            connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {name}_words, instance)")
-            kept = set(connection.execute("SELECT term, doc FROM temp.vocabulary").fetchall())
-            connection.execute("DROP TABLE temp.vocabulary")
-            expected: set[tuple[str, int]] = set()
-            counts: dict[str, int] = dict.fromkeys(numbers, 0)
-            for number, project_name, its_lane, text in found:
-                place = (numbers[project_name] << 49) + (its_lane << 31) + number
-                expected |= {(term_of(word), place) for word in words(text)}
-                counts[project_name] += 1
-            assert kept == expected, name
-            assert dict(connection.execute(f"SELECT project, {name} FROM indexed_projects").fetchall()) == counts, name
+    numbers = dict(place.query("SELECT project, number FROM indexed_projects"))
+    for name, content, project, lane, rows in (
+        ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
+        ("memories", "content", "project", "lane_of(coalesce(user_key, session_key, agent_key))", "memories"),
+        ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
+    ):
+        ((through,),) = place.query("SELECT through FROM indexed WHERE name = $1", name)
+        ((newest,),) = place.query(f"SELECT coalesce(max(number), 0) FROM {name}")
+        assert through <= newest
+        found = place.query(f"SELECT number, {project}, {lane}, {content} FROM {rows} WHERE number <= $1", through)
+        kept = words_in(place, f"{name}_words")
+        expected: set[tuple[str, int]] = set()
+        counts: dict[str, int] = dict.fromkeys(numbers, 0)
+        for number, project_name, its_lane, text in found:
+            row = (numbers[project_name] << 49) + (its_lane << 31) + number
+            expected |= {(term_of(word), row) for word in words(text)}
+            counts[project_name] += 1
+        assert kept == expected, name
+        assert dict(place.query(f"SELECT project, {name} FROM indexed_projects")) == counts, name
+
+
+def words_in(place: Place, index: str) -> set[tuple[str, int]]:
+    """The words of an index of SQLite, each with the rows that it is in."""
+    assert isinstance(place, SqlitePlace)
+    with contextlib.closing(connect(place.path)) as connection:
+        connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {index}, instance)")
+        return set(connection.execute("SELECT term, doc FROM temp.vocabulary").fetchall())
 
 
 def at(number: int) -> str:
     return f"2025-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000000"
 
 
-def insert(connection: sqlite3.Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    names = list(rows[0])
-    marks = ", ".join(f":{name}" for name in names)
-    connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
-
-
 def fill(
-    path: Path, user: str, contents: Sequence[str | dict[str, Any]], *, project: str = "default", session: str = ""
+    place: Place, user: str, contents: Sequence[str | dict[str, Any]], *, project: str = "default", session: str = ""
 ) -> None:
-    """Writes a user with one session of messages straight into the file."""
+    """Writes a user with one session of messages straight into the database."""
     owner, key = user_key(project, user), session_key(project, session or f"{user}-s")
     kept = {"project": project, "metadata": "{}", "created_at": at(0), "updated_at": at(0), "version": 1}
-    with contextlib.closing(connect(path)) as connection, connection:
-        if not connection.execute("SELECT 1 FROM users WHERE key = ?", (owner,)).fetchone():
-            insert(connection, "users", [kept | {"key": owner, "user_id": user, "about": ""}])
-        row = {"key": key, "session_id": session or f"{user}-s", "user_key": owner, "last_activity_at": at(0)}
-        numbers = {"last_sequence": len(contents), "deleted_through": 0}
-        lane = {"lane": lane_of(owner)} if "lane" in columns_of(connection, "sessions") else {}
-        insert(connection, "sessions", [kept | row | numbers | lane])
-        fixed = {"session_key": key, "generation": 0, "token_count": 1, "forms_memories": 0, "version": 1}
-        connection.execute("BEGIN")
-        insert(
-            connection,
-            "messages",
-            [
-                fixed
-                | {"sequence": n, "role": "USER", "metadata": "{}", "created_at": at(n), "updated_at": at(n)}
-                | (each if isinstance(each, dict) else {"content": each})
-                for n, each in enumerate(contents, 1)
-            ],
-        )
-
-
-def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    if not place.query("SELECT 1 FROM users WHERE key = $1", owner):
+        place.insert("users", [kept | {"key": owner, "user_id": user, "about": ""}])
+    row = {"key": key, "session_id": session or f"{user}-s", "user_key": owner, "last_activity_at": at(0)}
+    numbers = {"last_sequence": len(contents), "deleted_through": 0}
+    lane = {"lane": lane_of(owner)} if "lane" in place.columns("sessions") else {}
+    place.insert("sessions", [kept | row | numbers | lane])
+    fixed = {"session_key": key, "generation": 0, "token_count": 1, "forms_memories": 0, "version": 1}
+    place.insert(
+        "messages",
+        [
+            fixed
+            | {"sequence": n, "role": "USER", "metadata": "{}", "created_at": at(n), "updated_at": at(n)}
+            | (each if isinstance(each, dict) else {"content": each})
+            for n, each in enumerate(contents, 1)
+        ],
+    )

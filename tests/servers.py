@@ -1,4 +1,4 @@
-"""The servers that the tests speak to: the real application on a real socket, with a real database file of its own.
+"""The servers that the tests speak to: the real application on a real socket, with a real database of its own.
 
 `Server` runs the application in a thread of the test's process; `Process` is the command in a process of its own, which
 a test may kill.
@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
@@ -25,6 +24,7 @@ from recallql.http.endpoint import Endpoint
 from recallql.http.protocol import Protocol
 from recallql.settings import Settings
 from tests import forks
+from tests.places import Place, Rows, SqlitePlace
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 180.0
@@ -34,11 +34,11 @@ START_SECONDS = 180.0
 class Api:
     """One persistent HTTP client of a server, with what the tests say to it."""
 
-    def __init__(self, port: int, path: Path) -> None:
+    def __init__(self, port: int, place: Place) -> None:
         self.port = port
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/graphql"
-        self.path = path
+        self.place = place
         self.client = httpx.Client(timeout=60.0, trust_env=False, verify=False)
 
     def post(self, body: dict[str, Any] | list[Any] | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -90,15 +90,16 @@ class Api:
         assert not changed, f"{errors} came although it changed {changed}"
         return errors[0]
 
-    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
-        """The content of the database file: the rows of every ordinary table, those of the full-text index included."""
-        with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
-            names = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
-            ).fetchall()
-            # What background tasks write is no change by a request.
-            kept = {name for (name,) in names} - {"leases", "removals"}
-            return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in sorted(kept)}
+    def tables(self) -> dict[str, Rows]:
+        """The rows of every table that requests write to."""
+        # What background tasks write is no change by a request.
+        return {name: rows for name, rows in self.place.tables().items() if name not in ("leases", "removals")}
+
+    @property
+    def path(self) -> Path:
+        """The database file, for tests of SQLite."""
+        assert isinstance(self.place, SqlitePlace), "only a test that is marked `sqlite` may look at the file"
+        return self.place.path
 
     def close(self) -> None:
         self.client.close()
@@ -155,11 +156,11 @@ class Host:
 class Server(Api):
     """The application on a database, in this process; its lifespan is that of one test."""
 
-    def __init__(self, path: Path, **settings: Any) -> None:
+    def __init__(self, place: Place, **settings: Any) -> None:
         host = self.host = Host.idle.pop() if Host.idle else Host()
-        super().__init__(host.port, path)
+        super().__init__(host.port, place)
         # A model that somebody has installed on this machine must not change what other tests find.
-        chosen: dict[str, Any] = {"database_url": f"sqlite:///{path}", "embeddings": "off"} | settings
+        chosen: dict[str, Any] = {"database_url": place.url, "embeddings": "off"} | settings
         self.app = create_app(Settings(**chosen))
         self._lifespan = self.app.router.lifespan_context(self.app)
         host.wait_for(self._lifespan.__aenter__())
@@ -178,23 +179,14 @@ class Server(Api):
 class Process(Api):
     """The command `recallql serve` in a process of its own."""
 
-    def __init__(self, path: Path, port: int, arguments: list[str], environment: dict[str, str], log: Path) -> None:
-        super().__init__(port, path)
+    def __init__(self, place: Place, port: int, arguments: list[str], environment: dict[str, str], log: Path) -> None:
+        super().__init__(port, place)
         self.log = log
-        command = [
-            "serve",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--database-url",
-            f"sqlite:///{path}",
-            *arguments,
-        ]
+        command = ["serve", "--host", "127.0.0.1", "--port", str(port), *place.option, *arguments]
         variables = forks.environment(**{"RECALLQL_EMBEDDINGS": "off"} | environment)
         with log.open("ab") as output, Path(os.devnull).open() as nothing:
             self.process = forks.Fork(
-                command, cwd=path.parent, env=variables, stdin=nothing, stdout=output, stderr=output
+                command, cwd=log.parent, env=variables, stdin=nothing, stdout=output, stderr=output
             )
 
     def wait_until_ready(self) -> None:
@@ -247,15 +239,6 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def raw_bytes(path: Path) -> bytes:
-    """The bytes of a database file and its write-ahead log.
-
-    Another process reads them: when a process closes a file, all its locks on that file end, also those of SQLite.
-    """
-    files = [path, *path.parent.glob(f"{path.name}-wal")]
-    return subprocess.run(["cat", *files], stdout=subprocess.PIPE, check=True).stdout
 
 
 def faults(output: str) -> list[str]:

@@ -1,8 +1,5 @@
 """Memories of agents: what an agent itself has learned, which belongs to the project and to no user."""
 
-import contextlib
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +7,7 @@ from typing import Any
 import pytest
 
 from models.keys import agent_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from tests.archives import Command, copied
-from tests.commands import url_of
 from tests.documents import (
     CREATE_AGENT,
     CREATE_DOCUMENT,
@@ -25,6 +20,7 @@ from tests.documents import (
     UPDATE_MEMORY,
 )
 from tests.memories import CREATE, MEMORY, add_messages, add_session, add_user, contents, declare, memory, sources
+from tests.places import Fresh, older_place
 from tests.searches import assert_index_is_exact, index_now, texts
 from tests.servers import Api, Server, Start
 
@@ -53,7 +49,7 @@ def ada(server: Server) -> Iterator[Api]:
     add_user(server)
     hire(server)
     add_session(server, userId="ada", agentId="guide")
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     token = server.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
     api.client.headers["authorization"] = f"Bearer {token}"
     yield api
@@ -198,7 +194,7 @@ def test_the_memories_of_a_deleted_agent_are_gone(server: Server) -> None:
     server.accepted(DELETE_AGENT, agentId="unmistakable")
     assert "unmistakable" not in str(server.tables())
     assert texts(server, "unmistakable kept") == ["kept"]
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     hire(server, "unmistakable")
     assert learned(server, "unmistakable") == []
 
@@ -213,7 +209,7 @@ def test_an_erasure_and_a_purge_leave_an_agents_memories(server: Server) -> None
     server.accepted(DELETE_USER, userId="ada")
     server.accepted(PURGE_DELETED, deletedBefore="2120-01-01T00:00:00Z")
     assert learned(server) == ["zebra"]
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_the_index_follows_changes_of_an_agents_memories(server: Server) -> None:
@@ -222,22 +218,22 @@ def test_the_index_follows_changes_of_an_agents_memories(server: Server) -> None
     index_now(server)
     server.accepted(UPDATE_MEMORY, id=ids[0], content="heron")
     server.accepted(DELETE_MEMORY, id=ids[1])
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     assert texts(server, "zebra") == ["zebra 2"]
     assert texts(server, "heron") == ["heron"]
 
 
 def test_an_agents_memories_come_back_from_an_export(
-    server: Server, command: Command, start: Start, tmp_path: Path, migrated_file: Path
+    server: Server, command: Command, start: Start, tmp_path: Path, fresh: Fresh
 ) -> None:
     hire(server)
     (said,) = add_messages(server, "hello")
     first = declare(server, "first", kind="SUMMARY", agentId="guide", memoryId="m", sources=[said], metadata={"a": 1})
     second = declare(server, "second", kind="SUMMARY", agentId="guide")
-    path = copied(command, server.path, tmp_path, migrated_file)
-    again = command("import", tmp_path / "copied.ndjson", *url_of(path))
+    place = copied(command, server.place, tmp_path, fresh)
+    again = command("import", tmp_path / "copied.ndjson", *place.option)
     assert again.status == 0, again.err
-    copy = start(path)
+    copy = start(place)
     every = f'{{ agent(agentId: "guide") {{ memories(filter: {{history: true}}) {{ nodes {{ {MEMORY} }} }} }} }}'
     assert copy.graphql(every) == server.graphql(every)
     assert sources(copy, first["id"]) == sources(server, first["id"]) == {said}
@@ -246,22 +242,17 @@ def test_an_agents_memories_come_back_from_an_export(
     assert second["supersedes"] == [{"id": first["id"]}]
 
 
+@pytest.mark.sqlite
 def test_a_file_from_before_agents_had_memories_keeps_its_index(tmp_path: Path, start: Start) -> None:
-    older, path = tmp_path / "older", tmp_path / "older.db"
-    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("__pycache__", "000[8-9]*", "00[1-9]?_*"))
-    migrate(path, older)
-    columns = (
-        "key, project, user_key, kind, content, method, metadata, digest, fingerprint, created_at, updated_at, version"
+    place = older_place(tmp_path, "0007")
+    now = "2025-01-01T00:00:00"
+    common = {"project": "default", "metadata": "{}", "created_at": now, "updated_at": now, "version": 1}
+    common |= {"kind": "FACT", "method": "DECLARED", "digest": b"", "fingerprint": b""}
+    common |= {"user_key": agent_key("default", "ada")}
+    place.insert(
+        "memories", [common | {"key": bytes([number]) * 16, "content": f"zebra {number}"} for number in range(4)]
     )
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        for number in range(4):
-            owner = agent_key("default", "ada")
-            values = (bytes([number]) * 16, "default", owner, "FACT", f"zebra {number}", "DECLARED", "{}", b"", b"")
-            marks = ", ".join("?" * 12)
-            connection.execute(
-                f"INSERT INTO memories ({columns}) VALUES ({marks})", (*values, *["2025-01-01T00:00:00"] * 2, 1)
-            )
-    server = start(path)
+    server = start(place)
     index_now(server)
     hire(server)
     id = declare(server, "zebra of the agent", agentId="guide")["id"]
@@ -270,4 +261,4 @@ def test_a_file_from_before_agents_had_memories_keeps_its_index(tmp_path: Path, 
     assert len(found["search"]["nodes"]) == 5
     server.accepted(DELETE_MEMORY, id=id)
     server.accepted(UPDATE_MEMORY, id=found["search"]["nodes"][0]["id"], content="otter")
-    assert_index_is_exact(path)
+    assert_index_is_exact(place)

@@ -5,8 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.archives import EVERY_TYPE, Command, Line, Outcome, many_documents, rows, run, said, say, write
-from tests.commands import environment, url_of
+from tests.archives import EVERY_TYPE, Command, Line, Outcome, add_documents, run, said, say, write
+from tests.commands import environment
+from tests.places import Fresh, Place, SqlitePlace
 from tests.servers import START_SECONDS, Api, Server
 
 
@@ -56,16 +55,16 @@ def test_a_file_with_every_type_of_line_is_imported_and_exported(tmp_path: Path)
     assert by_id["memory", "bob", "was born"]["model"] == "some-8b"
 
 
-def test_importing_a_file_twice_changes_nothing(path: Path, tmp_path: Path, command: Command) -> None:
+def test_importing_a_file_twice_changes_nothing(place: Place, tmp_path: Path, command: Command) -> None:
     file = write(tmp_path / "in.ndjson", EVERY_TYPE)
-    assert command("import", file, *url_of(path)).status == 0
-    before = rows(path)
-    exported = command("export", *url_of(path)).out
-    again = command("import", file, *url_of(path))
+    assert command("import", file, *place.option).status == 0
+    before = place.tables()
+    exported = command("export", *place.option).out
+    again = command("import", file, *place.option)
     assert again.status == 0, again.err
     assert str(len(EVERY_TYPE)) in again.out
-    assert rows(path) == before
-    assert command("export", *url_of(path)).out == exported
+    assert place.tables() == before
+    assert command("export", *place.option).out == exported
 
 
 PEAK = """
@@ -93,19 +92,18 @@ def peak_megabytes(*arguments: str | Path) -> float:
     return int(peak) / 1024
 
 
-def test_a_large_file_takes_no_more_memory_than_a_small_one(migrated_file: Path, tmp_path: Path) -> None:
+def test_a_large_file_takes_no_more_memory_than_a_small_one(fresh: Fresh, tmp_path: Path) -> None:
     peaks: list[tuple[float, float]] = []
     for count in (1_000, 10_000):
-        file, path = tmp_path / f"{count}.ndjson", tmp_path / f"{count}.db"
-        shutil.copyfile(migrated_file, path)
+        file, place = tmp_path / f"{count}.ndjson", fresh()
         with file.open("w") as lines:
             for n in range(count):
                 said = f"{n} " + "word " * 800
                 line = {"type": "message", "sessionId": f"s{n % 5}", "role": "USER", "content": said, "tokenCount": 800}
                 lines.write(json.dumps(line) + "\n")
-        taken = peak_megabytes("import", file, *url_of(path))
+        taken = peak_megabytes("import", file, *place.option)
         written = tmp_path / f"{count}.out"
-        peaks.append((taken, peak_megabytes("export", written, *url_of(path))))
+        peaks.append((taken, peak_megabytes("export", written, *place.option)))
         with written.open("rb") as opened:
             assert sum(1 for _ in opened) == count + 5
     (small_in, small_out), (large_in, large_out) = peaks
@@ -114,65 +112,69 @@ def test_a_large_file_takes_no_more_memory_than_a_small_one(migrated_file: Path,
     assert large_out - small_out < 25
 
 
-def test_an_export_does_not_hold_all_documents_in_memory(migrated_file: Path, tmp_path: Path) -> None:
+def test_an_export_does_not_hold_all_documents_in_memory(fresh: Fresh, tmp_path: Path) -> None:
     peaks: list[float] = []
     for count in (2, 100):
-        path = many_documents(migrated_file, tmp_path / f"{count}.db", count)
-        peaks.append(peak_megabytes("export", tmp_path / f"{count}.out", *url_of(path)))
+        place = fresh()
+        add_documents(place, count)
+        peaks.append(peak_megabytes("export", tmp_path / f"{count}.out", *place.option))
     assert peaks[1] - peaks[0] < 50, "98 MB more of documents were held at once"
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n"], ids=["empty", "blank"])
-def test_an_empty_file_imports_nothing(path: Path, tmp_path: Path, command: Command, text: bytes) -> None:
+def test_an_empty_file_imports_nothing(place: Place, tmp_path: Path, command: Command, text: bytes) -> None:
     file = tmp_path / "in.ndjson"
     file.write_bytes(text)
-    before = rows(path)
-    outcome = command("import", file, *url_of(path))
+    before = place.tables()
+    outcome = command("import", file, *place.option)
     assert outcome.status == 0, outcome.err
-    assert rows(path) == before
+    assert place.tables() == before
 
 
-def test_standard_input_is_imported_and_standard_output_exported(path: Path, tmp_path: Path, command: Command) -> None:
+def test_standard_input_is_imported_and_standard_output_exported(
+    place: Place, tmp_path: Path, command: Command
+) -> None:
     lines = "".join(json.dumps(line) + "\n" for line in EVERY_TYPE)
-    imported = run("import", "-", *url_of(path), stdin=lines)
+    imported = run("import", "-", *place.option, stdin=lines)
     assert imported.status == 0, imported.err
     file = tmp_path / "out.ndjson"
-    to_file = command("export", file, *url_of(path))
+    to_file = command("export", file, *place.option)
     assert to_file.status == 0, to_file.err
-    assert run("export", *url_of(path)).out == file.read_text(encoding="utf-8")
+    assert run("export", *place.option).out == file.read_text(encoding="utf-8")
 
 
-def test_a_file_that_cannot_be_read_is_named(path: Path, tmp_path: Path, command: Command) -> None:
+def test_a_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path, command: Command) -> None:
     for missing in (tmp_path / "missing.ndjson", tmp_path):
-        assert str(missing) in said(command("import", missing, *url_of(path)))
+        assert str(missing) in said(command("import", missing, *place.option))
 
 
-def test_an_export_does_not_overwrite_a_file(path: Path, tmp_path: Path, command: Command) -> None:
+def test_an_export_does_not_overwrite_a_file(place: Place, tmp_path: Path, command: Command) -> None:
     file = tmp_path / "out.ndjson"
     file.write_text("precious")
-    assert str(file) in said(command("export", file, *url_of(path)))
+    assert str(file) in said(command("export", file, *place.option))
     assert file.read_text() == "precious"
 
 
-def test_an_export_into_a_folder_that_is_not_there_is_refused(path: Path, tmp_path: Path, command: Command) -> None:
+def test_an_export_into_a_folder_that_is_not_there_is_refused(place: Place, tmp_path: Path, command: Command) -> None:
     file = tmp_path / "nowhere" / "out.ndjson"
-    assert str(file) in said(command("export", file, *url_of(path)))
+    assert str(file) in said(command("export", file, *place.option))
 
 
+@pytest.mark.sqlite
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path, command: Command) -> None:
-    file, database = tmp_path / "out.ndjson", tmp_path / "missing.db"
-    assert str(database) in said(command("export", file, *url_of(database)))
-    assert not database.exists(), "an export must not make a database"
+    file, missing = tmp_path / "out.ndjson", SqlitePlace(tmp_path / "missing.db")
+    assert str(missing.path) in said(command("export", file, *missing.option))
+    assert not missing.path.exists(), "an export must not make a database"
     assert not file.exists(), "what is left looks like an export of nothing, and refuses the next one"
 
 
-def test_an_export_into_a_closed_pipe_says_nothing(path: Path, tmp_path: Path, command: Command) -> None:
+def test_an_export_into_a_closed_pipe_says_nothing(place: Place, tmp_path: Path, command: Command) -> None:
     lines: list[Line] = [
         {"type": "message", "sessionId": "s", "role": "USER", "content": "word " * 2000} for _ in range(100)
     ]
-    assert command("import", write(tmp_path / "in.ndjson", lines), *url_of(path)).status == 0
+    assert command("import", write(tmp_path / "in.ndjson", lines), *place.option).status == 0
     with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "export", *url_of(path)],
+        [sys.executable, "-m", "recallql", "export", *place.option],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -186,14 +188,19 @@ def test_an_export_into_a_closed_pipe_says_nothing(path: Path, tmp_path: Path, c
 
 
 @pytest.mark.parametrize(
-    ("action", "shown"), [("import", b"importing"), ("export", b"exporting"), ("backup", b"checking")]
+    ("action", "shown"),
+    [
+        ("import", b"importing"),
+        ("export", b"exporting"),
+        pytest.param("backup", b"checking", marks=pytest.mark.sqlite),
+    ],
 )
 def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
-    path: Path, tmp_path: Path, command: Command, action: str, shown: bytes
+    place: Place, tmp_path: Path, command: Command, action: str, shown: bytes
 ) -> None:
     file = write(tmp_path / "in.ndjson", [{"type": "user", "userId": f"u{n}"} for n in range(50)])
     if action != "import":
-        assert command("import", file, *url_of(path)).status == 0
+        assert command("import", file, *place.option).status == 0
         file = tmp_path / "out"
     seen = bytearray()
     terminal, its_end = pty.openpty()
@@ -206,7 +213,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     done = subprocess.run(
-        [sys.executable, "-m", "recallql", action, file, *url_of(path)],
+        [sys.executable, "-m", "recallql", action, file, *place.option],
         env=environment() | {"TERM": "xterm", "COLUMNS": "80"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -222,7 +229,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
     assert b"%" not in done.stdout
     if action != "import":
         file.unlink()
-    assert "%" not in command(action, file, *url_of(path)).err
+    assert "%" not in command(action, file, *place.option).err
 
 
 def test_an_import_beside_a_server_leaves_no_gaps(server: Server, tmp_path: Path) -> None:
@@ -232,7 +239,7 @@ def test_an_import_beside_a_server_leaves_no_gaps(server: Server, tmp_path: Path
     ]
     file = write(tmp_path / "in.ndjson", lines)
     with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "import", str(file), *url_of(server.path)],
+        [sys.executable, "-m", "recallql", "import", str(file), *server.place.option],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -244,8 +251,7 @@ def test_an_import_beside_a_server_leaves_no_gaps(server: Server, tmp_path: Path
         assert importing.stdout is not None
         assert importing.returncode == 0, importing.stdout.read()
     say(server, "s", "said last")
-    with contextlib.closing(sqlite3.connect(server.path)) as connection:
-        kept = connection.execute("SELECT sequence, content FROM messages ORDER BY sequence").fetchall()
+    kept = server.place.query("SELECT sequence, content FROM messages ORDER BY sequence")
     assert [sequence for sequence, _ in kept] == list(range(1, count + said_here + 2))
     imported = [content for _, content in kept if content.startswith("imported")]
     assert imported == [f"imported {n}" for n in range(count)]
@@ -256,7 +262,7 @@ def test_an_import_beside_a_server_leaves_no_gaps(server: Server, tmp_path: Path
 def test_an_export_is_of_one_moment_while_others_write(server: Server) -> None:
     say(server, "s", *["before"] * 50)
     stop = threading.Event()
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
 
     def talk() -> None:
         while not stop.is_set():
@@ -264,7 +270,7 @@ def test_an_export_is_of_one_moment_while_others_write(server: Server) -> None:
 
     talking = threading.Thread(target=talk)
     talking.start()
-    exported = run("export", *url_of(server.path))
+    exported = run("export", *server.place.option)
     stop.set()
     talking.join()
     api.close()
@@ -283,13 +289,13 @@ def test_a_wrong_use_of_the_command_ends_with_2(command: Command, arguments: lis
     assert "Usage" in outcome.err
 
 
-def test_an_export_that_is_killed_leaves_nothing_under_its_name(migrated_file: Path, tmp_path: Path) -> None:
-    database = many_documents(migrated_file, tmp_path / "large.db", 100)
+def test_an_export_that_is_killed_leaves_nothing_under_its_name(place: Place, tmp_path: Path) -> None:
+    add_documents(place, 100)
     folder = tmp_path / "out"
     folder.mkdir()
     file = folder / "out.ndjson"
     with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "export", str(file), *url_of(database)],
+        [sys.executable, "-m", "recallql", "export", str(file), *place.option],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -302,33 +308,32 @@ def test_an_export_that_is_killed_leaves_nothing_under_its_name(migrated_file: P
         export.kill()
         assert export.wait(timeout=START_SECONDS) != 0
     assert not file.exists()
-    assert run("export", file, *url_of(database)).status == 0, "what is left stands in the way of the next one"
+    assert run("export", file, *place.option).status == 0, "what is left stands in the way of the next one"
     assert len(file.read_bytes().splitlines()) == 101
     assert list(folder.iterdir()) == [file]
 
 
-def test_an_export_of_a_damaged_file_leaves_nothing(migrated_file: Path, tmp_path: Path, command: Command) -> None:
-    database = many_documents(migrated_file, tmp_path / "damaged.db", 2)
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_documents_1'"
-        (page,) = connection.execute(query).fetchone()
-    with database.open("r+b") as opened:
+@pytest.mark.sqlite
+def test_an_export_of_a_damaged_file_leaves_nothing(place: Place, path: Path, tmp_path: Path, command: Command) -> None:
+    add_documents(place, 2)
+    place.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    ((size,),) = place.query("PRAGMA page_size")
+    ((page,),) = place.query("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_documents_1'")
+    with path.open("r+b") as opened:
         opened.seek(size * (page - 1))
         opened.write(b"\xa5" * size)
     folder = tmp_path / "out"
     folder.mkdir()
-    assert str(database) in said(command("export", folder / "out.ndjson", *url_of(database)))
+    assert str(path) in said(command("export", folder / "out.ndjson", *place.option))
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_an_export_onto_a_full_disk_says_so(migrated_file: Path, tmp_path: Path, count: int) -> None:
-    database = many_documents(migrated_file, tmp_path / "any.db", count)
+def test_an_export_onto_a_full_disk_says_so(place: Place, count: int) -> None:
+    add_documents(place, count)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "recallql", "export", *url_of(database)],
+            [sys.executable, "-m", "recallql", "export", *place.option],
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=full,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.archives import Command, copied, fill, kept, mutate, say, serving
-from tests.commands import url_of
 from tests.documents import ADD_MESSAGES, DELETE_MESSAGES
+from tests.places import Fresh
 from tests.servers import REPOSITORY, Api, Server
 
 WIDE = {
@@ -107,20 +107,20 @@ def test_importing_an_export_into_its_own_database_changes_nothing(
 ) -> None:
     fill(server)
     file = tmp_path / "out.ndjson"
-    assert command("export", file, *url_of(server.path)).status == 0
+    assert command("export", file, *server.place.option).status == 0
     before = server.tables()
-    imported = command("import", file, *url_of(server.path))
+    imported = command("import", file, *server.place.option)
     assert imported.status == 0, imported.err
     assert server.tables() == before
 
 
 def test_an_export_imported_into_a_fresh_file_gives_the_same_answers(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     fill(server)
     before = answers(server)
     assert len(before["nodes"]["nodes"]) > 25
-    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+    with serving(copied(command, server.place, tmp_path, fresh)) as other:
         after = answers(other)
         for name in before:
             assert after[name] == before[name], name
@@ -134,29 +134,29 @@ def test_an_export_imported_into_a_fresh_file_gives_the_same_answers(
 
 
 def test_an_export_of_an_import_is_the_same_byte_for_byte(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     fill(server)
-    target = copied(command, server.path, tmp_path, migrated_file)
+    target = copied(command, server.place, tmp_path, fresh)
     again = tmp_path / "again.ndjson"
-    assert command("export", again, *url_of(target)).status == 0
+    assert command("export", again, *target.option).status == 0
     assert again.read_bytes() == (tmp_path / "copied.ndjson").read_bytes()
 
 
 def test_a_retry_is_still_recognised_after_an_import(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     first = {"messageId": "a", "role": "USER", "content": "as first sent", "parts": [{"z": 1.0, "a": "é"}]}
     sent = server.accepted(ADD_MESSAGES, sessionId="s", messages=[first])["messages"]
     mutate(server, "updateMessage", "message { id }", id=sent[0]["id"], content="edited")
-    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+    with serving(copied(command, server.place, tmp_path, fresh)) as other:
         again = other.accepted(ADD_MESSAGES, sessionId="s", messages=[first])
         assert again["deduplicated"] == 1
         assert again["messages"][0]["content"] == "edited"
 
 
 def test_a_memory_that_rests_on_a_deleted_session_is_exported_and_imported(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     mutate(server, "createUser", "user { id }", userId="ada")
     (gone,) = say(server, "gone", "a word", userId="ada")
@@ -164,12 +164,12 @@ def test_a_memory_that_rests_on_a_deleted_session_is_exported_and_imported(
     mutate(server, "createMemory", "memory { id }", userId="ada", kind="FACT", content="x", sources=[gone, stays])
     mutate(server, "deleteSession", "deletedSessionId", sessionId="gone")
     before = answers(server)
-    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+    with serving(copied(command, server.place, tmp_path, fresh)) as other:
         assert answers(other) == before
 
 
 def test_a_memory_that_lost_a_source_is_exported_and_imported_with_its_cursors(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     mutate(server, "createUser", "user { id }", userId="ada")
     told = say(server, "s", "one", "two", "three", userId="ada")
@@ -179,13 +179,13 @@ def test_a_memory_that_lost_a_source_is_exported_and_imported_with_its_cursors(
         '{ user(userId: "ada") { memories { nodes { sources { edges { cursor node { ... on Message { id } } } } } } } }'
     )
     before = server.graphql(query)
-    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+    with serving(copied(command, server.place, tmp_path, fresh)) as other:
         assert other.graphql(query) == before
 
 
 def test_what_is_deleted_is_not_exported(server: Server, command: Command) -> None:
     fill(server)
-    exported = command("export", *url_of(server.path))
+    exported = command("export", *server.place.option)
     assert exported.status == 0, exported.err
     lines = [json.loads(line) for line in exported.out.split("\n")[:-1]]
     assert not [line for line in lines if "erased" in (line.get("userId"), line.get("title"))]
@@ -197,7 +197,7 @@ def test_what_is_deleted_is_not_exported(server: Server, command: Command) -> No
 
 def test_an_export_has_an_object_a_line_with_known_fields_only(server: Server, command: Command) -> None:
     fill(server)
-    exported = command("export", *url_of(server.path))
+    exported = command("export", *server.place.option)
     fields = contract_fields()
     assert exported.out.endswith("}\n")
     for text in exported.out.removesuffix("\n").split("\n"):
@@ -211,7 +211,7 @@ def test_an_export_has_an_object_a_line_with_known_fields_only(server: Server, c
 
 def test_what_others_refer_to_stands_before_them_in_an_export(server: Server, command: Command) -> None:
     fill(server)
-    lines = [json.loads(line) for line in command("export", *url_of(server.path)).out.split("\n")[:-1]]
+    lines = [json.loads(line) for line in command("export", *server.place.option).out.split("\n")[:-1]]
     seen: set[tuple[str, str]] = set()
     for line in lines:
         kind = line["type"]
@@ -227,13 +227,13 @@ HISTORY = """{ user(userId: "ada") { memories(filter: {history: true}) {
 
 def exported(api: Api, folder: Path, command: Command) -> Path:
     file = folder / "exported.ndjson"
-    outcome = command("export", file, *url_of(api.path))
+    outcome = command("export", file, *api.place.option)
     assert outcome.status == 0, outcome.err
     return file
 
 
 def test_a_memory_superseded_before_it_was_to_begin_is_exported_and_imported(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     mutate(server, "createUser", "user { id }", userId="ada")
     fields = {"userId": "ada", "kind": "FACT"}
@@ -251,7 +251,7 @@ def test_a_memory_superseded_before_it_was_to_begin_is_exported_and_imported(
     )
     before = server.graphql(HISTORY)
     assert len(before["user"]["memories"]["nodes"]) == 2
-    with serving(copied(command, server.path, tmp_path, migrated_file)) as other:
+    with serving(copied(command, server.place, tmp_path, fresh)) as other:
         assert other.graphql(HISTORY) == before
 
 
@@ -264,7 +264,7 @@ def test_a_message_deleted_after_an_export_stays_deleted_when_that_is_imported(
     file = exported(server, tmp_path, command)
     mutate(server, "deleteMessage", "deletedMessageId", id=message["id"])
     before = server.tables()
-    imported = command("import", file, *url_of(server.path))
+    imported = command("import", file, *server.place.option)
     assert imported.status == 0, imported.err
     assert server.tables() == before
     assert kept(server, "s") == ["two", "three"]
@@ -275,14 +275,14 @@ def test_a_message_deleted_after_an_export_stays_deleted_when_that_is_imported(
 
 
 def test_the_id_of_a_deleted_message_is_refused_after_an_import_elsewhere(
-    server: Server, migrated_file: Path, tmp_path: Path, command: Command
+    server: Server, fresh: Fresh, tmp_path: Path, command: Command
 ) -> None:
     first = {"messageId": "m", "role": "USER", "content": "to be forgotten"}
     (message,) = server.accepted(ADD_MESSAGES, sessionId="s", messages=[first])["messages"]
     told = say(server, "s", "two", "three")
     for gone in (message["id"], told[1]):
         mutate(server, "deleteMessage", "deletedMessageId", id=gone)
-    target = copied(command, server.path, tmp_path, migrated_file)
+    target = copied(command, server.place, tmp_path, fresh)
     lines = [json.loads(line) for line in (tmp_path / "copied.ndjson").read_text().splitlines()]
     (session,) = [line for line in lines if line["type"] == "session"]
     assert [tombstone["sequence"] for tombstone in session["deletedMessages"]] == [1, 3]
@@ -305,7 +305,7 @@ def test_an_import_restores_a_memory_that_went_with_its_revived_session(
     mutate(server, "deleteSession", "deletedSessionId", sessionId="s")
     say(server, "s", "back")
     assert server.graphql(query)["session"]["memories"]["nodes"] == []
-    imported = command("import", file, *url_of(server.path))
+    imported = command("import", file, *server.place.option)
     assert imported.status == 0, imported.err
     assert server.graphql(query) == before
 
@@ -319,7 +319,7 @@ def test_importing_again_leaves_the_messages_of_a_revived_session_deleted(
     mutate(server, "deleteSession", "deletedSessionId", sessionId="s")
     say(server, "s", "after")
     before = server.tables()
-    imported = command("import", file, *url_of(server.path))
+    imported = command("import", file, *server.place.option)
     assert imported.status == 0, imported.err
     assert server.tables() == before
     assert kept(server, "s") == ["after"]
@@ -337,10 +337,10 @@ def test_importing_again_after_a_source_was_deleted_changes_nothing(
     memory = {"sessionId": "s", "kind": "FACT", "content": "both", "sources": [message["id"] for message in added]}
     kept = server.graphql(create, i=memory)["createMemory"]["memory"]["id"]
     file = tmp_path / "all.ndjson"
-    assert command("export", str(file), "--database-url", f"sqlite:///{server.path}").status == 0
+    assert command("export", str(file), *server.place.option).status == 0
     server.graphql("mutation ($id: ID!) { deleteMemory(input: {id: $id}) { deletedMemoryId } }", id=kept)
     server.graphql("mutation ($id: ID!) { deleteMessage(input: {id: $id}) { deletedMessageId } }", id=added[0]["id"])
-    outcome = command("import", str(file), "--database-url", f"sqlite:///{server.path}")
+    outcome = command("import", str(file), *server.place.option)
     assert outcome.status == 0, outcome
     query = "query ($id: ID!) { node(id: $id) { ... on Memory { sources { nodes { ... on Message { content } } } } } }"
     assert server.graphql(query, id=kept)["node"]["sources"]["nodes"] == [{"content": "b"}]

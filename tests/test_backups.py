@@ -20,10 +20,13 @@ import pytest
 from models.errors import Unavailable
 from models.sqlite.database import connect
 from models.sqlite.file_health import FileHealth
-from tests.archives import Command, many_documents, run, said
-from tests.commands import environment, url_of
+from tests.archives import Command, add_documents, run, said
+from tests.commands import environment
 from tests.documents import ADD_MESSAGES, CREATE_USER
+from tests.places import Place, SqlitePlace
 from tests.servers import START_SECONDS, Api, Serve, Server, wait_until
+
+pytestmark = pytest.mark.sqlite
 
 USERS = "{ users { nodes { userId } } }"
 
@@ -45,7 +48,7 @@ def logs_of(path: Path) -> list[Path]:
 
 def with_user(path: Path, user_id: str) -> Path:
     """Adds a user to a file that nobody serves."""
-    server = Server(path)
+    server = Server(SqlitePlace(path))
     server.accepted(CREATE_USER, userId=user_id)
     server.close()
     return path
@@ -63,7 +66,7 @@ def made(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backups")
     shutil.copyfile(migrated_file, folder / "recallql.db")
     with_user(folder / "recallql.db", "before")
-    assert run("backup", "backup.db", *url_of(folder / "recallql.db"), cwd=folder).status == 0
+    assert run("backup", "backup.db", *SqlitePlace(folder / "recallql.db").option, cwd=folder).status == 0
     with_user(folder / "recallql.db", "after")
     return folder
 
@@ -110,16 +113,17 @@ class Writers:
 
 
 def test_a_backup_beside_a_server_that_writes_has_all_that_was_acknowledged_before_it(
-    serve: Serve, migrated_file: Path, tmp_path: Path
+    serve: Serve, place: Place, tmp_path: Path
 ) -> None:
     # Some eight steps of copying, with writes between them.
-    server = serve("--workers", "2", path=many_documents(migrated_file, tmp_path / "large.db", 30))
+    add_documents(place, 30)
+    server = serve("--workers", "2", place=place)
     writers = Writers(server)
     try:
         for number in range(2):
             wait_until(lambda least=20 * (number + 1): min(writers.acknowledged) > least)
             before, file = list(writers.acknowledged), tmp_path / f"backup-{number}.db"
-            made = run("backup", file, *url_of(server.path), cwd=tmp_path)
+            made = run("backup", file, *server.place.option, cwd=tmp_path)
             after = list(writers.acknowledged)
             assert made == (0, f"backed up {server.path} to {file}\n", "")
             assert sum(after) > sum(before), "nobody wrote meanwhile"
@@ -143,7 +147,7 @@ def test_a_backup_beside_a_server_that_writes_has_all_that_was_acknowledged_befo
 def test_a_backup_is_one_file_that_a_server_can_serve(backup: Path, path: Path, serve: Serve) -> None:
     assert users_of(backup) == {"before"}
     assert backup.read_bytes()[18:20] == b"\1\1", "it is in WAL mode: whoever reads it makes logs"
-    assert serve(path=backup).graphql(USERS)["users"]["nodes"] == [{"userId": "before"}]
+    assert serve(place=SqlitePlace(backup)).graphql(USERS)["users"]["nodes"] == [{"userId": "before"}]
 
 
 def test_a_backup_has_what_is_only_in_the_log_of_a_killed_server(serve: Serve, tmp_path: Path) -> None:
@@ -151,15 +155,15 @@ def test_a_backup_has_what_is_only_in_the_log_of_a_killed_server(serve: Serve, t
     server.accepted(CREATE_USER, userId="ada")
     server.process.send_signal(signal.SIGKILL)
     server.wait()
-    assert run("backup", "copy.db", *url_of(server.path), cwd=tmp_path).status == 0
+    assert run("backup", "copy.db", *server.place.option, cwd=tmp_path).status == 0
     assert users_of(tmp_path / "copy.db") == {"ada"}
 
 
 def test_a_backup_replaces_no_file_unless_it_is_told_to(backup: Path, path: Path, command: Command) -> None:
     before = backup.read_bytes()
-    assert "exists" in said(command("backup", backup, *url_of(path)))
+    assert "exists" in said(command("backup", backup, *SqlitePlace(path).option))
     assert backup.read_bytes() == before
-    assert command("backup", backup, "--overwrite", *url_of(path)).status == 0
+    assert command("backup", backup, "--overwrite", *SqlitePlace(path).option).status == 0
     assert users_of(backup) == {"before", "after"}
 
 
@@ -172,7 +176,7 @@ def test_a_backup_is_not_written_over_anything_but_a_copy(
     with contextlib.closing(connect(tmp_path / "used.db")) as used:
         used.execute("CREATE TABLE t (x)")
         before = sorted(tmp_path.rglob("*"))
-        assert name in said(command("backup", tmp_path / name, *overwrite, *url_of(path)))
+        assert name in said(command("backup", tmp_path / name, *overwrite, *SqlitePlace(path).option))
         assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -224,13 +228,13 @@ def test_no_backup_is_made_of_what_is_no_database_or_is_damaged(
     path = tmp_path / "faulty.db"
     make(path, migrated_file)
     before = sorted(tmp_path.iterdir())
-    assert str(path) in said(command("backup", tmp_path / "copy.db", *url_of(path)))
+    assert str(path) in said(command("backup", tmp_path / "copy.db", *SqlitePlace(path).option))
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path, command: Command) -> None:
     path = tmp_path / "elsewhere" / "recallql.db"
-    assert f"{path} does not exist" in said(command("backup", tmp_path / "copy.db", *url_of(path)))
+    assert f"{path} does not exist" in said(command("backup", tmp_path / "copy.db", *SqlitePlace(path).option))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -250,13 +254,13 @@ def test_copies_are_for_those_only_who_may_read_the_database(
     for file, umask in zip(files, (0, 0o077), strict=True):
         before = os.umask(umask)
         try:
-            assert command("backup", file, *url_of(path)).status == 0
+            assert command("backup", file, *SqlitePlace(path).option).status == 0
         finally:
             os.umask(before)
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [mode, 0o600]
-    assert command("restore", files[1], *url_of(path)).status == 0
+    assert command("restore", files[1], *SqlitePlace(path).option).status == 0
     assert stat.S_IMODE(path.stat().st_mode) == mode
-    assert command("restore", files[1], *url_of(tmp_path / "new.db")).status == 0
+    assert command("restore", files[1], *SqlitePlace(tmp_path / "new.db").option).status == 0
     assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600
 
 
@@ -265,7 +269,7 @@ def test_a_full_disk_leaves_nothing_of_a_backup_or_a_restore(backup: Path, path:
     before = sorted(tmp_path.iterdir())
     for arguments, named in (("backup", "copy.db"), "copy.db"), (("restore", backup), path.name):
         done = subprocess.run(
-            [sys.executable, "-m", "recallql", *arguments, *url_of(path)],
+            [sys.executable, "-m", "recallql", *arguments, *SqlitePlace(path).option],
             cwd=tmp_path,
             env=environment(),
             capture_output=True,
@@ -286,18 +290,18 @@ def test_a_full_disk_leaves_nothing_of_a_backup_or_a_restore(backup: Path, path:
 def test_a_restored_file_is_as_at_the_time_of_the_backup_and_the_former_one_is_kept(
     backup: Path, path: Path, command: Command, serve: Serve
 ) -> None:
-    restored = command("restore", backup, *url_of(path))
+    restored = command("restore", backup, *SqlitePlace(path).option)
     assert restored == (0, f"restored {path} from {backup}; the former database is now {former(path)}\n", "")
     assert users_of(path) == users_of(backup) == {"before"}
     assert users_of(former(path)) == {"before", "after"}
-    server = serve(path=path)
+    server = serve(place=SqlitePlace(path))
     server.accepted(CREATE_USER, userId="later")
     assert {node["userId"] for node in server.graphql(USERS)["users"]["nodes"]} == {"before", "later"}
     assert users_of(backup) == {"before"}
 
 
 def test_a_backup_is_restored_where_nothing_is(backup: Path, tmp_path: Path, command: Command) -> None:
-    restored = command("restore", backup, *url_of(tmp_path / "new.db"))
+    restored = command("restore", backup, *SqlitePlace(tmp_path / "new.db").option)
     assert restored == (0, f"restored {tmp_path / 'new.db'} from {backup}\n", "")
     assert users_of(tmp_path / "new.db") == {"before"}
 
@@ -310,7 +314,7 @@ def test_a_restore_writes_the_log_of_a_killed_server_into_the_former_file(
     server.process.send_signal(signal.SIGKILL)
     server.wait()
     assert server.path.with_name(f"{server.path.name}-wal").stat().st_size > 0
-    assert run("restore", backup, *url_of(server.path), cwd=tmp_path).status == 0
+    assert run("restore", backup, *server.place.option, cwd=tmp_path).status == 0
     assert users_of(server.path) == {"before"}
     assert users_of(former(server.path)) == {"logged"}
 
@@ -322,14 +326,14 @@ def test_logs_without_their_database_are_put_aside(serve: Serve, backup: Path, t
     server.wait()
     server.path.unlink()
     logs = {log.name.removeprefix(server.path.name): log.stat().st_size for log in logs_of(server.path)}
-    assert run("restore", backup, *url_of(server.path), cwd=tmp_path).status == 0
+    assert run("restore", backup, *server.place.option, cwd=tmp_path).status == 0
     assert users_of(server.path) == {"before"}
     aside = server.path.parent.glob(f"{server.path.name}.replaced-*")
     assert {f"-{log.name.rpartition('-')[2]}": log.stat().st_size for log in aside} == logs
 
 
 def damage_head(path: Path) -> None:
-    """Overwrites the start of a file, in another process: see `tests.servers.raw_bytes`."""
+    """Overwrites the start of a file, in another process: see `tests.places.SqlitePlace.content`."""
     subprocess.run(
         ["dd", f"of={path}", "bs=100", "count=1", "conv=notrunc", "status=none"], input=b"\xa5" * 100, check=True
     )
@@ -338,23 +342,23 @@ def damage_head(path: Path) -> None:
 def test_nothing_is_restored_while_idle_servers_have_the_file_open(
     serve: Serve, backup: Path, path: Path, command: Command
 ) -> None:
-    server = serve("--workers", "2", path=path)
+    server = serve("--workers", "2", place=SqlitePlace(path))
     files = sorted(path.parent.iterdir())
-    assert "in use" in said(command("restore", backup, *url_of(path)))
+    assert "in use" in said(command("restore", backup, *SqlitePlace(path).option))
     server.accepted(CREATE_USER, userId="later")
     damage_head(path)
-    assert "in use" in said(command("restore", backup, *url_of(path)))
+    assert "in use" in said(command("restore", backup, *SqlitePlace(path).option))
     assert sorted(path.parent.iterdir()) == files
     server.process.terminate()
     assert server.wait() == 0
-    assert command("restore", backup, *url_of(path)).status == 0
+    assert command("restore", backup, *SqlitePlace(path).option).status == 0
     assert users_of(path) == {"before"}
 
 
 def test_nothing_is_restored_while_another_process_reads_the_file(backup: Path, path: Path, command: Command) -> None:
     with contextlib.closing(sqlite3.connect(path)) as reader:
         reader.execute("SELECT count(*) FROM users").fetchone()
-        assert "in use" in said(command("restore", backup, *url_of(path)))
+        assert "in use" in said(command("restore", backup, *SqlitePlace(path).option))
     assert users_of(path) == {"before", "after"}
 
 
@@ -365,7 +369,7 @@ def test_what_is_no_backup_is_not_restored(
     file = tmp_path / "faulty.db"
     make(file, migrated_file)
     files = sorted(tmp_path.iterdir())
-    assert str(file) in said(command("restore", file, *url_of(path)))
+    assert str(file) in said(command("restore", file, *SqlitePlace(path).option))
     assert sorted(tmp_path.iterdir()) == files
     assert users_of(path) == {"before", "after"}
 
@@ -373,22 +377,22 @@ def test_what_is_no_backup_is_not_restored(
 def test_a_backup_of_a_newer_version_is_not_restored(backup: Path, path: Path, command: Command) -> None:
     with contextlib.closing(sqlite3.connect(backup)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9000'")
-    assert "newer version" in said(command("restore", backup, *url_of(path)))
+    assert "newer version" in said(command("restore", backup, *SqlitePlace(path).option))
     assert users_of(path) == {"before", "after"}
 
 
 def test_a_database_in_use_is_no_backup(backup: Path, path: Path, command: Command) -> None:
-    assert "itself" in said(command("restore", path, *url_of(path)))
+    assert "itself" in said(command("restore", path, *SqlitePlace(path).option))
     with contextlib.closing(connect(backup)) as used:
         used.execute("SELECT count(*) FROM users").fetchone()
-        assert "in use" in said(command("restore", backup, *url_of(path)))
+        assert "in use" in said(command("restore", backup, *SqlitePlace(path).option))
 
 
 def test_a_file_of_another_application_is_not_replaced(backup: Path, tmp_path: Path, command: Command) -> None:
     path = tmp_path / "shop.db"
     make_shop(path, path)
     content = path.read_bytes()
-    assert "another application" in said(command("restore", backup, *url_of(path)))
+    assert "another application" in said(command("restore", backup, *SqlitePlace(path).option))
     assert path.read_bytes() == content
 
 
@@ -399,7 +403,7 @@ def test_a_damaged_file_is_replaced_and_kept(
     path = tmp_path / "damaged.db"
     make(path, migrated_file)
     content = path.read_bytes()
-    assert command("restore", backup, *url_of(path)).status == 0
+    assert command("restore", backup, *SqlitePlace(path).option).status == 0
     assert users_of(path) == {"before"}
     # What can still be read is no longer in WAL mode.
     assert former(path).read_bytes()[100:] == content[100:]
@@ -411,7 +415,7 @@ def test_a_file_behind_a_link_is_replaced_and_the_link_stays(
     link = tmp_path / "links" / "link.db"
     link.parent.mkdir()
     link.symlink_to(path)
-    assert command("restore", backup, *url_of(link)).status == 0
+    assert command("restore", backup, *SqlitePlace(link).option).status == 0
     assert link.is_symlink()
     assert users_of(path) == {"before"}
     assert users_of(former(path)) == {"before", "after"}
@@ -473,7 +477,7 @@ def test_a_restore_after_one_that_was_killed_keeps_the_former_file_once(
     backup: Path, path: Path, command: Command
 ) -> None:
     path.with_name(f"{path.name}.replaced-20250101T000000.000000Z").hardlink_to(path)
-    assert command("restore", backup, *url_of(path)).status == 0
+    assert command("restore", backup, *SqlitePlace(path).option).status == 0
     assert users_of(former(path)) == {"before", "after"}
 
 
@@ -486,7 +490,7 @@ def test_a_server_that_starts_during_a_restore_serves_the_restored_file(
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as restoring:
         restoring.execute("PRAGMA journal_mode = DELETE")
         restoring.execute("BEGIN EXCLUSIVE")
-        server = serve(path=path, ready=False)
+        server = serve(place=SqlitePlace(path), ready=False)
         time.sleep(2.0)
         assert server.process.poll() is None, server.output()
         aside = tmp_path / "aside.db"

@@ -168,34 +168,29 @@ NEAR = "2026-06-01T00:00:05"
 
 def written_ahead(desk: Desk) -> None:
     """Rows of a server whose clock was a year ahead, and two correct times."""
-    session, far = session_key("default", "s"), [FAR, f"{FAR}.5"]
-    desk.query(
-        "INSERT INTO sessions (key, project, session_id, metadata, created_at, updated_at, deleted_at, "
-        "last_activity_at, version, last_sequence, deleted_through) "
-        "VALUES (?, 'default', 's', '{}', ?, ?, ?, ?, 1, 4, 4)",
-        *(session, FAR, FAR, far[1], FAR),
-    )
+    session, far = session_key("default", "s"), [FAR, f"{FAR}.500000"]
+    times = {"project": "default", "created_at": FAR, "updated_at": FAR}
+    own = {"key": session, "session_id": "s", "metadata": "{}", "deleted_at": far[1], "last_activity_at": FAR}
+    desk.place.insert("sessions", [times | own | {"version": 1, "last_sequence": 4, "deleted_through": 4}])
     for deleted_at, through in (("2026-01-01T00:00:00", 1), (far[0], 2), (far[1], 4)):
-        desk.query("INSERT INTO session_deletions VALUES (?, ?, ?)", session, deleted_at, through)
+        desk.place.query("INSERT INTO session_deletions VALUES ($1, $2, $3)", session, deleted_at, through)
     for user, erased_at in (("ada", FAR), ("eve", NEAR)):
-        desk.query("INSERT INTO erasures (key, erased_at) VALUES (?, ?)", user_key("default", user), erased_at)
-    desk.query(
-        "INSERT INTO jobs VALUES (?, 'default', 'PENDING', 0, 4, '[]', 1, ?, NULL, NULL, ?, ?)",
-        *(session, "2027-06-01T01:00:00", FAR, FAR),
-    )
+        desk.place.query("INSERT INTO erasures (key, erased_at) VALUES ($1, $2)", user_key("default", user), erased_at)
+    job = {"session_key": session, "status": "PENDING", "after_sequence": 0, "through_sequence": 4, "edited": "[]"}
+    desk.place.insert("jobs", [times | job | {"attempts": 1, "due_at": "2027-06-01T01:00:00"}])
 
 
 def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recallql.background.timekeeping.LOOK_EVERY", 0.01)
     wall = Wall(year=2027)
     clock = Clock(wall)
-    before = desk.query("SELECT * FROM session_deletions")
+    before = desk.place.query("SELECT * FROM session_deletions")
     now = "2026-06-01T00:00:00"
 
     async def until(statement: str, expected: object) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while desk.query(statement) != expected:
-            assert time.monotonic() < deadline, desk.query(statement)
+        while desk.place.query(statement) != expected:
+            assert time.monotonic() < deadline, desk.place.query(statement)
             await asyncio.sleep(0.01)
 
     async def run() -> None:
@@ -205,7 +200,7 @@ def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: 
             written_ahead(desk)
             # Nothing is ahead of the clock yet.
             await asyncio.sleep(0.1)
-            assert desk.query("SELECT due_at FROM jobs") == [("2027-06-01T01:00:00",)]
+            assert desk.place.query("SELECT due_at FROM jobs") == [("2027-06-01T01:00:00",)]
             wall.move(days=-365)
             await until("SELECT due_at, updated_at FROM jobs", [(f"{now}.000000",) * 2])
         finally:
@@ -215,10 +210,10 @@ def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: 
 
     desk.run(run())
     assert before == []
-    assert desk.query("SELECT erased_at FROM erasures ORDER BY 1") == [(f"{now}.000000",), (NEAR,)]
-    assert desk.query("SELECT deleted_at FROM sessions") == [(f"{now}.000000",)]
+    assert desk.place.query("SELECT erased_at FROM erasures ORDER BY 1") == [(f"{now}.000000",), (NEAR,)]
+    assert desk.place.query("SELECT deleted_at FROM sessions") == [(f"{now}.000000",)]
     deletions = [("2026-01-01T00:00:00", 1), (f"{now}.000000", 4)]
-    assert desk.query("SELECT deleted_at, through_sequence FROM session_deletions ORDER BY 1") == deletions
+    assert desk.place.query("SELECT deleted_at, through_sequence FROM session_deletions ORDER BY 1") == deletions
 
 
 @pytest.mark.parametrize(("back", "taken"), [(0, False), (5_000, False), (86_400_000 * 365, True)])

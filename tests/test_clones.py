@@ -1,8 +1,6 @@
 """Clones of sessions: what is copied, what is not, and how they go on."""
 
 import io
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from tests.documents import (
     mutation,
 )
 from tests.model_server import ModelServer
+from tests.places import Fresh
 from tests.servers import Api, Server, Start, wait_until
 from tests.sessions import add, contents, turn
 
@@ -236,19 +235,16 @@ def test_a_clone_waits_for_no_model(start: Start) -> None:
         model.close()
 
 
-def test_a_clone_is_searched_exported_and_erased_like_any_session(
-    chat: Server, migrated_file: Path, tmp_path: Path
-) -> None:
+def test_a_clone_is_searched_exported_and_erased_like_any_session(chat: Server, fresh: Fresh) -> None:
     clone(chat, throughSequence=3)
     query = """{ search(query: "timetable", sessionId: "copy") { edges { highlight
       node { ... on Message { session { sessionId } } } } } }"""
     wait_until(lambda: "<mark>timetable</mark>" in str(chat.graphql(query)))
     assert {edge["node"]["session"]["sessionId"] for edge in chat.graphql(query)["search"]["edges"]} == {"copy"}
-    lines, path = io.BytesIO(), tmp_path / "other.db"
-    export_file(lines, Settings(database_url=f"sqlite:///{chat.path}"))
-    shutil.copyfile(migrated_file, path)
-    import_file(io.BytesIO(lines.getvalue()), Settings(database_url=f"sqlite:///{path}"), size=None)
-    other = Server(path)
+    lines, place = io.BytesIO(), fresh()
+    export_file(lines, Settings(database_url=chat.place.url))
+    import_file(io.BytesIO(lines.getvalue()), Settings(database_url=place.url), size=None)
+    other = Server(place)
     try:
         for id in ("chat", "copy"):
             assert read(other, id) == read(chat, id)
@@ -264,7 +260,7 @@ def test_a_user_clones_only_what_is_its_own(chat: Server) -> None:
     chat.accepted(CREATE_USER, userId="bob")
     chat.accepted(CREATE_SESSION, sessionId="bobs", userId="bob")
     token = chat.accepted(ISSUE_USER_TOKEN, userId="ada", permissions=["READ", "WRITE", "MANAGE"])["token"]
-    api = Api(chat.port, chat.path)
+    api = Api(chat.port, chat.place)
     api.client.headers["authorization"] = f"Bearer {token}"
     try:
         clone(api)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from graphql import print_schema
 from recallql.commands.archive import import_file
 from recallql.settings import Settings
 from tests.documentation import PAGES, SCHEMA, blocks_of, names_in
+from tests.places import Fresh, Place, Places
 from tests.servers import Server
 
 PAGE = PAGES["coming-from"]
@@ -42,15 +42,14 @@ def _cells(line: str) -> tuple[str, str, str]:
 ROWS = list(rows())
 
 
-@pytest.fixture(scope="session")
-def moved_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def moved(shared: Fresh) -> Place:
     """A database with the lines that the page imports."""
-    path = tmp_path_factory.mktemp("moved") / "recallql.db"
-    shutil.copyfile(migrated_file, path)
+    place = shared()
     (block,) = [block.text for block in blocks_of(PAGE) if block.info == "sh"]
     lines = "".join(f"{line}\n" for line in block.splitlines() if line.startswith("{")).encode()
-    import_file(BytesIO(lines), Settings(database_url=f"sqlite:///{path}"), size=len(lines))
-    return path
+    import_file(BytesIO(lines), Settings(database_url=place.url), size=len(lines))
+    return place
 
 
 def document(operation: str) -> str:
@@ -87,13 +86,12 @@ def values_named(name: str, answer: Any) -> Iterator[Any]:
     ids=[f"{section}: {calls}"[:60] for section, calls, *_ in ROWS],
 )
 def test_every_row_of_the_tables_does_what_it_says(
-    moved_file: Path, tmp_path: Path, section: str, calls: str, here: str
+    moved: Place, places: Places, tmp_path: Path, section: str, calls: str, here: str
 ) -> None:
     if here == NOTHING:
         return
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(moved_file, path)
-    server = Server(path)
+    place = places.copy(moved, tmp_path)
+    server = Server(place)
     operations = [code for code in names_in(here) if operation_name(code)]
     assert operations == names_in(here), f"{section}: {calls} names something that is no operation"
     assert operations
@@ -106,6 +104,7 @@ def test_every_row_of_the_tables_does_what_it_says(
         for cursor in values_named("endCursor", data) if "$after" in operation else ():
             server.graphql(document(operation), after=cursor)
     server.close()
+    place.close()
 
 
 def check(operation: str, data: dict[str, Any]) -> None:

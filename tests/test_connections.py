@@ -25,6 +25,7 @@ from tests.documents import (
     UPDATE_USER,
     mutation,
 )
+from tests.places import Fresh
 from tests.servers import Api, Server
 
 ROWS = 23
@@ -154,8 +155,8 @@ every_list = pytest.mark.parametrize("name", LISTS)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    server = Server(tmp_path_factory.mktemp("connections") / "recallql.db")
+def world(shared: Fresh) -> Iterator[World]:
+    server = Server(shared())
     create(server, "Agent", [{"agentId": f"agent {i}", "name": f"{i}"} for i in range(ROWS)])
     create(server, "User", [{"userId": f"user {i}", "createdAt": at} for i, at in enumerate(times(ROWS))])
     messages: list[str] = []

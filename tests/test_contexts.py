@@ -1,8 +1,6 @@
 """Contexts: what goes into a prompt, and that it never takes more than its budget."""
 
 import random
-import shutil
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +23,7 @@ from tests.documents import (
     ISSUE_USER_TOKEN,
     mutation,
 )
+from tests.places import Place
 from tests.searches import add
 from tests.servers import Server
 
@@ -194,13 +193,9 @@ def test_a_long_document_gives_the_passage_that_answers(server: Server) -> None:
     assert "Paragraph 3 " not in context["text"]
 
 
-def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(
-    migrated_file: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "agents.db"
-    shutil.copyfile(migrated_file, path)
+def test_an_agents_documents_are_for_its_sessions_and_not_for_a_users_token(place: Place) -> None:
     key = "a-key-for-this-test"
-    running = Server(path, api_key=key)
+    running = Server(place, api_key=key)
     running.client.headers["authorization"] = f"Bearer {key}"
     for agent in ("fern", "other"):
         documents = [{"title": f"Of {agent}", "content": f"The {agent} shop opens at nine."}]
@@ -357,10 +352,8 @@ def test_a_context_writes_nothing_and_is_the_same_each_time(server: Server) -> N
     assert server.tables() == before
 
 
-def test_another_counter_counts_messages_and_contexts(migrated_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "counted.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path, token_counter="builtins:len")
+def test_another_counter_counts_messages_and_contexts(place: Place) -> None:
+    running = Server(place, token_counter="builtins:len")
     add(running, "now", "x" * 30, "y" * 20)
     context = running.graphql(OF_SESSION, id="now", budget=35)["session"]["context"]
     assert [message["tokenCount"] for message in context["messages"]] == [20]

@@ -32,6 +32,7 @@ from graphql import (
     print_schema,
 )
 
+from tests.places import Fresh
 from tests.servers import REPOSITORY, START_SECONDS, Server
 
 CONTRACT = build_schema(Path(__file__).with_name("contract.graphql").read_text())
@@ -41,9 +42,9 @@ PROMISED = sorted(
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLSchema]:
+def published(shared: Fresh) -> Iterator[GraphQLSchema]:
     """The schema as a client builds it from the server's answer to the introspection query."""
-    running = Server(tmp_path_factory.mktemp("contract") / "recallql.db")
+    running = Server(shared())
     query = get_introspection_query(
         specified_by_url=True, directive_is_repeatable=True, schema_description=True, input_value_deprecation=True
     )

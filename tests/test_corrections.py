@@ -1,9 +1,6 @@
 """Lists of memories in other orders, memories that are deleted by filter, and what was put right by hand."""
 
 import itertools
-import json
-import shutil
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,11 +8,11 @@ from typing import Any
 import pytest
 
 from models.keys import fingerprint, session_key, user_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
 from tests.documents import CREATE_USER, DELETE_MEMORY, DELETE_MESSAGE, DELETE_USER, UPDATE_MESSAGE, mutation
 from tests.memories import CREATE, UPDATE
+from tests.places import Fresh, older_place
 from tests.servers import Api, Server
 
 DELETE_MANY = mutation("deleteMemories", "deletedMemoryIds hasMore")
@@ -158,14 +155,10 @@ def test_a_thousand_memories_are_deleted_at_once_and_with_all_that_hangs_on_them
     message, _ = say(ada, "Hello.")
     older = remember(ada, "older")
     remember(ada, "newer", supersedes=[older], sources=[message])
-    with closing(sqlite3.connect(ada.path)) as connection, connection:
-        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(memories)")]
-        copied = ", ".join("randomblob(16)" if c == "key" else "NULL" if c == "number" else c for c in columns)
-        connection.execute(
-            f"INSERT INTO memories ({', '.join(columns)}) "
-            f"SELECT {copied} FROM memories, json_each(?) WHERE content = 'newer'",
-            [json.dumps([0] * 1100)],
-        )
+    names = sorted(ada.place.columns("memories") - {"number"})
+    (newer,) = ada.place.query(f"SELECT {', '.join(names)} FROM memories WHERE content = 'newer'")
+    row = dict(zip(names, newer, strict=True))
+    ada.place.insert("memories", [row | {"key": n.to_bytes(16)} for n in range(1, 1101)])
     for left in (True, False):
         done = ada.accepted(DELETE_MANY, userId="ada", filter={"history": True})
         assert done["hasMore"] is left
@@ -238,21 +231,22 @@ def test_an_update_that_changes_nothing_is_no_correction(ada: Server) -> None:
     assert listed(ada, filter={"history": True}) == ["I live in Rome"]
 
 
-def test_what_was_put_right_stays_so_after_an_import(ada: Server, tmp_path: Path) -> None:
+def test_what_was_put_right_stays_so_after_an_import(ada: Server, fresh: Fresh, tmp_path: Path) -> None:
     message, (memory,) = say(ada, "I live in Turin.")
     ada.accepted(DELETE_MEMORY, id=memory)
     other, (corrected,) = say(ada, "I'm vegan.")
     ada.accepted(UPDATE, id=corrected, content="Vegan, mostly")
     first, again = tmp_path / "1.ndjson", tmp_path / "2.ndjson"
-    copy = Settings(database_url=f"sqlite:///{tmp_path / 'copy.db'}")  # pyright: ignore[reportCallIssue]
+    copied = fresh()
+    copy = Settings(database_url=copied.url)  # pyright: ignore[reportCallIssue]
     with first.open("wb") as file:
-        export_file(file, Settings(database_url=f"sqlite:///{ada.path}"))  # pyright: ignore[reportCallIssue]
+        export_file(file, Settings(database_url=ada.place.url))  # pyright: ignore[reportCallIssue]
     with first.open("rb") as file:
         import_file(file, copy, size=None)
     with again.open("wb") as file:
         export_file(file, copy)
     assert again.read_bytes() == first.read_bytes()
-    with closing(Server(tmp_path / "copy.db")) as server:
+    with closing(Server(copied)) as server:
         server.accepted(UPDATE_MESSAGE, id=message, content="I live in Turin. It rains.")
         server.accepted(UPDATE_MESSAGE, id=other, content="I'm vegan. Really.")
         assert listed(server, filter={"history": True}) == ["Vegan, mostly"]
@@ -294,11 +288,9 @@ def test_an_event_is_current_from_its_creation_on(ada: Server) -> None:
     assert past
 
 
+@pytest.mark.sqlite
 def test_a_file_of_the_version_before_is_brought_up_to_date_with_its_memories(tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "000[7-9]*", "00[1-9]?_*"))
-    path = tmp_path / "old.db"
-    migrate(path, before)
+    place = older_place(tmp_path, "0006")
     user, session, now = user_key("default", "ada"), session_key("default", "s"), "2025-01-01T00:00:00"
     common = {"project": "default", "metadata": "{}", "created_at": now, "updated_at": now, "version": 1}
     told = {"content": "I live in Turin", "user_key": user, "session_key": session, "sequence": 1}
@@ -311,13 +303,10 @@ def test_a_file_of_the_version_before_is_brought_up_to_date_with_its_memories(tm
         | {"subject": "home", "fingerprint": fingerprint("I live in Turin"), "valid_from": now},
         "memory_sources": {"memory_key": bytes(16), "position": 0, "session_key": session, "sequence": 1},
     }
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for table, row in rows.items():
-            columns = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-            given = {name: value for name, value in {**common, **row}.items() if name in columns}
-            marks = ", ".join("?" * len(given))
-            connection.execute(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({marks})", list(given.values()))
-    with closing(Server(path)) as server:
+    for table, row in rows.items():
+        columns = place.columns(table)
+        place.insert(table, [{name: value for name, value in {**common, **row}.items() if name in columns}])
+    with closing(Server(place)) as server:
         query = '{ user(userId: "ada") { memories { nodes { id sources { nodes { ... on Message { id } } } } } } }'
         (memory,) = server.graphql(query)["user"]["memories"]["nodes"]
         server.accepted(DELETE_MEMORY, id=memory["id"])

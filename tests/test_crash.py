@@ -5,12 +5,9 @@ import json
 import random
 import signal
 import socket
-import sqlite3
 import threading
 import time
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -116,26 +113,9 @@ def check_nothing_is_lost(server: Api, loads: list[Load]) -> None:
     assert places.keys() <= sent, "a message is there that nobody sent"
 
 
-def check_the_file(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-
-
 def send_again(server: Api, batch: Batch) -> dict[str, Any]:
     session_id, messages = batch
     return server.accepted(ADD, sessionId=session_id, messages=messages, formMemories=False)
-
-
-@contextlib.contextmanager
-def writers_held_up(path: Path) -> Generator[None]:
-    """Hold the file's write lock, so that a mutation that arrives meanwhile waits in the server."""
-    with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
 
 
 def raw_request(server: Api, session_id: str, *contents: str) -> bytes:
@@ -168,8 +148,8 @@ def test_no_acknowledged_message_is_lost_when_the_process_is_killed(serve: Serve
         server.process.send_signal(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
         load.join()
-        check_the_file(server.path)
-        server = serve(path=server.path)
+        server.place.check()
+        server = serve(place=server.place)
         check_nothing_is_lost(server, loads)
 
         for batch, sequences in load.acknowledged[-20:]:
@@ -201,7 +181,7 @@ def test_what_was_acknowledged_before_a_kill_holds_for_every_kind_of_write(serve
     )
     server.process.send_signal(signal.SIGKILL)
     server.wait()
-    server = serve(path=server.path)
+    server = serve(place=server.place)
     data = server.graphql(
         """{ ada: user(userId: "ada") { about metadata version } bob: user(userId: "bob") { id }
              gone: session(sessionId: "gone") { id }
@@ -220,8 +200,8 @@ def test_sigterm_under_load_loses_no_acknowledged_message_and_exits_with_0(serve
     server.process.terminate()
     assert server.wait() == 0, server.output()
     load.join()
-    check_the_file(server.path)
-    check_nothing_is_lost(serve(path=server.path), [load])
+    server.place.check()
+    check_nothing_is_lost(serve(place=server.place), [load])
 
 
 def test_sigterm_lets_mutations_in_flight_finish_and_answers_them(serve: Serve) -> None:
@@ -231,7 +211,7 @@ def test_sigterm_lets_mutations_in_flight_finish_and_answers_them(serve: Serve) 
         connections = [
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(5)
         ]
-        with writers_held_up(server.path):
+        with server.place.blocking_writes():
             for number, connection in enumerate(connections):
                 connection.sendall(raw_request(server, "s", f"in flight {number}"))
             time.sleep(0.3)
@@ -243,7 +223,7 @@ def test_sigterm_lets_mutations_in_flight_finish_and_answers_them(serve: Serve) 
     assert all(payload["userErrors"] == [] for payload in payloads)
     assert sorted(payload["messages"][0]["sequence"] for payload in payloads) == [2, 3, 4, 5, 6]
     assert server.wait() == 0, server.output()
-    again = serve(path=server.path)
+    again = serve(place=server.place)
     answered = {message["sequence"]: message["content"] for payload in payloads for message in payload["messages"]}
     assert {message["sequence"]: message["content"] for message in stored(again, "s")} == {1: "first"} | answered
 
@@ -259,7 +239,7 @@ def test_sigterm_lets_a_request_arrive_whole_and_answers_it(serve: Serve) -> Non
         connection.sendall(request[len(request) // 2 :])
         assert raw_answer(connection)["data"]["addMessages"]["userErrors"] == []
     assert server.wait() == 0, server.output()
-    assert len(stored(serve(path=server.path), "s")) == 1
+    assert len(stored(serve(place=server.place), "s")) == 1
 
 
 def test_an_idle_server_stops_at_once_on_sigterm_and_sigint(serve: Serve) -> None:
@@ -277,7 +257,7 @@ def test_an_idle_server_stops_at_once_on_sigterm_and_sigint(serve: Serve) -> Non
 def test_a_queued_mutation_is_carried_out_though_its_client_went_away(serve: Serve) -> None:
     server = serve()
     server.graphql(ADD, input={"sessionId": "s", "messages": [{"role": "USER", "content": "first"}]})
-    with writers_held_up(server.path):
+    with server.place.blocking_writes():
         for number in range(3):
             with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
                 connection.sendall(raw_request(server, "s", f"left alone {number}"))

@@ -22,7 +22,7 @@ from tests.documents import (
     UPDATE_USER,
     mutation,
 )
-from tests.servers import Server, raw_bytes
+from tests.servers import Server
 from tests.sessions import (
     ADD,
     CREATE,
@@ -501,6 +501,7 @@ def test_the_erasure_of_a_user_who_has_nothing_counts_nothing(server: Server) ->
     assert [receipt[field] for field in ("sessions", "messages", "memories", "documents")] == [0, 0, 0, 0]
 
 
+@pytest.mark.sqlite
 def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server: Server) -> None:
     """Rare words, of which the tails are looked for: an index may keep the heads that words have in common."""
     tails: dict[str, str] = {}
@@ -546,7 +547,7 @@ def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server: Server) -> 
         server.graphql(OF_USER, userId=user_id)
 
     def found() -> list[str]:
-        files = raw_bytes(server.path).lower()
+        files = server.place.content().lower()
         return [place for place, tail in tails.items() if tail[-10:].encode() in files]
 
     history = {"content before an edit", "content of a deleted message", "about"}
@@ -555,7 +556,7 @@ def test_the_bytes_of_an_erased_user_are_gone_from_the_files(server: Server) -> 
     server.accepted(ERASE, userId=user_id)
 
     assert found() == []
-    assert b"rareneighbour" in raw_bytes(server.path).lower()
+    assert b"rareneighbour" in server.place.content().lower()
     assert [name for name, rows in server.tables().items() if user_id in repr(rows)] == []
 
 
@@ -576,7 +577,7 @@ def test_bytes_of_a_user_are_gone_though_others_read_meanwhile(server: Server) -
         readers = [pool.submit(read) for _ in range(4)]
         try:
             assert server.accepted(ERASE, userId="ada")["receipt"]["messages"] == 200
-            assert word.encode() not in raw_bytes(server.path).lower()
+            assert word.encode() not in server.place.content().lower()
         finally:
             stop.set()
         for reader in readers:
@@ -609,7 +610,7 @@ def test_a_session_attached_later_is_erased_with_its_earlier_messages(server: Se
     server.accepted(UPDATE, sessionId="t", userId="ada")
     receipt = server.accepted(ERASE, userId="ada")["receipt"]
     assert (receipt["sessions"], receipt["messages"]) == (2, 3)
-    assert b"rareword" not in raw_bytes(server.path).lower()
+    assert b"rareword" not in server.place.content().lower()
 
 
 def test_the_sessions_of_an_erased_user_do_not_come_back(server: Server) -> None:
@@ -647,7 +648,7 @@ def test_nothing_of_a_user_survives_an_erasure_while_clients_write(server: Serve
     assert receipt["messages"] > 0
     assert (listed(server), listed(server, deleted=True)) == ([], [])
     assert "rareword" not in texts(server)
-    assert b"rareword" not in raw_bytes(server.path).lower()
+    assert b"rareword" not in server.place.content().lower()
 
 
 # What a review found

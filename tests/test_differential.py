@@ -30,6 +30,7 @@ from tests.documents import ERRORS
 
 # graphql-core leaves coroutines behind where an error has made their answers needless.
 pytestmark = [
+    pytest.mark.sqlite,
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.documentation import CONTRIBUTING, PAGES, PLAYGROUND, README, SECURITY, Block, Shown, blocks_of, names_in
+from tests.places import Place
 from tests.reader import Reader
 from tests.servers import REPOSITORY, Server
 
@@ -40,8 +41,8 @@ def test_every_block_of_the_playground_tour_answers_as_shown(server: Server) -> 
 
 
 @pytest.fixture
-def reader(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    following = Reader(tmp_path, migrated_file, monkeypatch)
+def reader(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    following = Reader(tmp_path, place, monkeypatch)
     yield following
     following.close()
 

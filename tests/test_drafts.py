@@ -1,20 +1,19 @@
 """Work that needs no database is done before the transaction, not while others wait for it."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.store import database_at, opened
+from models.store import opened
 from resolvers import drafts, messages, nouns
 from resolvers.ids import message_id
 from resolvers.messages import add_messages, update_message
 from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
+from tests.places import Place
 
 SAID = [
     {"role": "USER", "content": "I live in Turin.", "message_id": "m1", "metadata": {"n": 1}},
@@ -55,10 +54,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def watch(
-    migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[OperationContext, Watch]]:
-    shutil.copy(migrated_file, tmp_path / "a.db")
+async def watch(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[OperationContext, Watch]]:
     watch = Watch()
     for module, name in product((drafts, messages, nouns), ("claims_in", "json_of", "texts_of")):
         original: Any = getattr(module, name, None)
@@ -68,7 +64,7 @@ async def watch(
             return original(*given)
 
         monkeypatch.setattr(module, name, watched, raising=False)
-    async with opened(database_at(f"sqlite:///{tmp_path}/a.db")) as store:
+    async with opened(place.database) as store:
         write = store.write
         monkeypatch.setattr(store, "write", lambda operation: write(watch.watched(operation)))
         yield OperationContext(store, Clock(), count_tokens=watch.count), watch

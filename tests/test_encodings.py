@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.documents import ADD_MESSAGES, VIEWER
+from tests.places import Fresh
 from tests.servers import Server
 from tests.wire import Answer, Connection, graphql, request
 
@@ -22,11 +23,11 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start(shared: Fresh) -> Iterator[Start]:
     started: list[Server] = []
 
     def begin(**settings: Any) -> Server:
-        server = Server(tmp_path_factory.mktemp("encodings") / "recallql.db", **settings)
+        server = Server(shared(), **settings)
         started.append(server)
         messages = [{"role": "USER", "content": f"{number}. " + "a word and more " * 20} for number in range(50)]
         server.accepted(ADD_MESSAGES, sessionId="long", messages=messages)

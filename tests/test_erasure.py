@@ -1,7 +1,6 @@
 """Erasure: every one returns its receipt, and the bytes leave the files as soon as no reader holds them up."""
 
 import contextlib
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,10 +19,10 @@ from models.keys import user_key
 from models.search import bring_up_to_date
 from models.search_kinds import MESSAGES
 from models.sqlite.backups import backups_of
-from models.sqlite.migrate import MIGRATIONS, migrate
 from models.sqlite.transaction import SqliteTransaction
 from tests.documents import ADD_MESSAGES, CREATE_USER, DELETE_SESSION, ERRORS, PURGE_DELETED, mutation
-from tests.servers import REPOSITORY, Api, Serve, Server, raw_bytes, wait_until
+from tests.places import Place, older_place
+from tests.servers import REPOSITORY, Api, Serve, Server, wait_until
 
 RECEIPT = "receipt { userId erasedAt filesClearedAt sessions messages memories documents }"
 ERASE = mutation("deleteUser", f"deletedUserId {RECEIPT}")
@@ -56,9 +55,9 @@ def ready(api: Api) -> dict[str, Any]:
     return response.json()["erasures"]
 
 
-def in_files(path: Path, word: str) -> bool:
+def in_files(place: Place, word: str) -> bool:
     # The index may keep the first letters that a word has in common with others.
-    return word[4:].encode() in raw_bytes(path).lower()
+    return word[4:].encode() in place.content().lower()
 
 
 def rare() -> str:
@@ -75,9 +74,9 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def reader_of(path: Path) -> Generator[None]:
+def reader_of(place: Place) -> Generator[None]:
     """Another process that holds a snapshot of the database."""
-    command = [sys.executable, "-c", READ, str(path)]
+    command = [sys.executable, "-c", READ, place.url.removeprefix("sqlite:///")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -87,9 +86,9 @@ def reader_of(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def export_of(path: Path) -> Generator[None]:
+def export_of(place: Place) -> Generator[None]:
     """`recallql export`, held up since nobody reads what it writes."""
-    command = [sys.executable, "-m", "recallql", "export", "--database-url", f"sqlite:///{path}"]
+    command = [sys.executable, "-m", "recallql", "export", *place.option]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -99,11 +98,9 @@ def export_of(path: Path) -> Generator[None]:
 
 
 @pytest.fixture
-def hasty(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+def hasty(place: Place) -> Iterator[Server]:
     """A server whose requests may take two seconds."""
-    path = tmp_path / "hasty.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path, request_timeout=2)
+    running = Server(place, request_timeout=2)
     yield running
     running.close()
 
@@ -111,11 +108,12 @@ def hasty(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
 # Receipts
 
 
+@pytest.mark.sqlite
 def test_a_receipt_says_when_the_bytes_had_left_the_files(server: Server) -> None:
     word = rare()
     create(server, "ada", word)
     receipt = erase(server, "ada")
-    assert not in_files(server.path, word)
+    assert not in_files(server.place, word)
     assert receipt["filesClearedAt"] >= receipt["erasedAt"]
     assert ready(server) == {"waiting": 0, "since": None}
 
@@ -139,14 +137,12 @@ def test_a_key_that_was_never_a_users_has_no_receipt(server: Server) -> None:
     assert (error["code"], error["path"]) == ("NOT_FOUND", ["userId"])
 
 
-def test_a_receipt_survives_a_restart(migrated_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "kept.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path)
+def test_a_receipt_survives_a_restart(place: Place) -> None:
+    running = Server(place)
     create(running, "ada", rare())
     first = running.accepted(ERASE, userId="ada")
     running.close()
-    running = Server(path)
+    running = Server(place)
     try:
         assert running.accepted(ERASE, userId="ada") == first
     finally:
@@ -161,6 +157,7 @@ def test_of_many_clients_that_erase_one_user_each_gets_the_same_receipt(server: 
     assert payloads[0]["receipt"]["messages"] == 2
 
 
+@pytest.mark.sqlite
 def test_each_of_256_erasures_by_32_clients_returns_its_receipt(server: Server) -> None:
     word = rare()
     for start in range(0, 256, 64):
@@ -176,27 +173,26 @@ def test_each_of_256_erasures_by_32_clients_returns_its_receipt(server: Server) 
     assert [receipt["userId"] for receipt in receipts] == [f"u{n}" for n in range(256)]
     assert {receipt["messages"] for receipt in receipts} == {1}
     assert all(receipt["filesClearedAt"] for receipt in receipts)
-    assert not in_files(server.path, word)
+    assert not in_files(server.place, word)
     assert len({receipt["filesClearedAt"] for receipt in receipts}) < 256, "no clearing was shared"
 
 
+@pytest.mark.sqlite
 def test_an_erasure_by_an_older_version_has_no_receipt_and_its_words_leave_the_index(tmp_path: Path) -> None:
-    path, word = tmp_path / "old.db", rare()
-    older = tmp_path / "older"
-    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*", "00[1-9]*"))
-    migrate(path, older)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    place, word = older_place(tmp_path, "0001"), rare()
+    # A connection that clears nothing of what it deletes.
+    with contextlib.closing(sqlite3.connect(place.path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO erasures VALUES (?, '2025-01-01T00:00:00')", (user_key("default", "ada"),))
         connection.execute("INSERT INTO messages_words (rowid, text) VALUES (1, ?)", (word,))
         connection.execute("INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', 1, ?)", (word,))
-    assert in_files(path, word)
-    running = Server(path)
+    assert in_files(place, word)
+    running = Server(place)
     try:
         assert running.refused(ERASE, userId="ada")["code"] == "NOT_FOUND"
         wait_until(lambda: ready(running)["waiting"] == 0, "the older version's removals were not cleared")
-        for backup in backups_of(path):
+        for backup in backups_of(place.path):
             backup.unlink()
-        assert not in_files(path, word)
+        assert not in_files(place, word)
         create(running, "ada", word)
         assert erase(running, "ada")["messages"] == 2
     finally:
@@ -206,6 +202,7 @@ def test_an_erasure_by_an_older_version_has_no_receipt_and_its_words_leave_the_i
 # A reader that holds the log
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("reader", [reader_of, export_of])
 def test_a_receipt_comes_in_time_while_a_reader_holds_the_log(hasty: Server, reader: Callable[..., Any]) -> None:
     word = rare()
@@ -228,7 +225,7 @@ def test_a_receipt_comes_in_time_while_a_reader_holds_the_log(hasty: Server, rea
             took.append(time.monotonic() - started)
             time.sleep(0.005)
 
-    with ThreadPoolExecutor(1) as pool, reader(hasty.path):
+    with ThreadPoolExecutor(1) as pool, reader(hasty.place):
         writing = pool.submit(write)
         try:
             started = time.monotonic()
@@ -241,49 +238,52 @@ def test_a_receipt_comes_in_time_while_a_reader_holds_the_log(hasty: Server, rea
             assert "log" in said["reason"]
             assert erase_anyhow(hasty, "bob")["filesClearedAt"] is None
             assert ready(hasty)["waiting"] == 2
-            assert in_files(hasty.path, word), "the reader holds nothing up"
+            assert in_files(hasty.place, word), "the reader holds nothing up"
         finally:
             stop.set()
             writing.result()
     # All others, on a machine that may be busy with other tests.
     assert sorted(took)[-3] < 0.5
-    wait_until(lambda: not in_files(hasty.path, word), "the bytes are still there")
+    wait_until(lambda: not in_files(hasty.place, word), "the bytes are still there")
     wait_until(lambda: ready(hasty) == {"waiting": 0, "since": None}, "it still says that bytes wait")
     again = erase_anyhow(hasty, "ada")
     assert again["filesClearedAt"] is not None
     assert again | {"filesClearedAt": None} == receipt
 
 
+@pytest.mark.sqlite
 def test_several_erasures_in_one_request_come_in_time_while_the_log_is_held(hasty: Server) -> None:
     users = [f"u{number}" for number in range(5)]
     for user_id in users:
         create(hasty, user_id, rare())
     fields = " ".join(f'{user}: deleteUser(input: {{userId: "{user}"}}) {{ {RECEIPT} {ERRORS} }}' for user in users)
-    with reader_of(hasty.path):
+    with reader_of(hasty.place):
         answered = hasty.graphql(f"mutation {{ {fields} }}")
     assert [answered[user]["receipt"]["messages"] for user in users] == [2] * 5
 
 
+@pytest.mark.sqlite
 def test_what_a_killed_server_left_is_cleared_after_the_restart(serve: Serve) -> None:
     running = serve(env={"RECALLQL_REQUEST_TIMEOUT": "2"})
     word = rare()
     create(running, "ada", word)
-    with reader_of(running.path):
+    with reader_of(running.place):
         receipt = erase_anyhow(running, "ada")
         assert receipt["filesClearedAt"] is None
         running.process.send_signal(signal.SIGKILL)
         running.wait()
-        running = serve(path=running.path, env={"RECALLQL_REQUEST_TIMEOUT": "2"})
+        running = serve(place=running.place, env={"RECALLQL_REQUEST_TIMEOUT": "2"})
         assert ready(running)["waiting"] == 1
-        assert in_files(running.path, word), "the reader holds nothing up"
+        assert in_files(running.place, word), "the reader holds nothing up"
         wait_until(lambda: '"deleted bytes stay' in running.output(), "the log does not tell of it")
-    wait_until(lambda: not in_files(running.path, word), "the bytes are still there")
+    wait_until(lambda: not in_files(running.place, word), "the bytes are still there")
     wait_until(lambda: ready(running)["waiting"] == 0, "it still says that bytes wait")
     again = erase_anyhow(running, "ada")
     assert again | {"filesClearedAt": None} == receipt
     assert again["filesClearedAt"] > receipt["erasedAt"]
 
 
+@pytest.mark.sqlite
 def test_readers_that_never_pause_hold_up_no_erasure(serve: Serve) -> None:
     running = serve()
     word = rare()
@@ -308,15 +308,16 @@ def test_readers_that_never_pause_hold_up_no_erasure(serve: Serve) -> None:
         others = [pool.submit(read) for _ in range(4)] + [pool.submit(write)]
         try:
             assert erase(running, "ada")["filesClearedAt"] is not None
-            assert not in_files(running.path, word)
+            assert not in_files(running.place, word)
         finally:
             stop.set()
         for other in others:
             other.result()
 
 
+@pytest.mark.sqlite
 def test_several_processes_on_one_file_share_the_clearing(server: Server) -> None:
-    other = Server(server.path)
+    other = Server(server.place)
     words = [rare() for _ in range(24)]
     for number, word in enumerate(words):
         create(server, f"u{number}", word)
@@ -326,7 +327,7 @@ def test_several_processes_on_one_file_share_the_clearing(server: Server) -> Non
     finally:
         other.close()
     assert all(receipt["filesClearedAt"] for receipt in receipts)
-    assert not any(in_files(server.path, word) for word in words)
+    assert not any(in_files(server.place, word) for word in words)
 
 
 # Other ways of removing for good
@@ -346,6 +347,7 @@ def begin_anew(api: Api) -> None:
     api.accepted(UPSERT, sessionId="gone")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("remove", [remove_permanently, purge, begin_anew])
 def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Callable[[Api], None]) -> None:
     word = rare()
@@ -354,15 +356,16 @@ def test_what_is_removed_for_good_leaves_the_files(server: Server, remove: Calla
         for _ in range(3):
             said = [{"role": "USER", "content": content}]
             server.accepted(ADD_MESSAGES, sessionId=session, messages=said, formMemories=False)
-    with reader_of(server.path):
+    with reader_of(server.place):
         remove(server)
         assert ready(server)["waiting"] == 1
-        assert in_files(server.path, word), "the reader holds nothing up"
-    wait_until(lambda: not in_files(server.path, word), "the bytes are still there")
+        assert in_files(server.place, word), "the reader holds nothing up"
+    wait_until(lambda: not in_files(server.place, word), "the bytes are still there")
     wait_until(lambda: ready(server)["waiting"] == 0, "it still says that bytes wait")
-    assert in_files(server.path, "rareword")
+    assert in_files(server.place, "rareword")
 
 
+@pytest.mark.sqlite
 def test_an_erasure_counts_what_a_user_has_off_the_event_loop(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     create(server, "ada", "word")
     threads: dict[str, str] = {}
@@ -397,6 +400,7 @@ def test_a_purge_of_a_long_session_lets_others_write(server: Server) -> None:
 # A large index
 
 
+@pytest.mark.sqlite
 def test_an_erased_word_leaves_a_large_index_in_steps_that_let_others_write(server: Server) -> None:
     word = rare()
     create(server, "ada", word)
@@ -415,7 +419,7 @@ def test_an_erased_word_leaves_a_large_index_in_steps_that_let_others_write(serv
             server.accepted(ADD_MESSAGES, sessionId=f"s-{owner}", userId=owner, messages=said, formMemories=False)
     server.host.wait_for(bring_up_to_date(server.app.state.database, MESSAGES, late=0))
     assert erase(server, "ada")["messages"] == 1202
-    assert not in_files(server.path, word)
-    assert in_files(server.path, "rareneighbour")
+    assert not in_files(server.place, word)
+    assert in_files(server.place, "rareneighbour")
     found = server.graphql('{ search(query: "rareneighbour", first: 5) { edges { node { __typename } } } }')
     assert len(found["search"]["edges"]) == 5

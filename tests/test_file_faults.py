@@ -17,7 +17,10 @@ import pytest
 from models.errors import Unavailable
 from tests.commands import environment
 from tests.documents import ADD_MESSAGES, mutation
+from tests.places import SqlitePlace
 from tests.servers import REPOSITORY, START_SECONDS, Api, Serve, Server
+
+pytestmark = pytest.mark.sqlite
 
 CREATE = mutation("createUser", "user { userId }")
 COUNT = "{ users { totalCount } }"
@@ -134,7 +137,7 @@ def test_a_link_to_the_file_may_not_lead_elsewhere(migrated_file: Path, tmp_path
         shutil.copyfile(migrated_file, tmp_path / name / "recallql.db")
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "first" / "recallql.db")
-    running = Server(link)
+    running = Server(SqlitePlace(link))
     try:
         running.accepted(CREATE, userId="ada")
         assert is_ready(running)
@@ -155,7 +158,9 @@ def test_what_was_acknowledged_before_the_file_was_moved_is_in_it(serve: Serve) 
     unavailable(running)
     running.process.send_signal(signal.SIGKILL)
     running.wait()
-    assert serve(path=moved).graphql("{ users { nodes { userId } } }")["users"]["nodes"] == [{"userId": "ada"}]
+    assert serve(place=SqlitePlace(moved)).graphql("{ users { nodes { userId } } }")["users"]["nodes"] == [
+        {"userId": "ada"}
+    ]
 
 
 # A full disk
@@ -207,7 +212,7 @@ def test_it_is_not_ready_while_the_disk_refuses_writes_and_loses_nothing(serve: 
     running.accepted(CREATE, userId="bob")
     running.process.send_signal(signal.SIGKILL)
     running.wait()
-    again = serve(path=running.path)
+    again = serve(place=running.place)
     assert again.graphql(COUNT)["users"]["totalCount"] == 2
     found = again.graphql('{ session(sessionId: "s") { messages { totalCount } } }')
     assert (found["session"] or {"messages": {"totalCount": 0}})["messages"]["totalCount"] == written
@@ -358,7 +363,7 @@ def test_a_file_that_cannot_be_used_is_said_in_a_line_by_every_command(
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
         capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["recallql", *command, "--database-url", f"sqlite:///{path}"])
+        monkeypatch.setattr(sys, "argv", ["recallql", *command, *SqlitePlace(path).option])
         with pytest.raises(SystemExit) as end:
             main()
         said = capfd.readouterr().err
@@ -374,7 +379,7 @@ def test_an_application_server_says_in_a_line_why_it_cannot_start(tmp_path: Path
     ended = subprocess.run(
         [sys.executable, "-m", "uvicorn", "--factory", "recallql.app:from_environment", "--port", "0"],
         cwd=REPOSITORY,
-        env=environment(RECALLQL_DATABASE_URL=f"sqlite:///{path}"),
+        env=environment(RECALLQL_DATABASE_URL=SqlitePlace(path).url),
         capture_output=True,
         text=True,
         timeout=START_SECONDS,

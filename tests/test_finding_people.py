@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from models.user_words import words_of
 from models.users import USERS
 from tests.archives import Outcome, serving
 from tests.documents import CREATE_USER, DELETE_USER, ISSUE_USER_TOKEN, UPDATE_USER, mutation
+from tests.places import Place
 from tests.servers import Api, Server
 
 UPSERT_USER = mutation("upsertUser", "user { id }")
@@ -197,17 +197,16 @@ def test_an_erased_user_is_not_found_and_leaves_no_word(server: Server) -> None:
 
 def test_an_erasure_that_leaves_a_word_behind_is_undone(server: Server) -> None:
     server.accepted(CREATE_USER, userId="ada", name="Ada")
-    with contextlib.closing(sqlite3.connect(server.path, timeout=30)) as connection, connection:
-        # Without a foreign key, the words stay.
-        connection.execute("CREATE TABLE kept AS SELECT * FROM user_words")
-        connection.execute("DROP TABLE user_words")
-        connection.execute("ALTER TABLE kept RENAME TO user_words")
+    # Without a foreign key, the words stay.
+    server.place.query("CREATE TABLE kept AS SELECT * FROM user_words")
+    server.place.query("DROP TABLE user_words")
+    server.place.query("ALTER TABLE kept RENAME TO user_words")
     answer = server.execute(DELETE_USER, input={"userId": "ada"})
     assert answer.get("errors"), answer
     assert found(server, "ada") == ["ada"]
 
 
-def test_imported_users_are_found(command: Callable[..., Outcome], path: Path, tmp_path: Path) -> None:
+def test_imported_users_are_found(command: Callable[..., Outcome], place: Place, tmp_path: Path) -> None:
     lines = [
         {"type": "user", "userId": "u1", "firstName": "Anna", "email": "anna@x.org"},
         {"type": "user", "userId": "u2", "name": "Anna Bea"},
@@ -215,9 +214,9 @@ def test_imported_users_are_found(command: Callable[..., Outcome], path: Path, t
     file = tmp_path / "lines.ndjson"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for _ in range(2):
-        outcome = command("import", file, "--database-url", f"sqlite:///{path}")
+        outcome = command("import", file, *place.option)
         assert outcome.status == 0, outcome.err
-    with serving(path) as server:
+    with serving(place) as server:
         finds(server, {"anna": ["u1", "u2"], "anna x": ["u1"], "bea": ["u2"]})
 
 
@@ -226,7 +225,7 @@ def test_imported_users_are_found(command: Callable[..., Outcome], path: Path, t
 
 @contextlib.contextmanager
 def token_of(server: Server, user: str) -> Generator[Api]:
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     api.client.headers["authorization"] = f"Bearer {server.accepted(ISSUE_USER_TOKEN, userId=user)['token']}"
     yield api
     api.close()
@@ -242,11 +241,10 @@ def test_a_user_token_finds_its_own_user_alone(people: Server) -> None:
 def test_users_of_other_projects_are_not_found(server: Server) -> None:
     server.accepted(CREATE_USER, userId="mine", name="Anna")
     server.accepted(CREATE_USER, userId="other", name="Anna")
-    with contextlib.closing(sqlite3.connect(server.path, timeout=30)) as connection, connection:
-        connection.execute("UPDATE users SET project = 'other' WHERE user_id = 'other'")
-        connection.execute(
-            "UPDATE user_words SET project = 'other' WHERE user_key IN (SELECT key FROM users WHERE project = 'other')"
-        )
+    server.place.query("UPDATE users SET project = 'other' WHERE user_id = 'other'")
+    server.place.query(
+        "UPDATE user_words SET project = 'other' WHERE user_key IN (SELECT key FROM users WHERE project = 'other')"
+    )
     assert found(server, "anna") == ["mine"]
 
 

@@ -203,7 +203,7 @@ json_values = st.recursive(
 def test_whatever_a_forged_token_says_it_is_refused(
     desk: Desk, header: dict[str, Any], claims: dict[str, Any], own: bool, cut: int
 ) -> None:
-    if not desk.query("SELECT 1 FROM users"):
+    if not desk.place.query("SELECT 1 FROM users"):
         desk.user()
         desk.token()
     kid, secret = desk.secret()

@@ -21,7 +21,8 @@ from tests.documents import (
     UPDATE_SESSION,
     mutation,
 )
-from tests.servers import Server
+from tests.places import Fresh
+from tests.servers import Server, Start
 
 FORMED = """id kind method content validFrom validUntil model supersededBy { content } supersedes { content }
   user { userId } session { sessionId } sources(first: 100) { nodes { ... on Message { sequence content } } }"""
@@ -429,20 +430,21 @@ def test_an_erasure_reaches_all_that_was_formed(ada: Server) -> None:
     assert tables["memories"] == tables["memory_sources"] == []
 
 
-def test_an_export_takes_along_what_formation_needs_to_know(ada: Server, tmp_path: Path) -> None:
+def test_an_export_takes_along_what_formation_needs_to_know(ada: Server, fresh: Fresh, tmp_path: Path) -> None:
     add(ada, "I live in Turin.", at="2020-01-01T00:00:00Z", userId="ada")
     add(ada, *FACTS, *["Ok."] * 14, userId="ada")
     add(ada, "I live in Rome.", session="quiet", userId="ada", formMemories=False)
     first, again = tmp_path / "first.ndjson", tmp_path / "again.ndjson"
     with first.open("wb") as file:
-        export_file(file, Settings(database_url=f"sqlite:///{ada.path}"))
-    copy = Settings(database_url=f"sqlite:///{tmp_path / 'copy.db'}")
+        export_file(file, Settings(database_url=ada.place.url))
+    place = fresh()
+    copy = Settings(database_url=place.url)
     with first.open("rb") as file:
         import_file(file, copy, size=None)
     with again.open("wb") as file:
         export_file(file, copy)
     assert again.read_bytes() == first.read_bytes()
-    other = Server(tmp_path / "copy.db")
+    other = Server(place)
     try:
         assert said(known(other)) == said(known(ada))
         quiet = other.graphql('{ session(sessionId: "quiet") { messages { nodes { id } } } }')["session"]["messages"]
@@ -468,7 +470,7 @@ def test_an_imported_conversation_forms_memories_once(ada: Server, tmp_path: Pat
     (tmp_path / "old.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
     for _ in range(2):
         with (tmp_path / "old.ndjson").open("rb") as file:
-            import_file(file, Settings(database_url=f"sqlite:///{ada.path}"), size=None)
+            import_file(file, Settings(database_url=ada.place.url), size=None)
         assert sorted(said(known(ada))) == ["I live in Milan", "I'm vegan"]
         assert len(known(ada, history=True)) == 3
 
@@ -484,12 +486,9 @@ def test_what_the_application_has_replaced_is_left_as_it_is(ada: Server) -> None
     assert before["validUntil"] == "2021-01-01T00:00:00Z"
 
 
-def test_summaries_and_facts_are_the_same_whenever_they_are_made(ada: Server, tmp_path: Path) -> None:
-    other = Server(tmp_path / "other.db")
-    try:
-        other.accepted(CREATE_USER, userId="ada")
-        for server in (ada, other):
-            add(server, *FACTS, "I live in Turin.", *["Ok."] * 14, userId="ada")
-        assert said(known(ada)) == said(known(other))
-    finally:
-        other.close()
+def test_summaries_and_facts_are_the_same_whenever_they_are_made(ada: Server, start: Start) -> None:
+    other = start()
+    other.accepted(CREATE_USER, userId="ada")
+    for server in (ada, other):
+        add(server, *FACTS, "I live in Turin.", *["Ok."] * 14, userId="ada")
+    assert said(known(ada)) == said(known(other))

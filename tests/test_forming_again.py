@@ -1,10 +1,8 @@
 """Memories that a model wrote from several messages, when one of these is deleted or edited."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +21,7 @@ from tests.forming import (
     summary,
 )
 from tests.model_server import Json, ModelServer
+from tests.places import Place
 from tests.plans import plans, scans
 from tests.servers import Server
 
@@ -52,8 +51,8 @@ def model() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
-    with forming(model, migrated_file, tmp_path) as running:
+def ada(model: ModelServer, place: Place) -> Iterator[Server]:
+    with forming(model, place) as running:
         yield running
 
 
@@ -146,13 +145,11 @@ def test_what_was_withheld_is_not_formed_again(ada: Server, model: ModelServer) 
     assert said(ada, history=True) == ["fast"]
 
 
-def test_without_a_model_the_memory_and_the_summary_go_for_good(ada: Server, tmp_path: Path) -> None:
+def test_without_a_model_the_memory_and_the_summary_go_for_good(ada: Server) -> None:
     first, _ = add(ada, "one", "two")
     done(ada)
-    copy = tmp_path / "copy.db"
     ada.close()
-    shutil.copyfile(ada.path, copy)
-    with closing(Server(copy)) as server:
+    with closing(Server(ada.place)) as server:
         server.accepted(DELETE_MESSAGE, id=first)
         assert (server.tables()["memories"], jobs(server), summary(server)) == ([], [], None)
 
@@ -256,6 +253,7 @@ def test_long_messages_are_read_again_in_several_questions(ada: Server, model: M
     assert sent(model)[asked:] == [list(range(2, 8)), list(range(8, 13))]
 
 
+@pytest.mark.sqlite
 def test_a_deletion_without_memories_takes_no_statement_more_and_goes_by_indexes(server: Server) -> None:
     said = [{"role": "USER", "content": "Hello."}]
     payload = server.accepted(ADD_MESSAGES, sessionId="chat", messages=said, formMemories=False)

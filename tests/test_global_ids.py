@@ -3,20 +3,18 @@
 import contextlib
 import io
 import json
-import shutil
-import sqlite3
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.keys import message_id_hash, session_key, user_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import ArchiveProblem, export_file, import_file
 from recallql.settings import Settings
 from tests.documents import NODES, mutation
+from tests.places import Fresh, Place, older_place
 from tests.servers import Server
 
 PAGE = """query ($after: String) { session(sessionId: "s") { LIST(first: 1, after: $after) { edges { cursor } } } }"""
@@ -181,44 +179,45 @@ def test_an_id_with_anything_changed_is_null(server: Server) -> None:
 
 def exported(server: Server) -> list[dict[str, Any]]:
     file = io.BytesIO()
-    export_file(file, settings(server.path))
+    export_file(file, settings(server.place))
     return [json.loads(line) for line in file.getvalue().splitlines()]
 
 
-def settings(path: Path) -> Settings:
-    return Settings(database_url=f"sqlite:///{path}")  # pyright: ignore[reportCallIssue]
+def settings(place: Place) -> Settings:
+    return Settings(database_url=place.url)  # pyright: ignore[reportCallIssue]
 
 
-def put(lines: list[dict[str, Any]], path: Path) -> None:
-    """Imports lines into a new file."""
-    import_file(io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines)), settings(path), size=None)
+def put(lines: list[dict[str, Any]], place: Place) -> Place:
+    """Imports lines into a database."""
+    import_file(io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines)), settings(place), size=None)
+    return place
 
 
-def test_an_import_keeps_the_ids(server: Server, tmp_path: Path) -> None:
+def test_an_import_keeps_the_ids(server: Server, fresh: Fresh) -> None:
     fill(server)
     mutate(server, "deleteSession", "deletedSessionId", sessionId="s")
     say(server)
-    put(exported(server), tmp_path / "copy.db")
-    with contextlib.closing(Server(tmp_path / "copy.db")) as copy:
+    with contextlib.closing(Server(put(exported(server), fresh()))) as copy:
         assert copy.graphql(KEPT) == server.graphql(KEPT)
 
 
-def test_lines_that_were_exported_without_ids_keep_the_ids_of_the_first_version(server: Server, tmp_path: Path) -> None:
+def test_lines_that_were_exported_without_ids_keep_the_ids_of_the_first_version(server: Server, fresh: Fresh) -> None:
     fill(server)
-    put([{name: line[name] for name in line if name != "id"} for line in exported(server)], tmp_path / "copy.db")
-    with contextlib.closing(Server(tmp_path / "copy.db")) as copy:
+    lines = [{name: line[name] for name in line if name != "id"} for line in exported(server)]
+    with contextlib.closing(Server(put(lines, fresh()))) as copy:
         (session,) = copy.graphql(KEPT)["sessions"]["nodes"]
         assert session["id"] == "S" + text_of(session_key("default", "s"))
 
 
-def test_a_line_with_the_id_of_something_else_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_line_with_the_id_of_something_else_is_refused(server: Server, fresh: Fresh) -> None:
+    new = fresh()
     user, session, message, *_ = fill(server)
     for id in (user, message, "", "S", session[:-1], session + "1", session[:-10] + "9" * 10):
         with pytest.raises(ArchiveProblem, match="`id`"):
-            put([{"type": "session", "sessionId": "s", "id": id}], tmp_path / "new.db")
+            put([{"type": "session", "sessionId": "s", "id": id}], new)
     with pytest.raises(ArchiveProblem, match="`id`"):
-        put([{"type": "session", "sessionId": "other", "id": session}], tmp_path / "new.db")
-    put([{"type": "session", "sessionId": "s", "id": session}], tmp_path / "new.db")
+        put([{"type": "session", "sessionId": "other", "id": session}], new)
+    put([{"type": "session", "sessionId": "s", "id": session}], new)
 
 
 def text_of(key: bytes) -> str:
@@ -227,12 +226,9 @@ def text_of(key: bytes) -> str:
 
 
 @pytest.fixture
-def old_file(tmp_path: Path) -> Path:
-    """A database of the first version: a user, a session with a message, and memories under clients' own keys."""
-    first = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*"))
-    path = tmp_path / "old.db"
-    migrate(path, first)
+def old(tmp_path: Path) -> Iterator[Server]:
+    """The application on a file of the first version: a user, and a session with messages."""
+    place = older_place(tmp_path, "0001")
     user, session, now = user_key("default", "ada"), session_key("default", "s"), "2025-01-01T00:00:00"
     common = {"project": "default", "metadata": "{}", "created_at": now, "updated_at": now, "version": 1}
     message = {"session_key": session, "generation": 0, "role": "USER", "token_count": 1, "forms_memories": 1}
@@ -248,47 +244,40 @@ def old_file(tmp_path: Path) -> Path:
         ("erasures", {"key": user_key("default", "eve"), "erased_at": now}),
         ("deleted_messages", {"session_key": session, "sequence": 3, "message_id_hash": message_id_hash("m3")}),
     ]
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        for table, row in rows:
-            columns = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-            given = {name: value for name, value in row.items() if name in columns}
-            marks = ", ".join("?" * len(given))
-            connection.execute(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({marks})", list(given.values()))
-    return path
+    for table, row in rows:
+        columns = place.columns(table)
+        place.insert(table, [{name: value for name, value in row.items() if name in columns}])
+    server = Server(place)
+    yield server
+    server.close()
 
 
-def test_ids_of_before_the_upgrade_stay_good_until_their_objects_go(old_file: Path) -> None:
+@pytest.mark.sqlite
+def test_ids_of_before_the_upgrade_stay_good_until_their_objects_go(old: Server) -> None:
     key, user = text_of(session_key("default", "s")), text_of(user_key("default", "ada"))
-    old = [f"U{user}", f"S{key}", f"M{key}1", f"M{key}2"]
-    server = Server(old_file)
-    try:
-        assert there(server, old) == [True] * 4
-        changed = mutate(server, "updateMessage", "message { id content }", id=old[2], content="changed")["message"]
-        assert changed == {"id": old[2], "content": "changed"}
-        # A retry is found, and new messages of an old session are named as the old ones are.
-        told = [{"role": "USER", "content": "one", "messageId": "m1"}, {"role": "USER", "content": "new"}]
-        added = mutate(server, "addMessages", "deduplicated messages { id }", sessionId="s", messages=told)
-        assert added["deduplicated"] == 1
-        assert [message["id"] for message in added["messages"]] == [f"M{key}1", f"M{key}3"]
-        delete(server)
-        assert say(server)[0] == f"S{key}"
-        delete_for_good(server)
-        session, messages = say(server)
-        assert there(server, [*old, session, *messages]) == [True, False, False, False, True, True, True]
-        mutate(server, "deleteUser", "deletedUserId", userId="ada")
-        new = mutate(server, "createUser", "user { id }", userId="ada")["user"]["id"]
-        assert there(server, [old[0], new]) == [False, True]
-    finally:
-        server.close()
+    ids = [f"U{user}", f"S{key}", f"M{key}1", f"M{key}2"]
+    assert there(old, ids) == [True] * 4
+    changed = mutate(old, "updateMessage", "message { id content }", id=ids[2], content="changed")["message"]
+    assert changed == {"id": ids[2], "content": "changed"}
+    # A retry is found, and new messages of an old session are named as the old ones are.
+    told = [{"role": "USER", "content": "one", "messageId": "m1"}, {"role": "USER", "content": "new"}]
+    added = mutate(old, "addMessages", "deduplicated messages { id }", sessionId="s", messages=told)
+    assert added["deduplicated"] == 1
+    assert [message["id"] for message in added["messages"]] == [f"M{key}1", f"M{key}3"]
+    delete(old)
+    assert say(old)[0] == f"S{key}"
+    delete_for_good(old)
+    session, messages = say(old)
+    assert there(old, [*ids, session, *messages]) == [True, False, False, False, True, True, True]
+    mutate(old, "deleteUser", "deletedUserId", userId="ada")
+    new = mutate(old, "createUser", "user { id }", userId="ada")["user"]["id"]
+    assert there(old, [ids[0], new]) == [False, True]
 
 
-def test_keys_of_clients_are_found_again_after_the_upgrade(old_file: Path) -> None:
+@pytest.mark.sqlite
+def test_keys_of_clients_are_found_again_after_the_upgrade(old: Server) -> None:
     """The memory and the document under a client's own key are still the ones that a retry means."""
-    server = Server(old_file)
-    try:
-        memory = {"memoryId": "y", "kind": "FACT", "content": "a fact"}
-        for owner in ({"sessionId": "s"}, {"userId": "ada"}):
-            ids = {mutate(server, "createMemory", "memory { id }", **memory, **owner)["memory"]["id"] for _ in range(2)}
-            assert len(ids) == 1
-    finally:
-        server.close()
+    memory = {"memoryId": "y", "kind": "FACT", "content": "a fact"}
+    for owner in ({"sessionId": "s"}, {"userId": "ada"}):
+        ids = {mutate(old, "createMemory", "memory { id }", **memory, **owner)["memory"]["id"] for _ in range(2)}
+        assert len(ids) == 1

@@ -6,12 +6,12 @@ unhandled errors) are rewritten here: each asks for something that must be refus
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.places import Fresh
 from tests.servers import Process, free_port
 
 SETTINGS = {
@@ -24,11 +24,9 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def hardened(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    folder = tmp_path_factory.mktemp("hardened")
-    path = folder / "recallql.db"
-    path.write_bytes(migrated_file.read_bytes())
-    running = Process(path, free_port(), [], SETTINGS, folder / "recallql.log")
+def hardened(shared: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    log = tmp_path_factory.mktemp("hardened") / "recallql.log"
+    running = Process(shared(), free_port(), [], SETTINGS, log)
     running.wait_until_ready()
     yield running
     running.close()

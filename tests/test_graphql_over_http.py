@@ -1,10 +1,8 @@
 """The specification of GraphQL over HTTP by its own audits, and what a browser may do: origins, pages, and switches."""
 
-import contextlib
 import json
 import os
 import re
-import sqlite3
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -347,13 +345,13 @@ def test_an_answer_has_twenty_errors_at_most(server: Server, query: str) -> None
     assert all(error["extensions"]["code"] for error in errors)
 
 
+@pytest.mark.sqlite
 def test_a_fault_of_the_server_is_logged_under_an_id_and_nothing_else_of_it_is_told(serve: Serve) -> None:
     server = serve()
     server.graphql("""mutation {
       createUser(input: {userId: "ada"}) { userErrors { code } }
     }""")
-    with contextlib.closing(sqlite3.connect(server.path)) as connection, connection:
-        connection.execute("UPDATE users SET version = 'the-secret-fault'")
+    server.place.query("UPDATE users SET version = 'the-secret-fault'")
     query = 'mutation { updateUser(input: {userId: "ada", name: "Ada"}) { userErrors { code } } }'
     ids: set[str] = set()
     for _ in range(2):

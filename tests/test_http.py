@@ -4,9 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +12,8 @@ import httpx
 import pytest
 
 from tests.documents import VIEWER
-from tests.servers import Server
+from tests.places import Fresh
+from tests.servers import Server, Start
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
@@ -25,9 +24,9 @@ CREATE = 'mutation { createUser(input: {userId: "ada"}) { user { userId } userEr
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def api(shared: Fresh) -> Iterator[Server]:
     """One server for all the tests: they write next to nothing."""
-    server = Server(tmp_path_factory.mktemp("http") / "recallql.db")
+    server = Server(shared())
     yield server
     server.close()
 
@@ -159,11 +158,9 @@ def test_what_a_credential_may_not_do_is_told_within_the_answer(api: Server, acc
     assert "data" in response.json()
 
 
-def test_a_request_that_takes_too_long_is_a_504(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    api = Server(tmp_path / "recallql.db", request_timeout=0.2)
-    request.addfinalizer(api.close)
-    with contextlib.closing(sqlite3.connect(api.path, isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
+def test_a_request_that_takes_too_long_is_a_504(start: Start) -> None:
+    api = start(request_timeout=0.2)
+    with api.place.blocking_writes():
         for accept in (JSON, GRAPHQL):
             response = ask(api, CREATE, accept)
             assert response.status_code == 504
@@ -437,11 +434,8 @@ def test_every_loopback_address_is_served(api: Server, host: str) -> None:
 
 
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL])
-def test_an_answer_too_deep_for_json_is_no_fault_of_the_server(
-    tmp_path: Path, accept: str, request: pytest.FixtureRequest
-) -> None:
-    api = Server(tmp_path / "recallql.db", max_query_depth=200)
-    request.addfinalizer(api.close)
+def test_an_answer_too_deep_for_json_is_no_fault_of_the_server(start: Start, accept: str) -> None:
+    api = start(max_query_depth=200)
     api.graphql("""mutation {
       createUser(input: {userId: "deep"}) { userErrors { code } }
       createSession(input: {sessionId: "deep", userId: "deep"}) { userErrors { code } }

@@ -21,6 +21,7 @@ import uvicorn
 
 from recallql.app import create_app
 from recallql.settings import Settings
+from tests.places import Place
 from tests.servers import START_SECONDS, Process, Serve
 from tests.wire import HEAD, UPSERT, Closed, Connection, ask, body, chunked, found, graphql, mutation, request
 
@@ -120,12 +121,12 @@ def test_a_request_names_one_host(connection: Connection, name: str) -> None:
 
 
 class Reference:
-    """The same application on the same file, under uvicorn's own protocol."""
+    """The same application on the same database, under uvicorn's own protocol."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        app = create_app(Settings(database_url=f"sqlite:///{path}"))
+        app = create_app(Settings(database_url=place.url))
         self._server = uvicorn.Server(uvicorn.Config(app, http="httptools", ws="none", log_config=None))
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
         self._thread.start()
@@ -143,7 +144,7 @@ class Reference:
 @pytest.fixture(scope="module")
 def reference(process: Process) -> Iterator[int]:
     """The port of a server that remembers nothing of a head."""
-    running = Reference(process.path)
+    running = Reference(process.place)
     yield running.port
     running.close()
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -30,6 +29,7 @@ from resolvers.merging import merge_users
 from resolvers.users import rename_user
 from resolvers.viewers import Viewer
 from tests.desk import Desk, part, signed
+from tests.places import Place
 from tests.servers import START_SECONDS
 
 ISSUER, AUDIENCE = "https://id.example/", "recall"
@@ -123,12 +123,10 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def desk(migrated_file: Path, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(place: Place, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    path = tmp_path / "desk.db"
-    path.write_bytes(migrated_file.read_bytes())
-    opened = Desk(path, jwks_url=provider.url, jwks_issuer=ISSUER, jwks_audience=AUDIENCE)
+    opened = Desk(place, jwks_url=provider.url, jwks_issuer=ISSUER, jwks_audience=AUDIENCE)
     yield opened
     opened.close()
 
@@ -181,7 +179,7 @@ def test_one_of_several_audiences_is_enough(desk: Desk) -> None:
 
 def test_a_user_who_is_not_there_is_somebody_all_the_same(desk: Desk) -> None:
     assert desk.viewer(token(sub="nobody yet")).user_id == "nobody yet"
-    assert desk.query("SELECT * FROM users") == []
+    assert desk.place.query("SELECT * FROM users") == []
 
 
 def test_tokens_of_the_server_and_keys_are_good_beside_those_of_the_provider(desk: Desk, provider: Provider) -> None:

@@ -1,54 +1,50 @@
 """The lines of an import: which are refused, by number, and what those before and after them become."""
 
-import contextlib
 import json
 import re
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import recallql.commands.archive
-from tests.archives import KEPT, Command, Line, counts, kept, mutate, rows, said, serving, write
-from tests.commands import url_of
+from tests.archives import KEPT, Command, Line, counts, kept, mutate, said, serving, write
 from tests.documents import ADD_MESSAGES
+from tests.places import Place
 from tests.servers import Server
 
 
 def test_messages_without_ids_get_their_own_and_are_not_kept_twice(
-    path: Path, tmp_path: Path, command: Command
+    place: Place, tmp_path: Path, command: Command
 ) -> None:
     lines: list[Line] = [
         {"type": "message", "sessionId": f"s{i % 2}", "role": "USER", "content": "the same words"} for i in range(6)
     ]
     file = write(tmp_path / "in.ndjson", lines)
     for _ in range(2):
-        assert command("import", file, *url_of(path)).status == 0
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            kept = connection.execute("SELECT sequence, message_id FROM messages ORDER BY session_key, sequence")
-            assert [tuple(row) for row in kept] == [(n, f"sequence-{n}") for n in (1, 2, 3)] * 2
+        assert command("import", file, *place.option).status == 0
+        kept = place.query("SELECT sequence, message_id FROM messages ORDER BY session_key, sequence")
+        assert kept == [(n, f"sequence-{n}") for n in (1, 2, 3)] * 2
     # A longer file of the same conversation adds what is new.
     write(file, [*lines, {"type": "message", "sessionId": "s0", "role": "USER", "content": "the same words"}])
-    assert command("import", file, *url_of(path)).status == 0
-    assert counts(path)["messages"] == 7
+    assert command("import", file, *place.option).status == 0
+    assert counts(place)["messages"] == 7
 
 
-def test_documents_and_memories_without_ids_are_not_kept_twice(path: Path, tmp_path: Path, command: Command) -> None:
+def test_documents_and_memories_without_ids_are_not_kept_twice(place: Place, tmp_path: Path, command: Command) -> None:
     lines: list[Line] = [{"type": "user", "userId": "u"}]
     lines += [{"type": "document", "userId": "u", "title": f"{i}", "content": "c"} for i in range(2)]
     lines += [{"type": "memory", "userId": "u", "kind": "FACT", "content": f"{i}"} for i in range(2)]
     file = write(tmp_path / "in.ndjson", lines)
     for _ in range(2):
-        assert command("import", file, *url_of(path)).status == 0
-        assert (counts(path)["documents"], counts(path)["memories"]) == (2, 2)
+        assert command("import", file, *place.option).status == 0
+        assert (counts(place)["documents"], counts(place)["memories"]) == (2, 2)
 
 
-def test_the_documents_in_a_line_of_a_user_keep_their_own_ids(path: Path, tmp_path: Path, command: Command) -> None:
+def test_the_documents_in_a_line_of_a_user_keep_their_own_ids(place: Place, tmp_path: Path, command: Command) -> None:
     line: Line = {"type": "user", "userId": "u", "documents": [{"documentId": "d", "title": "t", "content": "c"}]}
-    assert command("import", write(tmp_path / "in.ndjson", [line]), *url_of(path)).status == 0
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT document_id FROM documents").fetchall() == [("d",)]
+    assert command("import", write(tmp_path / "in.ndjson", [line]), *place.option).status == 0
+    assert place.query("SELECT document_id FROM documents") == [("d",)]
 
 
 BIG = 1024 * 1024 + 1
@@ -153,10 +149,10 @@ FAULTS: dict[str, tuple[Line | bytes | list[Any] | str | int, str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_line_is_named_and_the_mended_file_is_imported_as_a_whole(
-    fault: str, path: Path, tmp_path: Path, command: Command
+    fault: str, place: Place, tmp_path: Path, command: Command
 ) -> None:
     bad, words = FAULTS[fault]
-    before = rows(path)
+    before = place.tables()
     lines = [
         json.dumps(line).encode()
         for line in (
@@ -168,42 +164,44 @@ def test_a_bad_line_is_named_and_the_mended_file_is_imported_as_a_whole(
     ]
     file = tmp_path / "in.ndjson"
     file.write_bytes(b"\n".join([*lines, bad if isinstance(bad, bytes) else json.dumps(bad).encode(), *lines[:1]]))
-    words_said = said(command("import", file, *url_of(path)))
+    words_said = said(command("import", file, *place.option))
     assert re.search(r"\bline 5\b", words_said), words_said
     assert re.search(words, words_said), words_said
     assert len(words_said) < 2000, "the message repeats what is wrong at length"
-    assert rows(path) == before, "what was in its batch was kept"
+    assert place.tables() == before, "what was in its batch was kept"
 
     file.write_bytes(b"\n".join([*lines, json.dumps(GOOD).encode(), *lines[:1]]))
-    mended = command("import", file, *url_of(path))
+    mended = command("import", file, *place.option)
     assert mended.status == 0, mended.err
-    kept = counts(path)
+    kept = counts(place)
     assert (kept["users"], kept["sessions"], kept["messages"]) == (2, 1, 2)
 
 
-def test_nothing_is_imported_when_a_line_at_the_end_is_malformed(path: Path, tmp_path: Path, command: Command) -> None:
+def test_nothing_is_imported_when_a_line_at_the_end_is_malformed(
+    place: Place, tmp_path: Path, command: Command
+) -> None:
     lines = [{"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"} for n in range(1, 1201)]
     file = write(tmp_path / "in.ndjson", [*lines, {**lines[0], "role": "NOBODY"}])
-    failed = command("import", file, *url_of(path))
+    failed = command("import", file, *place.option)
     assert "line 1201" in said(failed)
-    assert counts(path)["messages"] == 0
+    assert counts(place)["messages"] == 0
 
 
 @pytest.mark.parametrize("batch", [1, 3, 500])
 def test_what_was_imported_before_a_line_that_names_nothing_stays(
-    path: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int
+    place: Place, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(recallql.commands.archive, "BATCH", batch)
     lines = [{"type": "session", "sessionId": f"s{n}", "userId": "ada"} for n in range(5)]
     lines.insert(3, {"type": "session", "sessionId": "s2b", "userId": "nobody"})
     user = {"type": "user", "userId": "ada"}
-    words = said(command("import", write(tmp_path / "in.ndjson", [*lines, user]), *url_of(path)))
+    words = said(command("import", write(tmp_path / "in.ndjson", [*lines, user]), *place.option))
     assert re.search(r"\bline 4\b", words), words
-    assert counts(path)["sessions"] == {1: 3, 3: 2, 500: 0}[batch]
+    assert counts(place)["sessions"] == {1: 3, 3: 2, 500: 0}[batch]
     assert ("Nothing was imported" if batch == 500 else "Part of the file was imported") in words
     lines[3]["userId"] = "ada"
-    assert command("import", write(tmp_path / "in.ndjson", [*lines, user]), *url_of(path)).status == 0
-    with serving(path) as api:
+    assert command("import", write(tmp_path / "in.ndjson", [*lines, user]), *place.option).status == 0
+    with serving(place) as api:
         nodes = api.graphql('{ user(userId: "ada") { sessions { nodes { sessionId } } } }')["user"]["sessions"]["nodes"]
     assert {node["sessionId"] for node in nodes} == {line["sessionId"] for line in lines}
 
@@ -213,7 +211,7 @@ def test_a_memory_line_supersedes_the_memories_that_it_names(server: Server, tmp
     created = mutate(server, "createMemory", "memory { id }", userId="ada", kind="FACT", content="old")
     older = created["memory"]["id"]
     line = {"type": "memory", "userId": "ada", "kind": "FACT", "content": "new", "supersedes": [older]}
-    outcome = command("import", write(tmp_path / "in.ndjson", [line]), *url_of(server.path))
+    outcome = command("import", write(tmp_path / "in.ndjson", [line]), *server.place.option)
     if outcome.status != 0:
         assert "supersedes" in said(outcome), "a field that can't be honoured is refused by name"
         return
@@ -226,34 +224,34 @@ def test_a_memory_line_supersedes_the_memories_that_it_names(server: Server, tmp
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("final", [True, False], ids=["final newline", "no final newline"])
 def test_line_endings_blank_lines_and_a_byte_order_mark_do_not_matter(
-    path: Path, tmp_path: Path, command: Command, ending: bytes, start: bytes, final: bool
+    place: Place, tmp_path: Path, command: Command, ending: bytes, start: bytes, final: bool
 ) -> None:
     users = [json.dumps({"type": "user", "userId": f"u{n}"}).encode() for n in range(3)]
     text = start + ending.join([users[0], b"", b"  ", *users[1:]]) + (ending if final else b"")
     file = tmp_path / "in.ndjson"
     file.write_bytes(text)
-    imported = command("import", file, *url_of(path))
+    imported = command("import", file, *place.option)
     assert imported.status == 0, imported.err
-    assert {row[2] for row in rows(path)["users"]} == {"u0", "u1", "u2"}
+    assert {row[2] for row in place.tables()["users"]} == {"u0", "u1", "u2"}
 
 
-def test_blank_lines_count_when_a_bad_line_is_named(path: Path, tmp_path: Path, command: Command) -> None:
+def test_blank_lines_count_when_a_bad_line_is_named(place: Place, tmp_path: Path, command: Command) -> None:
     file = tmp_path / "in.ndjson"
     file.write_text('\n\n{"type": "user", "userId": "u"}\n\nnonsense\n')
-    assert re.search(r"\bline 5\b", said(command("import", file, *url_of(path))))
+    assert re.search(r"\bline 5\b", said(command("import", file, *place.option)))
 
 
 def test_messages_without_a_place_are_imported_into_a_session_that_has_ended(
-    path: Path, tmp_path: Path, command: Command
+    place: Place, tmp_path: Path, command: Command
 ) -> None:
     ended = "2024-05-06T07:08:09Z"
     lines: list[Line] = [{"type": "session", "sessionId": "s", "endedAt": ended}]
     lines += [{"type": "message", "sessionId": "s", "role": "USER", "content": f"{n}"} for n in range(3)]
     file = write(tmp_path / "in.ndjson", lines)
     for _ in range(2):
-        imported = command("import", file, *url_of(path))
+        imported = command("import", file, *place.option)
         assert imported.status == 0, imported.err
-    with serving(path) as api:
+    with serving(place) as api:
         assert api.graphql(KEPT, sessionId="s")["session"]["endedAt"] == ended
         assert kept(api, "s") == ["0", "1", "2"]
         refusal = api.refused(ADD_MESSAGES, sessionId="s", messages=[{"role": "USER", "content": "more"}])
@@ -263,7 +261,7 @@ def test_messages_without_a_place_are_imported_into_a_session_that_has_ended(
 @pytest.mark.parametrize("batch", [1, 500])
 @pytest.mark.parametrize("placed", [False, True], ids=["without sequence", "with sequence"])
 def test_a_session_line_after_its_messages_is_applied(
-    path: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int, placed: bool
+    place: Place, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, batch: int, placed: bool
 ) -> None:
     monkeypatch.setattr(recallql.commands.archive, "BATCH", batch)
     lines: list[Line] = [{"type": "user", "userId": "ada"}]
@@ -274,9 +272,9 @@ def test_a_session_line_after_its_messages_is_applied(
     lines.append({"type": "session", **session})
     file = write(tmp_path / "in.ndjson", lines)
     for _ in range(2):
-        imported = command("import", file, *url_of(path))
+        imported = command("import", file, *place.option)
         assert imported.status == 0, imported.err
-    with serving(path) as api:
+    with serving(place) as api:
         found = api.graphql(KEPT, sessionId="s")["session"]
         assert (found["user"], found["situation"], found["metadata"]) == ({"userId": "ada"}, "at sea", {"a": [1]})
         assert kept(api, "s") == ["1", "2"]
@@ -293,28 +291,28 @@ TWO_MESSAGES: list[Line] = [
 
 @pytest.mark.parametrize("positions", [(0, 0), (3, 3), (1, None), (None, 0)])
 def test_two_sources_with_one_position_are_refused_by_line(
-    path: Path, tmp_path: Path, command: Command, positions: tuple[int | None, int | None]
+    place: Place, tmp_path: Path, command: Command, positions: tuple[int | None, int | None]
 ) -> None:
     sources = [{"sessionId": "s", "sequence": n, "position": at} for n, at in zip((1, 2), positions, strict=True)]
     memory = {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "c", "sources": sources}
-    words = said(command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *url_of(path)))
+    words = said(command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *place.option))
     assert re.search(r"\bline 3\b", words), words
-    assert counts(path)["memories"] == counts(path)["messages"] == 0
+    assert counts(place)["memories"] == counts(place)["messages"] == 0
 
 
-def test_sources_are_imported_in_the_order_of_their_positions(path: Path, tmp_path: Path, command: Command) -> None:
+def test_sources_are_imported_in_the_order_of_their_positions(place: Place, tmp_path: Path, command: Command) -> None:
     sources = [{"sessionId": "s", "sequence": 1, "position": 1}, {"sessionId": "s", "sequence": 2, "position": 0}]
     memory = {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "c", "sources": sources}
-    imported = command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *url_of(path))
+    imported = command("import", write(tmp_path / "in.ndjson", [*TWO_MESSAGES, memory]), *place.option)
     assert imported.status == 0, imported.err
     query = '{ session(sessionId: "s") { memories { nodes { sources { nodes { ... on Message { sequence } } } } } } }'
-    with serving(path) as api:
+    with serving(place) as api:
         (found,) = api.graphql(query)["session"]["memories"]["nodes"]
     assert found["sources"]["nodes"] == [{"sequence": 2}, {"sequence": 1}]
 
 
 @pytest.mark.parametrize("number", [2**31 - 1, 2**30 + 1])
-def test_a_number_without_room_to_grow_is_refused(path: Path, tmp_path: Path, command: Command, number: int) -> None:
+def test_a_number_without_room_to_grow_is_refused(place: Place, tmp_path: Path, command: Command, number: int) -> None:
     lines: list[Line] = [
         {"type": "user", "userId": "ada", "version": number},
         {"type": "session", "sessionId": "s", "version": number},
@@ -322,12 +320,12 @@ def test_a_number_without_room_to_grow_is_refused(path: Path, tmp_path: Path, co
         {**TWO_MESSAGES[0], "version": number},
         {**TWO_MESSAGES[0], "sequence": number},
     ]
-    before = rows(path)
+    before = place.tables()
     for line in lines:
-        words = said(command("import", write(tmp_path / "in.ndjson", [line]), *url_of(path)))
+        words = said(command("import", write(tmp_path / "in.ndjson", [line]), *place.option))
         assert re.search(r"\bline 1\b", words), words
         assert any(name in words for name in ("version", "lastSequence", "sequence")), words
-    assert rows(path) == before
+    assert place.tables() == before
 
 
 def test_a_session_line_after_its_messages_takes_its_memories_along(
@@ -341,7 +339,7 @@ def test_a_session_line_after_its_messages_takes_its_memories_along(
     ]
     file = tmp_path / "late.ndjson"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert command("import", str(file), "--database-url", f"sqlite:///{server.path}").status == 0
+    assert command("import", str(file), *server.place.option).status == 0
     found = server.graphql('{ user(userId: "ada") { memories { nodes { content } } } }')
     assert found["user"]["memories"]["nodes"] == [{"content": "greets"}]
     add = (

@@ -1,7 +1,6 @@
 """Memories that a chat model forms, through jobs: asked of a local server that speaks its protocol, and that fails."""
 
 import json
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from models import tables
 from models.statements import Statement
 from recallql.commands.archive import import_file
 from recallql.settings import Settings
-from tests.commands import start, url_of
+from tests.commands import start
 from tests.documents import (
     CREATE_MEMORY,
     CREATE_USER,
@@ -46,6 +45,7 @@ from tests.forming import (
     summary,
 )
 from tests.model_server import Json, ModelServer, Reply
+from tests.places import Place
 from tests.servers import Process, Serve, Server, Start, wait_until
 
 
@@ -62,14 +62,14 @@ def model() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def ada(model: ModelServer, migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
-    with forming(model, migrated_file, tmp_path) as running:
+def ada(model: ModelServer, place: Place) -> Iterator[Server]:
+    with forming(model, place) as running:
         yield running
 
 
 def command(server: Server | Process, *arguments: str) -> str:
     """The output of `recallql jobs …` on the database of a running server."""
-    ran = start("jobs", *arguments, *url_of(server.path))
+    ran = start("jobs", *arguments, *server.place.option)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -404,7 +404,7 @@ def test_an_import_has_its_messages_read_by_the_server(ada: Server, model: Model
     lines += [{"type": "message", "sessionId": "old", "role": "USER", "content": f"turn {n}"} for n in range(3)]
     (tmp_path / "old.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
     with (tmp_path / "old.ndjson").open("rb") as file:
-        import_file(file, Settings(database_url=f"sqlite:///{ada.path}", **settings_for(model)), size=None)
+        import_file(file, Settings(database_url=ada.place.url, **settings_for(model)), size=None)
     done(ada)
     assert len(known(ada)) == 3
 
@@ -571,17 +571,15 @@ def test_what_is_read_during_a_rename_or_a_merge_is_read_anew(ada: Server, model
     assert len(model.asked) == 2
 
 
-def test_a_stopped_server_gives_its_jobs_back(model: ModelServer, migrated_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    first = Server(path, **settings_for(model, chat_timeout=600))
+def test_a_stopped_server_gives_its_jobs_back(model: ModelServer, place: Place) -> None:
+    first = Server(place, **settings_for(model, chat_timeout=600))
     first.accepted(CREATE_USER, userId="ada")
     model.hold.clear()
     add(first, "one")
     model.wait_for(1)
     first.close()
     model.hold.set()
-    second = Server(path, **settings_for(model, chat_timeout=600))
+    second = Server(place, **settings_for(model, chat_timeout=600))
     try:
         done(second)
         assert said(second) == ["It was said: one"]
@@ -602,7 +600,7 @@ def test_a_killed_server_loses_no_job_and_does_none_twice(model: ModelServer, se
     server.process.send_signal(signal.SIGKILL)
     server.wait()
     model.hold.set()
-    again = serve(path=server.path, env=in_process(model))
+    again = serve(place=server.place, env=in_process(model))
     done(again)
     assert said(again, history=True) == ["It was said: one", "It was said: two"]
     assert len(model.asked) == 2
@@ -624,7 +622,7 @@ def test_a_claim_that_ran_out_writes_nothing(ada: Server, model: ModelServer, tm
     model.hold.clear()
     add(ada, "one")
     model.wait_for(1)
-    other = Server(ada.path, **settings_for(model, chat_timeout=30))
+    other = Server(ada.place, **settings_for(model, chat_timeout=30))
     try:
         # The first one's question is given up after 2 seconds, the claim runs out after 4; here sooner.
         ada.host.wait_for(_run_out(ada))

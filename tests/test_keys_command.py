@@ -1,10 +1,8 @@
 """`recallql key …`, `recallql token`, and what `recallql serve` makes of keys, as an operator meets them."""
 
 import re
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from recallql.auth.credentials import REFUSED
 from tests.commands import ready_status, start, started
 from tests.desk import Desk
 from tests.documents import CREATE_USER
+from tests.places import Place, SqlitePlace
 from tests.servers import Server
 
 KEY = re.compile(r"rql_[A-Za-z0-9_-]{43}\n")
@@ -20,14 +19,14 @@ ID = re.compile(r"[0-9a-f]{12}")
 
 
 class Shell:
-    """A folder with a database file, and the command in it."""
+    """A folder, and the command in it on a database."""
 
-    def __init__(self, folder: Path, path: Path) -> None:
+    def __init__(self, folder: Path, place: Place) -> None:
         self.folder = folder
-        self.path = path
+        self.place = place
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return start(*arguments, cwd=self.folder, RECALLQL_DATABASE_URL=f"sqlite:///{self.path}", **variables)
+        return start(*arguments, cwd=self.folder, RECALLQL_DATABASE_URL=self.place.url, **variables)
 
     def out(self, *arguments: str, **variables: str) -> str:
         """Runs a command that must succeed, and returns its output."""
@@ -47,14 +46,14 @@ class Shell:
 
 @pytest.fixture
 def shell(server: Server, tmp_path: Path) -> Shell:
-    """Beside a server that runs on the same file."""
-    return Shell(tmp_path, server.path)
+    """Beside a server that runs on the same database."""
+    return Shell(tmp_path, server.place)
 
 
 @pytest.fixture
 def desk(server: Server) -> Iterator[Desk]:
-    """The credentials of another process on the same file."""
-    opened = Desk(server.path)
+    """The credentials of another process on the same database."""
+    opened = Desk(server.place)
     yield opened
     opened.close()
 
@@ -75,9 +74,8 @@ def test_a_key_is_made_shown_once_listed_and_revoked(shell: Shell, desk: Desk) -
     assert lines[0].startswith(f"{id}  shop  web backend  made 20")
     assert "  default  worker  made " in lines[1]
     assert "revoked" not in listed
-    with closing(sqlite3.connect(shell.path)) as connection:
-        hashes = [row[0] for row in connection.execute("SELECT hash FROM api_keys")]
-    assert [secret for secret in (key, second, *(hash.hex() for hash in hashes)) if secret in listed] == []
+    hashes = [hash.hex() for (hash,) in shell.place.query("SELECT hash FROM api_keys")]
+    assert [secret for secret in (key, second, *hashes) if secret in listed] == []
 
     revoked = shell.out("key", "revoke", id)
     assert revoked.startswith(f"revoked {id} (web backend) at 20")
@@ -104,14 +102,16 @@ def test_the_name_of_a_key_is_asked_for(shell: Shell) -> None:
     assert "--name" in shell.wrong("key", "create", status=2)
 
 
+@pytest.mark.sqlite
 def test_the_first_key_may_come_before_the_first_start(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, tmp_path / "new.db")
+    new = SqlitePlace(tmp_path / "new.db")
+    shell = Shell(tmp_path, new)
     assert "does not exist" in shell.wrong("key", "list")
     assert "does not exist" in shell.wrong("token", "--user", "ada")
     assert "does not exist" in shell.wrong("key", "rotate-signing")
-    assert not shell.path.exists()
+    assert not new.path.exists()
     key = shell.out("key", "create", "--name", "first").strip()
-    desk = Desk(shell.path)
+    desk = Desk(shell.place)
     assert desk.viewer(key).role == "SERVICE"
     desk.close()
 
@@ -157,7 +157,7 @@ def test_a_signing_key_is_rotated_beside_a_running_server(shell: Shell, desk: De
 
 
 def test_with_a_key_another_address_may_be_served_and_the_line_says_that_one_is_needed(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, tmp_path / "recallql.db")
+    shell = Shell(tmp_path, SqlitePlace(tmp_path / "recallql.db"))
     shell.out("key", "create", "--name", "first")
     for host in ("0.0.0.0", "127.0.0.1"):
         with started("--host", host, "--port", "0", cwd=tmp_path) as (process, line):
@@ -197,10 +197,10 @@ def test_after_the_last_key_was_revoked_no_other_address_is_served_and_nobody_co
     tmp_path: Path,
     refusal: Callable[..., str],
 ) -> None:
-    shell = Shell(tmp_path, tmp_path / "recallql.db")
+    shell = Shell(tmp_path, SqlitePlace(tmp_path / "recallql.db"))
     shell.out("key", "create", "--name", "first")
     shell.out("key", "revoke", shell.out("key", "list").split()[0])
-    said = refusal("serve", "--host", "0.0.0.0", "--port", "0", "--database-url", f"sqlite:///{shell.path}")
+    said = refusal("serve", "--host", "0.0.0.0", "--port", "0", *shell.place.option)
     assert "key create" in said
     assert "RECALLQL_API_KEY" in said
     with started("--port", "0", cwd=tmp_path) as (process, line):

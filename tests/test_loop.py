@@ -175,6 +175,7 @@ def test_a_comparison_ends_when_its_request_does() -> None:
         json_contains(whole, part, over.check)
 
 
+@pytest.mark.sqlite
 def test_a_read_in_a_thread_ends_at_the_deadline(start: Start) -> None:
     server = start(request_timeout=0.4)
     slow = Allowance(0.2, credential="one")

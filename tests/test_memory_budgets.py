@@ -3,9 +3,7 @@
 import contextlib
 import re
 import resource
-import shutil
 import socket
-import sqlite3
 import struct
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from recallql.http.budgets import Budget, Busy
 from recallql.http.connections import RESERVED, Connections
 from recallql.http.throttle import TooMany
 from recallql.settings import Settings
+from tests.places import Fresh
 from tests.servers import Api, Process, Serve, Start, free_port
 from tests.wire import GRAPHQL, Answer, Connection, chunked, graphql, request
 
@@ -53,13 +52,11 @@ def token(server: Api, user: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def guarded(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def guarded(shared: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A process with the limits that it has without settings, and a key."""
-    folder = tmp_path_factory.mktemp("guarded")
-    path = folder / "recallql.db"
-    shutil.copyfile(migrated_file, path)
+    log = tmp_path_factory.mktemp("guarded") / "recallql.log"
     environment = {"RECALLQL_API_KEY": KEY, "RECALLQL_USER_PER_MINUTE": "0"}
-    running = Process(path, free_port(), [], environment, folder / "recallql.log")
+    running = Process(shared(), free_port(), [], environment, log)
     running.wait_until_ready()
     fill(running, SERVICE)
     yield running
@@ -271,9 +268,7 @@ def test_unfinished_heads_of_many_connections_are_bounded_together(guarded: Proc
             assert connection.ask(whole[60:]).status == 200, "An ordinary head needs no room."
 
 
-def test_a_process_has_as_many_files_open_as_connections_need(
-    migrated_file: Path, tmp_path: Path, serve: Serve
-) -> None:
+def test_a_process_has_as_many_files_open_as_connections_need(serve: Serve) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     try:
@@ -420,18 +415,15 @@ def test_connections_that_end_before_their_answer_are_forgotten(start: Start) ->
     server = start()
     say = graphql('mutation { addMessages(input: {sessionId: "s", messages: []}) { deduplicated } }')
     upsert = graphql('mutation { upsertUser(input: {userId: "ada"}) { created } }')
-    blocker = sqlite3.connect(server.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    for odd in ({}, {"Expect": "100-continue"}):
-        for body in (say, upsert):
-            with Connection(server.port) as connection:
-                connection.send(request(body, SERVICE | odd))
-                time.sleep(0.05)
-                # Closed the hard way, so that the server notices at once.
-                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    time.sleep(0.1)
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with server.place.blocking_writes():
+        for odd in ({}, {"Expect": "100-continue"}):
+            for body in (say, upsert):
+                with Connection(server.port) as connection:
+                    connection.send(request(body, SERVICE | odd))
+                    time.sleep(0.05)
+                    # Closed the hard way, so that the server notices at once.
+                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.1)
     server.client.close()
     connections = server.app.endpoint.connections
     end = time.monotonic() + 5

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.archives import Command, write
-from tests.commands import url_of
 from tests.documents import (
     ADD_MESSAGES,
     CREATE_AGENT,
@@ -34,7 +33,7 @@ def town(server: Server) -> Server:
 
 
 def token(server: Server, *permissions: str) -> Api:
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     issued = server.accepted(ISSUE_USER_TOKEN, userId="ada", permissions=list(permissions))
     api.client.headers["authorization"] = f"Bearer {issued['token']}"
     return api
@@ -158,7 +157,7 @@ def test_an_upsert_of_a_formed_memory_is_a_correction(
     (said,) = town.accepted(ADD_MESSAGES, sessionId="chat", messages=[message], formMemories=False)["messages"]
     line = {"type": "memory", "userId": "ada", "memoryId": "m", "kind": "FACT", "content": "I live in Turin"}
     line |= {"method": "RULE", "subject": "home", "sourceMessages": [{"sessionId": "chat", "messageId": "u"}]}
-    done = command("import", write(tmp_path / "m.ndjson", [line]), *url_of(server.path))
+    done = command("import", write(tmp_path / "m.ndjson", [line]), *server.place.option)
     assert done.status == 0, done.err
     changed, created = upsert(town, "Lives near Turin.", userId="ada", kind="FACT")
     assert (created, changed["method"]) == (False, "RULE")
@@ -299,7 +298,7 @@ def test_lines_of_an_import_name_messages_by_the_applications_own_ids(
     ]
     file = write(tmp_path / "lines.ndjson", lines)
     for _ in range(2):
-        done = command("import", file, *url_of(server.path))
+        done = command("import", file, *server.place.option)
         assert done.status == 0, done.err
     query = (
         """{ session(sessionId: "s") { memories { nodes { sources { nodes { ... on Message { content } } } } } } }"""
@@ -311,6 +310,6 @@ def test_lines_of_an_import_name_messages_by_the_applications_own_ids(
         ({"sessionId": "s"}, "sourceMessages.0: A message has a `messageId` or a `sequence`"),
     ):
         bad = {"type": "memory", "sessionId": "s", "kind": "FACT", "content": "y", "sourceMessages": [place]}
-        refused = command("import", write(tmp_path / "bad.ndjson", [bad]), *url_of(server.path))
+        refused = command("import", write(tmp_path / "bad.ndjson", [bad]), *server.place.option)
         assert refused.status == 1
         assert said in refused.err, refused.err

@@ -1,8 +1,6 @@
 """Two users become one: everything moves, what both have is kept once, and nothing of the first one is left."""
 
-import contextlib
 import re
-import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +30,10 @@ from tests.documents import (
     mutation,
 )
 from tests.model_server import ModelServer
+from tests.places import Fresh
 from tests.plans import plans, scans
 from tests.searches import assert_index_is_exact, index_now, texts
-from tests.servers import Server, Start, raw_bytes, wait_until
+from tests.servers import Server, Start, wait_until
 
 RECEIPT = "receipt { userId erasedAt filesClearedAt sessions messages memories documents }"
 MERGE = mutation("mergeUsers", f"user {{ userId version }} {RECEIPT}")
@@ -319,9 +318,8 @@ def test_of_formed_memories_the_best_rated_one_stays_or_else_the_earliest(users:
         for said in ("I like old bridges.", "I like old songs."):
             say(users, user_id, said, createdAt=f"{2020 + (user_id != earlier)}-01-01T00:00:00Z")
     better = next(memory["id"] for memory in memories(users, "ada") if "songs" in memory["content"])
-    with contextlib.closing(sqlite3.connect(users.path)) as connection, connection:
-        of_ada = "content LIKE '%songs' AND user_key = ?"
-        connection.execute(f"UPDATE memories SET rating = 0.9 WHERE {of_ada}", (user_key("default", "ada"),))
+    of_ada = "content LIKE '%songs' AND user_key = $1"
+    users.place.query(f"UPDATE memories SET rating = 0.9 WHERE {of_ada}", user_key("default", "ada"))
     earliest = next(memory["id"] for memory in memories(users, earlier) if "bridges" in memory["content"])
     assert merge(users)["receipt"]["memories"] == 2
     assert {memory["id"] for memory in memories(users)} == {better, earliest}
@@ -372,6 +370,7 @@ def test_a_document_that_both_have_is_kept_once_and_stays_a_source(users: Server
     assert [node and node["id"] for node in users.graphql(NODES, ids=[kept, gone])["nodes"]] == [kept, None]
 
 
+@pytest.mark.sqlite
 def test_a_merge_takes_as_many_statements_for_many_memories_as_for_a_few(server: Server) -> None:
     taken: list[list[str]] = []
     for count in (1, 30):
@@ -512,7 +511,7 @@ def test_what_was_said_under_a_name_of_the_user_is_the_users_own(server: Server)
 
 
 def test_tokens_of_the_user_who_is_gone_are_refused_and_the_key_starts_empty(users: Server) -> None:
-    desk = Desk(users.path)
+    desk = Desk(users.place)
     say(users, "guest", "I live in Turin.")
     old, kept = (users.accepted(ISSUE_USER_TOKEN, userId=user_id)["token"] for user_id in ("guest", "ada"))
     assert (desk.viewer(old).user_id, desk.viewer(kept).user_id) == ("guest", "ada")
@@ -529,6 +528,7 @@ def test_tokens_of_the_user_who_is_gone_are_refused_and_the_key_starts_empty(use
     desk.close()
 
 
+@pytest.mark.sqlite
 def test_the_bytes_of_what_was_removed_leave_the_files(server: Server) -> None:
     server.accepted(CREATE_USER, userId="ada", email="ada@example.org", about="likes tea")
     server.accepted(CREATE_USER, userId="rareguest", email="rareguest@example.org", about="rareabout")
@@ -539,7 +539,7 @@ def test_the_bytes_of_what_was_removed_leave_the_files(server: Server) -> None:
     receipt = merge(server, "rareguest")["receipt"]
     assert (receipt["memories"], receipt["documents"]) == (1, 1)
     assert receipt["filesClearedAt"] >= receipt["erasedAt"]
-    left = raw_bytes(server.path)
+    left = server.place.content()
     for word in (b"rareguest", b"rareabout", b"ROWS AT"):
         assert word not in left, word
     assert b"rows at raredawn" in left
@@ -627,14 +627,14 @@ def test_search_finds_what_has_moved(users: Server, indexed: bool, request: pyte
         request.getfixturevalue("through_index")
         index_now(users)
     merge(users)
-    assert_index_is_exact(users.path)
+    assert_index_is_exact(users.place)
     expected = ["The rarest of birds.", "The rarest of songs.", "hums rarest tunes"]
     expected += ["heard rarest ada", "heard rarest guest", "Notes"]
     assert sorted(texts(users, "rarest", userId="ada")) == sorted(texts(users, "rarest")) == sorted(expected)
     users.accepted(CREATE_USER, userId="guest")
     assert texts(users, "rarest", userId="guest") == []
     index_now(users)
-    assert_index_is_exact(users.path)
+    assert_index_is_exact(users.place)
 
 
 def test_a_merged_user_is_found_by_the_words_that_came_from_the_other(server: Server) -> None:
@@ -711,16 +711,15 @@ def test_nothing_is_left_of_the_user_while_clients_write(users: Server) -> None:
     assert [name for name, rows in users.tables().items() if any(key in row for row in rows)] == ["erasures"]
     assert memories(users)
     index_now(users)
-    assert_index_is_exact(users.path)
-    with contextlib.closing(sqlite3.connect(users.path)) as connection:
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert_index_is_exact(users.place)
+    users.place.check()
 
 
 # Export and import
 
 
 def test_an_export_after_a_merge_gives_the_same_data_elsewhere(
-    server: Server, command: Command, tmp_path: Path, migrated_file: Path
+    server: Server, command: Command, tmp_path: Path, fresh: Fresh
 ) -> None:
     fill(server)
     for user_id in ("ada", "bob"):
@@ -728,7 +727,7 @@ def test_an_export_after_a_merge_gives_the_same_data_elsewhere(
         remember(server, user_id, f"fact of {user_id}", memoryId="same")
         remember(server, user_id, memoryId=f"of {user_id}")
     merge(server, "bob")
-    copy = copied(command, server.path, tmp_path, migrated_file)
+    copy = copied(command, server.place, tmp_path, fresh)
     with serving(copy) as other:
         assert memories(other) == memories(server)
         lists = "sessions { nodes { id } } documents { nodes { id } }"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.archives import Command
-from tests.commands import url_of
 from tests.documents import DELETE_SESSION, mutation
+from tests.places import Fresh
 from tests.servers import Server
 
 ADD = mutation("addMessages", "messages { id createdAt utcOffset }")
@@ -48,10 +48,10 @@ def test_a_time_keeps_the_offset_that_it_was_sent_with(server: Server) -> None:
     assert answer == [{"createdAt": "2025-01-31T11:00:00Z", "utcOffset": 60}]
 
 
-def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, command: Command) -> None:
+def test_offsets_are_exported_and_imported(server: Server, fresh: Fresh, tmp_path: Path, command: Command) -> None:
     server.accepted(ADD, sessionId="s", messages=said(list(TIMES)))
     lines = tmp_path / "lines.ndjson"
-    lines.write_text(command("export", *url_of(server.path)).out)
+    lines.write_text(command("export", *server.place.option).out)
     times = [json.loads(line)["createdAt"] for line in lines.read_text().splitlines() if '"message"' in line]
     assert times[:4] == [
         "2025-01-31T12:00:00+01:00",
@@ -60,9 +60,9 @@ def test_offsets_are_exported_and_imported(server: Server, tmp_path: Path, comma
         "2025-01-31T12:00:00+00:00",
     ]
     assert all(time.endswith("Z") for time in times[4:])
-    copy = tmp_path / "copy.db"
-    assert command("import", lines, *url_of(copy)).status == 0
-    assert command("export", *url_of(copy)).out == lines.read_text()
+    copy = fresh()
+    assert command("import", lines, *copy.option).status == 0
+    assert command("export", *copy.option).out == lines.read_text()
 
 
 def test_times_of_other_systems_are_imported_with_their_offsets(
@@ -75,7 +75,7 @@ def test_times_of_other_systems_are_imported_with_their_offsets(
     ]
     file = tmp_path / "lines.ndjson"
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert command("import", file, *url_of(server.path)).status == 0
+    assert command("import", file, *server.place.option).status == 0
     nodes = server.graphql('{ session(sessionId: "s") { messages { nodes { content role createdAt utcOffset } } } }')
     assert sorted(nodes["session"]["messages"]["nodes"], key=lambda node: node["content"]) == [
         {"content": str(sent), "role": "DEVELOPER", "createdAt": kept, "utcOffset": offset}

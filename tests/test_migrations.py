@@ -1,8 +1,5 @@
 """A database that an older version filled: after the migration it answers as one that this version filled."""
 
-import contextlib
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +7,11 @@ from typing import Any
 import pytest
 
 from models.keys import agent_key, session_key, user_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from models.user_words import FOUND_BY, LARGEST_WORDS, words_of
+from tests.places import Place, older_place
 from tests.servers import Server
+
+pytestmark = pytest.mark.sqlite
 
 THEN = "2025-01-02T03:04:05"
 STAMPS = {"created_at": THEN, "updated_at": THEN, "version": 1, "project": "default", "metadata": "{}"}
@@ -27,45 +26,36 @@ USERS: list[dict[str, Any]] = [
 ]
 
 
-def insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
-    marks = ", ".join(f":{name}" for name in row)
-    connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", row)
-
-
-def fill(connection: sqlite3.Connection) -> None:
+def fill(place: Place) -> None:
     """Users, agents, sessions and documents as version 0007 keeps them."""
     for user in USERS:
         email = user["email"]
         row = STAMPS | {"about": "", "email_folded": email and email.casefold()} | user
-        insert(connection, "users", row | {"key": user_key("default", user["user_id"])})
+        place.insert("users", [row | {"key": user_key("default", user["user_id"])}])
     for number, name in enumerate(["Tutor", LONG, "Guide"]):
         agent = {"key": agent_key("default", f"a{number}"), "agent_id": f"a{number}", "name": name, "about": ""}
-        insert(connection, "agents", STAMPS | agent)
+        place.insert("agents", [STAMPS | agent])
     for number, user in enumerate(["u2", None, "u1"]):
         session = STAMPS | {"key": session_key("default", f"s{number}"), "session_id": f"s{number}"}
         session |= {"user_key": user and user_key("default", user), "agent_key": agent_key("default", "a0")}
-        insert(connection, "sessions", session | {"last_activity_at": THEN, "last_sequence": 0, "deleted_through": 0})
+        place.insert("sessions", [session | {"last_activity_at": THEN, "last_sequence": 0, "deleted_through": 0}])
     for number, title in enumerate(["Notes", LONG, "Letters"]):
         for owner in ({"user_key": user_key("default", "u1")}, {"agent_key": agent_key("default", "a0")}):
             key = f"{number}{next(iter(owner))}".encode().ljust(16, b"d")
             document = {"key": key, "document_id": f"d{number}", "title": title, "content": "c", "digest": b"d" * 16}
-            insert(connection, "documents", STAMPS | document | owner)
+            place.insert("documents", [STAMPS | document | owner])
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> Path:
+def older(tmp_path: Path) -> Place:
     """A file of version 0007 with something in it."""
-    ignored = shutil.ignore_patterns("__pycache__", "000[8-9]*", "00[1-9]?_*")
-    migrations = Path(shutil.copytree(MIGRATIONS, tmp_path / "older", ignore=ignored))
-    path = tmp_path / "older.db"
-    migrate(path, migrations)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        fill(connection)
-    return path
+    place = older_place(tmp_path, "0007")
+    fill(place)
+    return place
 
 
 @pytest.fixture
-def migrated(older: Path) -> Iterator[Server]:
+def migrated(older: Place) -> Iterator[Server]:
     server = Server(older)
     yield server
     server.close()
@@ -116,19 +106,17 @@ def test_migrated_users_are_found_by_their_words(migrated: Server) -> None:
         assert [node["userId"] for node in nodes] == expected, text
 
 
-def test_the_words_of_more_users_than_a_batch_are_those_that_new_users_have(older: Path) -> None:
+def test_the_words_of_more_users_than_a_batch_are_those_that_new_users_have(older: Place) -> None:
     many: list[dict[str, Any]] = [
         {"user_id": f"user.{n}", "email": f"{n}@İstanbul.org", "name": f"Ｎａｍｅ {n} हिन्दी Ёлка" if n % 2 else None}
         for n in range(2500)
     ]
     many.append({"user_id": "long", "email": None, "name": " ".join(f"w{n}" + "x" * 70 for n in range(300))})
-    with contextlib.closing(sqlite3.connect(older)) as connection, connection:
-        for user in many:
-            row = STAMPS | {"about": "", "email_folded": user["email"]} | user
-            insert(connection, "users", row | {"key": user_key("default", user["user_id"])})
-    migrate(older)
-    with contextlib.closing(sqlite3.connect(older)) as connection:
-        kept = set(connection.execute("SELECT user_key, word, project FROM user_words"))
+    for user in many:
+        user |= STAMPS | {"about": "", "email_folded": user["email"], "key": user_key("default", user["user_id"])}
+    older.insert("users", [{"name": None} | user for user in many])
+    older.database.migrate()
+    kept = set(older.query("SELECT user_key, word, project FROM user_words"))
     assert kept == {
         (user_key("default", user["user_id"]), word, "default")
         for user in USERS + many

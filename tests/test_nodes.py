@@ -78,6 +78,6 @@ def test_global_ids_are_the_same_after_a_restart(serve: Serve) -> None:
     assert all(before)
     first.process.terminate()
     first.wait()
-    second = serve(path=first.path)
+    second = serve(place=first.place)
     assert second.graphql(NODES, ids=ids)["nodes"] == before
     assert get(second, "ada") == user

@@ -1,11 +1,7 @@
 """Every column of every noun goes through creation, update, upsert, export and import, as its description says."""
 
-import contextlib
 import io
 import json
-import shutil
-import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +13,7 @@ from recallql.settings import Settings
 from resolvers.archive.kinds import KINDS
 from resolvers.inputs import camel
 from resolvers.nouns import Attribute, Derived, Internal, Noun
+from tests.places import Fresh, Place
 from tests.servers import Server
 
 NOUNS = {kind.noun.name: kind.noun for kind in KINDS.values()}
@@ -162,12 +159,11 @@ def mutate(server: Server, verb: str, name: str, fields: dict[str, Any]) -> str:
     return server.accepted(query % (type, field, name.lower()), **written)[name.lower()]["id"]
 
 
-def row_of(path: Path, name: str) -> dict[str, Any]:
+def row_of(place: Place, name: str) -> dict[str, Any]:
     """The one row of a noun's table."""
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.row_factory = sqlite3.Row
-        (row,) = connection.execute(f"SELECT * FROM {TABLES[name].name}")
-        return {column: row[column] for column in NOUNS[name].columns}
+    columns = NOUNS[name].columns
+    (row,) = place.query(f"SELECT {', '.join(columns)} FROM {TABLES[name].name}")
+    return dict(zip(columns, row, strict=True))
 
 
 def assert_kept(noun: Noun, row: dict[str, Any], values: dict[str, Any]) -> None:
@@ -186,7 +182,7 @@ def create_all(server: Server) -> dict[str, str]:
     ids: dict[str, str] = {}
     for name, noun in NOUNS.items():
         ids[name] = mutate(server, "create", name, given(name, 0) | OWNERS.get(name, {}))
-        assert_kept(noun, row_of(server.path, name), given(name, 0))
+        assert_kept(noun, row_of(server.place, name), given(name, 0))
     return ids
 
 
@@ -196,18 +192,18 @@ def test_every_attribute_is_created_updated_and_upserted(server: Server) -> None
         own = f"{name.lower()}_id" if name in UPSERTED else "id"
         named = {own: ids[name] if own == "id" else VALUES[name][own][0], "metadata_mode": "REPLACE"}
         mutate(server, "update", name, given(name, 1) | named)
-        assert_kept(noun, row_of(server.path, name), given(name, 1))
+        assert_kept(noun, row_of(server.place, name), given(name, 1))
         if name in UPSERTED:
             again = {attribute: given(name, 0)[attribute] for attribute in given(name, 1)}
             mutate(server, "upsert", name, again | named)
-            assert_kept(noun, row_of(server.path, name), again)
+            assert_kept(noun, row_of(server.place, name), again)
 
 
 @pytest.mark.parametrize("name", UPSERTED)
 def test_an_upsert_creates_with_every_attribute(server: Server, name: str) -> None:
     values = given(name, 1) | {f"{name.lower()}_id": "new"}
     mutate(server, "upsert", name, values)
-    assert_kept(NOUNS[name], row_of(server.path, name), values)
+    assert_kept(NOUNS[name], row_of(server.place, name), values)
 
 
 def test_null_gives_an_attribute_its_default_again(server: Server) -> None:
@@ -218,20 +214,19 @@ def test_null_gives_an_attribute_its_default_again(server: Server) -> None:
         own = f"{name.lower()}_id" if name in UPSERTED else "id"
         named = {own: ids[name] if own == "id" else VALUES[name][own][0]}
         mutate(server, "update", name, {column.name: None for column in cleared} | named)
-        row = row_of(server.path, name)
+        row = row_of(server.place, name)
         assert {c.name: row[c.name] for c in cleared} == {c.name: c.default for c in cleared}, name
 
 
-def test_every_column_comes_back_from_an_export(server: Server, migrated_file: Path, tmp_path: Path) -> None:
+def test_every_column_comes_back_from_an_export(server: Server, fresh: Fresh) -> None:
     create_all(server)
-    with contextlib.closing(sqlite3.connect(server.path, timeout=30)) as connection, connection:
-        for name, values in INTERNAL.items():
-            changes = ", ".join(f"{column} = :{column}" for column in values)
-            connection.execute(f"UPDATE {TABLES[name].name} SET {changes}", values)
+    for name, values in INTERNAL.items():
+        changes = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, 1))
+        server.place.query(f"UPDATE {TABLES[name].name} SET {changes}", *values.values())
     lines = io.BytesIO()
-    export_file(lines, Settings(database_url=f"sqlite:///{server.path}"))
-    shutil.copyfile(migrated_file, tmp_path / "copy.db")
+    export_file(lines, Settings(database_url=server.place.url))
     lines.seek(0)
-    import_file(lines, Settings(database_url=f"sqlite:///{tmp_path}/copy.db"), size=None)
+    copy = fresh()
+    import_file(lines, Settings(database_url=copy.url), size=None)
     for name in NOUNS:
-        assert row_of(tmp_path / "copy.db", name) == row_of(server.path, name), name
+        assert row_of(copy, name) == row_of(server.place, name), name

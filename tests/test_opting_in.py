@@ -1,9 +1,6 @@
 """Opting in to memories and out: by the message, its batch, its session, its user, and the setting."""
 
-import contextlib
 import json
-import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from tests.documents import (
     UPDATE_USER,
     mutation,
 )
+from tests.places import Fresh, Place
 from tests.servers import Server
 
 ADD = mutation("addMessages", "messages { id } deduplicated memories { content method }")
@@ -39,8 +37,7 @@ def contents(payload: dict[str, Any]) -> list[str]:
 
 def stored(server: Server) -> list[int]:
     """The decisions that the messages keep, in their order."""
-    with contextlib.closing(sqlite3.connect(server.path, timeout=30)) as connection:
-        return [row[0] for row in connection.execute("SELECT forms_memories FROM messages ORDER BY sequence")]
+    return [forms for (forms,) in server.place.query("SELECT forms_memories FROM messages ORDER BY sequence")]
 
 
 def memories(server: Server) -> list[str]:
@@ -139,11 +136,11 @@ def test_a_session_that_opts_out_is_not_summarised(server: Server) -> None:
     assert memories(server) == []
 
 
-def imported(path: Path, tmp_path: Path, *lines: dict[str, Any], setting: bool = True) -> None:
+def imported(place: Place, tmp_path: Path, *lines: dict[str, Any], setting: bool = True) -> None:
     file = tmp_path / "in.ndjson"
     file.write_text("\n".join(json.dumps(line) for line in lines))
     with file.open("rb") as opened:
-        import_file(opened, Settings(database_url=f"sqlite:///{path}", form_memories=setting), size=None)
+        import_file(opened, Settings(database_url=place.url, form_memories=setting), size=None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +167,7 @@ def test_an_imported_message_goes_by_its_line_else_its_session_else_its_user_els
 ) -> None:
     said = {"type": "message", "sessionId": "chat", "role": "USER", "createdAt": "2024-01-01T00:00:00Z"}
     imported(
-        server.path,
+        server.place,
         tmp_path,
         {"type": "user", "userId": "ada", "formMemories": user},
         {"type": "session", "sessionId": "chat", "userId": "ada", "formMemories": session},
@@ -182,18 +179,17 @@ def test_an_imported_message_goes_by_its_line_else_its_session_else_its_user_els
     assert sorted(stored(server)) == [0, int(forms)]
 
 
-def test_an_exported_message_keeps_its_decision(server: Server, migrated_file: Path, tmp_path: Path) -> None:
+def test_an_exported_message_keeps_its_decision(server: Server, fresh: Fresh, tmp_path: Path) -> None:
     server.accepted(CREATE_USER, userId="ada")
     add(server, TURIN, {"content": "I'm vegan.", "formMemories": False}, userId="ada")
     # Choices of now, which decide about no message that was stored before.
     server.accepted(UPDATE_USER, userId="ada", formMemories=False)
     server.accepted(UPDATE_SESSION, sessionId="chat", formMemories=False)
-    file, copy = tmp_path / "out.ndjson", tmp_path / "copy.db"
-    shutil.copyfile(migrated_file, copy)
+    file, copy = tmp_path / "out.ndjson", fresh()
     with file.open("wb") as opened:
-        export_file(opened, Settings(database_url=f"sqlite:///{server.path}"))
+        export_file(opened, Settings(database_url=server.place.url))
     with file.open("rb") as opened:
-        import_file(opened, Settings(database_url=f"sqlite:///{copy}"), size=None)
+        import_file(opened, Settings(database_url=copy.url), size=None)
     other = Server(copy)
     try:
         assert stored(other) == stored(server) == [1, 0]

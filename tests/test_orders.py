@@ -21,6 +21,7 @@ from tests.documents import (
     UPDATE_USER,
     mutation,
 )
+from tests.places import Place
 from tests.servers import Api, Server
 
 UPSERT_USER = mutation("upsertUser", "user { id }")
@@ -197,7 +198,9 @@ def test_sessions_of_a_renamed_or_merged_user_are_in_order(server: Server) -> No
     assert BY_USER.both(server) == (["of m", "of z", "of a"], ["of a", "of z", "of m"])
 
 
-def test_imported_users_and_sessions_are_in_order(command: Callable[..., Outcome], path: Path, tmp_path: Path) -> None:
+def test_imported_users_and_sessions_are_in_order(
+    command: Callable[..., Outcome], place: Place, tmp_path: Path
+) -> None:
     lines = [
         {"type": "user", "userId": "u1", "firstName": "Zoe", "email": "a@x"},
         {"type": "user", "userId": "u2", "name": "Ada"},
@@ -211,9 +214,9 @@ def test_imported_users_and_sessions_are_in_order(command: Callable[..., Outcome
     ]
     file = tmp_path / "lines.ndjson"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    outcome = command("import", file, "--database-url", f"sqlite:///{path}")
+    outcome = command("import", file, *place.option)
     assert outcome.status == 0, outcome.err
-    with serving(path) as server:
+    with serving(place) as server:
         assert BY_NAME.both(server) == (["u2", "u1"], ["u1", "u2"])
         assert BY_EMAIL.both(server) == (["u1", "u2"], ["u1", "u2"])
         assert BY_USER.both(server) == (["s2", "s1", "s3"], ["s1", "s2", "s3"])

@@ -90,7 +90,7 @@ def fill(server: Api, name: str) -> None:
 @contextlib.contextmanager
 def token_of(server: Server, user: str) -> Generator[Api]:
     """The API for a user's token."""
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     api.client.headers["authorization"] = f"Bearer {server.accepted(ISSUE_USER_TOKEN, userId=user)['token']}"
     yield api
     api.close()

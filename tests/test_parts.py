@@ -1,8 +1,6 @@
 """Text counts wherever a model puts it: in the parts of a message, in its tool calls, in what tools answered."""
 
-import contextlib
 import json
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import Any
 import pytest
 
 import models.parts
-from models.sqlite.database import connect
-from models.sqlite.migrate import MIGRATIONS, migrate
 from tests.documents import mutation
+from tests.places import older_place
 from tests.searches import assert_index_is_exact, fill, index_now
 from tests.servers import Server
 
@@ -115,11 +112,9 @@ def test_only_plain_text_of_the_user_forms_memories(server: Server) -> None:
         assert (name in json.dumps(server.graphql(MEMORIES))) == is_own, part
 
 
+@pytest.mark.sqlite
 def test_parts_of_an_older_file_are_found_after_its_migration(tmp_path: Path) -> None:
-    older = tmp_path / "older"
-    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("000[6-9]_*", "__pycache__"))
-    path = tmp_path / "recallql.db"
-    migrate(path, older)
+    place = older_place(tmp_path, "0005")
     part = json.dumps([{"type": "text", "text": "a zebra"}])
     call = json.dumps([{"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"a": "zebra"}'}}])
     rows = [
@@ -127,24 +122,21 @@ def test_parts_of_an_older_file_are_found_after_its_migration(tmp_path: Path) ->
         {"content": "", "parts": part, "tool_calls": None},
         {"content": "Wait.", "parts": None, "tool_calls": call},
     ]
-    fill(path, "ada", [*rows, *rows])
-    with contextlib.closing(connect(path)) as connection:
-        connection.execute(
-            "INSERT INTO indexed_projects (project, number) VALUES ('default', 0) ON CONFLICT DO NOTHING"
-        )
-        connection.execute(
-            "INSERT INTO messages_words (rowid, text) SELECT lane * 2147483648 + number, indexed(content) "
-            "FROM messages JOIN sessions ON sessions.key = session_key WHERE number <= 3"
-        )
-        connection.execute("UPDATE indexed_projects SET messages = 3")
-        connection.execute("UPDATE indexed SET through = 3 WHERE name = 'messages'")
-    server = Server(path)
+    fill(place, "ada", [*rows, *rows])
+    place.query("INSERT INTO indexed_projects (project, number) VALUES ('default', 0) ON CONFLICT DO NOTHING")
+    place.query(
+        "INSERT INTO messages_words (rowid, text) SELECT lane * 2147483648 + number, indexed(content) "
+        "FROM messages JOIN sessions ON sessions.key = session_key WHERE number <= 3"
+    )
+    place.query("UPDATE indexed_projects SET messages = 3")
+    place.query("UPDATE indexed SET through = 3 WHERE name = 'messages'")
+    server = Server(place)
     try:
-        assert_index_is_exact(path)
+        assert_index_is_exact(place)
         answer = server.graphql('{ search(query: "zebra", userId: "ada") { nodes { ... on Message { sequence } } } }')
         assert {node["sequence"] for node in answer["search"]["nodes"]} >= {2, 3, 5, 6}
         index_now(server)
-        assert_index_is_exact(path)
+        assert_index_is_exact(place)
     finally:
         server.close()
 
@@ -153,7 +145,7 @@ def test_an_edit_of_parts_or_tool_calls_changes_all_that_was_made_of_them(server
     (message,) = add(server, {"messageId": "m", "parts": [{"type": "text", "text": "My name is Ada."}]})
     index_now(server)
     changed = server.accepted(UPDATE, id=message["id"], parts=[{"type": "text", "text": "My name is Bob."}])["message"]
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     assert changed["version"] == 2
     assert (found(server, "Ada"), found(server, "Bob")) == ([], [1])
     assert [node["content"] for node in server.graphql(MEMORIES)["session"]["memories"]["nodes"]] != []
@@ -164,7 +156,7 @@ def test_an_edit_of_parts_or_tool_calls_changes_all_that_was_made_of_them(server
     cleared = server.accepted(UPDATE, id=message["id"], parts=None, toolCalls=None, content="Nothing.")["message"]
     assert (cleared["parts"], cleared["toolCalls"], cleared["version"]) == (None, None, 4)
     assert (found(server, "Bob"), found(server, "greet"), found(server, "nothing")) == ([], [], [1])
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     # A retry is compared with what was first sent.
     first = {"messageId": "m", "role": "USER", "parts": [{"type": "text", "text": "My name is Ada."}]}
     assert server.accepted(ADD, sessionId="s", messages=[first])["deduplicated"] == 1

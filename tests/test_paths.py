@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from recallql.app import path_below
 from recallql.settings import Settings
 from tests.commands import environment
+from tests.places import Place
 from tests.servers import START_SECONDS, Process, Serve, Server, free_port
 from tests.wire import Connection, body, found, request
 
@@ -140,14 +141,14 @@ def proxy(target: str, prefix: str, *, strips: bool) -> Generator[str]:
 
 
 @contextlib.contextmanager
-def stock_uvicorn(path: Path, *arguments: str) -> Generator[str]:
+def stock_uvicorn(place: Place, folder: Path, *arguments: str) -> Generator[str]:
     """The application under uvicorn's own command."""
     port = free_port()
-    settings = {"DATABASE_URL": f"sqlite:///{path}", "API_KEY": KEY, "EMBEDDINGS": "off"}
+    settings = {"DATABASE_URL": place.url, "API_KEY": KEY, "EMBEDDINGS": "off"}
     application = ["recallql.app:from_environment", "--factory", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *application, *arguments],
-        cwd=path.parent,
+        cwd=folder,
         env=environment(**{f"RECALLQL_{name}": value for name, value in settings.items()}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -204,8 +205,8 @@ def test_with_a_root_path_a_proxy_may_strip_its_path_or_not(serve: Serve) -> Non
             assert httpx.get(f"{base}/", trust_env=False).json()["graphql"] == "/apps/memory/graphql"
 
 
-def test_stock_uvicorn_with_a_root_path_serves_behind_both_kinds_of_proxies(migrated_file: Path) -> None:
-    with stock_uvicorn(migrated_file, "--root-path", "/x") as server:
+def test_stock_uvicorn_with_a_root_path_serves_behind_both_kinds_of_proxies(place: Place, tmp_path: Path) -> None:
+    with stock_uvicorn(place, tmp_path, "--root-path", "/x") as server:
         assert_served(server)
         for strips in (True, False):
             with proxy(server, "/x", strips=strips) as base:

@@ -172,7 +172,7 @@ class Users:
     def client(self, *permissions: str, user: str = "ada") -> Api:
         given = {"permissions": list(permissions)} if permissions else {}
         issued = self.server.accepted(ISSUE_USER_TOKEN, userId=user, **given)
-        api = Api(self.server.port, self.server.path)
+        api = Api(self.server.port, self.server.place)
         api.client.headers["authorization"] = f"Bearer {issued['token']}"
         self._clients.append(api)
         return api
@@ -217,7 +217,7 @@ def test_a_token_reads_and_writes_unless_it_says_otherwise_and_the_application_m
 
 def test_null_permissions_are_those_of_a_token_that_names_none(server: Server) -> None:
     filled(server, "ada")
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     token = server.accepted(ISSUE_USER_TOKEN, userId="ada", permissions=None)["token"]
     api.client.headers["authorization"] = f"Bearer {token}"
     assert api.graphql("{ viewer { permissions } }")["viewer"]["permissions"] == ["READ", "WRITE"]

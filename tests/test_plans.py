@@ -23,6 +23,8 @@ from models.sqlite.forms import form_of
 from models.statements import ByKey, Statement
 from tests.plans import plans, walks
 
+pytestmark = pytest.mark.sqlite
+
 T = TypeVar("T")
 SCOPE = Scope("default", b"U" * 16)
 OF_PROJECT = {"models.sessions._inactive", "models.user_words._counts"}
@@ -78,17 +80,15 @@ def walking(path: Path, texts: list[str]) -> list[tuple[str, list[str]]]:
     return [(text, plan) for text, plan in plans(path, texts).items() if walks(plan)]
 
 
-def test_every_statement_with_a_key_goes_by_the_keys_index(migrated_file: Path) -> None:
+def test_every_statement_with_a_key_goes_by_the_keys_index(path: Path) -> None:
     assert STATEMENTS.keys() > OF_PROJECT
     for name, statements in STATEMENTS.items():
-        found = walking(migrated_file, [form_of(statement).text for statement in statements])
+        found = walking(path, [form_of(statement).text for statement in statements])
         assert len(found) == (name in OF_PROJECT), (name, found)
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-def test_a_nested_list_goes_by_its_owners_index_in_every_order_and_with_every_filter(
-    migrated_file: Path, name: str
-) -> None:
+def test_a_nested_list_goes_by_its_owners_index_in_every_order_and_with_every_filter(path: Path, name: str) -> None:
     listing, of = LISTINGS[name], Parents([b"P" * 16])
     recorder: Any = Recorder()
 
@@ -102,19 +102,19 @@ def test_a_nested_list_goes_by_its_owners_index_in_every_order_and_with_every_fi
 
     for given in [(), *((filter,) for filter in listing.filters)]:
         asyncio.run(read(given))
-    assert walking(migrated_file, recorder.seen) == []
+    assert walking(path, recorder.seen) == []
 
 
 @pytest.mark.parametrize("owner", ["user", "session", "agent"])
-def test_what_a_context_knows_is_found_by_its_owners_index(migrated_file: Path, owner: str) -> None:
+def test_what_a_context_knows_is_found_by_its_owners_index(path: Path, owner: str) -> None:
     recorder: Any = Recorder()
     for given in [(), *((filter,) for filter in FILTERS)]:
         known = known_memories(recorder, SCOPE, owner=(owner, b"O" * 16), given=given, values={}, longest=1, limit=1)
         asyncio.run(known)
-    assert walking(migrated_file, recorder.seen) == []
+    assert walking(path, recorder.seen) == []
 
 
-def test_the_export_of_a_user_reads_what_is_the_users_alone(migrated_file: Path) -> None:
+def test_the_export_of_a_user_reads_what_is_the_users_alone(path: Path) -> None:
     recorder: Any = Recorder()
     assert list(Archive(recorder).read([SCOPE])) == []
-    assert walking(migrated_file, recorder.seen) == []
+    assert walking(path, recorder.seen) == []

@@ -33,6 +33,7 @@ from recallql.logs import configure_logs
 from recallql.settings import Settings
 from tests.commands import environment, ready_status, start, started
 from tests.documents import ADD_MESSAGES, DELETE_SESSION
+from tests.places import SqlitePlace
 from tests.servers import START_SECONDS, Serve, Server, free_port, wait_until
 
 
@@ -282,13 +283,14 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, refusal: Callable
     assert "does not exist" in said
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("place", ["/proc/recallql.db", "a folder"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, refusal: Callable[..., str], place: str) -> None:
     path = Path(place)
     if place == "a folder":
         path = tmp_path / "folder.db"
         path.mkdir()
-    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    said = refusal("serve", "--port", "0", *SqlitePlace(path).option)
     assert str(path) in said
 
 
@@ -296,12 +298,13 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, refusal: Calla
     path = tmp_path / "notes.txt"
     text = "These are my notes. " * 500
     path.write_text(text)
-    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    said = refusal("serve", "--port", "0", *SqlitePlace(path).option)
     assert str(path) in said
     assert "not a SQLite database" in said
     assert path.read_text() == text
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("page", ["sqlite_master", "alembic_version", "sqlite_autoindex_documents_1"])
 def test_a_damaged_database_is_said_in_a_line(
     migrated_file: Path, tmp_path: Path, refusal: Callable[..., str], page: str
@@ -316,7 +319,7 @@ def test_a_damaged_database_is_said_in_a_line(
     # A damage in one table's pages is found when that is read.
     for command in [["export"]] if "documents" in page else [["serve", "--port", "0"], ["migrate"], ["export"]]:
         path.write_bytes(content)
-        assert str(path) in refusal(*command, "--database-url", f"sqlite:///{path}")
+        assert str(path) in refusal(*command, *SqlitePlace(path).option)
 
 
 def test_another_applications_database_is_refused_and_left_alone(tmp_path: Path, refusal: Callable[..., str]) -> None:
@@ -325,25 +328,27 @@ def test_another_applications_database_is_refused_and_left_alone(tmp_path: Path,
         connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)")
         connection.execute("INSERT INTO users VALUES (1, 'Ada')")
     before = path.read_bytes()
-    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    said = refusal("serve", "--port", "0", *SqlitePlace(path).option)
     assert str(path) in said
     assert "another application" in said
     assert path.read_bytes() == before, "the file was changed (its journal mode is kept in it)"
     assert backups_of(path) == []
 
 
+@pytest.mark.sqlite
 def test_a_newer_schema_is_refused(migrated_file: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
     path = tmp_path / "newer.db"
     shutil.copyfile(migrated_file, path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    said = refusal("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    said = refusal("serve", "--port", "0", *SqlitePlace(path).option)
     assert "newer" in said
     assert "9999" in said
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 
 
+@pytest.mark.sqlite
 def test_a_database_that_another_process_has_locked_is_said_in_a_line(
     migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +407,7 @@ def test_health_and_ready_answer(server: Server) -> None:
     assert said["erasures"] == {"waiting": 0, "since": None}
 
 
+@pytest.mark.sqlite
 def test_it_is_not_ready_while_the_lock_for_writing_cannot_be_had(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,16 +433,16 @@ def test_a_stopped_server_ends_well_and_keeps_what_it_answered(serve: Serve) -> 
     running.process.terminate()
     assert running.wait() == 0
     assert "Traceback" not in running.output()
-    assert not Path(f"{running.path}-wal").exists(), "the log was not moved into the file"
-    with contextlib.closing(sqlite3.connect(running.path)) as connection:
-        assert connection.execute("SELECT content FROM messages").fetchall() == [("kept",)]
+    if isinstance(running.place, SqlitePlace):
+        assert not Path(f"{running.path}-wal").exists(), "the log was not moved into the file"
+    assert running.place.query("SELECT content FROM messages") == [("kept",)]
 
 
 def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -> None:
     running = serve()
-    with contextlib.closing(sqlite3.connect(running.path, isolation_level=None)) as holding:
-        # Makes the write wait, so that the signal comes in between.
-        holding.execute("BEGIN IMMEDIATE")
+    # The signal comes while the write waits.
+    with contextlib.ExitStack() as holding:
+        holding.enter_context(running.place.blocking_writes())
         body = {
             "query": ADD_MESSAGES,
             "variables": {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "in flight"}]}},
@@ -449,7 +455,7 @@ def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -
             running.process.terminate()
             time.sleep(0.3)
             assert running.process.poll() is None, "it did not wait"
-            holding.execute("ROLLBACK")
+            holding.close()
             answer = b""
             while piece := speaking.recv(4096):
                 answer += piece
@@ -458,9 +464,10 @@ def test_a_request_in_flight_is_finished_before_the_server_stops(serve: Serve) -
     assert running.wait() == 0
 
 
+@pytest.mark.sqlite
 def test_two_workers_serve_and_stop(serve: Serve, tmp_path: Path) -> None:
     # On a file that is not there yet: the workers must not both make its tables.
-    running = serve("--workers", "2", path=tmp_path / "shared.db")
+    running = serve("--workers", "2", place=SqlitePlace(tmp_path / "shared.db"))
     for n in range(1, 9):
         with httpx.Client(trust_env=False) as client:
             variables = {"input": {"sessionId": "s", "messages": [{"role": "USER", "content": "x"}]}}
@@ -517,6 +524,7 @@ def filled_file(migrated_file: Path, path: Path) -> Path:
     return path
 
 
+@pytest.mark.sqlite
 def test_an_older_file_is_backed_up_and_then_migrated(migrated_file: Path, tmp_path: Path) -> None:
     path = filled_file(migrated_file, tmp_path / "old.db")
     newer = second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")')
@@ -537,6 +545,7 @@ def test_an_older_file_is_backed_up_and_then_migrated(migrated_file: Path, tmp_p
         migrate(path)
 
 
+@pytest.mark.sqlite
 def test_a_backup_holds_what_still_stood_in_the_log(migrated_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     shutil.copyfile(migrated_file, path)
@@ -556,6 +565,7 @@ def everything(connection: sqlite3.Connection) -> list[Any]:
     return schema + [connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in names]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "body",
     [
@@ -594,9 +604,10 @@ def test_the_command_migrates(tmp_path: Path) -> None:
     assert revision_of(tmp_path / "mine.db") == HEAD
 
 
+@pytest.mark.sqlite
 def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "together.db"
-    both = [serve(path=path, ready=False) for _ in range(2)]
+    both = [serve(place=SqlitePlace(path), ready=False) for _ in range(2)]
     for running in both:
         running.wait_until_ready()
     for n, running in enumerate(both, 1):
@@ -604,6 +615,7 @@ def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: S
         assert [message["sequence"] for message in added["messages"]] == [n]
 
 
+@pytest.mark.sqlite
 def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.db"
     shutil.copyfile(migrated_file, path)
@@ -614,12 +626,13 @@ def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: P
     for backup in (old, other):
         old_time = time.time() - 3 * 86400
         os.utime(backup, (old_time, old_time))
-    serve(path=path, env={"RECALLQL_PURGE_AFTER_DAYS": "2"})
+    serve(place=SqlitePlace(path), env={"RECALLQL_PURGE_AFTER_DAYS": "2"})
     wait_until(lambda: not old.exists(), "the old backup is still there")
     assert young.exists()
     assert other.exists()
 
 
+@pytest.mark.sqlite
 def test_the_backups_of_a_file_with_brackets_in_its_name_are_found(migrated_file: Path, tmp_path: Path) -> None:
     path = filled_file(migrated_file, tmp_path / "re[call]*.db")
     migrate(path, second_revision(tmp_path / "newer", 'op.execute("CREATE TABLE more (x INTEGER)")'))
@@ -632,7 +645,7 @@ def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Serve
     server.accepted(DELETE_SESSION, sessionId="gone")
     contents = [row for row in server.tables()["messages"] if "gone" in row]
     assert len(contents) == 1, "deleting is soft"
-    running = serve(path=server.path, env={"RECALLQL_PURGE_AFTER_DAYS": "0"})
+    running = serve(place=server.place, env={"RECALLQL_PURGE_AFTER_DAYS": "0"})
     wait_until(lambda: len(server.tables()["sessions"]) == 1, "the session was not purged")
     assert not [row for row in server.tables()["messages"] if "gone" in row]
     assert [row for row in server.tables()["messages"] if "stays" in row]
@@ -642,7 +655,7 @@ def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Serve
 def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
     server.accepted(ADD_MESSAGES, sessionId="gone", messages=[{"role": "USER", "content": "x"}])
     server.accepted(DELETE_SESSION, sessionId="gone")
-    again = Server(server.path)
+    again = Server(server.place)
     try:
         # A write, as the purge is one; they are carried out in their order.
         assert again.client.get(f"{again.base}/ready").status_code == 200
@@ -655,11 +668,10 @@ def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
 def test_the_purge_command_counts_what_it_removed(server: Server, tmp_path: Path) -> None:
     server.accepted(ADD_MESSAGES, sessionId="gone", messages=[{"role": "USER", "content": "x"}] * 3)
     server.accepted(DELETE_SESSION, sessionId="gone")
-    url = f"sqlite:///{server.path}"
-    wrong = start("purge", "--deleted-before", "yesterday", "--database-url", url, cwd=tmp_path)
+    wrong = start("purge", "--deleted-before", "yesterday", *server.place.option, cwd=tmp_path)
     assert wrong.returncode == 2
     assert "RFC 3339" in wrong.stderr
-    ended = start("purge", "--deleted-before", "2099-01-01T00:00:00Z", "--database-url", url, cwd=tmp_path)
+    ended = start("purge", "--deleted-before", "2099-01-01T00:00:00Z", *server.place.option, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "3 messages" in ended.stdout
     assert server.tables()["messages"] == []
@@ -670,6 +682,7 @@ def pragmas(connection: sqlite3.Connection) -> dict[str, Any]:
     return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
 
+@pytest.mark.sqlite
 def test_every_connection_is_durable_and_reads_do_not_write(server: Server) -> None:
     database = server.app.state.database
     writing = pragmas(database._writing)
@@ -680,7 +693,7 @@ def test_every_connection_is_durable_and_reads_do_not_write(server: Server) -> N
         assert (reading["journal_mode"], reading["synchronous"], reading["foreign_keys"]) == ("wal", 2, 1)
 
 
-def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:
+def test_the_database_is_whole_after_a_day_of_work(server: Server) -> None:
     mutation = """mutation ($user: CreateUserInput!, $say: AddMessagesInput!, $memory: CreateMemoryInput!) {
         createUser(input: $user) { userErrors { code } } addMessages(input: $say) { userErrors { code } }
         createMemory(input: $memory) { userErrors { code } } }"""
@@ -696,10 +709,8 @@ def test_the_file_is_whole_after_a_day_of_work(server: Server) -> None:
     for n in range(1, 20, 3):
         server.graphql(f'mutation {{ deleteSession(input: {{sessionId: "s{n}"}}) {{ userErrors {{ code }} }} }}')
     server.graphql('mutation { purgeDeleted(input: {deletedBefore: "2099-01-01T00:00:00Z"}) { sessions } }')
-    with contextlib.closing(sqlite3.connect(server.path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        assert connection.execute("SELECT count(*) FROM users").fetchone() == (13,)
+    server.place.check()
+    assert server.place.query("SELECT count(*) FROM users") == [(13,)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
@@ -716,8 +727,6 @@ def test_another_loopback_address_is_served_under_its_own_name(tmp_path: Path) -
 
 def test_the_purge_command_makes_no_database(tmp_path: Path, refusal: Callable[..., str]) -> None:
     path = tmp_path / "missing.db"
-    assert str(path) in refusal("purge", "--database-url", f"sqlite:///{path}")
-    assert "does not exist" in refusal(
-        "purge", "--deleted-before", "2024-01-01T00:00:00Z", "--database-url", f"sqlite:///{path}"
-    )
+    assert str(path) in refusal("purge", *SqlitePlace(path).option)
+    assert "does not exist" in refusal("purge", "--deleted-before", "2024-01-01T00:00:00Z", *SqlitePlace(path).option)
     assert list(tmp_path.iterdir()) == []

@@ -1,20 +1,17 @@
 """The ratings of formed memories, by which `minRating` selects and contexts rank."""
 
-import contextlib
 import io
 import json
-import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.keys import user_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
 from tests.documents import CREATE_MEMORY, CREATE_USER, UPDATE_MEMORY, mutation
+from tests.places import Fresh, older_place
 from tests.servers import Server
 
 ADD = mutation("addMessages", "memories { id method rating }")
@@ -56,15 +53,16 @@ def test_the_least_rating_selects_among_declared_and_formed_memories(ada: Server
 
 
 @pytest.mark.parametrize("rating", [0.9, None])
-def test_a_rating_by_the_application_stays(ada: Server, tmp_path: Path, rating: float | None) -> None:
+def test_a_rating_by_the_application_stays(ada: Server, fresh: Fresh, rating: float | None) -> None:
     (memory,) = add(ada, "I'm vegan.")
     ada.accepted(UPDATE_MEMORY, id=memory["id"], rating=rating)
     add(ada, "I'm vegan!")
     assert rated(ada) == {"I'm vegan": rating}
     lines = io.BytesIO()
-    export_file(lines, Settings(database_url=f"sqlite:///{ada.path}"))
-    import_file(io.BytesIO(lines.getvalue()), Settings(database_url=f"sqlite:///{tmp_path / 'copy.db'}"), size=None)
-    other = Server(tmp_path / "copy.db")
+    export_file(lines, Settings(database_url=ada.place.url))
+    copy = fresh()
+    import_file(io.BytesIO(lines.getvalue()), Settings(database_url=copy.url), size=None)
+    other = Server(copy)
     try:
         assert rated(other) == {"I'm vegan": rating}
     finally:
@@ -77,33 +75,24 @@ def test_an_export_without_ratings_gets_those_of_formation(ada: Server) -> None:
         for method in ("RULE", "EXTRACTIVE", "MODEL", "DECLARED")
     ]
     file = io.BytesIO(b"\n".join(json.dumps(line).encode() for line in lines))
-    import_file(file, Settings(database_url=f"sqlite:///{ada.path}"), size=None)
+    import_file(file, Settings(database_url=ada.place.url), size=None)
     assert rated(ada) == {"RULE": 0.5, "EXTRACTIVE": 0.5, "MODEL": 0.5, "DECLARED": None}
 
 
+@pytest.mark.sqlite
 def test_formed_memories_of_before_the_upgrade_get_the_rating(tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "000[89]*", "00[1-9]?_*"))
-    path = tmp_path / "old.db"
-    migrate(path, before)
+    place = older_place(tmp_path, "0007")
     now, ada = "2025-01-01T00:00:00", user_key("default", "ada")
+    common = {"project": "default", "metadata": "{}", "created_at": now, "updated_at": now, "version": 1}
+    place.insert("users", [common | {"key": ada, "user_id": "ada", "about": "", "nonce": 0}])
     memories = [("RULE", None, None), ("EXTRACTIVE", None, None), ("MODEL", None, None), ("DECLARED", None, None)]
     memories += [("RULE", 0.9, None), ("RULE", None, now)]
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "INSERT INTO users (key, project, user_id, about, metadata, created_at, updated_at, version, nonce) "
-            "VALUES (?, 'default', 'ada', '', '{}', ?, ?, 1, 0)",
-            [ada, now, now],
-        )
-        for number, (method, rating, corrected) in enumerate(memories):
-            key = bytes([number]) * 16
-            connection.execute(
-                "INSERT INTO memories (key, project, user_key, kind, content, method, rating, corrected_at, metadata, "
-                "digest, fingerprint, created_at, updated_at, version) "
-                "VALUES (?, 'default', ?, 'FACT', ?, ?, ?, ?, '{}', ?, ?, ?, ?, 1)",
-                [key, ada, f"{number} {method}", method, rating, corrected, key, key, now, now],
-            )
-    server = Server(path)
+    for number, (method, rating, corrected) in enumerate(memories):
+        key = bytes([number]) * 16
+        formed = {"content": f"{number} {method}", "method": method, "rating": rating, "corrected_at": corrected}
+        kept = {"key": key, "user_key": ada, "kind": "FACT", "digest": key, "fingerprint": key}
+        place.insert("memories", [common | kept | formed])
+    server = Server(place)
     try:
         assert rated(server) == {
             "0 RULE": 0.5,

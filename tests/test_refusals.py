@@ -10,6 +10,7 @@ import pytest
 import recallql.http.endpoint
 from recallql.http.requests import write_json
 from tests.documents import VIEWER
+from tests.places import Fresh
 from tests.servers import Server
 from tests.wire import Connection, graphql, request
 
@@ -21,11 +22,11 @@ CREATE = 'mutation { upsertUser(input: {userId: "ada"}) { created } }'
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def start(shared: Fresh) -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def begin(**settings: Any) -> Server:
-        started.append(Server(tmp_path_factory.mktemp("refusals") / "recallql.db", **settings))
+        started.append(Server(shared(), **settings))
         return started[-1]
 
     yield begin

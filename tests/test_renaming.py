@@ -1,7 +1,5 @@
 """Another userId for a user: everything goes along, and nothing of theirs is left under the old one."""
 
-import contextlib
-import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +25,9 @@ from tests.documents import (
     mutation,
 )
 from tests.model_server import ModelServer
+from tests.places import Fresh
 from tests.searches import assert_index_is_exact, index_now, texts
-from tests.servers import Server, Start, raw_bytes, wait_until
+from tests.servers import Server, Start, wait_until
 
 RENAME = mutation("renameUser", "user { id userId version createdAt updatedAt }")
 ERASE = mutation("deleteUser", "receipt { sessions messages memories documents filesClearedAt }")
@@ -60,9 +59,8 @@ def without_ids(value: Any) -> Any:
 
 def keys_of(server: Server, user_id: str) -> tuple[bytes, bytes]:
     """A user's key and identity."""
-    with contextlib.closing(sqlite3.connect(server.path)) as connection:
-        key = user_key("default", user_id)
-        (nonce,) = connection.execute("SELECT nonce FROM users WHERE key = ?", (key,)).fetchone()
+    key = user_key("default", user_id)
+    ((nonce,),) = server.place.query("SELECT nonce FROM users WHERE key = $1", key)
     return key, identity(key, nonce)
 
 
@@ -185,15 +183,15 @@ def test_search_finds_what_was_moved_under_the_new_id_and_nothing_under_the_old(
         request.getfixturevalue("through_index")
         index_now(filled)
     rename(filled, "ada", "bea")
-    assert_index_is_exact(filled.path)
+    assert_index_is_exact(filled.place)
     filled.accepted(CREATE_USER, userId="ada")
     for word, expected in (("Turin", ["I live in Turin."]), ("longest", ["Po"]), ("rows", ["rows"])):
         assert texts(filled, word, userId="bea") == texts(filled, word) == expected
         assert texts(filled, word, userId="ada") == []
     index_now(filled)
-    assert_index_is_exact(filled.path)
+    assert_index_is_exact(filled.place)
     filled.accepted(DELETE_USER, userId="bea")
-    assert_index_is_exact(filled.path)
+    assert_index_is_exact(filled.place)
     assert texts(filled, "Turin") == []
 
 
@@ -245,7 +243,7 @@ def test_vectors_go_along_and_are_not_made_again(start: Start, endpoint: ModelSe
 
 
 def test_tokens_of_the_old_id_are_refused_for_good_and_open_no_later_user(server: Server) -> None:
-    desk = Desk(server.path)
+    desk = Desk(server.place)
     server.accepted(CREATE_USER, userId="ada")
     old = server.accepted(ISSUE_USER_TOKEN, userId="ada", expiresInSeconds=86_400)["token"]
     assert desk.viewer(old).user_id == "ada"
@@ -266,7 +264,7 @@ def test_tokens_of_the_old_id_are_refused_for_good_and_open_no_later_user(server
 
 
 def test_tokens_of_an_erased_user_do_not_open_one_who_gets_the_key(server: Server) -> None:
-    desk = Desk(server.path)
+    desk = Desk(server.place)
     server.accepted(CREATE_USER, userId="ada")
     old = server.accepted(ISSUE_USER_TOKEN, userId="ada", expiresInSeconds=86_400)["token"]
     server.accepted(DELETE_USER, userId="ada")
@@ -305,18 +303,19 @@ def test_a_receipt_ends_with_a_later_user_who_is_renamed(server: Server) -> None
     assert server.refused(DELETE_USER, userId="ada")["code"] == "NOT_FOUND"
 
 
+@pytest.mark.sqlite
 def test_an_erasure_after_a_rename_leaves_nothing_of_either_id(filled: Server) -> None:
     filled.accepted(UPDATE_USER, userId="ada", about="rareabout")
     index_now(filled)
     rename(filled, "ada", "rareoldname")
     rename(filled, "rareoldname", "rarenewname")
-    wait_until(lambda: b"rareoldname" not in raw_bytes(filled.path), "the old id is still in the files")
+    wait_until(lambda: b"rareoldname" not in filled.place.content(), "the old id is still in the files")
     owned = of_user(filled, "rarenewname")
     receipt = filled.accepted(ERASE, userId="rarenewname")["receipt"]
     assert receipt["documents"] == len(owned["documents"]["nodes"])
     assert receipt["memories"] >= len(owned["memories"]["nodes"])
     assert receipt["filesClearedAt"] is not None
-    left = raw_bytes(filled.path).lower()
+    left = filled.place.content().lower()
     for word in (b"turin", b"longest", b"rareabout", b"rarenewname", b"rareoldname", b"old bridges"):
         assert word not in left, word
     assert of_user(filled, "bob") is not None
@@ -405,19 +404,18 @@ def test_nothing_is_left_under_the_old_id_while_clients_write(server: Server) ->
     owned = of_user(server, "bea")
     assert owned["memories"]["nodes"]
     index_now(server)
-    assert_index_is_exact(server.path)
-    with contextlib.closing(sqlite3.connect(server.path)) as connection:
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert_index_is_exact(server.place)
+    server.place.check()
 
 
 # Export and import
 
 
 def test_an_export_after_a_rename_gives_the_same_data_elsewhere(
-    filled: Server, command: Command, tmp_path: Path, migrated_file: Path
+    filled: Server, command: Command, tmp_path: Path, fresh: Fresh
 ) -> None:
     rename(filled, "ada", "bea")
-    copy = copied(command, filled.path, tmp_path, migrated_file)
+    copy = copied(command, filled.place, tmp_path, fresh)
     with serving(copy) as other:
         assert of_user(other, "bea") == of_user(filled, "bea")
         assert of_user(other, "ada") is None

@@ -1,9 +1,7 @@
 """A user token reaches its user's objects and no others: every field and every mutation is tried on somebody else's."""
 
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from graphql import (
 
 from schema.root import schema as strawberry_schema
 from tests.documents import ERRORS, ISSUE_USER_TOKEN
+from tests.places import Place
 from tests.servers import Api, Server
 
 SCHEMA: GraphQLSchema = strawberry_schema._schema  # pyright: ignore[reportPrivateUsage]
@@ -64,12 +63,10 @@ def run(api: Api, name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def server(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+def server(place: Place) -> Iterator[Server]:
     """One that answers documents with every field there is."""
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
     running = Server(
-        path, max_query_aliases=100_000, max_query_fields=100_000, max_query_tokens=1_000_000, max_query_cost=10**9
+        place, max_query_aliases=100_000, max_query_fields=100_000, max_query_tokens=1_000_000, max_query_cost=10**9
     )
     yield running
     running.close()
@@ -96,7 +93,7 @@ def filled(server: Server) -> Server:
 @pytest.fixture
 def ada(filled: Server) -> Iterator[Api]:
     token = filled.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
-    api = Api(filled.port, filled.path)
+    api = Api(filled.port, filled.place)
     api.client.headers["authorization"] = f"Bearer {token}"
     yield api
     api.close()

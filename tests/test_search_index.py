@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import sqlite3
 import threading
 import time
 import uuid
@@ -32,8 +31,9 @@ from tests.documents import (
     UPDATE_MESSAGE,
     UPDATE_SESSION,
 )
-from tests.searches import add, assert_index_is_exact, found, index_now, texts
-from tests.servers import Serve, Server, raw_bytes, wait_until
+from tests.places import Place, Places
+from tests.searches import add, assert_index_is_exact, found, index_now, indexed_through, texts
+from tests.servers import Serve, Server, wait_until
 
 # In step
 
@@ -192,7 +192,7 @@ class Model:
                 of_ada = {id for session, kept in self.messages.items() if self.owner[session] for id in kept}
                 hits = found(self.server, word, userId="ada", scope=["MESSAGES"])
                 assert {edge["node"]["id"] for edge in hits if edge["highlight"] is not None} == expected & of_ada
-        assert_index_is_exact(self.server.path)
+        assert_index_is_exact(self.server.place)
 
 
 @settings(
@@ -203,22 +203,17 @@ class Model:
 @given(seed=st.integers(0, 2**32), operations=st.lists(st.sampled_from(OPERATIONS), min_size=8, max_size=25))
 @pytest.mark.parametrize("way", ["whole", "index"])
 def test_whatever_happens_search_is_in_step(
-    way: str, seed: int, operations: list[str], migrated_file: Path, tmp_path: Path, request: pytest.FixtureRequest
+    way: str, seed: int, operations: list[str], places: Places, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if way == "index":
         request.getfixturevalue("through_index")
-    path = tmp_path / f"{uuid.uuid4().hex}.db"
-    path.write_bytes(migrated_file.read_bytes())
-    server = Server(path)
-    try:
+    with places.lent(tmp_path) as place, contextlib.closing(Server(place)) as server:
         model = Model(server, seed)
         for number, operation in enumerate(operations):
             model.step(operation)
             if number % 4 == 0:
                 model.check()
         model.check()
-    finally:
-        server.close()
 
 
 def test_both_ways_rank_alike(server: Server, request: pytest.FixtureRequest) -> None:
@@ -236,29 +231,20 @@ def test_both_ways_rank_alike(server: Server, request: pytest.FixtureRequest) ->
         assert [edge["node"]["id"] for edge in through[:10]] == [edge["node"]["id"] for edge in whole[:10]]
 
 
-def test_what_waits_is_put_into_the_index_in_the_background(
-    migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "background.db"
-    path.write_bytes(migrated_file.read_bytes())
+def test_what_waits_is_put_into_the_index_in_the_background(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recallql.background.indexing.INDEX_EVERY", 0.02)
     for each in SEARCH_KINDS.values():
         monkeypatch.setitem(vars(each), "late", 2)
-    server = Server(path)
+    server = Server(place)
     try:
         add(server, "s", "one", "two", "three", "four")
-        assert wait_until(lambda: indexed_through(path)) == 4
+        assert wait_until(lambda: indexed_through(place)) == 4
         add(server, "s", "five")
         time.sleep(0.2)
-        assert indexed_through(path) == 4, "so few are not worth a batch"
-        assert_index_is_exact(path)
+        assert indexed_through(place) == 4, "so few are not worth a batch"
+        assert_index_is_exact(place)
     finally:
         server.close()
-
-
-def indexed_through(path: Path) -> int:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT through FROM indexed WHERE name = 'messages'").fetchone()[0]
 
 
 def test_a_number_that_is_given_again_is_indexed_again(server: Server, through_index: None) -> None:
@@ -271,7 +257,7 @@ def test_a_number_that_is_given_again_is_indexed_again(server: Server, through_i
     assert texts(server, "zebra") == ["zebra"]
     index_now(server)
     assert texts(server, "otter") == ["otter"]
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_what_was_imported_is_found(server: Server, serve: Serve, tmp_path: Path) -> None:
@@ -282,10 +268,11 @@ def test_what_was_imported_is_found(server: Server, serve: Serve, tmp_path: Path
     file = tmp_path / "lines.ndjson"
     file.write_bytes(lines)
     with file.open("rb") as opened:
-        import_file(opened, Settings(database_url=f"sqlite:///{server.path}"), size=len(lines))
+        import_file(opened, Settings(database_url=server.place.url), size=len(lines))
     assert texts(server, "zebra") == ["zebra"]
 
 
+@pytest.mark.sqlite
 def test_an_erasure_leaves_no_word_in_the_index(server: Server) -> None:
     tails = {
         place: uuid.uuid4().hex[:16] for place in ("kept", "before an edit", "deleted", "memory", "title", "purged")
@@ -302,14 +289,14 @@ def test_an_erasure_leaves_no_word_in_the_index(server: Server) -> None:
     server.accepted(UPDATE_MESSAGE, id=edited, content="edited")
     server.accepted(DELETE_MESSAGE, id=deleted)
     server.accepted(DELETE_SESSION, sessionId="t")
-    files = raw_bytes(server.path)
+    files = server.place.content()
     assert [place for place, tail in tails.items() if tail[-10:].encode() not in files] == []
     server.accepted(PURGE_DELETED, deletedBefore="2120-01-01T00:00:00Z")
     server.accepted(DELETE_USER, userId="ada")
-    files = raw_bytes(server.path)
+    files = server.place.content()
     assert [place for place, tail in tails.items() if tail[-10:].encode() in files] == []
     assert b"rareneighbour" in files
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_a_killed_server_loses_and_doubles_nothing_of_the_index(serve: Serve) -> None:
@@ -325,11 +312,11 @@ def test_a_killed_server_loses_and_doubles_nothing_of_the_index(serve: Serve) ->
     time.sleep(0.03)
     running.process.kill()
     running.process.wait()
-    assert 0 < indexed_through(running.path) <= 9000
-    again = serve(path=running.path)
+    assert 0 < indexed_through(running.place) <= 9000
+    again = serve(place=running.place)
     for number in (0, 37, 50, 51, 89):
         assert texts(again, f"zebra{number}x{number}") == [f"zebra{number}x{number} otter"]
-    assert_index_is_exact(running.path)
+    assert_index_is_exact(running.place)
 
 
 def _ask_quietly(server: Any) -> None:

@@ -61,7 +61,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def ada(town: Server) -> Iterator[Api]:
-    api = Api(town.port, town.path)
+    api = Api(town.port, town.place)
     token = town.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
     api.client.headers["authorization"] = f"Bearer {token}"
     yield api
@@ -157,11 +157,11 @@ def test_a_session_is_searched_with_the_agent_that_it_has_now(town: Server, way:
     assert {"said in ada-guide", "learned in ada-guide"} <= zebras(town, agentId="clerk")
     town.accepted(DELETE_AGENT, agentId="guide")
     assert zebras(town, agentId="guide") == set()
-    assert_index_is_exact(town.path)
+    assert_index_is_exact(town.place)
 
 
 def test_better_matches_outside_hide_nothing(town: Server) -> None:
-    fill(town.path, "eve", ["zebra zebra"] * 20_500)
+    fill(town.place, "eve", ["zebra zebra"] * 20_500)
     town.accepted(CREATE_AGENT, agentId="third", name="third")
     town.accepted(UPDATE_SESSION, sessionId="eve-s", agentId="third")
     for _ in range(2):
@@ -230,6 +230,7 @@ def test_a_context_of_an_agents_session_finds_what_the_agent_has_learned(town: S
     assert "lesson" not in str(town.graphql(query % "alone")["session"]["context"]["memories"])
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_search_of_an_agent_or_sessions_goes_by_their_indices(
     town: Server, indexed: bool, request: pytest.FixtureRequest
@@ -258,7 +259,7 @@ def test_a_search_of_an_agent_or_sessions_goes_by_their_indices(
 
 
 def test_a_search_within_two_sessions_reads_no_other_message(server: Server) -> None:
-    fill(server.path, "ada", [f"zebra {number}" for number in range(30_000)])
+    fill(server.place, "ada", [f"zebra {number}" for number in range(30_000)])
     for session in ("one", "two"):
         add(server, session, *(f"zebra {session} {number}" for number in range(5)), userId="ada")
     index_now(server)

@@ -1,10 +1,8 @@
 """Search within a scope: what others write, and how much there is, changes nothing of what is found."""
 
-import contextlib
 import json
 import random
 import resource
-import shutil
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import crc32
@@ -17,8 +15,6 @@ import pytest
 
 from models.search import HIGHEST, LOWEST
 from models.search_kinds import SEARCH_KINDS
-from models.sqlite.database import connect
-from models.sqlite.migrate import MIGRATIONS, migrate
 from models.words import index_text
 from recallql.commands.keys import create_key
 from recallql.settings import Settings
@@ -35,6 +31,7 @@ from tests.documents import (
     UPDATE_MESSAGE,
     UPDATE_SESSION,
 )
+from tests.places import Place, older_place
 from tests.searches import SEARCH, add, assert_index_is_exact, fill, found, index_now, walk
 from tests.servers import Server, wait_until
 
@@ -51,12 +48,12 @@ def answer(server: Server, query: str, **arguments: Any) -> list[tuple[str, floa
 
 @pytest.mark.parametrize("indexed", [True, False])
 def test_what_another_user_writes_hides_nothing(server: Server, indexed: bool) -> None:
-    fill(server.path, "ada", [f"invoice {number}" for number in range(25_200)])
+    fill(server.place, "ada", [f"invoice {number}" for number in range(25_200)])
     index_now(server)
     scopes: list[dict[str, Any]] = [{"userId": "ada"}, {"sessionId": "ada-s"}, {"userId": "ada", "sessionId": "ada-s"}]
     before = [answer(server, "invoice", **scope) for scope in scopes]
     assert [len(each) for each in before] == [100, 100, 100]
-    fill(server.path, "bob", ["invoice"] * MANY)
+    fill(server.place, "bob", ["invoice"] * MANY)
     if indexed:
         index_now(server)
     assert [answer(server, "invoice", **scope) for scope in scopes] == before
@@ -74,8 +71,8 @@ FILTERS: list[dict[str, Any]] = [
 def test_a_filter_that_one_old_row_of_many_passes_finds_it(server: Server) -> None:
     old = {"content": "zebra long ago", "role": "SYSTEM", "metadata": '{"old": true}'}
     old["created_at"] = "2019-05-05T00:00:00.000000"
-    fill(server.path, "ada", ["x", "y", "z", old, "x", "y", "z"], session="first")
-    fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
+    fill(server.place, "ada", ["x", "y", "z", old, "x", "y", "z"], session="first")
+    fill(server.place, "ada", [f"zebra {number}" for number in range(21_000)])
     index_now(server)
     for filter in FILTERS:
         for scope in ({"userId": "ada"}, {}):
@@ -85,32 +82,32 @@ def test_a_filter_that_one_old_row_of_many_passes_finds_it(server: Server) -> No
 
 def test_a_filter_applies_to_the_turns_around_a_match_too(server: Server) -> None:
     told = [{"content": "what is the zebra called"}, {"content": "Marty", "role": "ASSISTANT"}]
-    fill(server.path, "ada", ["x"] * 10_000 + told + ["zebra"] * 11_000)
+    fill(server.place, "ada", ["x"] * 10_000 + told + ["zebra"] * 11_000)
     index_now(server)
     edges = found(server, "zebra", userId="ada", filter={"roles": ["ASSISTANT"]})
     assert [edge["node"]["content"] for edge in edges] == ["Marty"]
 
 
 def test_a_project_is_searched_beside_a_larger_one(server: Server) -> None:
-    fill(server.path, "ada", [f"invoice {number} heron" for number in range(3200)], project="small")
-    create_key(Settings(database_url=f"sqlite:///{server.path}"), name="a", project="small")
-    _, key = create_key(Settings(database_url=f"sqlite:///{server.path}"), name="b", project="small")
+    fill(server.place, "ada", [f"invoice {number} heron" for number in range(3200)], project="small")
+    create_key(Settings(database_url=server.place.url), name="a", project="small")
+    _, key = create_key(Settings(database_url=server.place.url), name="b", project="small")
     server.client.headers["authorization"] = f"Bearer {key}"
     index_now(server)
     before = answer(server, "the invoice of a heron")
     assert len(before) == 100
     for project in ("default", "other"):
-        fill(server.path, "ada", [f"invoice {number}" for number in range(13_000)], project=project)
+        fill(server.place, "ada", [f"invoice {number}" for number in range(13_000)], project=project)
     assert answer(server, "the invoice of a heron") == before
     index_now(server)
     assert answer(server, "the invoice of a heron") == before, "scores go by the project's own words"
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_a_small_project_is_read_whole_whatever_else_is_there(server: Server) -> None:
-    fill(server.path, "ada", ["zebra", "otter"], project="small")
-    fill(server.path, "ada", ["zebra"] * 4000)
-    _, key = create_key(Settings(database_url=f"sqlite:///{server.path}"), name="a", project="small")
+    fill(server.place, "ada", ["zebra", "otter"], project="small")
+    fill(server.place, "ada", ["zebra"] * 4000)
+    _, key = create_key(Settings(database_url=server.place.url), name="a", project="small")
     server.client.headers["authorization"] = f"Bearer {key}"
     statements: list[str] = []
     server.app.state.database.listener = statements.append
@@ -189,7 +186,7 @@ def test_nothing_is_skipped_or_repeated_while_others_write(server: Server, littl
 
 
 def test_rows_with_nothing_but_common_words_come_after_the_others(server: Server) -> None:
-    fill(server.path, "ada", ["the invoice", "x"] * 10_500 + ["a zebra", "x", "y"])
+    fill(server.place, "ada", ["the invoice", "x"] * 10_500 + ["a zebra", "x", "y"])
     index_now(server)
     pages = server.graphql(SEARCH, asked="zebra invoice", first=50, userId="ada")["search"]
     contents = [edge["node"]["content"] for edge in pages["edges"]]
@@ -232,13 +229,13 @@ def test_a_session_that_is_attached_later_is_searched_with_its_user(
             assert contents(sessionId="s4") == {"zebra 4", "zebra memory 4"}
             assert len(contents()) == 11
             index_now(server)
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_a_cursor_cannot_have_a_large_scope_ranked_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resolvers.search.candidates.RECALLED", 300)
     monkeypatch.setattr("resolvers.search.gathering.MOST", 1500)
-    fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
+    fill(server.place, "ada", [f"zebra {number}" for number in range(21_000)])
     index_now(server)
     asked = {"asked": "zebra", "userId": "ada", "scope": ["MESSAGES"]}
     cursor = found(server, "zebra", userId="ada", scope=["MESSAGES"])[0]["cursor"]
@@ -263,16 +260,15 @@ def test_the_index_forgets_what_is_deleted_on_every_way(server: Server) -> None:
     server.accepted(DELETE_SESSION, sessionId="permanently", permanently=True)
     server.accepted(CREATE_SESSION, sessionId="recreated")
     server.accepted(DELETE_MESSAGE, id=add(server, "upserted", "zebralast")[0])
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     purged = 'mutation { purgeDeleted(input: {deletedBefore: "2120-01-01T00:00:00Z"}) { sessions } }'
     server.graphql(purged)
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     # A cascade, as a deletion of the session's row alone would be.
-    with contextlib.closing(connect(server.path)) as connection:
-        connection.execute("DELETE FROM sessions WHERE session_id = 'erased'")
-    assert_index_is_exact(server.path)
+    server.place.query("DELETE FROM sessions WHERE session_id = 'erased'")
+    assert_index_is_exact(server.place)
     server.accepted(DELETE_USER, userId="ada")
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     assert [edge["node"]["content"] for edge in found(server, "zebra")] == ["zebra"]
 
 
@@ -288,18 +284,18 @@ def test_no_search_writes_into_the_index(server: Server, monkeypatch: pytest.Mon
         """Leaves all of it waiting, as a server does that is too busy."""
 
     monkeypatch.setattr("recallql.background.indexing.bring_up_to_date", nothing)
-    fill(server.path, "ada", [f"zebra {number}" for number in range(21_000)])
+    fill(server.place, "ada", [f"zebra {number}" for number in range(21_000)])
     assert len(found(server, "zebra")) == 100
     assert len(found(server, "zebra", userId="ada")) == 100
     assert waiting(server) == 21_000
 
 
 def test_writes_wake_the_background_and_ready_tells_what_waits(server: Server) -> None:
-    fill(server.path, "ada", [f"zebra {number}" for number in range(5000)])
+    fill(server.place, "ada", [f"zebra {number}" for number in range(5000)])
     assert waiting(server) >= 5000
     add(server, "s", "a write that wakes it")
     wait_until(lambda: waiting(server) <= SEARCH_KINDS["MESSAGES"].late)
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
 
 
 def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
@@ -313,9 +309,9 @@ def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "lines.ndjson"
     file.write_bytes(lines)
     with file.open("rb") as opened:
-        import_file(opened, Settings(database_url=f"sqlite:///{server.path}"), size=len(lines))
+        import_file(opened, Settings(database_url=server.place.url), size=len(lines))
     assert waiting(server) <= sum(each.late for each in SEARCH_KINDS.values())
-    assert_index_is_exact(server.path)
+    assert_index_is_exact(server.place)
     assert len(found(server, "zebra")) == 100
 
 
@@ -336,11 +332,9 @@ def test_indexing_keeps_up_with_clients_that_write_all_the_time(
     assert waiting(server) < 6000, "of 12,000 messages more than half wait"
 
 
-def test_a_search_that_cannot_finish_is_an_error_and_no_shorter_list(migrated_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    fill(path, "ada", [f"zebra {'word ' * 200}{number}" for number in range(25_000)])
-    running = Server(path, request_timeout=0.1)
+def test_a_search_that_cannot_finish_is_an_error_and_no_shorter_list(place: Place) -> None:
+    fill(place, "ada", [f"zebra {'word ' * 200}{number}" for number in range(25_000)])
+    running = Server(place, request_timeout=0.1)
     try:
         (error,) = running.errors(SEARCH, asked="zebra", userId="ada")
         assert error["extensions"]["code"] == "TIMEOUT"
@@ -348,30 +342,26 @@ def test_a_search_that_cannot_finish_is_an_error_and_no_shorter_list(migrated_fi
         running.close()
 
 
+@pytest.mark.sqlite
 def test_a_file_of_the_version_before_is_indexed_by_its_migration(tmp_path: Path) -> None:
-    older = tmp_path / "older"
-    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("000[4-9]_*", "__pycache__"))
-    path = tmp_path / "recallql.db"
-    migrate(path, older)
-    fill(path, "ada", [f"zebra {number}" for number in range(3000)])
-    fill(path, "bob", ["zebra of bob"], project="other")
-    with contextlib.closing(connect(path)) as connection:
-        connection.execute(
-            "INSERT INTO messages_words (rowid, text) "
-            "SELECT number, indexed(content) FROM messages WHERE number <= 1000"
-        )
-        connection.execute("UPDATE indexed SET through = 1000 WHERE name = 'messages'")
-    server = Server(path)
+    place = older_place(tmp_path, "0003")
+    fill(place, "ada", [f"zebra {number}" for number in range(3000)])
+    fill(place, "bob", ["zebra of bob"], project="other")
+    place.query(
+        "INSERT INTO messages_words (rowid, text) SELECT number, indexed(content) FROM messages WHERE number <= 1000"
+    )
+    place.query("UPDATE indexed SET through = 1000 WHERE name = 'messages'")
+    server = Server(place)
     try:
         assert waiting(server) == 0
-        assert_index_is_exact(path)
+        assert_index_is_exact(place)
         server.accepted(ADD_MESSAGES, sessionId="ada-s", messages=[{"role": "USER", "content": "zebra last"}])
         edges = found(server, "zebra last", userId="ada")
         assert (len(edges), edges[0]["node"]["content"]) == (100, "zebra last")
         server.accepted(CREATE_DOCUMENT, userId="ada", title="zebra", content="x")
         server.accepted(DELETE_USER, userId="ada")
         index_now(server)
-        assert_index_is_exact(path)
+        assert_index_is_exact(place)
     finally:
         server.close()
 
@@ -379,7 +369,7 @@ def test_a_file_of_the_version_before_is_indexed_by_its_migration(tmp_path: Path
 @pytest.fixture
 def long_texts(server: Server) -> Server:
     filler = "filler words of a long text " * 36_000
-    fill(server.path, "ada", [f"zebra {number} {filler}" for number in range(60)])
+    fill(server.place, "ada", [f"zebra {number} {filler}" for number in range(60)])
     return server
 
 
@@ -396,9 +386,8 @@ def test_long_texts_are_read_a_few_at_a_time(long_texts: Server) -> None:
     assert peak < 16 * 2**20, "60 MB of texts were in memory at once"
 
 
-def test_long_texts_change_the_index_outside_the_event_loop(
-    migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.sqlite
+def test_long_texts_change_the_index_outside_the_event_loop(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
 
     def watched(text: str) -> str:
@@ -406,27 +395,23 @@ def test_long_texts_change_the_index_outside_the_event_loop(
         return index_text(text)
 
     monkeypatch.setattr("models.sqlite.database.index_text", watched)
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    server = Server(path)
+    server = Server(place)
     try:
-        fill(path, "ada", ["Я люблю Москву и чай " * 25_000] * 2)
+        fill(place, "ada", ["Я люблю Москву и чай " * 25_000] * 2)
         index_now(server)
         (first, second) = (edge["node"]["id"] for edge in found(server, "чай", userId="ada"))
         server.accepted(UPDATE_MESSAGE, id=first, content="une crème brûlée " * 50_000)
         server.accepted(DELETE_MESSAGE, id=second)
         assert len(threads) == 5
         assert all(name.startswith("recallql-writer") for name in threads)
-        assert_index_is_exact(path)
+        assert_index_is_exact(place)
     finally:
         server.close()
 
 
-def test_after_a_kill_the_background_catches_up(server: Server, serve: Any) -> None:
-    path = server.path.with_name("killed.db")
-    shutil.copyfile(server.path, path)
-    fill(path, "ada", [f"zebra {number}" for number in range(6000)])
-    running = serve(path=path)
+def test_after_a_kill_the_background_catches_up(place: Place, serve: Any) -> None:
+    fill(place, "ada", [f"zebra {number}" for number in range(6000)])
+    running = serve(place=place)
     # What an import that was killed has left waiting is found at once, and indexed soon.
     assert len(found(running, "zebra")) == 100
     wait_until(lambda: waiting(running) <= SEARCH_KINDS["MESSAGES"].late)
@@ -440,7 +425,7 @@ def resident() -> int:
 
 def test_a_question_of_many_common_words_takes_little_memory(server: Server) -> None:
     common = "alpha bravo carbon delta engine forest garden harbor island jungle kettle ladder"
-    fill(server.path, "ada", [common] * 100_000 + [f"zebra {common}"] * 20)
+    fill(server.place, "ada", [common] * 100_000 + [f"zebra {common}"] * 20)
     index_now(server)
     before, peak, is_done = resident(), 0, threading.Event()
 

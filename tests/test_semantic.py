@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -20,7 +19,6 @@ import numpy as np
 import pytest
 
 from models.search_kinds import SEARCH_KINDS
-from models.sqlite.database import SqliteStore
 from models.vectors import LONGEST_READ, texts_without_vectors
 from recallql.embedding.minilm import MiniLM
 from recallql.embedding.model_files import ModelProblem, remove_model
@@ -43,6 +41,7 @@ from tests.documents import (
     UPDATE_MESSAGE,
 )
 from tests.model_server import ModelServer, Reply
+from tests.places import Place
 from tests.searches import add
 from tests.servers import REPOSITORY, START_SECONDS, Serve, Server, Start
 
@@ -122,13 +121,16 @@ def scored(api: Any, asked: str, **variables: Any) -> list[tuple[str, float]]:
     return [(edge["node"]["content"], edge["score"]) for edge in edges]
 
 
-def vectors_in(path: Path) -> dict[str, list[Any]]:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        tables = ("message_vectors", "memory_vectors", "document_vectors")
-        return {
-            name: connection.execute(f"SELECT number, vectors FROM {name} ORDER BY number").fetchall()
-            for name in tables
-        }
+def vectors_in(place: Place) -> dict[str, list[Any]]:
+    """The vectors of each kind, in the order of their rows; those of messages with their sequences."""
+    of_messages = "message_vectors v JOIN messages m USING (session_key, sequence)"
+    if "number" in place.columns("message_vectors"):
+        of_messages = "message_vectors v JOIN messages m USING (number)"
+    return {
+        "message_vectors": place.query(f"SELECT m.sequence, v.vectors FROM {of_messages} ORDER BY m.sequence"),
+        "memory_vectors": place.query("SELECT 0, vectors FROM memory_vectors"),
+        "document_vectors": place.query("SELECT 0, vectors FROM document_vectors"),
+    }
 
 
 TALK = [
@@ -344,7 +346,7 @@ def test_a_long_message_takes_no_more_than_a_kilobyte_of_vectors_and_a_document_
     semantic.accepted(CREATE_USER, userId="ada")
     semantic.accepted(CREATE_DOCUMENT, userId="ada", title="Diary", content=text)
     encoded(semantic)
-    kept = vectors_in(semantic.path)
+    kept = vectors_in(semantic.place)
     assert [len(vectors) // 48 for _, vectors in kept["message_vectors"]] == [2, 20, 2]
     ((_, vectors),) = kept["document_vectors"]
     assert 60 < len(vectors) // 48 < 200
@@ -377,30 +379,27 @@ def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
     semantic.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=TALK[0])
     semantic.accepted(CREATE_DOCUMENT, userId="ada", title="Note", content=TALK[0])
     encoded(semantic)
-    before = vectors_in(semantic.path)
+    before = vectors_in(semantic.place)
     assert [len(rows) for rows in before.values()] == [6, 1, 1]
     assert all(vectors and len(vectors) % 48 == 0 for rows in before.values() for _, vectors in rows)
     semantic.accepted(UPDATE_MESSAGE, id=ids[5], content="We bought a piano.")
-    assert dict(vectors_in(semantic.path)["message_vectors"])[6] in (None, *_made(semantic, 6, before))
+    assert dict(vectors_in(semantic.place)["message_vectors"])[6] in (None, *_made(semantic, 6, before))
     encoded(semantic)
-    assert dict(vectors_in(semantic.path)["message_vectors"])[6] != dict(before["message_vectors"])[6]
+    assert dict(vectors_in(semantic.place)["message_vectors"])[6] != dict(before["message_vectors"])[6]
     assert found(semantic, "musical instruments", first=1) == ["We bought a piano."]
     semantic.accepted(DELETE_MESSAGE, id=ids[5])
-    assert [number for number, _ in vectors_in(semantic.path)["message_vectors"]] == [1, 2, 3, 4, 5]
-    # The number of the last row is given again.
+    assert [number for number, _ in vectors_in(semantic.place)["message_vectors"]] == [1, 2, 3, 4, 5]
+    # On SQLite the number of the last row is given again.
     add(semantic, "talk", "A cello costs more.", userId="ada")
     encoded(semantic)
     assert found(semantic, "musical instruments", first=1) == ["A cello costs more."]
     semantic.accepted(DELETE_USER, userId="ada")
-    assert [len(rows) for rows in vectors_in(semantic.path).values()] == [0, 0, 0]
-    raw = semantic.path.read_bytes()
-    for rows in before.values():
-        assert not any(vectors in raw for _, vectors in rows)
+    assert [len(rows) for rows in vectors_in(semantic.place).values()] == [0, 0, 0]
 
 
 def _made(semantic: Server, number: int, before: dict[str, list[Any]]) -> list[Any]:
     """The rows that the background may have added meanwhile; never older ones."""
-    now = dict(vectors_in(semantic.path)["message_vectors"])[number]
+    now = dict(vectors_in(semantic.place)["message_vectors"])[number]
     return [] if now == dict(before["message_vectors"])[number] else [now]
 
 
@@ -408,7 +407,7 @@ def test_pages_stay_as_they_were_while_vectors_are_written(start: Start, models:
     plain = start(embeddings="off")
     add(plain, "talk", *(f"{text} Take {number}." for number in range(6) for text in TALK))
     plain.close()
-    semantic = start(plain.path, embeddings="local", model_dir=str(models))
+    semantic = start(plain.place, embeddings="local", model_dir=str(models))
     encoded(semantic)
     asked = "Did they take their pet on the flight?"
     whole = found(semantic, asked, first=100)
@@ -449,16 +448,16 @@ def test_what_is_killed_while_it_encodes_is_completed_by_the_next(serve: Serve, 
     for begin in range(0, 240, 80):
         add(first, "talk", *texts[begin : begin + 80])
     deadline = time.monotonic() + 30
-    while not 0 < len(vectors_in(first.path)["message_vectors"]) < 240:
+    while not 0 < len(vectors_in(first.place)["message_vectors"]) < 240:
         assert time.monotonic() < deadline, embeddings(first)
         time.sleep(0.01)
     first.process.kill()
     first.process.wait()
-    kept = vectors_in(first.path)["message_vectors"]
+    kept = vectors_in(first.place)["message_vectors"]
     assert 0 < len(kept) < 240
-    again = serve(path=first.path, env=variables)
+    again = serve(place=first.place, env=variables)
     encoded(again)
-    rows = vectors_in(first.path)["message_vectors"]
+    rows = vectors_in(first.place)["message_vectors"]
     assert rows[: len(kept)] == kept
     assert len(rows) == 240
     assert all(vectors for _, vectors in rows)
@@ -492,27 +491,27 @@ def test_search_goes_on_without_a_model_that_is_not_whole(
     assert str(tmp_path) not in said["reason"]
     add(server, "talk", *TALK)
     assert found(server, "golden retriever", first=1) == [TALK[2]]
-    assert vectors_in(server.path)["message_vectors"] == []
+    assert vectors_in(server.place)["message_vectors"] == []
 
 
 # With an endpoint
 
 
-def with_endpoint(start: Start, endpoint: ModelServer, path: Path | None = None, **more: Any) -> Server:
+def with_endpoint(start: Start, endpoint: ModelServer, place: Place | None = None, **more: Any) -> Server:
     settings = {
         "embeddings": "auto",
         "embeddings_base_url": endpoint.url,
         "embeddings_model": "tiny",
         "embeddings_api_key": "sk-secret",
     }
-    return start(path, **settings | more)
+    return start(place, **settings | more)
 
 
 def test_an_endpoint_gives_the_vectors(start: Start, endpoint: ModelServer) -> None:
     server = with_endpoint(start, endpoint, embeddings_dimensions=40)
     add(server, "talk", *TALK, "", {"content": "Hi", "name": "Bo"})
     assert encoded(server)["model"] == "tiny/40"
-    assert [len(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [5] * 8
+    assert [len(vectors) for _, vectors in vectors_in(server.place)["message_vectors"]] == [5] * 8
     sent = [text for asked in endpoint.asked for text in asked.body["input"]]
     assert sorted(sent[1:]) == sorted([*TALK, ".", "Bo: Hi"])
     assert endpoint.asked[0].body | {"input": []} == {
@@ -554,7 +553,7 @@ def test_search_goes_on_without_an_endpoint_that_fails(
         assert found(server, "golden retriever", first=1) == [TALK[2]]
     endpoint.always = None
     encoded(server)
-    assert len(vectors_in(server.path)["message_vectors"]) == 6
+    assert len(vectors_in(server.place)["message_vectors"]) == 6
 
 
 def test_a_slow_endpoint_holds_no_search_up_for_long(start: Start, endpoint: ModelServer) -> None:
@@ -576,7 +575,7 @@ def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(start: Start, e
     server = with_endpoint(start, endpoint)
     add(server, "talk", TALK[0], bad, TALK[1])
     encoded(server)
-    assert [bool(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [True, False, True]
+    assert [bool(vectors) for _, vectors in vectors_in(server.place)["message_vectors"]] == [True, False, True]
     assert found(server, "unspeakable", first=1) == [bad]
 
 
@@ -603,7 +602,7 @@ def test_of_a_very_long_text_the_beginning_is_read(start: Start) -> None:
     add(server, "talk", "short", "é" * (LONGEST_READ + 1))
 
     async def read() -> list[str | None]:
-        database = await SqliteStore.open(server.path)
+        database = await server.place.database.open()
         try:
             rows = await texts_without_vectors(database.reader, SEARCH_KINDS["MESSAGES"], 0, 10)
         finally:
@@ -622,11 +621,11 @@ def test_what_is_deleted_is_not_sent(start: Start, endpoint: ModelServer) -> Non
     add(server, "talk", "It was said afterwards.", userId="ada")
     server.accepted(CREATE_MEMORY, kind="FACT", userId="ada", content="It is known.")
     server.close()
-    again = with_endpoint(start, endpoint, server.path)
+    again = with_endpoint(start, endpoint, server.place)
     encoded(again)
     sent = {text for asked in endpoint.asked for text in asked.body["input"]}
     assert sent == {"a text", "It was said afterwards.", "It is known."}
-    kept = vectors_in(server.path)
+    kept = vectors_in(server.place)
     assert [[bool(vectors) for _, vectors in rows] for rows in kept.values() if rows] == [[False, True]] * 2
 
 
@@ -653,12 +652,12 @@ def test_a_later_page_needs_the_model_of_the_first(start: Start, endpoint: Model
     encoded(server)
     cursor = server.graphql(SEARCH, asked="the golden exam", first=1)["search"]["pageInfo"]["endCursor"]
     server.close()
-    words = start(server.path, embeddings="off")
+    words = start(server.place, embeddings="off")
     (error,) = words.errors(SEARCH, asked="the golden exam", first=1, after=cursor)
     assert error["extensions"]["code"] == "UNAVAILABLE"
     cursor = words.graphql(SEARCH, asked="the golden exam", first=1)["search"]["pageInfo"]["endCursor"]
     words.close()
-    again = with_endpoint(start, endpoint, server.path)
+    again = with_endpoint(start, endpoint, server.place)
     assert len(found(again, "the golden exam", first=5, after=cursor)) > 0
 
 
@@ -667,17 +666,17 @@ def test_another_model_replaces_the_vectors_and_none_leaves_them(start: Start, e
     add(server, "talk", *TALK)
     encoded(server)
     server.close()
-    before = vectors_in(server.path)
-    start(server.path, embeddings="off").close()
-    assert vectors_in(server.path) == before
+    before = vectors_in(server.place)
+    start(server.place, embeddings="off").close()
+    assert vectors_in(server.place) == before
     endpoint.always = Reply(503)
-    other = with_endpoint(start, endpoint, server.path, embeddings_model="other", embeddings_dimensions=16)
+    other = with_endpoint(start, endpoint, server.place, embeddings_model="other", embeddings_dimensions=16)
     embeddings_become(other, status="unavailable", waiting=6)
-    assert vectors_in(server.path) == before
+    assert vectors_in(server.place) == before
     assert found(other, "golden retriever", first=1) == [TALK[2]]
     endpoint.always = None
     encoded(other)
-    assert [len(vectors) for _, vectors in vectors_in(server.path)["message_vectors"]] == [2] * 6
+    assert [len(vectors) for _, vectors in vectors_in(server.place)["message_vectors"]] == [2] * 6
 
 
 def test_two_processes_share_the_work(serve: Serve, endpoint: ModelServer) -> None:

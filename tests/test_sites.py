@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,8 @@ from pydantic import ValidationError
 from recallql.seldom import MOST, Seldom
 from recallql.settings import Settings
 from tests.documents import VIEWER
-from tests.servers import Serve, Server
+from tests.places import Fresh
+from tests.servers import Serve, Server, Start
 from tests.wire import Connection, graphql, request
 
 KEY = "a-key-of-this-test-only"
@@ -30,9 +30,8 @@ NAMED = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    path: Path = tmp_path_factory.mktemp("sites") / "recallql.db"
-    running = Server(path, cors_origins=", ".join(NAMED), api_key=KEY)
+def server(shared: Fresh) -> Iterator[Server]:
+    running = Server(shared(), cors_origins=", ".join(NAMED), api_key=KEY)
     yield running
     running.close()
 
@@ -206,17 +205,14 @@ def test_a_page_of_a_named_origin_may_read_every_answer(server: Server) -> None:
             assert "origin" in answer.headers["vary"].split(", "), status
 
 
-def test_a_page_may_read_when_it_may_ask_again(tmp_path: Path) -> None:
-    server = Server(tmp_path / "recallql.db", cors_origins=APP, service_per_minute=1)
-    try:
-        assert server.post({"query": VIEWER}, {"origin": APP}).status_code == 200
-        refused = server.post({"query": VIEWER}, {"origin": APP})
-        assert refused.status_code == 429
-        assert int(refused.headers["retry-after"]) > 0
-        assert "retry-after" in refused.headers["access-control-expose-headers"]
-        assert refused.headers["access-control-allow-origin"] == APP
-    finally:
-        server.close()
+def test_a_page_may_read_when_it_may_ask_again(start: Start) -> None:
+    server = start(cors_origins=APP, service_per_minute=1)
+    assert server.post({"query": VIEWER}, {"origin": APP}).status_code == 200
+    refused = server.post({"query": VIEWER}, {"origin": APP})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert "retry-after" in refused.headers["access-control-expose-headers"]
+    assert refused.headers["access-control-allow-origin"] == APP
 
 
 def test_a_page_of_another_origin_may_read_nothing(server: Server) -> None:

@@ -3,10 +3,8 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.places import Fresh, Place
 from tests.servers import Api, Process, Serve, Server, free_port
 from tests.wire import HEAD, Connection, ask, body, chunked, found, graphql, mutation, request
 
@@ -43,12 +42,10 @@ def fill(process: Api) -> None:
 
 
 @pytest.fixture(scope="module")
-def impatient(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def impatient(shared: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A server with short deadlines, with the user and the long session that the tests ask for."""
-    folder = tmp_path_factory.mktemp("impatient")
-    path = folder / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Process(path, free_port(), [], QUICK, folder / "recallql.log")
+    log = tmp_path_factory.mktemp("impatient") / "recallql.log"
+    running = Process(shared(), free_port(), [], QUICK, log)
     running.wait_until_ready()
     running.graphql('mutation { upsertUser(input: {userId: "user-1", name: "user-1"}) { created } }')
     fill(running)
@@ -215,11 +212,9 @@ def eventually(status: int, ask: Callable[[], int]) -> None:
 
 
 @pytest.fixture
-def guarded(migrated_file: Path, tmp_path: Path) -> Iterator[Server]:
+def guarded(place: Place) -> Iterator[Server]:
     """A server that needs a credential, and takes one request of a user at a time."""
-    path = tmp_path / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    running = Server(path, api_key=KEY, user_in_flight=1, answer_timeout=1)
+    running = Server(place, api_key=KEY, user_in_flight=1, answer_timeout=1)
     yield running
     running.close()
 
@@ -264,15 +259,6 @@ def test_a_body_is_not_waited_for_without_a_credential(
 # Stopping
 
 
-@pytest.fixture
-def filled(impatient: Process, tmp_path: Path) -> Path:
-    """A copy of the file that has the long session."""
-    path = tmp_path / "filled.db"
-    with contextlib.closing(sqlite3.connect(impatient.path)) as source, contextlib.closing(sqlite3.connect(path)) as to:
-        source.backup(to)
-    return path
-
-
 def stopped(process: Process) -> float:
     started = time.monotonic()
     os.kill(process.process.pid, signal.SIGTERM)
@@ -293,15 +279,15 @@ def test_half_sent_requests_do_not_delay_the_end(serve: Serve) -> None:
         assert stopped(process) < 5
 
 
-def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(serve: Serve, filled: Path) -> None:
-    process = serve(path=filled, env={"RECALLQL_ANSWER_TIMEOUT": "1"})
+def test_an_answer_that_is_not_read_delays_the_end_until_its_deadline(serve: Serve, impatient: Process) -> None:
+    process = serve(place=impatient.place, env={"RECALLQL_ANSWER_TIMEOUT": "1"})
     with unread(process, request(graphql(READ))):
         time.sleep(0.5)
         assert stopped(process) < 8
 
 
-def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Serve, filled: Path) -> None:
-    process = serve(path=filled)
+def test_what_is_being_read_is_sent_to_the_end_before_it_stops(serve: Serve, impatient: Process) -> None:
+    process = serve(place=impatient.place)
     received: list[Any] = []
     with unread(process, request(graphql(READ))) as connection:
         time.sleep(0.3)

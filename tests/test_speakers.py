@@ -1,10 +1,7 @@
 """Several speakers in a session: whose a memory is, and what is kept apart."""
 
-import contextlib
 import io
 import json
-import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +9,10 @@ from typing import Any
 import pytest
 
 from models.keys import fingerprint, key_of, user_key
-from models.sqlite.migrate import MIGRATIONS, migrate
 from recallql.commands.archive import export_file, import_file
 from recallql.settings import Settings
 from tests.documents import CREATE_USER, END_SESSION, UPDATE_MESSAGE, mutation
+from tests.places import Fresh, older_place
 from tests.servers import Server
 
 MEMORY = "id kind content about method validUntil supersededBy { content } user { userId }"
@@ -83,15 +80,15 @@ def test_a_summary_about_somebody_else_is_not_the_users(server: Server) -> None:
     assert known(server) == [("Ada's.", None), ("Bob's second.", "bob")]
 
 
-def test_an_export_keeps_whom_memories_are_about(server: Server, tmp_path: Path) -> None:
+def test_an_export_keeps_whom_memories_are_about(server: Server, fresh: Fresh) -> None:
     server.accepted(CREATE_USER, userId="ada")
     declare(server, "Lives in Rome.", about="Bob Smith")
-    copy = tmp_path / "copy.db"
+    copy = fresh()
     exported, again = io.BytesIO(), io.BytesIO()
-    export_file(exported, Settings(database_url=f"sqlite:///{server.path}"))
+    export_file(exported, Settings(database_url=server.place.url))
     assert b'"about":"Bob Smith"' in exported.getvalue()
-    import_file(io.BytesIO(exported.getvalue()), Settings(database_url=f"sqlite:///{copy}"), size=None)
-    export_file(again, Settings(database_url=f"sqlite:///{copy}"))
+    import_file(io.BytesIO(exported.getvalue()), Settings(database_url=copy.url), size=None)
+    export_file(again, Settings(database_url=copy.url))
     assert again.getvalue() == exported.getvalue()
     other = Server(copy)
     try:
@@ -100,26 +97,16 @@ def test_an_export_keeps_whom_memories_are_about(server: Server, tmp_path: Path)
         other.close()
 
 
+@pytest.mark.sqlite
 def test_memories_of_before_the_upgrade_are_the_users_own(tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "000[5-9]*", "00[1-9]?_*"))
-    path = tmp_path / "old.db"
-    migrate(path, before)
+    place = older_place(tmp_path, "0004")
     user, key, now = user_key("default", "ada"), key_of("memory", "old"), "2025-01-01T00:00:00"
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.create_function("lane_of", 1, lambda _: 0)
-        connection.execute(
-            "INSERT INTO users (key, project, user_id, about, metadata, created_at, updated_at, version) "
-            "VALUES (?, 'default', 'ada', '', '{}', ?, ?, 1)",
-            [user, now, now],
-        )
-        connection.execute(
-            "INSERT INTO memories (key, project, user_key, kind, content, method, subject, metadata, digest, "
-            "fingerprint, valid_from, created_at, updated_at, version) "
-            "VALUES (?, 'default', ?, 'FACT', 'I live in Turin', 'RULE', 'home', '{}', ?, ?, ?, ?, ?, 1)",
-            [key, user, key, fingerprint("I live in Turin"), now, now, now],
-        )
-    server = Server(path)
+    common = {"project": "default", "metadata": "{}", "created_at": now, "updated_at": now, "version": 1}
+    place.insert("users", [common | {"key": user, "user_id": "ada", "about": ""}])
+    formed = {"user_key": user, "kind": "FACT", "content": "I live in Turin", "method": "RULE", "subject": "home"}
+    formed |= {"digest": key, "fingerprint": fingerprint("I live in Turin"), "valid_from": now}
+    place.insert("memories", [common | {"key": key} | formed])
+    server = Server(place)
     try:
         assert known(server) == [("I live in Turin", None)]
         (newer,) = server.accepted(
@@ -186,7 +173,7 @@ def import_lines(server: Server, kind: str) -> None:
     said = zip(spoken(kind), [*times, *(f"2024-01-01T01:{minute:02}:00Z" for minute in range(60))], strict=False)
     lines += [{"type": "message", "sessionId": kind, **message, "createdAt": time} for message, time in said]
     file = io.BytesIO("\n".join(map(json.dumps, lines)).encode())
-    import_file(file, Settings(database_url=f"sqlite:///{server.path}"), size=None)
+    import_file(file, Settings(database_url=server.place.url), size=None)
 
 
 @pytest.mark.parametrize("kind", NAMED)

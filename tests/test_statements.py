@@ -2,8 +2,6 @@
 
 import contextlib
 import re
-import shutil
-import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ import pytest
 
 import resolvers.users
 from models.keys import agent_key, session_key, user_key
-from models.sqlite.database import connect
 from tests.documentation import SCHEMA
+from tests.places import Fresh, Place, Places
 from tests.plans import plans, scans, sorts, walks
 from tests.servers import Server
 
@@ -23,12 +21,6 @@ NESTED = """query ($id: String!) { user(userId: $id) { name sessions(first: 5) {
 
 USERS, SESSIONS, MESSAGES = 20, 5, 10
 AGENT = agent_key("default", "a")
-
-
-def insert(connection: sqlite3.Connection, table: str, values: list[dict[str, Any]]) -> None:
-    names = list(values[0])
-    marks = ", ".join(f":{name}" for name in names)
-    connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
 
 
 def at(number: int) -> str:
@@ -106,84 +98,77 @@ def memory_row(number: int, user: str, session: str | None) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def filled_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crowd(shared: Fresh) -> Place:
     """20 users with 5 sessions of 10 messages each, an agent, documents, and memories that rest on them."""
-    path = tmp_path_factory.mktemp("filled") / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        users = [f"u{n:02}" for n in range(USERS)]
-        insert(connection, "users", [user_row(user, n) for n, user in enumerate(users)])
-        agent = {"key": AGENT, "project": "default", "agent_id": "a", "name": "a", "about": "", "metadata": "{}"}
-        insert(connection, "agents", [agent | {"created_at": at(0), "updated_at": at(0), "version": 1}])
-        sessions = [(f"{user}-s{n}", user) for user in users for n in range(SESSIONS)]
-        insert(connection, "sessions", [session_row(s, u, n, MESSAGES) for n, (s, u) in enumerate(sessions)])
-        for session, _ in sessions:
-            key = session_key("default", session)
-            insert(connection, "messages", [message_row(key, n) for n in range(1, MESSAGES + 1)])
-        document = {"project": "default", "title": "t", "content": "c", "metadata": "{}", "digest": b"d" * 16}
-        document |= {"created_at": at(0), "updated_at": at(0), "version": 1}
-        owners = [(user_key("default", user), None) for user in users] + [(None, AGENT)]
-        insert(
-            connection,
-            "documents",
-            [
-                document | {"key": b"D" + n.to_bytes(15), "user_key": user, "agent_key": agent}
-                for n, (user, agent) in enumerate(owners)
-            ],
+    place = shared()
+    users = [f"u{n:02}" for n in range(USERS)]
+    place.insert("users", [user_row(user, n) for n, user in enumerate(users)])
+    agent = {"key": AGENT, "project": "default", "agent_id": "a", "name": "a", "about": "", "metadata": "{}"}
+    place.insert("agents", [agent | {"created_at": at(0), "updated_at": at(0), "version": 1}])
+    sessions = [(f"{user}-s{n}", user) for user in users for n in range(SESSIONS)]
+    place.insert("sessions", [session_row(s, u, n, MESSAGES) for n, (s, u) in enumerate(sessions)])
+    for session, _ in sessions:
+        key = session_key("default", session)
+        place.insert("messages", [message_row(key, n) for n in range(1, MESSAGES + 1)])
+    document = {"project": "default", "title": "t", "content": "c", "metadata": "{}", "digest": b"d" * 16}
+    document |= {"created_at": at(0), "updated_at": at(0), "version": 1}
+    owners = [(user_key("default", user), None) for user in users] + [(None, AGENT)]
+    place.insert(
+        "documents",
+        [
+            document | {"key": b"D" + n.to_bytes(15), "user_key": user, "agent_key": agent}
+            for n, (user, agent) in enumerate(owners)
+        ],
+    )
+    memories = [memory_row(4 * n + k, user, s) for n, (s, user) in enumerate(sessions) for k in range(2)]
+    memories += [memory_row(10_000 + 4 * n + k, user, None) for n, user in enumerate(users) for k in range(3)]
+    place.insert("memories", memories)
+    # The second memory of each session takes the place of a third, which is therefore history.
+    older = [memory_row(20_000 + n, user, s) for n, (s, user) in enumerate(sessions)]
+    place.insert(
+        "memories",
+        [row | {"superseded_by": (4 * n + 1).to_bytes(16), "superseded_from": at(n)} for n, row in enumerate(older)],
+    )
+    sources = []
+    for n, (session, _) in enumerate(sessions):
+        key, memory = session_key("default", session), (4 * n).to_bytes(16)
+        sources += [
+            {
+                "memory_key": memory,
+                "position": position,
+                "session_key": key,
+                "sequence": position + 1,
+                "document_key": None,
+            }
+            for position in range(3)
+        ]
+        sources.append(
+            {
+                "memory_key": memory,
+                "position": 3,
+                "session_key": None,
+                "sequence": None,
+                "document_key": b"D" + (n // SESSIONS).to_bytes(15),
+            }
         )
-        memories = [memory_row(4 * n + k, user, s) for n, (s, user) in enumerate(sessions) for k in range(2)]
-        memories += [memory_row(10_000 + 4 * n + k, user, None) for n, user in enumerate(users) for k in range(3)]
-        insert(connection, "memories", memories)
-        # The second memory of each session takes the place of a third, which is therefore history.
-        older = [memory_row(20_000 + n, user, s) for n, (s, user) in enumerate(sessions)]
-        insert(
-            connection,
-            "memories",
-            [
-                row | {"superseded_by": (4 * n + 1).to_bytes(16), "superseded_from": at(n)}
-                for n, row in enumerate(older)
-            ],
-        )
-        sources = []
-        for n, (session, _) in enumerate(sessions):
-            key, memory = session_key("default", session), (4 * n).to_bytes(16)
-            sources += [
-                {
-                    "memory_key": memory,
-                    "position": position,
-                    "session_key": key,
-                    "sequence": position + 1,
-                    "document_key": None,
-                }
-                for position in range(3)
-            ]
-            sources.append(
-                {
-                    "memory_key": memory,
-                    "position": 3,
-                    "session_key": None,
-                    "sequence": None,
-                    "document_key": b"D" + (n // SESSIONS).to_bytes(15),
-                }
-            )
-        insert(connection, "memory_sources", sources)
-    return path
+    place.insert("memory_sources", sources)
+    return place
 
 
-def at_rest(path: Path) -> Server:
+def at_rest(place: Place) -> Server:
     """A server that has done its purge: writes are carried out in their order, and /ready is one."""
-    running = Server(path)
+    running = Server(place)
     assert running.client.get(f"{running.base}/ready").status_code == 200
     return running
 
 
 @pytest.fixture
-def filled(filled_file: Path, tmp_path: Path) -> Iterator[Server]:
-    path = tmp_path / "filled.db"
-    shutil.copyfile(filled_file, path)
-    running = at_rest(path)
+def filled(crowd: Place, places: Places, tmp_path: Path) -> Iterator[Server]:
+    place = places.copy(crowd, tmp_path)
+    running = at_rest(place)
     yield running
     running.close()
+    place.close()
 
 
 def statements(server: Server, query: str, **variables: Any) -> tuple[list[str], dict[str, Any]]:
@@ -329,12 +314,8 @@ def mutation(name: str) -> str:
     return f"mutation {{ {name.split()[0]}(input: {given}) {{ userErrors {{ code message }} }} }}"
 
 
-def test_mutations_take_as_many_statements_on_a_large_table_as_on_a_small_one(
-    filled: Server, migrated_file: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "small.db"
-    shutil.copyfile(migrated_file, path)
-    small = at_rest(path)
+def test_mutations_take_as_many_statements_on_a_large_table_as_on_a_small_one(filled: Server, place: Place) -> None:
+    small = at_rest(place)
     try:
         for user in ("u00", "u01"):
             document = '{title: "t", content: "c"}'
@@ -377,6 +358,7 @@ def test_a_batch_of_messages_is_looked_up_at_once(filled: Server) -> None:
     assert hundred == ten + 2, "one insert however many messages there are; a summary falls due and reads twice"
 
 
+@pytest.mark.sqlite
 def test_the_choices_of_session_and_user_to_form_memories_cost_an_append_no_statement(filled: Server) -> None:
     said = '[{role: USER, content: "x"}, {role: ASSISTANT, content: "y"}]'
     add = f'mutation {{ addMessages(input: {{sessionId: "u01-s1", messages: {said}}}) {{ messages {{ id }} }} }}'
@@ -414,6 +396,7 @@ HOT = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", HOT)
 def test_no_hot_statement_goes_through_a_whole_table(filled: Server, name: str) -> None:
     seen, data = statements(filled, HOT[name])
@@ -424,6 +407,7 @@ def test_no_hot_statement_goes_through_a_whole_table(filled: Server, name: str) 
         assert ":parents" not in text or not walks(plan), f"{plan}\n{text}"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["nested", "users", "sessions", "oldest sessions", "by key", "by activity", "by id"])
 def test_no_page_sorts_more_than_itself(filled: Server, name: str) -> None:
     seen, _ = statements(filled, HOT[name])
@@ -479,6 +463,7 @@ LIST_OWNERS = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("list", BY_INDEX)
 def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> None:
     owner, _, field = list.rpartition(".") if list[1] == "." else ("", "", list)
@@ -498,6 +483,7 @@ def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> No
         assert len([step for step in page if "TEMP B-TREE" in step]) <= len(owner), page
 
 
+@pytest.mark.sqlite
 def test_people_are_found_by_the_index_of_their_words(filled: Server) -> None:
     seen, _ = statements(filled, '{ users(filter: {text: "ada lov"}) { nodes { id } totalCount } }')
     assert len(seen) == 3, seen
@@ -506,6 +492,7 @@ def test_people_are_found_by_the_index_of_their_words(filled: Server) -> None:
         assert [step for step in scans(plan) if not step.startswith("SCAN anon")] == [], f"{plan}\n{text}"
 
 
+@pytest.mark.sqlite
 def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
     filled: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,6 +540,7 @@ def test_every_mutation_is_examined() -> None:
     assert examined == SCHEMA.mutation_type.fields.keys() - {"issueUserToken"}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", [*MUTATIONS, *MUTATIONS_OF_MORE])
 def test_no_statement_of_a_mutation_goes_through_a_whole_table_or_project(filled: Server, name: str) -> None:
     objects = """{ session(sessionId: "u01-s1") { messages { nodes { id } } memories { nodes { id } }
@@ -572,21 +560,18 @@ LONG = 100_000
 
 
 @pytest.fixture(scope="module")
-def long_session(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("long") / "recallql.db"
-    shutil.copyfile(migrated_file, path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        insert(connection, "users", [user_row("u", 0)])
-        insert(connection, "sessions", [session_row("long", "u", 0, LONG), session_row("short", "u", 1, 100)])
-        key = session_key("default", "long")
-        insert(connection, "messages", [message_row(key, n) for n in range(1, LONG + 1)])
-        insert(connection, "messages", [message_row(session_key("default", "short"), n) for n in range(1, 101)])
-    return path
+def long_session(shared: Fresh) -> Place:
+    place = shared()
+    place.insert("users", [user_row("u", 0)])
+    place.insert("sessions", [session_row("long", "u", 0, LONG), session_row("short", "u", 1, 100)])
+    key = session_key("default", "long")
+    place.insert("messages", [message_row(key, n) for n in range(1, LONG + 1)])
+    place.insert("messages", [message_row(session_key("default", "short"), n) for n in range(1, 101)])
+    return place
 
 
 @pytest.fixture
-def long(long_session: Path) -> Iterator[Server]:
+def long(long_session: Place) -> Iterator[Server]:
     """One file for the tests of this part: they only read."""
     running = at_rest(long_session)
     yield running
@@ -626,6 +611,7 @@ def page(server: Server, **arguments: Any) -> list[dict[str, Any]]:
     return server.graphql(PAGE, **arguments)["session"]["messages"]["edges"]
 
 
+@pytest.mark.sqlite
 def test_a_page_costs_the_same_wherever_it_is_in_a_long_session(long: Server) -> None:
     start = page(long, first=20)
     assert [edge["node"]["sequence"] for edge in start] == list(range(1, 21))
@@ -659,6 +645,7 @@ def test_a_page_costs_the_same_wherever_it_is_in_a_long_session(long: Server) ->
     assert max(costs.values()) < 5000, costs
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("field", ["SEQUENCE", "CREATED_AT"])
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
 def test_a_page_in_any_order_costs_the_same_wherever_it_is_in_a_long_session(
@@ -680,6 +667,7 @@ def test_a_page_in_any_order_costs_the_same_wherever_it_is_in_a_long_session(
     assert 0 < max(costs) < 5000, costs
 
 
+@pytest.mark.sqlite
 def test_a_page_of_the_newest_session_first_does_not_read_the_messages_of_others(long: Server) -> None:
     query = NESTED.replace("first: 20", "last: 20")
     with steps(long) as counted:
@@ -715,24 +703,22 @@ LISTS = {
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["each at its time", "all at the same time"])
-def many_file(request: pytest.FixtureRequest, migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("many") / "recallql.db"
-    shutil.copyfile(migrated_file, path)
+def many(request: pytest.FixtureRequest, shared: Fresh) -> Place:
+    place = shared()
     times = [0 if request.param else n for n in range(5000)]
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        insert(connection, "users", [user_row(f"u{n:05}", time) for n, time in enumerate(times)])
-        insert(connection, "sessions", [session_row(f"s{n:05}", "u00000", time, 0) for n, time in enumerate(times)])
-        memories = [memory_row(n, "u00000", None) | {"created_at": at(time)} for n, time in enumerate(times)]
-        insert(connection, "memories", memories)
-    return path
+    place.insert("users", [user_row(f"u{n:05}", time) for n, time in enumerate(times)])
+    place.insert("sessions", [session_row(f"s{n:05}", "u00000", time, 0) for n, time in enumerate(times)])
+    memories = [memory_row(n, "u00000", None) | {"created_at": at(time)} for n, time in enumerate(times)]
+    place.insert("memories", memories)
+    return place
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", LISTS)
-def test_a_page_of_a_long_list_costs_the_same_wherever_it_is(many_file: Path, name: str) -> None:
+def test_a_page_of_a_long_list_costs_the_same_wherever_it_is(many: Place, name: str) -> None:
     query, below = LISTS[name]
     query = query.replace("PAGE", "first: $first, after: $after, last: $last, before: $before")
-    running = at_rest(many_file)
+    running = at_rest(many)
     try:
 
         def measure(**arguments: Any) -> tuple[int, list[str]]:
@@ -757,17 +743,16 @@ def test_a_page_of_a_long_list_costs_the_same_wherever_it_is(many_file: Path, na
         running.close()
 
 
+@pytest.mark.sqlite
 def test_appending_costs_the_same_in_a_long_session_and_after_many_deletions(
-    long_session: Path, tmp_path: Path
+    long_session: Place, places: Places, tmp_path: Path
 ) -> None:
-    path = tmp_path / "long.db"
-    shutil.copyfile(long_session, path)
+    place = places.copy(long_session, tmp_path)
     key = session_key("default", "long")
-    with contextlib.closing(connect(path)) as connection:
-        gone = [{"session_key": key, "sequence": n, "message_id_hash": n.to_bytes(16)} for n in range(1, 20_001)]
-        insert(connection, "deleted_messages", gone)
-        connection.execute("DELETE FROM messages WHERE session_key = ? AND sequence <= 20000", (key,))
-    running = at_rest(path)
+    gone = [{"session_key": key, "sequence": n, "message_id_hash": n.to_bytes(16)} for n in range(1, 20_001)]
+    place.insert("deleted_messages", gone)
+    place.query("DELETE FROM messages WHERE session_key = $1 AND sequence <= 20000", key)
+    running = at_rest(place)
     add = "mutation ($input: AddMessagesInput!) { addMessages(input: $input) { deduplicated userErrors { code } } }"
     try:
         costs: dict[str, int] = {}

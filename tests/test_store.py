@@ -18,6 +18,7 @@ from models.store import Change, Store, Transaction, database_at, opened
 from models.users import USERS, user_by_id, user_table
 from models.values import Json, Time
 from tests.documents import ADD_MESSAGES, DELETE_MESSAGES, UPDATE_MESSAGE
+from tests.places import Place
 from tests.servers import Server
 
 NOW = Time("2026-01-01T00:00:00")
@@ -48,12 +49,9 @@ def user(user_id: str, **given: Any) -> UserRow:
     return {**row, **given}  # type: ignore[typeddict-item]
 
 
-def run(folder: Path, scene: Callable[[Store], Awaitable[None]]) -> None:
-    database = database_at(f"sqlite:///{folder / 'store.db'}")
-    database.migrate()
-
+def run(place: Place, scene: Callable[[Store], Awaitable[None]]) -> None:
     async def play() -> None:
-        async with opened(database) as store:
+        async with opened(place.database) as store:
             await scene(store)
 
     asyncio.run(play())
@@ -82,7 +80,7 @@ def test_a_database_that_is_not_there_is_made_by_migrating_only(tmp_path: Path) 
     assert database.name == str(tmp_path / "new.db")
 
 
-def test_what_was_committed_is_told_after_it_can_be_read(tmp_path: Path) -> None:
+def test_what_was_committed_is_told_after_it_can_be_read(place: Place) -> None:
     async def scene(store: Store) -> None:
         readable: list[bool] = []
         told = listening(store)
@@ -97,10 +95,10 @@ def test_what_was_committed_is_told_after_it_can_be_read(tmp_path: Path) -> None
         assert await user_by_id(store.reader, Scope(), "ada") is not None
         assert readable == [True]
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_an_update_is_told_as_it_is_after_and_a_deletion_as_it_was(tmp_path: Path) -> None:
+def test_an_update_is_told_as_it_is_after_and_a_deletion_as_it_was(place: Place) -> None:
     async def scene(store: Store) -> None:
         row = await store.write(lambda write: user_table.insert(write, user("ada")))
         told = listening(store)
@@ -108,10 +106,10 @@ def test_an_update_is_told_as_it_is_after_and_a_deletion_as_it_was(tmp_path: Pat
         await store.write(lambda write: user_table.delete(write, changed))
         assert [(change.action, change.row["name"]) for change in told] == [("update", "Ada"), ("delete", "Ada")]
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_what_was_undone_is_not_told(tmp_path: Path) -> None:
+def test_what_was_undone_is_not_told(place: Place) -> None:
     async def scene(store: Store) -> None:
         told = listening(store)
 
@@ -136,10 +134,10 @@ def test_what_was_undone_is_not_told(tmp_path: Path) -> None:
         (page,) = await fetch_pages(store.reader, Scope(), USERS, Slice(order="user_id"))
         assert [row["user_id"] for row in page.rows] == ["ada"]
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_who_no_longer_listens_is_told_nothing(tmp_path: Path) -> None:
+def test_who_no_longer_listens_is_told_nothing(place: Place) -> None:
     async def scene(store: Store) -> None:
         told: list[Change] = []
         end = store.listen(told.extend)
@@ -147,10 +145,10 @@ def test_who_no_longer_listens_is_told_nothing(tmp_path: Path) -> None:
         await store.write(lambda write: user_table.insert(write, user("ada")))
         assert told == []
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_a_listener_that_fails_undoes_nothing_and_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+def test_a_listener_that_fails_undoes_nothing_and_keeps_nothing_from_the_others(place: Place) -> None:
     def failing(_: Any) -> None:
         raise RuntimeError
 
@@ -161,10 +159,10 @@ def test_a_listener_that_fails_undoes_nothing_and_keeps_nothing_from_the_others(
         assert row["user_id"] == "ada"
         assert len(told) == 1
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_a_key_that_is_taken_is_an_error_of_the_store_that_names_no_sql(tmp_path: Path) -> None:
+def test_a_key_that_is_taken_is_an_error_of_the_store_that_names_no_sql(place: Place) -> None:
     async def scene(store: Store) -> None:
         await store.write(lambda write: user_table.insert(write, user("ada")))
         with pytest.raises(ConstraintViolated):
@@ -177,10 +175,10 @@ def test_a_key_that_is_taken_is_an_error_of_the_store_that_names_no_sql(tmp_path
 
         await store.write(in_part)
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_a_list_is_bound_as_it_is(tmp_path: Path) -> None:
+def test_a_list_is_bound_as_it_is(place: Place) -> None:
     async def scene(store: Store) -> None:
         names = ["ada", 'quote"d', "o'neil", "emoji 🎈", "[1,2]"]
         for name in names:
@@ -189,10 +187,10 @@ def test_a_list_is_bound_as_it_is(tmp_path: Path) -> None:
         (page,) = await fetch_pages(store.reader, Scope(), USERS, part)
         assert sorted(row["user_id"] for row in page.rows) == sorted(names[1:])
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_rows_are_streamed_one_by_one_in_their_order(tmp_path: Path) -> None:
+def test_rows_are_streamed_one_by_one_in_their_order(place: Place) -> None:
     async def scene(store: Store) -> None:
         from sqlalchemy import select
 
@@ -206,14 +204,13 @@ def test_rows_are_streamed_one_by_one_in_their_order(tmp_path: Path) -> None:
         await store.reader.stream(names, {}, lambda values: received.append(values[0]))
         assert received == [f"u{number:02}" for number in range(20)]
 
-    run(tmp_path, scene)
+    run(place, scene)
 
 
-def test_a_store_closes_while_its_log_is_being_emptied(tmp_path: Path) -> None:
-    database_at(f"sqlite:///{tmp_path / 'store.db'}").migrate()
-
+@pytest.mark.sqlite
+def test_a_store_closes_while_its_log_is_being_emptied(path: Path) -> None:
     async def close_early() -> None:
-        store = await SqliteStore.open(tmp_path / "store.db")
+        store = await SqliteStore.open(path)
         emptying = asyncio.create_task(store.empty_log(0.0))
         # The writer takes the order, and waits for its thread.
         await asyncio.sleep(0)

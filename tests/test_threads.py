@@ -121,6 +121,7 @@ def give_all_back(database: SqliteStore) -> None:
         database.heavy.give_back(credential)
 
 
+@pytest.mark.sqlite
 def test_reads_side_by_side_take_one_place_for_their_request(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database
@@ -134,6 +135,7 @@ def test_reads_side_by_side_take_one_place_for_their_request(server: Server) -> 
     server.host.wait_for(read())
 
 
+@pytest.mark.sqlite
 def test_a_read_whose_request_has_ended_keeps_no_place(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database
@@ -149,6 +151,7 @@ def test_a_read_whose_request_has_ended_keeps_no_place(server: Server) -> None:
     server.host.wait_for(read())
 
 
+@pytest.mark.sqlite
 def test_what_has_no_limit_of_bytes_takes_no_place_of_a_request(server: Server) -> None:
     async def read() -> None:
         database = server.app.state.database

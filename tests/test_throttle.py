@@ -1,6 +1,5 @@
 """The deadline of a request, and the rate of a credential."""
 
-import sqlite3
 import threading
 
 from hypothesis import given
@@ -14,7 +13,7 @@ TOKEN = 'mutation { issueUserToken(input: {userId: "ada"}) { token } }'
 
 def user_of(server: Server) -> Api:
     server.graphql('mutation { upsertUser(input: {userId: "ada"}) { created } }')
-    api = Api(server.port, server.path)
+    api = Api(server.port, server.place)
     api.client.headers["authorization"] = f"Bearer {server.graphql(TOKEN)['issueUserToken']['token']}"
     return api
 
@@ -56,20 +55,17 @@ def test_requests_of_a_user_at_the_same_time_are_limited(start: Start) -> None:
     statuses: list[int] = []
 
     def send() -> None:
-        api = Api(server.port, server.path)
+        api = Api(server.port, server.place)
         api.client.headers = ada.client.headers
         statuses.append(api.post({"query": say}).status_code)
         api.close()
 
     # While another process writes, mutations wait.
-    blocker = sqlite3.connect(server.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    threads = [threading.Thread(target=send) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(statuses) == 4)
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with server.place.blocking_writes():
+        threads = [threading.Thread(target=send) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(statuses) == 4)
     for thread in threads:
         thread.join()
     assert sorted(statuses) == [200, 200, 429, 429, 429, 429]
@@ -93,7 +89,7 @@ SLOW = """{ sessions(first: 50) { nodes {
 def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start) -> None:
     filled = start()
     fill(filled, 50)
-    server = start(path=filled.path, request_timeout=0.02)
+    server = start(place=filled.place, request_timeout=0.02)
     body = server.post({"query": SLOW}).json()
     assert {error["extensions"]["code"] for error in body["errors"]} == {"TIMEOUT"}
     assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
@@ -102,12 +98,9 @@ def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start
 def test_what_is_waited_for_in_vain_is_no_lost_mutation(start: Start) -> None:
     """A mutation once queued is carried out, also when its answer came too late."""
     server = start(request_timeout=0.3)
-    blocker = sqlite3.connect(server.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    answer = server.post({"query": 'mutation { createUser(input: {userId: "late"}) { user { id } } }'})
-    assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with server.place.blocking_writes():
+        answer = server.post({"query": 'mutation { createUser(input: {userId: "late"}) { user { id } } }'})
+        assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
     query = '{ user(userId: "late") { userId } }'
     assert wait_until(lambda: server.graphql(query)["user"]) == {"userId": "late"}
 

@@ -10,7 +10,6 @@ import pytest
 
 from models.erasure import erase_user
 from models.keys import user_key
-from models.sqlite.database import SqliteStore
 from models.store import Transaction
 from models.users import user_by_id
 from models.values import Time, datetime_of, time_of
@@ -34,7 +33,7 @@ from tests.servers import Server
 def test_a_token_speaks_for_its_user_alone(server: Server) -> None:
     server.accepted(CREATE_USER, userId="ada")
     token = server.accepted(ISSUE_USER_TOKEN, userId="ada")["token"]
-    desk = Desk(server.path)
+    desk = Desk(server.place)
     for _ in range(2):
         viewer = desk.viewer(token)
         assert (viewer.role, viewer.project, viewer.user_id) == ("USER", "default", "ada")
@@ -53,7 +52,7 @@ def test_a_token_lives_as_long_as_was_asked_for(server: Server, given: dict[str,
     after = datetime.now(UTC) + timedelta(milliseconds=1)
     expires = datetime.fromisoformat(issued["expiresAt"])
     assert before <= expires - timedelta(seconds=life) <= after
-    desk = Desk(server.path)
+    desk = Desk(server.place)
     desk.now = expires.timestamp() - 0.001
     assert desk.viewer(issued["token"]).user_id == "ada"
     for desk.now in (expires.timestamp(), expires.timestamp() + 1, expires.timestamp() + 1e9):
@@ -121,7 +120,7 @@ def test_a_token_has_the_permissions_of_its_claim_and_an_older_one_reads_and_wri
 
 
 def test_a_token_of_an_erased_user_is_refused_and_opens_no_later_user_under_the_same_key(server: Server) -> None:
-    desk = Desk(server.path)
+    desk = Desk(server.place)
     server.accepted(CREATE_USER, userId="ada")
     old = server.accepted(ISSUE_USER_TOKEN, userId="ada", expiresInSeconds=86_400)["token"]
     unused = server.accepted(ISSUE_USER_TOKEN, userId="ada", expiresInSeconds=86_400)["token"]
@@ -217,7 +216,7 @@ def test_after_a_rotation_older_tokens_stay_good_and_newer_ones_have_another_key
 
 def test_a_rotation_at_once_ends_every_token_of_before_in_every_process(desk: Desk) -> None:
     desk.user()
-    elsewhere = Desk(desk.path)
+    elsewhere = Desk(desk.place)
     old = desk.token(life=LARGEST_LIFE)
     assert elsewhere.viewer(old)
     desk.run(rotate_signing_key(desk.context(), at_once=True))
@@ -234,27 +233,27 @@ def test_a_retired_key_is_good_for_the_longest_life_of_a_token_and_then_forgotte
     desk.run(rotate_signing_key(desk.context(), at_once=False))
     for hours, good in ((23.9, True), (24.1, False)):
         then = (datetime.now(UTC) - timedelta(hours=hours)).replace(tzinfo=None).isoformat()
-        desk.query("UPDATE signing_keys SET retired_at = ? WHERE kid = ?", then, kid)
+        desk.place.query("UPDATE signing_keys SET retired_at = $1 WHERE kid = $2", then, kid)
         for credentials in (desk.credentials, desk.another()):
             if good:
                 assert desk.viewer(forged, credentials).user_id == "ada"
             else:
                 assert desk.refused(forged, credentials) == REFUSED
     desk.run(rotate_signing_key(desk.context(), at_once=False))
-    assert kid not in [row[0] for row in desk.query("SELECT kid FROM signing_keys")]
-    assert len(desk.query("SELECT kid FROM signing_keys WHERE retired_at IS NULL")) == 1
+    assert kid not in [row[0] for row in desk.place.query("SELECT kid FROM signing_keys")]
+    assert len(desk.place.query("SELECT kid FROM signing_keys WHERE retired_at IS NULL")) == 1
 
 
 def test_processes_that_make_the_first_signing_key_at_once_share_one(desk: Desk) -> None:
     desk.user()
 
     async def both() -> list[str]:
-        other = await SqliteStore.open(desk.path)
+        other = await desk.place.database.open()
         contexts = [desk.context(), OperationContext(other, Clock()), desk.context()]
         issued = await asyncio.gather(*(issue_user_token(context, {"user_id": "ada"}) for context in contexts))
         await other.close()
         return [one["token"] for one in issued]
 
     tokens = desk.run(both())
-    assert len(desk.query("SELECT * FROM signing_keys")) == 1
+    assert len(desk.place.query("SELECT * FROM signing_keys")) == 1
     assert all(desk.viewer(token).user_id == "ada" for token in tokens)

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from recallql.commands.archive import ArchiveProblem, import_file
 from recallql.commands.lines import LineReader, line_types
 from recallql.settings import Settings
 from resolvers.archive.entries import BadLine
+from tests.places import Fresh, Place
 from tests.servers import REPOSITORY, Server
 
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
@@ -39,8 +39,8 @@ VALUES: list[Any] = [None, True, -1, 1.5, 10**30, "None", [None, True], {"a": No
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("wording") / "recallql.db")
+def server(shared: Fresh) -> Iterator[Server]:
+    running = Server(shared())
     yield running
     running.close()
 
@@ -209,10 +209,8 @@ def problem_of(line: bytes, reader: LineReader, settings: Settings) -> str:
     return ""
 
 
-def test_no_message_about_a_line_of_an_import_speaks_python(migrated_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "recallql.db"
-    path.write_bytes(migrated_file.read_bytes())
-    settings = Settings(database_url=f"sqlite:///{path}")
+def test_no_message_about_a_line_of_an_import_speaks_python(place: Place) -> None:
+    settings = Settings(database_url=place.url)
     reader = LineReader()
     messages = {problem_of(line, reader, settings) for line in lines()}
     assert len(messages) > 300

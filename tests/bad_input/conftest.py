@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bad_input.targets import Target
+from tests.places import Fresh
 from tests.servers import Server
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    server = Server(tmp_path_factory.mktemp("bad-input") / "recallql.db")
+def target(shared: Fresh) -> Iterator[Target]:
+    server = Server(shared())
     yield Target(server)
     assert server.client.get(f"{server.base}/health").status_code == 200
     assert server.graphql('{ user(userId: "here") { userId } }') == {"user": {"userId": "here"}}
@@ -18,11 +19,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def lifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def lifted(shared: Fresh) -> Iterator[Target]:
     """A server whose limits on documents are so high that what they keep out comes in."""
     limits = dict.fromkeys(("characters", "tokens", "aliases", "directives", "fields", "cost"), 10**12) | {"depth": 200}
-    path = tmp_path_factory.mktemp("lifted") / "recallql.db"
-    server = Server(path, **{f"max_query_{name}": limit for name, limit in limits.items()})
+    server = Server(shared(), **{f"max_query_{name}": limit for name, limit in limits.items()})
     yield Target(server)
     assert server.graphql('{ user(userId: "here") { userId } }') == {"user": {"userId": "here"}}
     server.close()

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.places import Fresh
 from tests.servers import Server, Start
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def api(shared: Fresh) -> Iterator[Server]:
     """A server with the limits that it has by default."""
-    server = Server(tmp_path_factory.mktemp("limits") / "recallql.db")
+    server = Server(shared())
     yield server
     server.close()
 
