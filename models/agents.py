@@ -56,7 +56,8 @@ AGENTS_OF_USER = Listing(
     selective=SELECTIVE,
 )
 
-_by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), talks_to(viewer, agents)),))
+_by_key = ByKey(agents, AgentRow, where=(or_(viewer.is_(None), talks_to(viewer, agents)),), strength="KEY SHARE")
+_alone = ByKey(agents, AgentRow, strength="UPDATE")
 _release = Statement(
     update(sessions)
     .where(sessions.c.agent_key == bindparam("agent"), in_checked_project(sessions))
@@ -70,6 +71,11 @@ async def agents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[A
 
 async def agent_by_id(read: Reader, scope: Scope, agent_id: str) -> AgentRow | None:
     return (await agents_by_key(read, scope, [agent_key(scope.project, agent_id)]))[0]
+
+
+async def agent_to_end(write: Transaction, scope: Scope, agent_id: str) -> AgentRow | None:
+    """An agent that is about to be deleted: nobody else refers to it meanwhile."""
+    return (await fetch_by_key(write, scope, _alone, [agent_key(scope.project, agent_id)]))[0]
 
 
 async def release_sessions(write: Transaction, scope: Scope, agent: bytes, now: str) -> None:

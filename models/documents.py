@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, delete, select
 
 from models.expressions import Parents, in_checked_project, in_project, parent_key, parents
 from models.keyset import Listing, contains, fetch_by_key, in_list
+from models.locks import hold_memories
 from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Statement
@@ -58,7 +59,12 @@ _delete = Statement(
 
 
 async def documents_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[DocumentRow | None]:
-    return await fetch_by_key(read, scope, _by_key, keys)
+    found = await fetch_by_key(read, scope, _by_key, keys)
+    if read.held is not None:
+        for row in found:
+            if row is not None:
+                await hold_memories(read, scope, user=row["user_key"], agent=row["agent_key"])
+    return found
 
 
 async def remove_documents(write: Transaction, scope: Scope, rows: Sequence[DocumentRow]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, Select, bindparam, delete, func, or_, select
 
 from models.expressions import CrossJoin, Parents, in_checked_project, parent_key, parents, upsert
+from models.locks import hold_memories_of_session, hold_sessions
 from models.removals import note_removal
 from models.rows import ErasureRow, SessionDeletionRow, UserRow
 from models.scope import Scope
@@ -229,6 +230,9 @@ async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> d
         room = PURGED_ROWS - counted["messages"] - counted["memories"]
         if room <= 0:
             break
+        # Another process may be purging the same one: then nothing of it is left to do.
+        await hold_sessions(write, scope, [row["session_key"]])
+        await hold_memories_of_session(write, scope, row["session_key"])
         through = row["through_sequence"]
         bound = {"session": row["session_key"], "through": through, "before": before}
         oldest = (await write.fetch(_oldest, {**bound, "limit": room}))[0]

@@ -3,6 +3,7 @@
 DataError
 ├── DatabaseProblem      the database can't be opened or used; the message is for the operator
 ├── Unavailable          a read or a write can't be done now; nothing of it was kept
+├── Overtaken            another transaction was faster; the store runs the operation again, so no caller sees it
 ├── ConstraintViolated   a row breaks a rule of its table, such as a key that is taken
 ├── TookTooLong          a read or a computation exceeded its time limit
 └── TooLarge             the rows of an answer exceed its limit of bytes
@@ -19,6 +20,10 @@ class DatabaseProblem(DataError):
 
 class Unavailable(DataError):
     """The database can't do this now (disk full, locked, gone). The caller may retry."""
+
+
+class Overtaken(DataError):
+    """Another transaction has changed what this one goes by. The store undoes it and runs the operation again."""
 
 
 class ConstraintViolated(DataError):

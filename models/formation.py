@@ -7,7 +7,7 @@ or subject are only compared if they are about the same speaker.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, exists, func, or_, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, case, exists, func, or_, select, union_all
 
 from models.columns import Number
 from models.expressions import CrossJoin, each_of, in_checked_project
@@ -42,7 +42,7 @@ class SourceName(TypedDict):
 
 
 class Room(TypedDict):
-    """The number of a memory's sources, the next position, and the presence of a given message among them."""
+    """The numbers of a memory's sources and of those that are a given message, and the next position."""
 
     sources: int
     position: int
@@ -202,12 +202,14 @@ _room = Statement(
     select(
         func.count().label("sources"),
         (func.coalesce(func.max(memory_sources.c.position), -1) + 1).label("position"),
-        func.coalesce(
-            func.max(
-                (memory_sources.c.session_key == bindparam("session"))
-                & (memory_sources.c.sequence == bindparam("sequence"))
-            ),
-            0,
+        func.count(
+            case(
+                (
+                    (memory_sources.c.session_key == bindparam("session"))
+                    & (memory_sources.c.sequence == bindparam("sequence")),
+                    1,
+                )
+            )
         ).label("there"),
     ).where(memory_sources.c.memory_key == bindparam("key")),
     Room,

@@ -8,12 +8,15 @@ from models.expressions import CrossJoin, Parents, in_project, parent_key, paren
 from models.keyset import fetch_one_each
 from models.rows import JobRow, SessionRow
 from models.scope import Scope
-from models.statements import Statement
+from models.statements import Keyed, Statement, lock_of
 from models.store import Reader, Transaction
 from models.tables import jobs, sessions
 from models.writing import TypedTable
 
 job_table = TypedTable(jobs, JobRow)
+
+_TRIED = 10
+"""Due jobs of which a process tries to claim one, while others claim some of the same ones."""
 
 
 class ListedJob(JobRow):
@@ -22,14 +25,24 @@ class ListedJob(JobRow):
     session_id: str
 
 
-_by_session = Statement(select(jobs).where(jobs.c.session_key == bindparam("session")), JobRow)
+_by_session = Statement(
+    select(jobs).where(jobs.c.session_key == bindparam("key")), JobRow, single=True, lock=lock_of(jobs)
+)
 # A literal in the statement: only then SQLite uses the partial index.
 _due = (jobs.c.status != literal_column("'FAILED'")) & (jobs.c.due_at <= bindparam("now"))
-_first_due = select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1)
-_is_due = Statement(_first_due)
+_first_due = Statement(
+    select(jobs.c.session_key.label("key"))
+    .where(_due)
+    .order_by(jobs.c.due_at)
+    .limit(bindparam("limit", type_=Integer)),
+    Keyed,
+)
+_is_due = Statement(select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1))
+# Another process may be claiming the same job: then it is passed over.
+_free = select(jobs.c.session_key).where(jobs.c.session_key == bindparam("session"), _due)
 _claim = Statement(
     update(jobs)
-    .where(jobs.c.session_key == _first_due.scalar_subquery())
+    .where(jobs.c.session_key == _free.with_for_update(skip_locked=True).scalar_subquery())
     .values(
         status="RUNNING",
         claim=bindparam("new_claim"),
@@ -75,7 +88,7 @@ async def jobs_of_sessions(read: Reader, scope: Scope, sessions: Sequence[Sessio
 
 
 async def job_of_session(read: Reader, session: bytes) -> JobRow | None:
-    found = await read.fetch(_by_session, {"session": session})
+    found = await read.fetch(_by_session, {"key": session})
     return found[0] if found else None
 
 
@@ -86,8 +99,12 @@ async def job_is_due(read: Reader, now: str) -> bool:
 
 async def claim_job(write: Transaction, claim: bytes, *, now: str, until: str) -> JobRow | None:
     """Claims the job that has been due the longest, until the lease ends; None when none is due."""
-    found = await write.fetch(_claim, {"new_claim": claim, "now": now, "until": until})
-    return found[0] if found else None
+    given = {"new_claim": claim, "now": now, "until": until}
+    for due in await write.fetch(_first_due, {"now": now, "limit": _TRIED}):
+        found = await write.fetch(_claim, {**given, "session": due["key"]})
+        if found:
+            return found[0]
+    return None
 
 
 async def drop_job(write: Transaction, session: SessionRow) -> None:

@@ -19,6 +19,7 @@ from models.expressions import (
     upsert,
 )
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
+from models.locks import hold_memories, hold_sessions
 from models.rows import (
     MemoryRow,
     MemorySourceRow,
@@ -286,7 +287,18 @@ async def memories_by_key(
     read: Reader, scope: Scope, keys: list[bytes], *, deleted: bool = False
 ) -> list[MemoryRow | None]:
     """Memories by key; with `deleted` also those that went with their session."""
-    return await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, keys)
+    found = await fetch_by_key(read, scope, _any_by_key if deleted else _by_key, keys)
+    if read.held is not None:
+        await _hold_owners(read, scope, found)
+    return found
+
+
+async def _hold_owners(read: Reader, scope: Scope, rows: Sequence[MemoryRow | None]) -> None:
+    for row in rows:
+        if row is not None:
+            await hold_memories(read, scope, user=row["user_key"], agent=row["agent_key"])
+            if row["user_key"] is None and row["session_key"] is not None:
+                await hold_sessions(read, scope, [row["session_key"]])
 
 
 async def superseded_by(read: Reader, scope: Scope, keys: list[bytes]) -> list[list[MemoryRow]]:

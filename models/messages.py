@@ -18,6 +18,7 @@ from models.expressions import (
 )
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list, parent_of
+from models.locks import hold_sessions
 from models.rows import DeletedMessageRow, MessageRow, SessionRow
 from models.scope import Scope, of_viewer
 from models.statements import Count, Statement
@@ -267,6 +268,7 @@ def nonce_of(generation: int) -> int:
 async def messages_by_sequence(read: Reader, scope: Scope, places: list[tuple[bytes, int]]) -> list[MessageRow | None]:
     """Messages by session key and sequence; None for one that is deleted or not there."""
     of = Parents([session for session, _ in places], [sequence for _, sequence in places])
+    await hold_sessions(read, scope, of.values["parent_keys"])
     return await fetch_one_each(read, scope, _by_sequence, of)
 
 
@@ -281,6 +283,7 @@ async def messages_by_message_id(
 async def sequences_at(read: Reader, scope: Scope, places: Sequence[Place]) -> list[int | None]:
     """The sequence of the message at each place; None if there is none."""
     of = Parents([place.session_key for place in places], [place.sequence or 0 for place in places])
+    await hold_sessions(read, scope, of.values["parent_keys"])
     found: list[int | None] = [None] * of.count
     for row in await read.fetch(_located, {**scope.values, **of.values}):
         found[parent_of(row)] = row["sequence"]

@@ -8,12 +8,13 @@ from models.expressions import each_of, in_checked_project, in_project, parent_k
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Condition, Fetched, Listing, between, contains, cut, fetch_by_key, is_null, is_set
+from models.locks import hold_memories, hold_user_of
 from models.removals import note_removal
 from models.rows import SessionDeletionRow, SessionRow, UserRow
 from models.scope import Scope, of_viewer
 from models.shared_memories import move_shared, part_shared
 from models.sort_texts import ascending, descending
-from models.statements import ByKey, Statement
+from models.statements import ByKey, Statement, lock_of
 from models.store import Reader, Transaction
 from models.tables import (
     agents,
@@ -129,6 +130,13 @@ _to_extend = Statement(
     ),
     SessionRow,
     single=True,
+    # There the user is read when it is held.
+    others={
+        "postgres": select(sessions, sessions.c.form_memories.label("choice")).where(
+            sessions.c.key == bindparam("key"), in_project(sessions), _own
+        )
+    },
+    lock=lock_of(sessions),
 )
 _by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None), _own))
 _any_by_key = ByKey(sessions, SessionRow, where=(_own,))
@@ -185,13 +193,23 @@ _delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"
 
 async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[SessionRow | None]:
     """Sessions that were not deleted."""
-    return await fetch_by_key(read, scope, _by_key, keys)
+    if read.held is None:
+        return await fetch_by_key(read, scope, _by_key, keys)
+    held = {key: await _hold(read, scope, _by_key, key) for key in sorted(set(keys))}
+    return [held[key] for key in keys]
+
+
+async def _hold(read: Reader, scope: Scope, by_key: ByKey[SessionRow], key: bytes) -> SessionRow | None:
+    """A session by its key, held with its user where transactions run at the same time."""
+    row = (await fetch_by_key(read, scope, by_key, [key]))[0]
+    if row is not None:
+        await hold_user_of(read, scope, row)
+    return row
 
 
 async def session_by_id(read: Reader, scope: Scope, session_id: str) -> SessionRow | None:
     """The session with this key, also a deleted one."""
-    key = session_key(scope.project, session_id)
-    return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
+    return await _hold(read, scope, _any_by_key, session_key(scope.project, session_id))
 
 
 def _choice_of(row: Any) -> bool | None:
@@ -202,15 +220,25 @@ async def session_to_extend(read: Reader, scope: Scope, session_id: str) -> tupl
     """The session with this key, also a deleted one, and its choice to form memories, else that of its user."""
     key = session_key(scope.project, session_id)
     rows = await read.fetch(_to_extend, {**scope.values, "key": key})
-    return (rows[0], _choice_of(rows[0])) if rows else (None, None)
+    if not rows:
+        return None, None
+    users_choice = await hold_user_of(read, scope, rows[0])
+    choice = _choice_of(rows[0])
+    return rows[0], users_choice if choice is None else choice
 
 
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
 ) -> Fetched[SessionRow]:
-    """Sessions without activity since a time, the longest inactive first."""
+    """Sessions without activity since a time, the longest inactive first. A transaction holds them."""
     values = {**scope.values, "inactive_since": inactive_since, "user": user, "limit": limit + 1}
-    return cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
+    found = cut(await read.fetch(_inactive[user is not None], values, slowly=True), limit)
+    if read.held is None:
+        return found
+    held = await sessions_by_key(read, scope, [row["key"] for row in found.rows])
+    # Another transaction may have changed one before it was held.
+    still = [row for row in held if row is not None and row["last_activity_at"] < inactive_since]
+    return Fetched([row for row in still if user in (None, row["user_key"])], found.has_more)
 
 
 async def change_owner(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
@@ -222,6 +250,7 @@ async def change_owner(write: Transaction, scope: Scope, session: SessionRow, ow
 
 async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: Time) -> SessionRow:
     """Soft-deletes a session and its contents; for its messages this only moves `deleted_through`."""
+    await hold_memories(write, scope, user=row["user_key"])
     await move_shared(write, scope, row)
     await drop_job(write, row)
     await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})

@@ -1,7 +1,7 @@
 """Statements: built with SQLAlchemy Core, compiled for a database when they first run there."""
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypedDict, TypeGuard, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypedDict, TypeGuard, TypeVar, overload
 
 from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy.sql.base import Executable
@@ -66,6 +66,26 @@ LONG_TEXTS = frozenset(
 """Columns whose values may be long: the bytes of rows with them are counted while they are read."""
 
 
+class Lock(NamedTuple):
+    """The lock that a transaction takes on the rows of a table that a statement reads; see `models.locks`."""
+
+    strength: str
+    table: str
+
+    @property
+    def rank(self) -> int:
+        return rank_of(self.table)
+
+
+def rank_of(table: str) -> int:
+    """The place of a table's rows in the order of locks."""
+    return {"users": 0, "agents": 0, "sessions": 1, "jobs": 3}.get(table, 2)
+
+
+def lock_of(table: Table, strength: str = "NO KEY UPDATE") -> Lock:
+    return Lock(strength, table.name)
+
+
 class Statement(Generic[R_co]):
     """A statement and the type of its rows.
 
@@ -73,7 +93,7 @@ class Statement(Generic[R_co]):
     for which SQLite may use a temporary file; no other data of it may get there. `forms` caches its form for each
     database. `others` has the clause for a database that needs another one, by the database's name.
 
-    `lock` is how a transaction that shares the database with others locks the rows that it reads by this statement.
+    `lock` is the one that a transaction takes on the rows, where transactions run at the same time.
     """
 
     __slots__ = ("clause", "forms", "lock", "noun", "others", "single", "spills", "upkeep")
@@ -90,7 +110,7 @@ class Statement(Generic[R_co]):
         single: bool = False,
         upkeep: bool = False,
         spills: bool = False,
-        lock: str = "",
+        lock: Lock | None = None,
         others: Mapping[str, ClauseElement] | None = None,
     ) -> None: ...
 
@@ -102,7 +122,7 @@ class Statement(Generic[R_co]):
         single: bool = False,
         upkeep: bool = False,
         spills: bool = False,
-        lock: str = "",
+        lock: Lock | None = None,
         others: Mapping[str, ClauseElement] | None = None,
     ) -> None:
         self.clause: Any = clause
@@ -118,24 +138,24 @@ class Statement(Generic[R_co]):
         return self.others.get(database, self.clause)
 
 
-SHARED = frozenset(("users", "agents"))
-"""Tables whose rows many transactions refer to at the same time."""
-
-
-def lock_of(table: Table) -> str:
-    """How a transaction locks a row that it reads by its key: nobody else changes it meanwhile. A row to which many
-    refer is only kept from being removed."""
-    return f"FOR {'KEY SHARE' if table.name in SHARED else 'NO KEY UPDATE'} OF {table.name}"
-
-
 class ByKey(Generic[R]):
-    """Rows of a table by their keys: one, or each with its parent's position as `parent` (see `Parents`)."""
+    """Rows of a table by their keys: one, or each with its parent's position as `parent` (see `Parents`).
+
+    A transaction locks the one row. Before it reads many, it holds those whom they belong to.
+    """
 
     __slots__ = ("many", "one")
 
-    def __init__(self, table: Table, row: type[R], *, where: tuple[ColumnElement[bool], ...] = ()) -> None:
+    def __init__(
+        self,
+        table: Table,
+        row: type[R],
+        *,
+        where: tuple[ColumnElement[bool], ...] = (),
+        strength: str = "NO KEY UPDATE",
+    ) -> None:
         conditions = (in_project(table), *where)
-        lock = lock_of(table)
+        lock = lock_of(table, strength)
         self.one = Statement(
             select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True, lock=lock
         )
@@ -144,5 +164,4 @@ class ByKey(Generic[R]):
             .select_from(CrossJoin(parents, table))
             .where(table.c.key == parent_key, *conditions),
             row,
-            lock=lock,
         )

@@ -52,10 +52,33 @@ Listener = Callable[[Sequence[Change]], None]
 """A function that is called with all rows that one transaction changed, once it is durable."""
 
 
+class Held:
+    """What a transaction holds until its end; see `models.locks`."""
+
+    __slots__ = ("changing", "sessions", "users")
+
+    def __init__(self) -> None:
+        self.users: dict[bytes, bool | None] = {}
+        """The users who can't be erased meanwhile, and their choice to form memories."""
+        self.sessions: dict[bytes, bytes | None] = {}
+        """The sessions that nobody else can change meanwhile, and their users."""
+        self.changing: set[bytes] = set()
+        """The users and agents whose memories nobody else can change meanwhile."""
+
+    def copy(self) -> "Held":
+        copied = Held()
+        copied.users, copied.sessions = self.users.copy(), self.sessions.copy()
+        copied.changing = self.changing.copy()
+        return copied
+
+
 class Reader(Protocol):
     """The reads of one request."""
 
     allowance: Allowance
+
+    held: Held | None = None
+    """What a transaction holds, where transactions run at the same time; None for all other reads."""
 
     async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
         """The one row of a short read by index, or None."""
@@ -72,6 +95,9 @@ class Reader(Protocol):
 
 class Transaction(Reader, Protocol):
     """Reads and writes that become durable together, or not at all."""
+
+    clears_files: bool = True
+    """False where the database removes deleted bytes from its files by itself (see `models.removals`)."""
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
         """Executes a statement; returns the number of rows that it changed."""

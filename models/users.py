@@ -87,7 +87,8 @@ USER_ALONE = Listing(
     selective=SELECTIVE,
 )
 
-_by_key = ByKey(users, UserRow, where=(of_viewer(users.c.key),))
+_by_key = ByKey(users, UserRow, where=(of_viewer(users.c.key),), strength="KEY SHARE")
+_alone = ByKey(users, UserRow, where=(of_viewer(users.c.key),), strength="UPDATE")
 _by_email = Statement(
     select(users).where(in_project(users), of_viewer(users.c.key), users.c.email_folded == bindparam("email")).limit(2),
     UserRow,
@@ -95,7 +96,15 @@ _by_email = Statement(
 
 
 async def users_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[UserRow | None]:
-    return await fetch_by_key(read, scope, _by_key, keys)
+    found = await fetch_by_key(read, scope, _by_key, keys)
+    if read.held is not None:
+        read.held.users |= {row["key"]: row["form_memories"] for row in found if row is not None}
+    return found
+
+
+async def user_to_end(write: Transaction, scope: Scope, user_id: str) -> UserRow | None:
+    """A user who is about to be erased, renamed or merged: nobody else adds anything of the user's meanwhile."""
+    return (await fetch_by_key(write, scope, _alone, [user_key(scope.project, user_id)]))[0]
 
 
 async def user_by_id(read: Reader, scope: Scope, user_id: str) -> UserRow | None:

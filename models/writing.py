@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Table, bindparam, delete, false, insert, select, update
 
+from models.errors import Overtaken
 from models.statements import Statement
 from models.store import Transaction
 
@@ -42,13 +43,19 @@ class TypedTable(Generic[R]):
         return kept
 
     async def update(self, write: Transaction, row: R, changes: Mapping[str, Any]) -> R:
-        """Updates these columns of a row and returns it; without columns returns it unchanged."""
+        """Updates these columns of a row and returns it; without columns returns it unchanged.
+
+        Raises `Overtaken` if the row is gone, or has another version by now (see `models.locks`).
+        """
         if not changes:
             return row
-        keys = {f"the_{name}": row[name] for name in self._keys}
+        keys = {f"the_{name}": row[name] for name in self._read}
         slowly = self._is_long(row) or self._is_long(changes)
         statement = self._update(tuple(sorted(changes)))
-        changed = (await write.fetch(statement, {**changes, **keys}, slowly=slowly))[0]
+        updated = await write.fetch(statement, {**changes, **keys}, slowly=slowly)
+        if not updated:
+            raise Overtaken(f"a row of {self._table.name} was changed or removed since it was read")
+        changed = updated[0]
         write.changed("update", self._table.name, changed)
         return changed
 
@@ -60,6 +67,11 @@ class TypedTable(Generic[R]):
     @cached_property
     def _keys(self) -> list[str]:
         return [column.name for column in self._table.primary_key]
+
+    @cached_property
+    def _read(self) -> list[str]:
+        """The columns by which a row is the one that was read."""
+        return [*self._keys, "version"] if "version" in self._table.c else self._keys
 
     @cached_property
     def _parameters(self) -> dict[str, Any]:
@@ -82,7 +94,7 @@ class TypedTable(Generic[R]):
         return Statement(select(*self._table.columns).where(false()), self.row)
 
     def _updating(self, columns: tuple[str, ...]) -> Statement[R]:
-        keys = [column == bindparam(f"the_{column.name}") for column in self._table.primary_key]
+        keys = [self._table.c[name] == bindparam(f"the_{name}") for name in self._read]
         values: dict[str, Any] = {name: bindparam(name) for name in columns}
         return Statement(update(self._table).where(*keys).values(values).returning(*self._table.columns), self.row)
 

@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from models.agents import AGENTS, AGENTS_OF_USER, agent_by_id, agent_table, agents_by_key, release_sessions
+from models.agents import (
+    AGENTS,
+    AGENTS_OF_USER,
+    agent_by_id,
+    agent_table,
+    agent_to_end,
+    agents_by_key,
+    release_sessions,
+)
 from models.documents import delete_documents_of_agent
 from models.keys import agent_key
 from models.memories import delete_memories_of_agent
@@ -37,6 +45,7 @@ AGENT = Participant(
     Derived("name_start", start_of, of=("name",)),
     table=agent_table,
     by_id=agent_by_id,
+    to_end=agent_to_end,
     keys=lambda project, columns: {"key": agent_key(project, columns["agent_id"])},
     as_owner=lambda row: DocumentOwner(agent=row),
 )
@@ -79,7 +88,7 @@ async def delete_agent(context: OperationContext, values: Values) -> str:
     """Deletes an agent with its documents and memories, and returns its id; its sessions stay, without an agent."""
 
     async def operation(write: Transaction) -> str:
-        row = await find_agent(write, context, values["agent_id"])
+        row = await AGENT.find_to_end(write, context, values["agent_id"])
         await forget_sources(write, Sources.of_agent(row))
         await delete_documents_of_agent(write, context.scope, row["key"])
         await delete_memories_of_agent(write, context.scope, row["key"])

@@ -6,6 +6,7 @@ that it copies. The writer is held while they are copied, so that a clone has a 
 
 from uuid import uuid4
 
+from models.agents import agents_by_key
 from models.clones import copy_messages, first_over, last_of
 from models.rows import SessionRow
 from models.sessions import session_by_id, session_table
@@ -36,6 +37,9 @@ async def clone_session(context: OperationContext, given: Values) -> SessionRow:
             # Not even onto a deleted one: its sequence goes on, while a clone keeps that of its messages.
             message = "A session with this sessionId exists, or was deleted and not yet purged; choose another key."
             raise refuse("ALREADY_EXISTS", message, "newSessionId")
+        if source["agent_key"] is not None:
+            # It has to stay, as for any new session of it.
+            await agents_by_key(write, context.scope.whole_project, [source["agent_key"]])
         row = _clone_of(context, source, new_id, await last_of(write, source, through))
         clone = await session_table.insert(write, row)
         await copy_messages(write, source, clone)

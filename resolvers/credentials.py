@@ -19,6 +19,7 @@ from models.api_keys import list_api_keys as all_api_keys
 from models.api_keys import revoke_api_key as revoke
 from models.erasure import last_erasure
 from models.keys import user_key
+from models.locks import hold_name
 from models.rows import ApiKeyRow, SigningKeyRow
 from models.signing_keys import (
     current_signing_key,
@@ -40,6 +41,8 @@ LARGEST_LIFE = 24 * 60 * 60
 KEY_PREFIX = "rql_"
 ISSUER = AUDIENCE = "recallql"
 ALGORITHM = "HS256"
+SIGNING_KEYS = "signing keys"
+"""The name that a transaction holds which looks for the current signing key, and may create one."""
 
 
 def name_rule(value: str) -> Found:
@@ -103,6 +106,7 @@ async def issue_user_token(context: OperationContext, values: Values) -> IssuedT
 async def _first_signing_key(context: OperationContext) -> SigningKeyRow:
     async def operation(write: Transaction) -> SigningKeyRow:
         # Another process may have created it meanwhile.
+        await hold_name(write, SIGNING_KEYS)
         return await current_signing_key(write) or await _make_signing_key(write, context)
 
     return await context.write(operation)
@@ -125,6 +129,7 @@ async def rotate_signing_key(context: OperationContext, *, at_once: bool) -> str
     """
 
     async def operation(write: Transaction) -> SigningKeyRow:
+        await hold_name(write, SIGNING_KEYS)
         if at_once:
             await forget_signing_keys(write)
         longest = ago(timedelta(seconds=LARGEST_LIFE))

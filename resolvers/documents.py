@@ -14,6 +14,7 @@ from models.documents import (
     remove_documents,
 )
 from models.keys import document_key, identity
+from models.locks import hold_memories
 from models.rows import AgentRow, DocumentRow, UserRow
 from models.sort_texts import start_of
 from models.sources import Sources, forget_sources
@@ -180,7 +181,8 @@ async def find_owner(read: Reader, context: OperationContext, values: Values) ->
         raise refuse("NOT_FOUND", "No user bears this e-mail address.", "userEmail")
     if len(bearers) > 1:
         raise refuse("CONFLICT", "Several users bear this e-mail address; name one with `userId`.", "userEmail")
-    return DocumentOwner(user=bearers[0])
+    # By the key, which keeps the user from being erased meanwhile.
+    return await find_owner(read, context, {"user_id": bearers[0]["user_id"]})
 
 
 async def create_document(context: OperationContext, given: Values) -> DocumentRow:
@@ -237,6 +239,8 @@ async def delete_documents(context: OperationContext, values: Values) -> tuple[l
 
     async def find(read: Reader) -> tuple[str, bytes]:
         found = await find_owner(read, context, {owner: values[owner]})
+        user, agent = found.user and found.user["key"], found.agent and found.agent["key"]
+        await hold_memories(read, context.scope, user=user, agent=agent)
         return (
             ("user_key", found.user["key"]) if found.user else ("agent_key", found.agent["key"] if found.agent else b"")
         )

@@ -8,6 +8,7 @@ from typing import Any
 from models.agents import agent_by_id
 from models.keys import folded, memory_key
 from models.keyset import Listing
+from models.locks import hold_memories
 from models.memories import (
     MEMORIES_OF_AGENT,
     MEMORIES_OF_MESSAGE,
@@ -178,7 +179,13 @@ async def _declare(
 
 
 async def find_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
-    """The owner that a new memory names; a session implies its user."""
+    """The owner that a new memory names; a session implies its user. Nobody else changes its memories meanwhile."""
+    owner = await _named_owner(write, context, values)
+    await hold_memories(write, context.scope, user=owner.user, agent=owner.agent)
+    return owner
+
+
+async def _named_owner(write: Transaction, context: OperationContext, values: Values) -> Owner:
     if "agent_id" in values:
         agent = await agent_by_id(write, context.scope, values["agent_id"])
         if agent is None:
@@ -330,8 +337,13 @@ async def delete_memories(context: OperationContext, values: Values) -> tuple[li
     of_user = owner == "user_id"
 
     async def find(read: Reader) -> tuple[str, bytes]:
-        row = await (find_user if of_user else find_session)(read, context, values[owner])
-        return ("user_key" if of_user else "session_key"), row["key"]
+        if of_user:
+            user = (await find_user(read, context, values[owner]))["key"]
+            await hold_memories(read, context.scope, user=user)
+            return "user_key", user
+        session = await find_session(read, context, values[owner])
+        await hold_memories(read, context.scope, user=session["user_key"])
+        return "session_key", session["key"]
 
     async def remove(write: Transaction, rows: Sequence[MemoryRow]) -> None:
         await withhold(write, rows)

@@ -21,7 +21,7 @@ from models.merging import (
 from models.moving import DOCUMENTS, MEMORIES, RowKeys, move_rows
 from models.rows import ErasureRow, UserRow
 from models.store import Transaction
-from models.users import user_by_id, user_table
+from models.users import user_table, user_to_end
 from resolvers.errors import Fault, refuse
 from resolvers.formation.rules import ends
 from resolvers.inputs import Values, check, key_rule
@@ -29,7 +29,7 @@ from resolvers.json_values import Unacceptable, filled_text
 from resolvers.operation_context import OperationContext
 from resolvers.speakers import own_names, user_name
 from resolvers.updates import revise
-from resolvers.users import USER, Receipt, find_user, receipt_of
+from resolvers.users import USER, Receipt, find_user_to_end, receipt_of
 
 
 class Merged(TypedDict):
@@ -46,13 +46,13 @@ async def merge_users(context: OperationContext, values: Values) -> Merged:
     check(values, rules, more=[same] if gone_id == kept_id else [])
 
     async def operation(write: Transaction) -> tuple[UserRow, ErasureRow]:
-        kept = await user_by_id(write, context.scope, kept_id)
-        if kept is not None and await user_by_id(write, context.scope, gone_id) is None:
+        kept = await user_to_end(write, context.scope, kept_id)
+        if kept is not None and await user_to_end(write, context.scope, gone_id) is None:
             erased = await erasure_of(write, user_key(context.scope.project, gone_id))
             if erased is not None and erased["merged_into"] == kept["key"]:
                 return kept, erased
-        gone = await find_user(write, context, gone_id, "fromUserId")
-        return await _merge(write, context, gone, await find_user(write, context, kept_id, "intoUserId"))
+        gone = await find_user_to_end(write, context, gone_id, "fromUserId")
+        return await _merge(write, context, gone, await find_user_to_end(write, context, kept_id, "intoUserId"))
 
     user, erasure = await context.write(operation)
     return {"user": user, "receipt": await receipt_of(context, gone_id, erasure)}

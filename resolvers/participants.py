@@ -16,7 +16,8 @@ from resolvers.updates import Change, revise
 
 
 class Participant(Noun, Generic[R]):
-    """A noun whose objects have ids from the application: `by_id` finds one, `keys` returns the columns of its key.
+    """A noun whose objects have ids from the application: `by_id` finds one, `to_end` one that is about to be removed,
+    and `keys` returns the columns of its key.
 
     `as_owner` returns a row as the keyword argument for the owner of documents.
     """
@@ -27,17 +28,25 @@ class Participant(Noun, Generic[R]):
         *columns: Column,
         table: TypedTable[R],
         by_id: Callable[[Reader, Scope, str], Awaitable[R | None]],
+        to_end: Callable[[Transaction, Scope, str], Awaitable[R | None]],
         keys: Callable[[str, dict[str, Any]], dict[str, Any]],
         as_owner: Callable[[R], DocumentOwner],
     ) -> None:
         super().__init__(name, *columns)
         self.word = name.lower()
         self.own_id = f"{self.word}_id"
-        self._table, self._by_id, self._keys, self._as_owner = table, by_id, keys, as_owner
+        self._table, self._by_id, self._to_end = table, by_id, to_end
+        self._keys, self._as_owner = keys, as_owner
 
     async def find(self, read: Reader, context: OperationContext, id: str, field: str | None = None) -> R:
         """The existing object that a mutation names in this field of its input; otherwise NOT_FOUND."""
-        row = await self._by_id(read, context.scope, id)
+        return self._found(await self._by_id(read, context.scope, id), field)
+
+    async def find_to_end(self, write: Transaction, context: OperationContext, id: str, field: str | None = None) -> R:
+        """The same for an object that is about to be removed: nobody else refers to it meanwhile."""
+        return self._found(await self._to_end(write, context.scope, id), field)
+
+    def _found(self, row: R | None, field: str | None) -> R:
         if row is None:
             own_id = camel(self.own_id)
             raise refuse("NOT_FOUND", f"There is no {self.word} with this {own_id}.", field or own_id)

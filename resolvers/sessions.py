@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from models.jobs import jobs_of_sessions
 from models.keys import lane_of, new_nonce, session_key
+from models.locks import hold_memories
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import (
     SESSIONS,
@@ -205,6 +206,7 @@ async def begin_session(
     if remains is None:
         return await session_table.insert(write, row)
     last = remains["last_sequence"]
+    await hold_memories(write, context.scope, user=remains["user_key"])
     await forget_sources(write, Sources.of_session(remains))
     await clear(write, remains, row["updated_at"])
     changes: dict[str, Any] = {**row, "last_sequence": last}
@@ -307,6 +309,7 @@ async def delete_session(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await find_session(write, context, values["session_id"])
+        await hold_memories(write, context.scope, user=row["user_key"])
         if values.get("permanently"):
             await move_shared(write, context.scope, row)
             await forget_sources(write, Sources.of_session(row))

@@ -12,7 +12,16 @@ from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
 from models.sort_texts import ascending, descending
 from models.store import Transaction
 from models.user_words import COMMON, rarest_beginning
-from models.users import USER_ALONE, USERS, USERS_BY_WORD, USERS_TRIED, user_by_id, user_table, users_by_key
+from models.users import (
+    USER_ALONE,
+    USERS,
+    USERS_BY_WORD,
+    USERS_TRIED,
+    user_by_id,
+    user_table,
+    user_to_end,
+    users_by_key,
+)
 from resolvers.connections import Columns, Page, Paging, connect, connect_visible, part_of
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput, refuse
@@ -78,6 +87,7 @@ USER = Participant(
     FORM_MEMORIES,
     table=user_table,
     by_id=user_by_id,
+    to_end=user_to_end,
     keys=_keys,
     as_owner=lambda row: DocumentOwner(user=row),
 )
@@ -129,6 +139,7 @@ async def _found_by_words(
 
 
 find_user = USER.find
+find_user_to_end = USER.find_to_end
 create_user = USER.create
 update_user = USER.update
 upsert_user = USER.upsert
@@ -140,7 +151,7 @@ async def rename_user(context: OperationContext, values: Values) -> UserRow:
     new_id = values["new_user_id"]
 
     async def operation(write: Transaction) -> UserRow:
-        row = await find_user(write, context, values["user_id"])
+        row = await find_user_to_end(write, context, values["user_id"])
         if row["user_id"] == new_id:
             return row
         if await user_by_id(write, context.scope, new_id) is not None:
@@ -187,11 +198,11 @@ async def delete_user(context: OperationContext, values: Values) -> Erased:
     key = user_key(context.scope.project, user_id)
 
     async def operation(write: Transaction) -> ErasureRow:
-        if await user_by_id(write, context.scope, user_id) is None:
+        if await user_to_end(write, context.scope, user_id) is None:
             erased = await erasure_of(write, key)
             if erased is not None:
                 return erased
-        row = await find_user(write, context, user_id)
+        row = await find_user_to_end(write, context, user_id)
         return await erase_user(write, context.scope, row, context.clock.now())
 
     erasure = await context.write(operation)

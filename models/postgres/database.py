@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from random import uniform
 from typing import Any
 
 import structlog
@@ -10,8 +9,9 @@ import structlog
 from models.allowance import Allowance
 from models.errors import Unavailable
 from models.loop_turns import LoopTurns
+from models.postgres.attempts import Attempts
 from models.postgres.connecting import Address, driver
-from models.postgres.faults import AGAIN, explained, problem_of
+from models.postgres.faults import explained, is_gone, problem_of
 from models.postgres.forms import Form
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
@@ -21,19 +21,13 @@ from models.threads import Threads
 
 log = structlog.get_logger("recallql.database")
 
-ATTEMPTS = 20
-"""How often a transaction is begun when others are faster."""
-
-PAUSE = 0.002
-"""Seconds before the second attempt, about; before each further one a little more."""
-
-LOCK_PATIENCE = 30.0
-"""Seconds that a write waits for a row that another write holds."""
+MAY_BE_KEPT = (
+    "The connection to the database was lost during the commit: the write may have been kept, or not. With ids of your "
+    "own it is safe to repeat."
+)
 
 CHECK_PATIENCE = 2.0
 """Seconds after which a readiness check stops waiting."""
-
-_BEGIN = f"BEGIN; SET LOCAL lock_timeout = {round(LOCK_PATIENCE * 1000)}"
 
 
 class PostgresStore(Store):
@@ -92,31 +86,40 @@ class PostgresStore(Store):
             raise Unavailable("The server is stopping; try again.")
         task = asyncio.create_task(self._write(operation, allowance or Allowance()))
         self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        task.add_done_callback(self._written)
         return await asyncio.shield(task)
 
+    def _written(self, task: asyncio.Task[Any]) -> None:
+        self._writing.discard(task)
+        # A cancelled caller does not retrieve the exception; asyncio must not log it as lost.
+        if not task.cancelled():
+            task.exception()
+
     async def _write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        attempts = Attempts(allowance)
+        while True:
             try:
                 async with self.writes.connection(allowance) as connection:
-                    return await self._transact(connection, operation)
+                    return await self._transact(connection, operation, attempts)
             except Exception as error:
-                if attempt == ATTEMPTS or not isinstance(error, AGAIN):
+                pause = attempts.pause_after(error)
+                if pause is None:
                     raise explained(error) from error
-            # Of two that met, one is to be first now.
-            await asyncio.sleep(uniform(0, PAUSE * attempt))  # noqa: S311 - nothing secret
-        raise AssertionError
+            await asyncio.sleep(pause)
 
-    async def _transact(self, connection: Any, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        write = PostgresTransaction(self, connection)
-        await connection.execute(_BEGIN)
+    async def _transact(
+        self, connection: Any, operation: Callable[[Transaction], Awaitable[T]], attempts: Attempts
+    ) -> T:
+        write = PostgresTransaction(self, connection, is_last=attempts.is_last)
         try:
+            await connection.execute(attempts.begin)
+            for wanted in attempts.wanted:
+                await write.take(wanted)
             result = await operation(write)
         except BaseException:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
+            await _undo(connection)
             raise
-        await connection.execute("COMMIT")
+        await _commit(connection)
         if write.has_written:
             self.written.set()
             self._tell_listeners(write)
@@ -151,6 +154,30 @@ class PostgresStore(Store):
             await asyncio.wait(self._writing)
         await self._pool.close()
         await asyncio.to_thread(self.threads.close)
+
+
+async def _undo(connection: Any) -> None:
+    """Rolls a transaction back. A connection on which that fails is closed, so that nobody gets it within one."""
+    try:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+    except Exception:
+        log.debug("a transaction was undone by closing its connection")
+    finally:
+        if not connection.is_closed() and connection.is_in_transaction():
+            connection.terminate()
+
+
+async def _commit(connection: Any) -> None:
+    try:
+        status = await connection.execute("COMMIT")
+    except Exception as error:
+        raise (Unavailable(MAY_BE_KEPT) if is_gone(error) else error) from error
+    finally:
+        if not connection.is_closed() and connection.is_in_transaction():
+            connection.terminate()
+    if status != "COMMIT":
+        raise RuntimeError("the operation has gone on after an error that undid its transaction")
 
 
 async def _keep(connection: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from asyncpg import exceptions as pg
 
-from models.errors import ConstraintViolated, DatabaseProblem, DataError, TookTooLong, Unavailable
+from models.errors import ConstraintViolated, DatabaseProblem, DataError, Overtaken, TookTooLong, Unavailable
 
 GONE: tuple[type[BaseException], ...] = (
     pg.PostgresConnectionError,
@@ -21,13 +21,11 @@ GONE: tuple[type[BaseException], ...] = (
 )
 """The connection is gone, or there was none to be had. Whatever was not committed is undone."""
 
-AGAIN: tuple[type[BaseException], ...] = (
-    pg.SerializationError,
-    pg.DeadlockDetectedError,
-    pg.UniqueViolationError,
-    pg.ForeignKeyViolationError,
-)
+AGAIN: tuple[type[BaseException], ...] = (pg.SerializationError, pg.DeadlockDetectedError, Overtaken)
 """Another transaction was faster. All of this one is undone; begun anew it finds what the other one has written."""
+
+TAKEN: tuple[type[BaseException], ...] = (pg.UniqueViolationError, pg.ForeignKeyViolationError)
+"""Another transaction may have been faster, or else the rows break a rule, however often it is begun anew."""
 
 
 def is_gone(error: BaseException) -> bool:
@@ -36,7 +34,7 @@ def is_gone(error: BaseException) -> bool:
 
 def explained(error: Exception) -> Exception:
     """Translates an error of the database; returns one of the program unchanged."""
-    if isinstance(error, DataError):
+    if isinstance(error, DataError) and not isinstance(error, Overtaken):
         return error
     if isinstance(error, pg.IntegrityConstraintViolationError):
         return ConstraintViolated(str(error))

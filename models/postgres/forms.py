@@ -5,10 +5,10 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from asyncpg import Record
-from sqlalchemy import Select
+from sqlalchemy import Delete, Select, Update
 
 from models.postgres.dialect import DIALECT
-from models.statements import LONG_TEXTS, Parameters, Statement
+from models.statements import LONG_TEXTS, Parameters, Statement, rank_of
 
 
 class Row(Record):
@@ -26,22 +26,41 @@ class Form:
     """The form of a statement for the driver.
 
     `names` are the parameters in the order of their numbers, and `defaults` the values of literals in the statement.
-    `locking` is the text for a transaction, which locks the rows that it reads by their keys. `wide` extract the
-    columns with long texts from rows that become objects of an answer.
+    `locking` is the text that waits for the rows and locks them, `trying` the one that locks those that nobody else has
+    locked; `rank` and `strength` are those of the lock. `changed` is the rank of the rows that the statement updates or
+    deletes, -1 for others. `wide` extract the columns with long texts from rows that become objects of an answer.
     """
 
-    __slots__ = ("defaults", "locking", "names", "row", "single", "text", "upkeep", "wide", "writes")
+    __slots__ = (
+        "changed",
+        "defaults",
+        "locking",
+        "names",
+        "rank",
+        "row",
+        "single",
+        "strength",
+        "text",
+        "trying",
+        "upkeep",
+        "wide",
+        "writes",
+    )
 
     def __init__(self, statement: Statement[Any]) -> None:
         compiled = statement.clause_for("postgres").compile(dialect=DIALECT)
         self.text = str(compiled)
-        self.locking = f"{self.text} {statement.lock}" if statement.lock else self.text
+        lock = statement.lock
+        self.rank, self.strength = (lock.rank, lock.strength) if lock else (None, "")
+        self.locking = f"{self.text} FOR {lock.strength} OF {lock.table}" if lock else self.text
+        self.trying = f"{self.locking} SKIP LOCKED"
         self.names: list[str] = compiled.positiontup or []
         written: dict[str, Any] = compiled.params or {}
         self.defaults = {name: value for name, value in written.items() if value is not None}
         self.row: Any = row_class(statement.noun)
         self.single = statement.single
         self.upkeep = statement.upkeep
+        self.changed = rank_of(str(statement.clause.table)) if isinstance(statement.clause, Update | Delete) else -1
         self.writes = not isinstance(statement.clause, Select)
         columns = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
         self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]

@@ -2,35 +2,87 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.allowance import Allowance
-from models.errors import ConstraintViolated
-from models.postgres.faults import AGAIN
+from models.errors import ConstraintViolated, Overtaken
+from models.postgres.faults import TAKEN
 from models.postgres.forms import Form, form_of
 from models.postgres.reading import PostgresReader
 from models.statements import Parameters, R, Statement
-from models.store import Change, Receive, Transaction
+from models.store import Change, Held, Receive, Transaction
 
 if TYPE_CHECKING:
     from models.postgres.database import PostgresStore
 
 
-class PostgresTransaction(PostgresReader, Transaction):
-    """The transaction of one operation. Rows that it reads by their keys stay until its end: see `Statement.lock`."""
+class Wanted(NamedTuple):
+    """A lock on the row with a key, which a statement with these values reads."""
 
-    def __init__(self, store: "PostgresStore", connection: Any) -> None:
+    form: Form
+    values: Sequence[Any]
+    key: bytes
+
+    @property
+    def order(self) -> tuple[int, bytes, bool]:
+        """The order in which all transactions take their locks, the one that excludes all others first."""
+        return self.form.rank or 0, self.key, self.form.strength != "UPDATE"
+
+
+class Missed(Overtaken):
+    """Another transaction has a lock that comes before those that this one holds: begun anew, it waits for it first."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__("another transaction holds a row that comes before those that this one holds")
+        self.wanted = wanted
+
+
+class PostgresTransaction(PostgresReader, Transaction):
+    """The transaction of one operation, which takes the locks of its statements: see `models.locks`.
+
+    `is_last`: a key that is taken is no longer assumed to be that of a faster transaction.
+    """
+
+    clears_files = False
+
+    def __init__(self, store: "PostgresStore", connection: Any, *, is_last: bool = False) -> None:
         super().__init__(store, Allowance())
         self._connection_held = connection
+        self._is_last = is_last
+        self._rank = -1
+        """The highest rank of the rows locked or changed so far."""
+        self.held: Held | None = Held()
         self.changes: list[Change] = []
         """The rows changed so far; recorded only while there are listeners."""
         self.has_written = False
 
+    async def take(self, wanted: Wanted) -> list[Any]:
+        """Waits for a lock, and takes it."""
+        rows = await self._connection_held.fetch(wanted.form.locking, *wanted.values, record_class=wanted.form.row)
+        if rows:
+            self._rank = max(self._rank, wanted.form.rank or 0)
+        return rows
+
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
         form: Form = statement.forms.get("postgres") or form_of(statement)
         self._store.observe(form)
+        values = form.bound(parameters)
+        if form.rank is not None:
+            return await self._lock(form, Wanted(form, values, parameters["key"]))
+        self._note_write(form)
+        return await self._connection_held.fetch(form.text, *values, record_class=form.row)
+
+    def _note_write(self, form: Form) -> None:
         self.has_written |= form.writes
-        return await self._connection_held.fetch(form.locking, *form.bound(parameters), record_class=form.row)
+        self._rank = max(self._rank, form.changed)
+
+    async def _lock(self, form: Form, wanted: Wanted) -> list[Any]:
+        if wanted.order[0] > self._rank:
+            return await self.take(wanted)
+        rows = await self._connection_held.fetch(form.trying, *wanted.values, record_class=form.row)
+        if not rows and await self._connection_held.fetch(form.text, *wanted.values):
+            raise Missed(wanted)
+        return rows
 
     async def stream(self, statement: Statement[Any], parameters: Parameters, receive: Receive) -> None:
         for row in await self.fetch(statement, parameters):
@@ -39,7 +91,7 @@ class PostgresTransaction(PostgresReader, Transaction):
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
         form: Form = statement.forms.get("postgres") or form_of(statement)
         self._store.observe(form)
-        self.has_written = True
+        self._note_write(form)
         status = await self._connection_held.execute(form.text, *form.bound(parameters))
         return int(status.rpartition(" ")[2])
 
@@ -54,13 +106,15 @@ class PostgresTransaction(PostgresReader, Transaction):
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        noted = len(self.changes)
+        noted, held = len(self.changes), self.held and self.held.copy()
         try:
             async with self._connection_held.transaction():
                 yield
         except Exception as error:
+            # The locks that were taken in the block are gone with it.
+            self.held = held
             del self.changes[noted:]
-            if isinstance(error, AGAIN):
+            if isinstance(error, TAKEN) and self._is_last:
                 raise ConstraintViolated(str(error)) from error
             raise
 

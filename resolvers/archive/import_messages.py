@@ -34,19 +34,20 @@ async def add_messages(write: Transaction, context: OperationContext, entries: l
         row = session_row(context, columns, context.clock.now(), owned_by(None))
         session = await session_table.insert(write, row)
     add = _add_placed if "sequence" in line else _append
-    count = await add(write, context, session, entries, forms=decided(context, choice))
+    before = session["last_activity_at"]
+    count, session = await add(write, context, session, entries, forms=decided(context, choice))
     activity = entries[0].activity
     if count and activity is not None:
-        await session_table.update(write, session, {"last_activity_at": max(activity, session["last_activity_at"])})
+        await session_table.update(write, session, {"last_activity_at": max(activity, before)})
     return count
 
 
 async def _add_placed(
     write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry], *, forms: bool
-) -> int:
+) -> tuple[int, SessionRow]:
     """Adds messages with an exported sequence; forms no memories from them, since the export has those too."""
     if session["deleted_at"] is not None:
-        return 0
+        return 0, session
     sequences = [entry.line["sequence"] for entry in entries]
     gone = await deleted_sequences(write, session, sequences)
     places = [(session["key"], sequence) for sequence in sequences]
@@ -78,13 +79,13 @@ async def _add_placed(
                 said = [hex_of({"withheld_memories": hash}, "withheld_memories") for hash in line["withheld_memories"]]
                 await withhold_of_message(write, session, line["sequence"], said)
         last = max(session["last_sequence"], *new)
-        await session_table.update(write, session, {"last_sequence": last})
-    return len(rows)
+        session = await session_table.update(write, session, {"last_sequence": last})
+    return len(rows), session
 
 
 async def _append(
     write: Transaction, context: OperationContext, session: SessionRow, entries: list[MessageEntry], *, forms: bool
-) -> int:
+) -> tuple[int, SessionRow]:
     """Appends messages without a sequence, and forms memories from them one by one, as if they were new."""
     gone = await deleted_ids(write, session, [message_id_hash(entry.line["message_id"]) for entry in entries])
     known = await messages_by_message_id(write, session, _ids(entries))
@@ -103,13 +104,13 @@ async def _append(
         ):
             fresh[own] = draft
     if not fresh:
-        return 0
+        return 0, session
     added = await append(write, context, session, list(fresh.values()), forms=forms, even_ended=True)
     for row in [row for row in added.new if row["forms_memories"]]:
         # The session as of this message, so that the formed memories do not depend on the batches of lines.
         said_by_then = {**added.session, "last_sequence": row["sequence"]}
         await form(write, context, replace(added, session=said_by_then, messages=[row], new=[row]))
-    return len(fresh)
+    return len(fresh), added.session
 
 
 async def _said_already(

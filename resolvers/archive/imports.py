@@ -93,9 +93,12 @@ class Importer:
 
     async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
         """Imports lines that `place` has accepted, in one transaction, which a `BadLine` rolls back."""
+        was_partial = self.is_partial
         entries = [self._identities.entry(number, line, self.project_of(line)) for number, line in lines]
 
         async def operation(write: Transaction) -> tuple[Tally, list[BadLine]]:
+            # It may be called again, when everything of the call before was undone.
+            self.is_partial = was_partial
             tally: Tally = Tally()
             bad: list[BadLine] = []
             for project, group in groupby(entries, lambda entry: self.project_of(entry.line)):

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from models.formation import memories_quoting
+from models.locks import hold_memories_of_session
 from models.memories import remove_memories, sources_of_memories
 from models.rows import MemoryRow, MessageRow
 from models.sessions import sessions_by_key
@@ -23,6 +24,7 @@ async def forget(
 ) -> None:
     """Removes the memories and summaries derived from these messages of one session; with `edited` they stay, and are
     read again."""
+    await hold_memories_of_session(write, context.scope, rows[0]["session_key"])
     sequences = {row["sequence"] for row in rows}
     quoting = await memories_quoting(write, context.scope, rows)
     await forget_lines(write, context, (row for row in quoting if row["method"] == "EXTRACTIVE"), sequences)

@@ -18,6 +18,7 @@ from models.formation import (
     ordered_sources,
 )
 from models.keys import fingerprint
+from models.locks import hold_memories
 from models.memories import NEUTRAL, is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
 from models.rows import MemoryRow, MessageRow, SessionRow
@@ -69,6 +70,7 @@ async def form_by_rules(
         if not found:
             continue
         if speakers is None:
+            await hold_memories(write, context.scope, user=session["user_key"])
             speakers = await speakers_of(write, context.scope, session, session["user_key"])
         about = speakers.about(row["name"])
         for claim in found:
@@ -114,6 +116,8 @@ async def keep_formed(
 
 async def give_session(write: Transaction, context: OperationContext, session: SessionRow, user: bytes | None) -> None:
     """Merges the memories formed from a session into those of its new owner."""
+    for owner in (session["user_key"], user):
+        await hold_memories(write, context.scope, user=owner)
     await change_owner(write, context.scope, session, user)
     formed = await formed_in(write, context.scope, session)
     await _tell_apart(write, context, session, user, formed)
@@ -200,6 +204,7 @@ async def summarise(
     write: Transaction, context: OperationContext, session: SessionRow, *, added: int = 0
 ) -> MemoryRow | None:
     """A new extractive summary of a session, given the number of its new messages; None if it has no sentences."""
+    await hold_memories(write, context.scope, user=session["user_key"])
     standing = await standing_summaries(write, context.scope, owner=("session", session["key"]))
     if any(summary["method"] != "EXTRACTIVE" for summary in standing):
         return None

@@ -12,6 +12,7 @@ from uuid import uuid4
 from models.formation import SOURCES_OF_MEMORY, SessionOwner, memories_naming, ordered_sources, standing_memories
 from models.jobs import ListedJob, claim_job, job_is_due, job_of_session, job_table, jobs_of_all, try_again
 from models.keys import fingerprint
+from models.locks import hold_memories
 from models.memories import NEUTRAL, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages, messages_by_sequence, whole_messages_between
 from models.rows import JobRow, MemoryRow, MessageRow, SessionRow
@@ -191,13 +192,14 @@ async def keep_answer(
     """
 
     async def operation(write: Transaction) -> None:
+        session = (await sessions_by_key(write, context.scope, [job["session_key"]]))[0]
         mine = await _still_claimed(write, job)
         if mine is None:
             return
-        session = (await sessions_by_key(write, context.scope, [job["session_key"]]))[0]
         if session is None:
             await job_table.delete(write, mine)
             return
+        await hold_memories(write, context.scope, user=session["user_key"])
         if session["user_key"] != reading.session["user_key"] or await _is_some_gone(write, context, reading):
             # The model was shown the memories of another owner, or memories that are gone since.
             await _release(write, context, mine, attempts=0)

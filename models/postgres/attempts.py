@@ -1,0 +1,73 @@
+"""The attempts at a transaction: which errors another one may follow, and for how long."""
+
+from math import inf
+from random import uniform
+from time import monotonic
+
+from models.allowance import Allowance
+from models.postgres.faults import AGAIN, TAKEN, is_gone
+from models.postgres.transaction import Missed, Wanted
+
+PATIENCE = 30.0
+"""Seconds that a write waits for others that change the same."""
+
+PAUSES = 0.002, 0.1
+"""Seconds before the second attempt, about, and at most before a later one."""
+
+TAKEN_TIMES = 5
+"""Attempts with a key that is taken: it is not that of a faster transaction any more."""
+
+GONE_TIMES, GONE_PAUSE = 3, 0.2
+"""Attempts with a connection that is lost, and the seconds between them."""
+
+
+class Attempts:
+    """The attempts at one transaction, until the deadline of its request."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        patience = PATIENCE if allowance.deadline == inf else min(PATIENCE, allowance.deadline - monotonic())
+        self._end = monotonic() + patience
+        self._made = self._taken = self._gone = 0
+        self._wanted: dict[tuple[str, bytes], Wanted] = {}
+
+    @property
+    def begin(self) -> str:
+        """The SQL that begins a transaction."""
+        left = max(1, round((self._end - monotonic()) * 1000))
+        return f"BEGIN; SET LOCAL lock_timeout = {left}"
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """The locks that an attempt takes before it begins, since those before have missed them, in their order."""
+        return sorted(self._wanted.values(), key=lambda wanted: wanted.order)
+
+    @property
+    def is_last(self) -> bool:
+        """True if no further attempt would follow a key that is taken."""
+        return self._taken + 1 >= TAKEN_TIMES
+
+    def pause_after(self, error: Exception) -> float | None:
+        """The seconds until the next attempt; None if there is none, since it would fail in the same way."""
+        self._made += 1
+        if monotonic() >= self._end:
+            return None
+        if isinstance(error, Missed):
+            wanted = error.wanted
+            self._wanted[wanted.form.locking, wanted.key] = wanted
+            return 0.0
+        if isinstance(error, TAKEN):
+            self._taken += 1
+            return self._pause if self._taken < TAKEN_TIMES else None
+        if isinstance(error, AGAIN):
+            return self._pause
+        # Nothing was committed by then: see `database._commit`.
+        if is_gone(error) and not isinstance(error, TimeoutError):
+            self._gone += 1
+            return GONE_PAUSE if self._gone < GONE_TIMES else None
+        return None
+
+    @property
+    def _pause(self) -> float:
+        # Of two that met, one is to be first now.
+        first, most = PAUSES
+        return uniform(0, min(most, first * 2 ** min(self._made, 10)))  # noqa: S311 - nothing secret
