@@ -14,9 +14,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from sqlalchemy import Table
+
 from models.allowance import Allowance
 from models.errors import DatabaseProblem
 from models.loop_turns import LoopTurns
+from models.revisions import Report, say_nothing
 from models.statements import Parameters, Statement
 
 R = TypeVar("R")
@@ -194,6 +197,24 @@ class Snapshot(Protocol):
         ...
 
 
+class Filling(Snapshot, Protocol):
+    """A database that is filled with the rows of another one, and that nobody else uses meanwhile."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """A block whose changes become durable together at its end, or not at all."""
+        ...
+
+    def execute(self, statement: Statement[Any], parameters: Parameters) -> None: ...
+
+    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Adds rows, each with the values of all columns of the table."""
+        ...
+
+    def complete(self) -> None:
+        """Adds what only this kind of database has, once all rows are there. Doing it twice changes nothing."""
+        ...
+
+
 class Database(Protocol):
     """A database that a URL names; it need not exist yet."""
 
@@ -212,8 +233,15 @@ class Database(Protocol):
         """
         ...
 
-    def migrate(self) -> None:
-        """Creates the tables, or migrates them to this version. Raises `DatabaseProblem` if that is impossible."""
+    def migrate(self, report: Report = say_nothing) -> None:
+        """Creates the tables, or migrates them to this version; reports each migration that it has applied.
+
+        All of them become durable together, or none. Raises `DatabaseProblem` if that is impossible.
+        """
+        ...
+
+    def missing(self) -> list[str]:
+        """A line about each migration that `migrate` would apply. Changes nothing."""
         ...
 
     async def open(
@@ -222,8 +250,24 @@ class Database(Protocol):
         """Opens a database that was prepared. `durable` commits survive a power cut, others a crash of the process."""
         ...
 
+    def check_version(self) -> None:
+        """Raises `DatabaseProblem` unless the database has this version's tables, all of them filled if it is a copy.
+        Changes nothing."""
+        ...
+
+    def identity(self) -> object:
+        """A value that is equal for two URLs of the same database."""
+        ...
+
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """Opens a snapshot of the database."""
+        ...
+
+    def filling(self) -> AbstractContextManager[Filling]:
+        """Opens the database to be filled, and creates its tables if it has none.
+
+        Raises `DatabaseProblem` if it has those of another version, or if others are using it.
+        """
         ...
 
     def back_up(self, target: Path, *, overwrite: bool, progress: CopyProgress) -> None:

@@ -89,7 +89,7 @@ class Clock:
         second, microseconds = divmod(self._last, 1_000_000)
         if second != self._second:
             self._second, self._second_text = second, (_epoch + timedelta(seconds=second)).isoformat()
-        return Time(f"{self._second_text}.{microseconds:06d}")
+        return Time(f"{self._second_text}.{microseconds:06d}" if microseconds else self._second_text)
 
 
 def ago(span: timedelta) -> Time:

@@ -1,37 +1,21 @@
 """A PostgreSQL database that a URL names: see `models.store.Database`."""
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from models.postgres.connecting import Address
 from models.postgres.database import PostgresStore
-from models.postgres.faults import is_postgres, problem_of
-from models.postgres.forms import form_of
-from models.postgres.migrate import migrate, prepare
-from models.statements import Parameters, Statement
-from models.store import CONNECTIONS, SLOW_READERS, Database, R, Snapshot
+from models.postgres.filling import PostgresFilling, filling
+from models.postgres.migrate import check_version, migrate, missing, prepare
+from models.postgres.snapshot import PostgresSnapshot, kept
+from models.revisions import Report, say_nothing
+from models.store import CONNECTIONS, SLOW_READERS, Database
 
-ROWS_TOGETHER = 500
-"""Rows of a snapshot that are fetched together."""
-
-
-class PostgresSnapshot(Snapshot):
-    """A snapshot, in a transaction of its own connection."""
-
-    def __init__(self, runner: asyncio.Runner, connection: Any) -> None:
-        self._runner = runner
-        self._connection = connection
-
-    def rows(self, statement: Statement[R], parameters: Parameters) -> Iterator[R]:
-        form = form_of(statement)
-        cursor = self._runner.run(self._open(form, parameters))
-        while rows := self._runner.run(cursor.fetch(ROWS_TOGETHER)):
-            yield from rows
-
-    async def _open(self, form: Any, parameters: Parameters) -> Any:
-        return await self._connection.cursor(form.text, *form.bound(parameters), record_class=form.row)
+_IDENTITY = (
+    "SELECT system_identifier, oid::bigint FROM pg_control_system(), pg_database WHERE datname = current_database()"
+)
 
 
 class PostgresDatabase(Database):
@@ -50,30 +34,36 @@ class PostgresDatabase(Database):
     def prepare(self) -> None:
         asyncio.run(prepare(self.address))
 
-    def migrate(self) -> None:
-        asyncio.run(migrate(self.address))
+    def migrate(self, report: Report = say_nothing) -> None:
+        asyncio.run(migrate(self.address, report))
+
+    def missing(self) -> list[str]:
+        return asyncio.run(missing(self.address))
 
     async def open(
         self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
     ) -> PostgresStore:
         return await PostgresStore.open(self.address, durable=durable, connections=connections)
 
+    def check_version(self) -> None:
+        asyncio.run(check_version(self.address))
+
+    def identity(self) -> object:
+        with kept(self.address, self.address.connect) as own:
+            return tuple(own.run(own.connection.fetchrow(_IDENTITY)))
+
     @contextmanager
     def snapshot(self) -> Generator[PostgresSnapshot]:
-        with asyncio.Runner() as runner:
-            connection = None
-            try:
-                connection = runner.run(self._begin())
-                yield PostgresSnapshot(runner, connection)
-            except Exception as error:
-                if is_postgres(error):
-                    raise problem_of(error, self.name, self.address.user) from error
-                raise
-            finally:
-                if connection is not None:
-                    runner.run(connection.close())
+        with kept(self.address, self._begin) as own:
+            yield PostgresSnapshot(own)
 
     async def _begin(self) -> Any:
         connection = await self.address.connect()
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return connection
+
+    @contextmanager
+    def filling(self) -> Generator[PostgresFilling]:
+        asyncio.run(prepare(self.address, unfinished=True))
+        with filling(self.address) as filled:
+            yield filled

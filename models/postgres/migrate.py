@@ -1,51 +1,55 @@
 """Migrates a PostgreSQL database to this version, or checks that this was done."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
-from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from models.copying import copied_tables, unfinished_copy
 from models.errors import DatabaseProblem
 from models.postgres.connecting import Address
 from models.postgres.faults import problem_of
-from models.revisions import config_of, revisions
+from models.revisions import Report, revisions, say_nothing
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+T = TypeVar("T")
 
 LOCK = 0x5265_6361_6C6C_514C
 """The number of the advisory lock of a migration: only one process migrates at a time."""
 
 
-def _scripts() -> tuple[Config, ScriptDirectory]:
-    return config_of(MIGRATIONS), revisions(MIGRATIONS)
-
-
-async def migrate(address: Address) -> None:
+async def migrate(address: Address, report: Report) -> None:
     """Applies the missing migrations, in one transaction. Raises `DatabaseProblem` if they can't be applied."""
-    await _with_connection(address, _upgrade)
+    await _with_connection(address, partial(_upgrade, report=report))
 
 
-async def prepare(address: Address) -> None:
-    """Creates the tables in an empty database; raises `DatabaseProblem` for one with tables of another version.
+async def missing(address: Address) -> list[str]:
+    """A line about each migration that the database lacks."""
+    return await _with_connection(address, _missing)
+
+
+async def prepare(address: Address, *, unfinished: bool = False) -> None:
+    """Creates the tables in an empty database; raises `DatabaseProblem` for one with tables of another version, and,
+    unless that is allowed, for an unfinished copy.
 
     Those that serve it must stop before it is migrated, so nobody does that unasked.
     """
-    await _with_connection(address, _prepare)
+    await _with_connection(address, _prepare if unfinished else _prepare_whole)
 
 
-async def _with_connection(address: Address, function: Any) -> None:
+async def check_version(address: Address) -> None:
+    """Raises `DatabaseProblem` unless the database has this version's tables, all of them filled if it is a copy."""
+    await _with_connection(address, _check_whole)
+
+
+async def _with_connection(address: Address, function: Callable[[Connection, Address], T]) -> T:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect_plainly, poolclass=NullPool)
     try:
         async with engine.begin() as bound:
-            await bound.run_sync(function, address)
+            return await bound.run_sync(function, address)
     except DatabaseProblem:
         raise
     except Exception as error:
@@ -55,31 +59,47 @@ async def _with_connection(address: Address, function: Any) -> None:
         await engine.dispose()
 
 
-def _upgrade(bound: Connection, address: Address) -> None:
+def _upgrade(bound: Connection, address: Address, report: Report = say_nothing) -> None:
+    # Another process may be migrating; what it has done is seen after it.
     bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    if _missing(bound, address):
+        revisions().apply(bound, report)
+
+
+def _missing(bound: Connection, address: Address) -> list[str]:
     _refuse_foreign(bound, address)
-    config, scripts = _scripts()
-    current = MigrationContext.configure(bound).get_current_revision()
-    if current == scripts.get_current_head():
-        return
-    if current is not None:
-        _refuse_newer(scripts, current, address)
-    config.attributes["connection"] = bound
-    command.upgrade(config, "head")
+    return revisions().missing(_current(bound), address.name)
 
 
 def _prepare(bound: Connection, address: Address) -> None:
-    _, scripts = _scripts()
-    current = MigrationContext.configure(bound).get_current_revision()
-    if current == scripts.get_current_head():
-        return
-    if current is None:
+    if _current(bound) is None:
         _upgrade(bound, address)
-        return
-    _refuse_newer(scripts, current, address)
-    raise DatabaseProblem(
-        f"{address.name} has the tables of an older version of RecallQL (schema {current}); run `recallql migrate`."
-    )
+    else:
+        _check(bound, address)
+
+
+def _prepare_whole(bound: Connection, address: Address) -> None:
+    _prepare(bound, address)
+    _refuse_unfinished(bound, address)
+
+
+def _check_whole(bound: Connection, address: Address) -> None:
+    _check(bound, address)
+    _refuse_unfinished(bound, address)
+
+
+def _refuse_unfinished(bound: Connection, address: Address) -> None:
+    if bound.exec_driver_sql(f"SELECT to_regclass('{copied_tables.name}')").scalar() is not None:
+        raise DatabaseProblem(unfinished_copy(address.name))
+
+
+def _check(bound: Connection, address: Address) -> None:
+    _refuse_foreign(bound, address)
+    revisions().check(_current(bound), address.name)
+
+
+def _current(bound: Connection) -> str | None:
+    return MigrationContext.configure(bound).get_current_revision()
 
 
 def _refuse_foreign(bound: Connection, address: Address) -> None:
@@ -91,12 +111,3 @@ def _refuse_foreign(bound: Connection, address: Address) -> None:
         raise DatabaseProblem(
             f"{address.name} holds tables of another application; give RecallQL a database of its own."
         )
-
-
-def _refuse_newer(scripts: ScriptDirectory, current: str, address: Address) -> None:
-    try:
-        scripts.get_revision(current)
-    except (ResolutionError, CommandError) as error:
-        raise DatabaseProblem(
-            f"{address.name} was written by a newer version of RecallQL (schema {current}); install that version."
-        ) from error

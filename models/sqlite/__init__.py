@@ -2,6 +2,7 @@
 
 engine.py, migrate.py          a file that a URL names; its tables
 backups.py, restoring.py       copies of the file, and their way back into its place
+snapshot.py, filling.py        reads of one snapshot; a file that gets all rows of another database
 database.py, transaction.py    the one writer, and its transaction
 reading.py                     short reads in the event loop, long ones in threads
 dialect.py, forms.py           how SQLite writes an expression; a statement as the driver takes it

@@ -28,7 +28,7 @@ from models.leases import take_lease
 from models.statements import Statement
 from models.store import Clearing, Transaction
 from models.tables import erasures, removals
-from models.values import Time, rfc3339
+from models.values import Time, rfc3339, time_of
 
 if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
@@ -277,5 +277,5 @@ def _keys_of(noted: Noted) -> list[bytes]:
 
 async def _settle(write: Transaction, *, keys: list[bytes]) -> None:
     values = Parents(keys).values
-    await write.execute(_cleared, {**values, "now": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")})
+    await write.execute(_cleared, {**values, "now": time_of(datetime.now(UTC))})
     await write.execute(_forget, values)

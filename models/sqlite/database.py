@@ -58,9 +58,15 @@ def _folded_name(name: str | None) -> str | None:
     return None if name is None else folded(name)
 
 
-def connect(path: Path, *, timeout: float = LOCK_PATIENCE) -> sqlite3.Connection:
-    """Opens a connection with the settings of all connections: WAL, durable commits, foreign keys, secure deletion."""
+def connect(path: Path, *, timeout: float = LOCK_PATIENCE, alone: bool = False) -> sqlite3.Connection:
+    """Opens a connection with the settings of all connections: WAL, durable commits, foreign keys, secure deletion.
+
+    While one that is `alone` is open, nobody else can open the file.
+    """
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    if alone:
+        # Before the first access: the lock is then on the file, and not on parts of its log.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
     connection.create_function("indexed", 1, index_text, deterministic=True)
     connection.create_function("lane_of", 1, lane_of, deterministic=True)

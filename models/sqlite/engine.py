@@ -1,31 +1,19 @@
 """A SQLite file that a URL names: see `models.store.Database`."""
 
-import sqlite3
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from models.errors import DatabaseProblem
+from models.revisions import Report, revisions, say_nothing
 from models.sqlite.backups import back_up
-from models.sqlite.database import SqliteStore, connect
-from models.sqlite.forms import form_of
-from models.sqlite.migrate import migrate
+from models.sqlite.database import SqliteStore
+from models.sqlite.file_health import identity_of
+from models.sqlite.filling import SqliteFilling, filling
+from models.sqlite.migrate import migrate, refuse_unfinished, revision_at
 from models.sqlite.restoring import restore
-from models.statements import Parameters, Statement
-from models.store import CONNECTIONS, SLOW_READERS, CopyProgress, Database, R, Snapshot
-
-
-class SqliteSnapshot(Snapshot):
-    """A snapshot of the file, from the time when its connection began to read."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._sqlite = connection
-
-    def rows(self, statement: Statement[R], parameters: Parameters) -> Iterator[R]:
-        form = form_of(statement)
-        cursor = self._sqlite.cursor()
-        cursor.row_factory = form.row
-        return cursor.execute(form.text, form.bound(parameters))
+from models.sqlite.snapshot import SqliteSnapshot, snapshot
+from models.store import CONNECTIONS, SLOW_READERS, CopyProgress, Database
 
 
 class SqliteDatabase(Database):
@@ -53,25 +41,40 @@ class SqliteDatabase(Database):
 
     def prepare(self) -> None:
         self.migrate()
+        refuse_unfinished(self.path)
 
-    def migrate(self) -> None:
-        migrate(self.path)
+    def migrate(self, report: Report = say_nothing) -> None:
+        migrate(self.path, report=report)
+
+    def missing(self) -> list[str]:
+        return revisions().missing(revision_at(self.path), self.name)
 
     async def open(
         self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
     ) -> SqliteStore:
         return await SqliteStore.open(self.path, durable=durable, slow_readers=slow_readers)
 
+    def check_version(self) -> None:
+        if not self.exists():
+            raise DatabaseProblem(f"{self.path} does not exist.")
+        revisions().check(revision_at(self.path), self.name)
+        refuse_unfinished(self.path)
+
+    def identity(self) -> object:
+        found = identity_of(str(self.path))
+        return found or self.path.absolute()
+
+    def snapshot(self) -> AbstractContextManager[SqliteSnapshot]:
+        return snapshot(self.path)
+
     @contextmanager
-    def snapshot(self) -> Generator[SqliteSnapshot]:
-        try:
-            with closing(connect(self.path)) as connection:
-                connection.execute("BEGIN")
-                yield SqliteSnapshot(connection)
-        except sqlite3.Error as error:
-            raise DatabaseProblem(
-                f"{self.path} can't be read to its end: {error}. Restore it from a backup."
-            ) from error
+    def filling(self) -> Generator[SqliteFilling]:
+        if self.exists():
+            revisions().check(revision_at(self.path), self.name)
+        else:
+            self.migrate()
+        with filling(self.path) as filled:
+            yield filled
 
     def back_up(self, target: Path, *, overwrite: bool, progress: CopyProgress) -> None:
         back_up(self.path, target, overwrite=overwrite, progress=progress)

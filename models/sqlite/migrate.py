@@ -1,31 +1,26 @@
-"""Migrates a database file to this version, after a backup copy."""
+"""Migrates a database file to this version, after a backup copy, or checks that this was done."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from alembic import command
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from models.copying import copied_tables, unfinished_copy
 from models.errors import DatabaseProblem
-from models.revisions import config_of, revisions
-from models.sqlite.backups import TABLES, back_up_before_migration, tables_of
+from models.revisions import MIGRATIONS, Report, Revisions, revisions, say_nothing
+from models.sqlite.backups import TABLES, back_up_before_migration, open_file, revision_of, tables_of
 from models.sqlite.database import LOCK_PATIENCE, connect
 from models.sqlite.file_health import find_damage, identity_of, problem_of, read_edges
 
 LOOK = 0.25
 """Seconds for which the pages of the file are checked for damage."""
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
-
-def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
+def migrate(path: Path, migrations: Path = MIGRATIONS, report: Report = say_nothing) -> None:
     """Opens or creates the file and applies the missing migrations, in one transaction.
 
     Raises `DatabaseProblem` if it can't be opened or written, is damaged, is not a SQLite database, belongs to another
@@ -35,7 +30,7 @@ def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
         _look_at(path)
         before = identity_of(str(path))
         with closing(connect(path)) as connection:
-            _upgrade(connection, path, migrations)
+            _upgrade(connection, path, revisions(migrations), report)
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE)) as connection:
             read_edges(connection)
             found = find_damage(connection, LOOK)
@@ -49,6 +44,25 @@ def migrate(path: Path, migrations: Path = MIGRATIONS) -> None:
         raise DatabaseProblem(f"{path} was replaced meanwhile, as `recallql restore` does; start again.")
     if found is not None:
         raise DatabaseProblem(f"{path} is damaged ({found}); restore it from a backup.")
+
+
+def revision_at(path: Path) -> str | None:
+    """The revision of a file's tables; None if it has none, or does not exist. Changes nothing in it."""
+    if not path.exists():
+        return None
+    try:
+        with closing(open_file(path)) as connection:
+            refuse_foreign(connection, path)
+            return revision_of(connection)
+    except sqlite3.Error as error:
+        raise DatabaseProblem(problem_of(error, path)) from error
+
+
+def refuse_unfinished(path: Path) -> None:
+    """Raises `DatabaseProblem` for a file into which another database was not copied to its end."""
+    with closing(open_file(path)) as connection:
+        if copied_tables.name in tables_of(connection):
+            raise DatabaseProblem(unfinished_copy(str(path)))
 
 
 def _look_at(path: Path) -> None:
@@ -65,37 +79,17 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise DatabaseProblem(f"{path} holds tables of another application; give RecallQL a file of its own.")
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path, migrations: Path) -> None:
-    scripts = revisions(migrations)
+def _upgrade(connection: sqlite3.Connection, path: Path, revisions: Revisions, report: Report) -> None:
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
     # The driver would begin too late; of two processes that start together only one may migrate.
     event.listen(engine, "begin", _begin)
     with engine.begin() as bound:
         current = MigrationContext.configure(bound).get_current_revision()
-        if current == scripts.get_current_head():
-            return
-        if current is not None:
-            _refuse_unknown(scripts, current, path)
-            back_up_before_migration(path, current)
-        config = config_of(migrations)
-        config.attributes["connection"] = bound
-        command.upgrade(config, "head")
+        if revisions.missing(current, str(path)):
+            if current is not None:
+                back_up_before_migration(path, current)
+            revisions.apply(bound, report)
 
 
 def _begin(bound: Connection) -> None:
     bound.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def refuse_newer(revision: str, path: Path) -> None:
-    """Raises `DatabaseProblem` if this version does not know the revision of a file's tables."""
-    _refuse_unknown(revisions(MIGRATIONS), revision, path)
-
-
-def _refuse_unknown(scripts: ScriptDirectory, current: str, path: Path) -> None:
-    try:
-        scripts.get_revision(current)
-    except (ResolutionError, CommandError) as error:
-        raise DatabaseProblem(
-            f"{path} was written by a newer version of RecallQL (schema {current}); "
-            "install that version, or restore a backup."
-        ) from error

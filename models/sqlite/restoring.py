@@ -15,9 +15,10 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import DatabaseProblem
+from models.revisions import revisions
 from models.sqlite.backups import LOGS, copy_pages, open_file, refuse_logs, revision_of, sync_folder, unfinished
 from models.sqlite.file_health import BUSY, is_damage, is_full, problem_of
-from models.sqlite.migrate import refuse_foreign, refuse_newer
+from models.sqlite.migrate import refuse_foreign
 from models.store import CopyProgress
 
 PATIENCE = 1.0
@@ -68,7 +69,7 @@ def _opened(backup: Path, path: Path) -> Generator[sqlite3.Connection]:
             raise DatabaseProblem(f"{backup} is no backup: it holds no database of RecallQL.")
         if backup.stat().st_size < pages * size:
             raise DatabaseProblem(f"{backup} is not complete: it was cut; name another file.")
-        refuse_newer(revision, backup)
+        revisions().missing(revision, str(backup))
         yield connection
 
 

@@ -139,6 +139,21 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     database_at(_settings(database_url=database_url).database_url).migrate()
 
 
+@app.command()
+def copy(
+    source: Annotated[str, typer.Option("--from", help="The database to copy, as in sqlite:///recallql.db.")],
+    target: Annotated[str, typer.Option("--to", help="An empty database, as in postgresql://user@host/database.")],
+) -> None:
+    """Copy everything of a database into an empty one, and compare them. An interrupted copy is continued."""
+    from recallql.commands.copy import copy as run
+
+    _settings()
+    tables = run(source, target)
+    for table in tables:
+        print(f"{table['name']:<20}{table['count']:>12}  {table['checksum']}")
+    print(f"copied {sum(table['count'] for table in tables)} rows; both databases have the same", file=sys.stderr)
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="An NDJSON file, one object per line; - is standard input.")],
