@@ -8,7 +8,7 @@ from sys import maxsize
 from time import monotonic
 from typing import Any
 
-from models.errors import TookTooLong, TooLarge
+from models.errors import Exhausted, TookTooLong, TooLarge
 from models.loop_turns import SHARE, LoopTurns
 
 UNCOUNTED = 4
@@ -30,7 +30,17 @@ class Allowance:
     `models.loop_turns`).
     """
 
-    __slots__ = ("bytes_left", "credential", "deadline", "most_bytes", "rested", "slot", "turns", "uncounted")
+    __slots__ = (
+        "bytes_left",
+        "credential",
+        "deadline",
+        "most_bytes",
+        "refused",
+        "rested",
+        "slot",
+        "turns",
+        "uncounted",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,8 @@ class Allowance:
         self.uncounted = UNCOUNTED
         self.slot: Callable[[], None] | None = None
         """Releases the request's slot for holding many bytes, if it has one."""
+        self.refused: Exhausted | None = None
+        """Says that the request was refused a connection to the database, if it was."""
         self.credential = credential
         self.turns = turns
 

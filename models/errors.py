@@ -3,6 +3,7 @@
 DataError
 ├── DatabaseProblem      the database can't be opened or used; the message is for the operator
 ├── Unavailable          a read or a write can't be done now; nothing of it was kept
+│   └── Exhausted        all connections to the database are in use
 ├── Overtaken            another transaction was faster; the store runs the operation again, so no caller sees it
 ├── ConstraintViolated   a row breaks a rule of its table, such as a key that is taken
 ├── TookTooLong          a read or a computation exceeded its time limit
@@ -20,6 +21,10 @@ class DatabaseProblem(DataError):
 
 class Unavailable(DataError):
     """The database can't do this now (disk full, locked, gone). The caller may retry."""
+
+
+class Exhausted(Unavailable):
+    """All connections to the database are in use, and none became free in time."""
 
 
 class Overtaken(DataError):

@@ -155,8 +155,8 @@ class Store(Protocol):
         """Reads without limits, for work outside requests."""
         ...
 
-    def read_within(self, allowance: Allowance) -> Reader:
-        """The reads of a request, within its allowance."""
+    def read_within(self, allowance: Allowance, *, may_lag: bool = False) -> Reader:
+        """The reads of a request, within its allowance; from a replica, if they may lag and there is one."""
         ...
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
@@ -223,6 +223,11 @@ class Database(Protocol):
         """Its name in messages to the operator."""
         ...
 
+    @property
+    def url(self) -> str:
+        """Its URL, without user and password."""
+        ...
+
     def exists(self) -> bool: ...
 
     def prepare(self) -> None:
@@ -245,7 +250,12 @@ class Database(Protocol):
         ...
 
     async def open(
-        self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
+        self,
+        *,
+        durable: bool = True,
+        slow_readers: int = SLOW_READERS,
+        connections: int = CONNECTIONS,
+        replica_url: str = "",
     ) -> Store:
         """Opens a database that was prepared. `durable` commits survive a power cut, others a crash of the process."""
         ...

@@ -27,8 +27,7 @@ class Turns:
 
     async def take(self, credential: Hashable) -> None:
         """Waits until a slot is free for this credential, and takes it."""
-        if self._free and self._working.get(credential, 0) < self._most:
-            self._enter(credential)
+        if self.take_free(credential):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(credential, deque()).append(turn)
@@ -38,6 +37,13 @@ class Turns:
             if turn.done() and not turn.cancelled():
                 self.give_back(credential)
             raise
+
+    def take_free(self, credential: Hashable) -> bool:
+        """Takes a slot if one is free for this credential."""
+        if not self._free or self._working.get(credential, 0) >= self._most:
+            return False
+        self._enter(credential)
+        return True
 
     def _enter(self, credential: Hashable) -> None:
         self._free -= 1

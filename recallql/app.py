@@ -116,7 +116,12 @@ def create_app(settings: Settings) -> Application:
         try:
             named = database_at(settings.database_url)
             await asyncio.to_thread(named.prepare)
-            database = await named.open(durable=settings.synchronous == "full", slow_readers=settings.slow_readers)
+            database = await named.open(
+                durable=settings.synchronous == "full",
+                slow_readers=settings.slow_readers,
+                connections=settings.database_connections,
+                replica_url=settings.read_database_url,
+            )
         except DataError as error:
             app.problem = str(error)
             raise

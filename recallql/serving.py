@@ -53,7 +53,10 @@ def serve(settings: Settings) -> None:
     listening = bind(settings)
     ask_for_descriptors(settings.max_connections + RESERVED)
     # Before any worker starts, so that only one process migrates, and errors are reported here.
-    database_at(settings.database_url).prepare()
+    database = database_at(settings.database_url)
+    database.prepare()
+    if settings.read_database_url:
+        database_at(settings.read_database_url)
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
     config = uvicorn.Config(
@@ -76,7 +79,7 @@ def serve(settings: Settings) -> None:
         if needs_credential(settings)
         else "serving; without a key, this machine only",
         url=f"http://{shown}:{port}/graphql",
-        database=settings.database_url,
+        database=database.url,
         workers=settings.workers,
         embeddings=source_of(settings),
         version=__version__,

@@ -73,7 +73,26 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     database_url: str = Field(
         default="sqlite:///recallql.db",
-        description="The database file: `sqlite:///file`, or `sqlite:////folder/file` for an absolute path.",
+        repr=False,
+        description="The database: `sqlite:///file` (`sqlite:////folder/file` for an absolute path), or "
+        "`postgresql://user@host/database`.",
+    )
+    database_connections: int = Field(
+        default=16,
+        ge=2,
+        le=1000,
+        description="Connections of each process to PostgreSQL: half for reads, half for writes.",
+    )
+    read_database_url: str = Field(
+        default="",
+        repr=False,
+        description="A streaming replica of the PostgreSQL database, for queries; they may then lag up to "
+        "five seconds behind.",
+    )
+    direct_database_url: str = Field(
+        default="",
+        repr=False,
+        description="The same PostgreSQL database past a pooler such as PgBouncer, for `recallql migrate`.",
     )
     synchronous: Literal["full", "normal"] = Field(
         default="full",
@@ -337,6 +356,10 @@ class Settings(BaseSettings):
             raise ValueError("jwks_url needs jwks_issuer and jwks_audience, or tokens made for others would be taken")
         if self.jwks_url and find_spec("cryptography") is None:
             raise ValueError("jwks_url needs another package: pip install 'recallql[jwks]'")
+        if (self.read_database_url or self.direct_database_url) and self.database_url.startswith("sqlite"):
+            raise ValueError(
+                "read_database_url and direct_database_url are for PostgreSQL; set database_url to it, too"
+            )
         if self.max_unsent_bytes < 2 * self.max_answer_bytes:
             raise ValueError("max_unsent_bytes must have room for two answers of max_answer_bytes")
         if self.chat_base_url and not self.chat_model:

@@ -39,6 +39,8 @@ class OperationContext:
     encoder: Encoder | None = None
     forms_memories: bool = True
     """True if memories are formed where neither the messages nor their session and user say otherwise."""
+    may_lag: bool = False
+    """True if reads may be those of a replica, which lags a little behind; see `read_current`."""
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The batches of this operation while graphql-core runs it (see `breadth.batching`)."""
     allowance: Allowance = field(default_factory=Allowance)
@@ -48,7 +50,13 @@ class OperationContext:
     read: Reader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.read = self.database.read_within(self.allowance)
+        self.read = self.database.read_within(self.allowance, may_lag=self.may_lag)
+
+    def read_current(self) -> None:
+        """Has all further reads see what was committed before them: those that a write goes by, or that follow it."""
+        if self.may_lag:
+            self.may_lag = False
+            self.read = self.database.read_within(self.allowance)
 
     def only_service(self, what: str) -> None:
         """Raises `Forbidden` for a user; only the application itself may do this."""
@@ -76,4 +84,5 @@ class OperationContext:
 
     async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Runs a mutation's transaction; see `Store.write`."""
+        self.read_current()
         return await self.database.write(operation, self.allowance)

@@ -90,6 +90,7 @@ touches the user's own objects."""
 
 async def carry_out(mutation: Mutation, context: OperationContext, values: Values) -> Any:
     """Runs a mutation if the viewer has the permission; the application itself has all of them."""
+    context.read_current()
     if context.scope.user is not None:
         allowed = check_permission(mutation, context.permissions)
         given = (name for name, value in values.items() if value is not None or allowed.is_update)

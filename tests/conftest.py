@@ -17,6 +17,7 @@ from recallql.commands.cli import main
 pytest.register_assert_rewrite("tests")
 
 from tests.archives import Outcome  # noqa: E402
+from tests.clusters import Cluster  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
 from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
@@ -226,3 +227,11 @@ def runner() -> Iterator[asyncio.Runner]:
         # What graphql-core leaves behind under a null is nobody's error.
         running.get_loop().set_exception_handler(lambda *_: None)
         yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A server of PostgreSQL for the tests of connections; a test leaves it as it was."""
+    running = Cluster.create(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.close()

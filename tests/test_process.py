@@ -66,7 +66,10 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
     wanted = {
         "host": "localhost",
         "port": 81,
-        "database_url": "sqlite:////x/y.db",
+        "database_url": "postgresql://x/y",
+        "database_connections": 4,
+        "read_database_url": "postgresql://replica/y",
+        "direct_database_url": "postgresql://x:6432/y",
         "synchronous": "normal",
         "workers": 3,
         "purge_after_days": 0.5,

@@ -11,9 +11,10 @@ from sqlalchemy import literal_column, select, text
 
 from models.allowance import Allowance
 from models.errors import TookTooLong
+from models.heavy import HEAVY
 from models.rows import UserRow
 from models.sqlite.database import SqliteStore
-from models.sqlite.reading import HEAVY, SqliteReader
+from models.sqlite.reading import SqliteReader
 from models.statements import Statement
 from models.threads import Threads
 from tests.servers import Server

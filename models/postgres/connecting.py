@@ -1,30 +1,128 @@
 """Connections to PostgreSQL, with the types of the store: keys as bytes, times as in `models.values`."""
 
-from collections.abc import Callable
+import socket
+from contextlib import suppress
+from time import monotonic
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
+import structlog
 
 from models.errors import DatabaseProblem
+from models.postgres.receiving import Receiving
+from models.postgres.urls import Url
+
+log = structlog.get_logger("recallql.database")
 
 driver: Any = asyncpg
 """The driver, which has no annotations."""
 
-CONNECT_PATIENCE = 10.0
-"""Seconds that a new connection may take."""
-
-SETTINGS = {"timezone": "UTC", "application_name": "recallql"}
+SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "application_name": "recallql"}
+"""What a connection asks the server for when it begins: PgBouncer knows these, and restores them for each client."""
 
 STATEMENTS_KEPT = 1000
 """Prepared statements that a connection keeps."""
 
-SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+OLDEST = 14
+"""The oldest version of PostgreSQL that is supported."""
+
+SILENCE = 15
+"""Seconds without a sign of the server's machine after which a connection counts as lost."""
 
 # Above and below every time (see `Listing.ends`).
 _ENDS = {"": "-infinity", "~": "infinity"}
 
-Connect = Callable[[], Any]
+
+class Connection(driver.Connection):
+    """A connection that knows how much it has received, since when it is idle, and notices when the network is cut."""
+
+    __slots__ = ("idle_since", "receiving")
+
+    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
+        driver.Connection.__init__(self, protocol, transport, *rest)
+        self.idle_since = monotonic()
+        self.receiving = Receiving(protocol)
+        transport.set_protocol(self.receiving)
+        _watch(transport.get_extra_info("socket"))
+
+
+def _watch(connected: socket.socket) -> None:
+    """Has the system look whether the other machine is there, while the connection is idle and while it sends."""
+    if connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", SILENCE // 3),
+        ("TCP_KEEPINTVL", SILENCE // 3),
+        ("TCP_KEEPCNT", 2),
+        ("TCP_USER_TIMEOUT", SILENCE * 1000),
+    ):
+        # No system has them all.
+        with suppress(AttributeError, OSError):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class Address(Url):
+    """A database's URL, and how to connect to it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_pooled = False
+        """True once it turned out that a pooler such as PgBouncer stands in between: another transaction may be on
+        another connection to the server, which has prepared nothing and keeps no settings of the session."""
+
+    async def connect(self, **settings: str) -> Any:
+        """A connection with the types of the store."""
+        connection = await self.connect_plainly(**settings)
+        await set_types(connection)
+        return connection
+
+    async def connect_plainly(self, **settings: str) -> Any:
+        """A connection with the driver's own types."""
+        connection = await self._open(settings)
+        if not self.is_pooled and await _is_pooled(connection):
+            await connection.close()
+            self.is_pooled = True
+            log.info("a pooler keeps the connections", database=self.name)
+            connection = await self._open(settings)
+        return connection
+
+    async def _open(self, settings: dict[str, str]) -> Any:
+        defaults = {name: value for name, value in SETTINGS.items() if name not in self.options}
+        connection = await driver.connect(
+            self.dsn,
+            timeout=self.patience,
+            server_settings=defaults | settings,
+            connection_class=Connection,
+            statement_cache_size=0 if self.is_pooled else STATEMENTS_KEPT,
+            max_cached_statement_lifetime=0,
+        )
+        problem = _problem(connection)
+        if problem is not None:
+            await connection.close()
+            raise DatabaseProblem(f"{self.name} {problem}")
+        return connection
+
+
+def _problem(connection: Any) -> str | None:
+    """The reason why a database can't be used at all, if there is one."""
+    version = connection.get_server_version()
+    if version.major < OLDEST:
+        return f"is PostgreSQL {version.major}; RecallQL needs PostgreSQL {OLDEST} or newer."
+    encoding = connection.get_settings().server_encoding
+    if encoding != "UTF8":
+        return (
+            f"has the encoding {encoding}, which lacks most of Unicode; create a database for RecallQL with "
+            "`createdb --encoding UTF8 --template template0`."
+        )
+    return None
+
+
+async def _is_pooled(connection: Any) -> bool:
+    """True if the server's process is another one than that which the connection was told of."""
+    # By the simple protocol, which prepares nothing.
+    told = connection.get_server_pid()
+    return await connection.execute(f"SELECT 1 WHERE pg_backend_pid() = {told}") != "SELECT 1"
 
 
 def time_to_server(time: str) -> str:
@@ -37,39 +135,6 @@ def time_from_server(text: str) -> str:
         return f"{text[:10]}T{text[11:26]}"
     moment = text[:10] + "T" + text[11:-3]
     return moment if len(moment) == 19 else moment.ljust(26, "0")
-
-
-class Address:
-    """Where a URL of libpq's form leads; `name` leaves out the password."""
-
-    def __init__(self, url: str) -> None:
-        self.dsn = f"postgresql://{url.partition('://')[2]}"
-        try:
-            parts = urlsplit(self.dsn)
-            self.user = unquote(parts.username) if parts.username else None
-            where = parts.netloc.rpartition("@")[2]
-            self.options = dict(parse_qsl(parts.query))
-        except ValueError as error:
-            raise DatabaseProblem(
-                f"The database URL is not valid: {error}; give postgresql://user@host/database."
-            ) from error
-        self.name = f"postgresql://{where}{parts.path}"
-
-    async def connect_plainly(self, **settings: str) -> Any:
-        """A connection with the driver's own types."""
-        return await driver.connect(
-            self.dsn,
-            timeout=CONNECT_PATIENCE,
-            server_settings=SETTINGS | settings,
-            statement_cache_size=STATEMENTS_KEPT,
-            max_cached_statement_lifetime=0,
-        )
-
-    async def connect(self, **settings: str) -> Any:
-        """A connection with the types of the store."""
-        connection = await self.connect_plainly(**settings)
-        await set_types(connection)
-        return connection
 
 
 def number_from_server(text: str) -> int | float:

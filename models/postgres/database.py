@@ -8,16 +8,18 @@ import structlog
 
 from models.allowance import Allowance
 from models.errors import Unavailable
+from models.heavy import HEAVY
 from models.loop_turns import LoopTurns
 from models.postgres.attempts import Attempts
-from models.postgres.connecting import Address, driver
+from models.postgres.connecting import Address
 from models.postgres.faults import explained, is_gone, problem_of
 from models.postgres.forms import Form
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
+from models.postgres.replica import Replica
 from models.postgres.transaction import PostgresTransaction
 from models.store import Listener, Reader, Store, T, Transaction
-from models.threads import Threads
+from models.threads import Threads, Turns
 
 log = structlog.get_logger("recallql.database")
 
@@ -41,37 +43,46 @@ class PostgresStore(Store):
         self.written = asyncio.Event()
         self.loop_turns = LoopTurns()
         self.threads = Threads("scoring", 2)
+        self.heavy = Turns(HEAVY)
+        """Slots for requests that hold many bytes of rows: see `models.heavy`."""
         self._writing: set[asyncio.Task[Any]] = set()
         self._closing = False
 
     @classmethod
-    async def open(cls, address: Address, *, durable: bool, connections: int) -> "PostgresStore":
+    async def open(
+        cls, address: Address, *, durable: bool, connections: int, replica: Address | None = None
+    ) -> "PostgresStore":
         store = cls(address)
         settings = {} if durable else {"synchronous_commit": "off"}
 
-        async def connect(*_: Any, **__: Any) -> Any:
+        async def connect() -> Any:
             return await address.connect(**settings)
 
-        store._pool = driver.create_pool(min_size=1, max_size=connections, connect=connect, reset=_keep)
+        store.reads = Connections(connect, connections - connections // 2)
+        store.writes = Connections(connect, connections // 2)
         try:
-            await store._pool
+            # The server that starts is told what is wrong, and the first request finds a connection.
+            async with store.reads.connection(Allowance()):
+                pass
+            if replica is not None:
+                store.replica = Replica(replica, store.reads)
+                await store.replica.start()
         except Exception as error:
+            await store.close()
             raise problem_of(error, address.name, address.user) from error
-        store.writes = Connections(store._pool, connections // 2)
-        store.reads = Connections(store._pool, connections - connections // 2)
         store.clearing = NoFiles()
         return store
 
-    _pool: Any
     reads: Connections
     writes: Connections
+    replica: Replica | None = None
 
     @property
     def reader(self) -> Reader:
         return PostgresReader(self, Allowance())
 
-    def read_within(self, allowance: Allowance) -> Reader:
-        return PostgresReader(self, allowance)
+    def read_within(self, allowance: Allowance, *, may_lag: bool = False) -> Reader:
+        return PostgresReader(self, allowance, self.replica if may_lag else None)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         self.listeners.append(listener)
@@ -152,7 +163,10 @@ class PostgresStore(Store):
         self._closing = True
         if self._writing:
             await asyncio.wait(self._writing)
-        await self._pool.close()
+        if self.replica is not None:
+            await self.replica.close()
+        await self.reads.close()
+        await self.writes.close()
         await asyncio.to_thread(self.threads.close)
 
 
@@ -178,10 +192,6 @@ async def _commit(connection: Any) -> None:
             connection.terminate()
     if status != "COMMIT":
         raise RuntimeError("the operation has gone on after an error that undid its transaction")
-
-
-async def _keep(connection: Any) -> None:
-    """Nothing of a session is changed beyond a transaction."""
 
 
 class NoFiles:

@@ -28,6 +28,10 @@ class PostgresDatabase(Database):
     def name(self) -> str:
         return self.address.name
 
+    @property
+    def url(self) -> str:
+        return self.address.name
+
     def exists(self) -> bool:
         return True
 
@@ -41,9 +45,15 @@ class PostgresDatabase(Database):
         return asyncio.run(missing(self.address))
 
     async def open(
-        self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
+        self,
+        *,
+        durable: bool = True,
+        slow_readers: int = SLOW_READERS,
+        connections: int = CONNECTIONS,
+        replica_url: str = "",
     ) -> PostgresStore:
-        return await PostgresStore.open(self.address, durable=durable, connections=connections)
+        replica = Address(replica_url) if replica_url else None
+        return await PostgresStore.open(self.address, durable=durable, connections=connections, replica=replica)
 
     def check_version(self) -> None:
         asyncio.run(check_version(self.address))

@@ -52,7 +52,9 @@ def explained(error: Exception) -> Exception:
 
 
 def problem_of(error: BaseException, name: str, user: str | None) -> DatabaseProblem:
-    """What keeps a database from being opened, and what to do about it, in one line for the operator."""
+    """The reason why a database can't be opened, and what to do about it, in one line for the operator."""
+    if isinstance(error, DatabaseProblem):
+        return error
     return DatabaseProblem(_said(error, name, user))
 
 

@@ -46,7 +46,9 @@ async def check_version(address: Address) -> None:
 
 
 async def _with_connection(address: Address, function: Callable[[Connection, Address], T]) -> T:
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect_plainly, poolclass=NullPool)
+    # Behind a pooler nothing may be prepared for later.
+    url = "postgresql+asyncpg://?prepared_statement_cache_size=0"
+    engine = create_async_engine(url, async_creator=address.connect_plainly, poolclass=NullPool)
     try:
         async with engine.begin() as bound:
             return await bound.run_sync(function, address)

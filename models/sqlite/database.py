@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from models.allowance import Allowance
 from models.errors import ConstraintViolated, DatabaseProblem, Unavailable
+from models.heavy import HEAVY
 from models.keys import folded, lane_of
 from models.loop_turns import LoopTurns
 from models.sqlite.backups import remove_backups
@@ -25,7 +26,7 @@ from models.sqlite.clearing import SqliteClearing
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import BUSY, FileHealth, problem_of
 from models.sqlite.forms import Form
-from models.sqlite.reading import HEAVY, ReadConnection, SlowReads, SqliteReader
+from models.sqlite.reading import ReadConnection, SlowReads, SqliteReader
 from models.sqlite.transaction import SqliteTransaction
 from models.statements import Statement
 from models.store import SLOW_READERS, Listener, Reader, Store, T, Transaction
@@ -135,7 +136,7 @@ class SqliteStore(Store):
     def reader(self) -> Reader:
         return SqliteReader(self, Allowance())
 
-    def read_within(self, allowance: Allowance) -> Reader:
+    def read_within(self, allowance: Allowance, *, may_lag: bool = False) -> Reader:
         return SqliteReader(self, allowance)
 
     def listen(self, listener: Listener) -> Callable[[], None]:

@@ -36,6 +36,10 @@ class SqliteDatabase(Database):
     def name(self) -> str:
         return str(self.path)
 
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
     def exists(self) -> bool:
         return self.path.exists()
 
@@ -50,7 +54,12 @@ class SqliteDatabase(Database):
         return revisions().missing(revision_at(self.path), self.name)
 
     async def open(
-        self, *, durable: bool = True, slow_readers: int = SLOW_READERS, connections: int = CONNECTIONS
+        self,
+        *,
+        durable: bool = True,
+        slow_readers: int = SLOW_READERS,
+        connections: int = CONNECTIONS,
+        replica_url: str = "",
     ) -> SqliteStore:
         return await SqliteStore.open(self.path, durable=durable, slow_readers=slow_readers)
 

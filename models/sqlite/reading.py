@@ -1,10 +1,8 @@
 """Reads: short ones directly in the event loop, long ones in threads with connections of their own."""
 
 import sqlite3
-from asyncio import Lock
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.allowance import Allowance, Heavy
 from models.errors import TookTooLong, TooLarge
+from models.heavy import HeavySlot
 from models.loop_turns import SHARE
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import FileHealth
@@ -36,9 +35,6 @@ TOO_LONG = "This took too long; ask for less at once."
 
 ROWS_TOGETHER = 32
 """Rows with long texts that are read before their bytes are counted."""
-
-HEAVY = 2
-"""Requests that may hold many bytes of rows at the same time."""
 
 
 class ReadConnection:
@@ -155,7 +151,7 @@ class SqliteReader(Reader):
     def __init__(self, store: "SqliteStore", allowance: Allowance) -> None:
         self._store = store
         self.allowance = allowance
-        self._placing: Lock | None = None
+        self._slot: HeavySlot | None = None
 
     async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
         form = form_of(statement)
@@ -196,19 +192,6 @@ class SqliteReader(Reader):
         await self._store.slow_reads.fetch(form.given_to(receive), form.bound(parameters), self.allowance)
 
     async def _take_slot(self) -> None:
-        """Waits for a slot to hold many bytes; `Allowance.close` releases it.
-
-        Concurrent reads of one request share its slot. A read that gets the slot after the request has ended releases
-        it itself, since nobody else would.
-        """
-        turns, allowance = self._store.heavy, self.allowance
-        if self._placing is None:
-            self._placing = Lock()
-        async with self._placing:
-            if allowance.slot is not None:
-                return
-            await turns.take(allowance.credential)
-            if allowance.is_over:
-                turns.give_back(allowance.credential)
-                allowance.check()
-            allowance.slot = partial(turns.give_back, allowance.credential)
+        if self._slot is None:
+            self._slot = HeavySlot(self._store.heavy, self.allowance)
+        await self._slot.take()

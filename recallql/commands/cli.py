@@ -42,7 +42,10 @@ class Permission(StrEnum):
 
 
 DatabaseUrl = Annotated[
-    str | None, typer.Option(help="Where the data is kept, as in sqlite:///recallql.db.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Where the data is kept: sqlite:///recallql.db or postgresql://user@host/database.", show_default=False
+    ),
 ]
 
 
@@ -84,6 +87,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.", show_default="8000")] = None,
     database_url: DatabaseUrl = None,
+    read_database_url: Annotated[
+        str | None, typer.Option(help="A replica of the PostgreSQL database, for queries.", show_default=False)
+    ] = None,
     synchronous: Annotated[
         str | None, typer.Option(help="full survives a power cut, normal a crash only.", show_default="full")
     ] = None,
@@ -109,6 +115,7 @@ def serve(
         host=host,
         port=port,
         database_url=database_url,
+        read_database_url=read_database_url,
         synchronous=synchronous,
         workers=workers,
         jwks_url=jwks_url,
@@ -136,7 +143,9 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     """Migrate the database to this version's tables (`recallql serve` does so by itself)."""
     from models.store import database_at
 
-    database_at(_settings(database_url=database_url).database_url).migrate()
+    settings = _settings(database_url=database_url)
+    direct = settings.direct_database_url if database_url is None else ""
+    database_at(direct or settings.database_url).migrate()
 
 
 @app.command()

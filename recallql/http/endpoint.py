@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, MutationRefused, Request
 from models.allowance import Allowance
+from models.errors import Exhausted
 from models.store import Store
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import LruCache
@@ -250,6 +251,7 @@ class Endpoint:
             self._asks_model,
             self._embeddings.encoder,
             self._forms_memories,
+            may_lag=True,
             allowance=Allowance(self._patience, ROWS * self._largest, admission.credential, self._database.loop_turns),
             threads=self._threads,
             is_large=size > INLINE_BODY,
@@ -272,8 +274,12 @@ class Endpoint:
         finally:
             if context.allowance.slot is not None:
                 context.allowance.close()
-        if "errors" in answer.body and context.allowance.is_over:
-            raise TimeoutError
+        if "errors" in answer.body:
+            if context.allowance.is_over:
+                raise TimeoutError
+            data: dict[str, Any] | None = answer.body.get("data")
+            if context.allowance.refused is not None and not (data and any(data.values())):
+                raise context.allowance.refused
         size = context.allowance.most_bytes - context.allowance.bytes_left
         if size > UNCOUNTED:
             await context.rest()
@@ -312,6 +318,9 @@ def refusal(error: Exception, head: Head, admission: Admission | None = None) ->
         case Busy():
             status, code, message = 503, "UNAVAILABLE", str(error)
             headers += b"retry-after: %d\r\n" % error.retry_after
+        case Exhausted():
+            status, code, message = 503, "UNAVAILABLE", str(error)
+            headers += b"retry-after: 1\r\n"
         case TooMany():
             status, code, message = 429, "RATE_LIMITED", str(error)
             headers += b"retry-after: %d\r\n" % error.retry_after
