@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.clusters import Cluster  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
 from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
+from tests.postgres import NoPostgres, PostgresServer, programs  # noqa: E402
+from tests.postgres_places import PostgresPlaces  # noqa: E402
 from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
@@ -34,12 +37,81 @@ def stop_hosts() -> Iterator[None]:
         Host.idle.pop().close()
 
 
+DATABASES = ("sqlite", "postgres")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database", choices=[*DATABASES, "both"], default="sqlite", help="the database on which the tests run"
+    )
+
+
+def databases(config: pytest.Config) -> Sequence[str]:
+    chosen = str(config.getoption("--database"))
+    return DATABASES if chosen == "both" else (chosen,)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test that needs a database on each."""
+    if "places" in metafunc.fixturenames:
+        metafunc.parametrize("places", databases(metafunc.config), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves tests that are marked `sqlite` out on other databases."""
+
+    def is_left_out(item: pytest.Item) -> bool:
+        parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        on = parameters.get("places", databases(config)[0])
+        return on != "sqlite" and item.get_closest_marker("sqlite") is not None
+
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """Where a fixture of a module or of the session gets its databases."""
-    made = SqlitePlaces(tmp_path_factory.mktemp("template"))
+    if request.param == "postgres":
+        made = PostgresPlaces(request.getfixturevalue("postgres_dsn"))
+    else:
+        made = SqlitePlaces(tmp_path_factory.mktemp("template"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> Path:
+    """The programs of PostgreSQL. Without them a test is skipped, or fails where REQUIRE_POSTGRES is set."""
+    try:
+        return programs()
+    except NoPostgres as reason:
+        if os.environ.get("REQUIRE_POSTGRES"):
+            raise
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server on which tests may create databases."""
+    if named := os.environ.get("TEST_POSTGRES_DSN"):
+        yield named
+        return
+    request.getfixturevalue("postgres_programs")
+    own = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have folders in one that they share.
+    server = PostgresServer(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    yield server.dsn
+    server.release()
+
+
+@pytest.fixture
+def own_postgres(postgres_programs: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server of this test alone, which may stop it or end its processes."""
+    server = PostgresServer(tmp_path)
+    yield server.dsn
+    server.release()
 
 
 @pytest.fixture(scope="session")
