@@ -2,7 +2,7 @@
 
 DataError
 ├── DatabaseProblem      the database can't be opened or used; the message is for the operator
-├── Unavailable          a read or a write can't be done now; nothing of it was kept
+├── Unavailable          a read or a write can't be done now; nothing of it was kept, unless the message says so
 │   └── Exhausted        all connections to the database are in use
 ├── Overtaken            another transaction was faster; the store runs the operation again, so no caller sees it
 ├── ConstraintViolated   a row breaks a rule of its table, such as a key that is taken

@@ -5,7 +5,8 @@ from random import uniform
 from time import monotonic
 
 from models.allowance import Allowance
-from models.postgres.faults import AGAIN, TAKEN, is_gone
+from models.errors import Unavailable
+from models.postgres.faults import AGAIN, TAKEN, explained, is_gone
 from models.postgres.transaction import Missed, Wanted
 
 PATIENCE = 30.0
@@ -20,6 +21,11 @@ TAKEN_TIMES = 5
 GONE_TIMES, GONE_PAUSE = 3, 0.2
 """Attempts with a connection that is lost, and the seconds between them."""
 
+MAY_BE_KEPT = (
+    "The connection to the database was lost during the commit: the write may have been kept, or not. With ids of your "
+    "own it is safe to repeat."
+)
+
 
 class Attempts:
     """The attempts at one transaction, until the deadline of its request."""
@@ -29,10 +35,12 @@ class Attempts:
         self._end = monotonic() + patience
         self._made = self._taken = self._gone = 0
         self._wanted: dict[tuple[str, bytes], Wanted] = {}
+        self.is_committing = False
+        """True from the moment when COMMIT is sent: then only the server's answer tells that nothing was kept."""
 
-    @property
     def begin(self) -> str:
-        """The SQL that begins a transaction."""
+        """Begins an attempt; returns the SQL for it."""
+        self.is_committing = False
         left = max(1, round((self._end - monotonic()) * 1000))
         return f"BEGIN; SET LOCAL lock_timeout = {left}"
 
@@ -60,11 +68,14 @@ class Attempts:
             return self._pause if self._taken < TAKEN_TIMES else None
         if isinstance(error, AGAIN):
             return self._pause
-        # Nothing was committed by then: see `database._commit`.
-        if is_gone(error) and not isinstance(error, TimeoutError):
+        if is_gone(error) and not isinstance(error, TimeoutError) and not self.is_committing:
             self._gone += 1
             return GONE_PAUSE if self._gone < GONE_TIMES else None
         return None
+
+    def explained(self, error: Exception) -> Exception:
+        """The error for the caller when no further attempt follows."""
+        return Unavailable(MAY_BE_KEPT) if self.is_committing and is_gone(error) else explained(error)
 
     @property
     def _pause(self) -> float:

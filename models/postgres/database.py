@@ -12,7 +12,7 @@ from models.heavy import HEAVY
 from models.loop_turns import LoopTurns
 from models.postgres.attempts import Attempts
 from models.postgres.connecting import Address
-from models.postgres.faults import explained, is_gone, problem_of
+from models.postgres.faults import problem_of
 from models.postgres.forms import Form
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
@@ -22,11 +22,6 @@ from models.store import Listener, Reader, Store, T, Transaction
 from models.threads import Threads, Turns
 
 log = structlog.get_logger("recallql.database")
-
-MAY_BE_KEPT = (
-    "The connection to the database was lost during the commit: the write may have been kept, or not. With ids of your "
-    "own it is safe to repeat."
-)
 
 CHECK_PATIENCE = 2.0
 """Seconds after which a readiness check stops waiting."""
@@ -115,7 +110,7 @@ class PostgresStore(Store):
             except Exception as error:
                 pause = attempts.pause_after(error)
                 if pause is None:
-                    raise explained(error) from error
+                    raise attempts.explained(error) from error
             await asyncio.sleep(pause)
 
     async def _transact(
@@ -123,14 +118,17 @@ class PostgresStore(Store):
     ) -> T:
         write = PostgresTransaction(self, connection, is_last=attempts.is_last)
         try:
-            await connection.execute(attempts.begin)
+            await connection.execute(attempts.begin())
             for wanted in attempts.wanted:
                 await write.take(wanted)
             result = await operation(write)
+            attempts.is_committing = True
+            status = await connection.execute("COMMIT")
         except BaseException:
             await _undo(connection)
             raise
-        await _commit(connection)
+        if status != "COMMIT":
+            raise RuntimeError("the operation has gone on after an error that undid its transaction")
         if write.has_written:
             self.written.set()
             self._tell_listeners(write)
@@ -171,27 +169,12 @@ class PostgresStore(Store):
 
 
 async def _undo(connection: Any) -> None:
-    """Rolls a transaction back. A connection on which that fails is closed, so that nobody gets it within one."""
+    """Rolls a transaction back. Where that fails, the connection is closed when it is given back."""
     try:
-        if not connection.is_closed():
+        if connection.is_in_transaction() and not connection.is_closed():
             await connection.execute("ROLLBACK")
     except Exception:
-        log.debug("a transaction was undone by closing its connection")
-    finally:
-        if not connection.is_closed() and connection.is_in_transaction():
-            connection.terminate()
-
-
-async def _commit(connection: Any) -> None:
-    try:
-        status = await connection.execute("COMMIT")
-    except Exception as error:
-        raise (Unavailable(MAY_BE_KEPT) if is_gone(error) else error) from error
-    finally:
-        if not connection.is_closed() and connection.is_in_transaction():
-            connection.terminate()
-    if status != "COMMIT":
-        raise RuntimeError("the operation has gone on after an error that undid its transaction")
+        log.debug("the connection of a transaction is lost")
 
 
 class NoFiles:

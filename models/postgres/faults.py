@@ -16,6 +16,8 @@ GONE: tuple[type[BaseException], ...] = (
     pg.CannotConnectNowError,
     pg.TooManyConnectionsError,
     pg.IdleInTransactionSessionTimeoutError,
+    # Of a statement that was sent while the driver read that the connection ends.
+    asyncpg.InternalClientError,
     OSError,
     EOFError,
 )

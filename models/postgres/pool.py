@@ -41,6 +41,10 @@ class Connections:
         return Lent(self, allowance)
 
     async def take(self, allowance: Allowance) -> Any:
+        if asyncio.current_task() is None:
+            # The server begins a request outside of a task, and may give it up as soon as it has to wait. That has to be
+            # before a statement is sent: otherwise the connection comes back while the statement runs.
+            await asyncio.sleep(0)
         if not self._turns.take_free(allowance.credential):
             await self._wait(allowance)
         while self._idle:
@@ -48,7 +52,6 @@ class Connections:
             if not connection.is_closed():
                 return connection
         try:
-            await _begin_task()
             return await self._connect()
         except TimeoutError:
             self._turns.give_back(allowance.credential)
@@ -61,7 +64,6 @@ class Connections:
         if allowance.refused is not None:
             # The request has waited before.
             raise allowance.refused
-        await _begin_task()
         # The answer that it was refused has to come before the deadline.
         patience = min(PATIENCE, (allowance.deadline - monotonic()) / 2)
         try:
@@ -139,9 +141,3 @@ class Lent:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._connections.give_back(self._connection, self._allowance, error)
-
-
-async def _begin_task() -> None:
-    """Has a request that was begun outside of a task, as the server does for speed, continue in one."""
-    if asyncio.current_task() is None:
-        await asyncio.sleep(0)
