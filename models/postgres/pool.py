@@ -42,7 +42,7 @@ class Connections:
 
     async def take(self, allowance: Allowance) -> Any:
         if asyncio.current_task() is None:
-            # The server begins a request outside of a task, and may give it up as soon as it has to wait. That has to be
+            # The server begins a request outside of a task, and may give it up as soon as it has to wait. That must be
             # before a statement is sent: otherwise the connection comes back while the statement runs.
             await asyncio.sleep(0)
         if not self._turns.take_free(allowance.credential):
