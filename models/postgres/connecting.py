@@ -20,6 +20,13 @@ driver: Any = asyncpg
 SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "application_name": "recallql"}
 """What a connection asks the server for when it begins: PgBouncer knows these, and restores them for each client."""
 
+PLAN_ONCE = """
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
+WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
+"""
+"""Has the server plan a prepared statement once, and not anew for the values of each execution: for a page of messages
+that took as long as reading it. Citus finds the shard of a row by the values."""
+
 STATEMENTS_KEPT = 1000
 """Prepared statements that a connection keeps."""
 
@@ -85,6 +92,8 @@ class Address(Url):
             self.is_pooled = True
             log.info("a pooler keeps the connections", database=self.name)
             connection = await self._open(settings)
+        if not self.is_pooled:
+            await connection.execute(PLAN_ONCE)
         return connection
 
     async def _open(self, settings: dict[str, str]) -> Any:
