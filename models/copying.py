@@ -199,6 +199,7 @@ class Copy:
             done = self._notes.begin()
             if not done and any(list(target.rows(table.first, {})) for table in TABLES):
                 raise DatabaseProblem(f"{self._name} is not empty; copy into an empty database.")
+            target.begin()
         return done
 
     def count(self) -> int:
@@ -207,10 +208,11 @@ class Copy:
 
     def add_all(self, advance: Advance) -> list[CopiedTable]:
         """Adds the rows that the target does not have yet; returns the tables as they are in the source."""
-        tables = [self._add(table, advance) for table in TABLES]
+        return [self._add(table, advance) for table in TABLES]
+
+    def complete(self) -> None:
         with self._target.transaction():
             self._target.complete()
-        return tables
 
     def _add(self, table: CopyTable, advance: Advance) -> CopiedTable:
         name, tally, rows = table.table.name, Tally(), table.of(self._source)

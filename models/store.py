@@ -206,12 +206,16 @@ class Filling(Snapshot, Protocol):
 
     def execute(self, statement: Statement[Any], parameters: Parameters) -> None: ...
 
+    def begin(self) -> None:
+        """Prepares the database for many rows. It is also called when a filling that was interrupted goes on."""
+        ...
+
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Adds rows, each with the values of all columns of the table."""
         ...
 
     def complete(self) -> None:
-        """Adds what only this kind of database has, once all rows are there. Doing it twice changes nothing."""
+        """Adds what only this kind of database has, once all rows are there."""
         ...
 
 

@@ -23,7 +23,7 @@ from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
 from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
 from tests.postgres import NoPostgres, PostgresServer, programs  # noqa: E402
-from tests.postgres_places import PostgresPlaces  # noqa: E402
+from tests.postgres_places import PostgresPlace, PostgresPlaces  # noqa: E402
 from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
@@ -74,11 +74,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """Where a fixture of a module or of the session gets its databases."""
     if request.param == "postgres":
-        made = PostgresPlaces(request.getfixturevalue("postgres_dsn"))
-    else:
-        made = SqlitePlaces(tmp_path_factory.mktemp("template"))
+        yield request.getfixturevalue("postgres_places")
+        return
+    made = SqlitePlaces(tmp_path_factory.mktemp("template"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_places(postgres_dsn: str) -> Iterator[PostgresPlaces]:
+    """Where databases of PostgreSQL come from, also for tests that need one beside a file."""
+    made = PostgresPlaces(postgres_dsn)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def blank(postgres_places: PostgresPlaces) -> Iterator[Callable[[], PostgresPlace]]:
+    """Makes databases of PostgreSQL without tables."""
+    with contextlib.ExitStack() as lent:
+        yield lambda: lent.enter_context(contextlib.closing(postgres_places.blank()))
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ class PostgresPlace(Place):
     async def connection(self) -> Any:
         """The one connection with which the tests themselves read and write."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await Address(self.url).connect()
+            self._connection = await Address(self.url).connect(application_name="tests")
         return self._connection
 
     def query(self, statement: str, *values: Any) -> Rows:
@@ -118,6 +118,16 @@ class PostgresPlace(Place):
         await blocking.execute(f"BEGIN; LOCK TABLE {', '.join(names)} IN EXCLUSIVE MODE")
         return blocking
 
+    @contextmanager
+    def connected(self, application: str, statement: str) -> Generator[None]:
+        """A block in which an application has a connection, with which it has executed a statement."""
+        connection = self._run(Address(self.url).connect(application_name=application))
+        self._run(connection.execute(statement))
+        try:
+            yield
+        finally:
+            self._run(connection.close())
+
     def check(self) -> None:
         """PostgreSQL itself keeps the references, and checks the pages that it reads."""
 
@@ -134,7 +144,7 @@ class PostgresPlace(Place):
         """Removes all rows; False if the tables themselves have been changed."""
         await self.wait_until_unused()
         connection = await self.connection()
-        if await connection.fetchval(SCHEMA) != self._schema:
+        if self._schema is None or await connection.fetchval(SCHEMA) != self._schema:
             return False
         names = await _filled(connection)
         small = [name for name, size in names if size <= SMALL]
@@ -184,6 +194,10 @@ class PostgresPlaces(Places):
 
     def fresh(self, folder: Path) -> PostgresPlace:
         return self._idle.pop() if self._idle else self._made_from(self._template)
+
+    def blank(self) -> PostgresPlace:
+        """A database without tables."""
+        return self._create("template0")
 
     def copy(self, place: Place, folder: Path) -> PostgresPlace:
         assert isinstance(place, PostgresPlace)

@@ -7,10 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import Boolean, Column, Double, Integer, LargeBinary, Table
 
@@ -20,21 +21,17 @@ from models.sqlite.database import connect
 from models.store import database_at
 from tests.archives import Line, Outcome, fill, run, said
 from tests.commands import environment
-from tests.own_postgres import Postgres, started
 from tests.places import SqlitePlace
+from tests.postgres_places import PostgresPlace
 from tests.servers import Serve, Server, wait_until
+
+Blank = Callable[[], PostgresPlace]
 
 pytestmark = pytest.mark.sqlite
 
 SEARCH = (
     '{ search(query: "edited", scope: [MESSAGES], filter: {roles: [USER]}) { nodes { ... on Message { content } } } }'
 )
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with started() as running:
-        yield running
 
 
 def copied(source: str, target: str) -> Outcome:
@@ -102,10 +99,8 @@ def exported(url: str) -> list[Line]:
     return [json.loads(line) for line in outcome.out.split("\n") if line]
 
 
-def test_everything_goes_to_postgresql_and_back_and_stays_equal(
-    postgres: Postgres, source: Path, tmp_path: Path
-) -> None:
-    there, back = postgres.url(postgres.database()), tmp_path / "back.db"
+def test_everything_goes_to_postgresql_and_back_and_stays_equal(blank: Blank, source: Path, tmp_path: Path) -> None:
+    there, back = blank().url, tmp_path / "back.db"
     before = source.read_bytes()
     outcome = copied(url_of(source), there)
     assert outcome.status == 0, outcome
@@ -117,8 +112,8 @@ def test_everything_goes_to_postgresql_and_back_and_stays_equal(
     assert exported(there) == exported(url_of(back)) == exported(url_of(source))
 
 
-def test_a_copied_file_has_what_a_filled_one_has(postgres: Postgres, source: Path, tmp_path: Path) -> None:
-    there, back = postgres.url(postgres.database()), tmp_path / "back.db"
+def test_a_copied_file_has_what_a_filled_one_has(blank: Blank, source: Path, tmp_path: Path) -> None:
+    there, back = blank().url, tmp_path / "back.db"
     copied(url_of(source), there)
     copied(there, url_of(back))
     numbers = "SELECT session_key, sequence FROM messages ORDER BY number"
@@ -145,14 +140,23 @@ def test_a_copied_file_has_what_a_filled_one_has(postgres: Postgres, source: Pat
         server.close()
 
 
-def test_new_rows_come_after_the_copied_ones_in_postgresql(postgres: Postgres, source: Path) -> None:
-    name = postgres.database()
-    copied(url_of(source), postgres.url(name))
+def test_new_rows_come_after_the_copied_ones_in_postgresql(blank: Blank, source: Path) -> None:
+    place = blank()
+    copied(url_of(source), place.url)
     last, following = (
-        int(postgres.sql(query, name))
+        place.query(query)[0][0]
         for query in ("SELECT max(number) FROM messages", "SELECT nextval('messages_number_seq')")
     )
     assert following == last + 1
+
+
+def test_a_filled_database_has_its_indexes_again(blank: Blank, source: Path) -> None:
+    query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+    filled, migrated = blank(), blank()
+    migrated.database.migrate()
+    assert copied(url_of(source), filled.url).status == 0
+    assert filled.query(query) == migrated.query(query)
+    assert filled.tables().keys() == migrated.tables().keys()
 
 
 def many(source: Path, messages: int) -> None:
@@ -167,20 +171,16 @@ def many(source: Path, messages: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres", "sqlite"])
-def test_a_copy_that_was_killed_goes_on_where_it_was(
-    postgres: Postgres, source: Path, tmp_path: Path, kind: str
-) -> None:
+def test_a_copy_that_was_killed_goes_on_where_it_was(blank: Blank, source: Path, tmp_path: Path, kind: str) -> None:
     many(source, 60_000)
-    name = postgres.database()
-    target, path = (
-        (postgres.url(name), None) if kind == "postgres" else (url_of(tmp_path / "to.db"), tmp_path / "to.db")
-    )
+    place = blank()
+    target, path = (place.url, None) if kind == "postgres" else (url_of(tmp_path / "to.db"), tmp_path / "to.db")
 
     def progress() -> int:
         query = "SELECT count FROM copied_tables WHERE name = 'messages'"
-        with contextlib.suppress(sqlite3.Error, OSError, subprocess.CalledProcessError):
+        with contextlib.suppress(sqlite3.Error, OSError, asyncpg.UndefinedTableError):
             if path is None:
-                return int(postgres.sql(query, name) or 0)
+                return (place.query(query) or [(0,)])[0][0]
             # The copy lets nobody open the file; a copy of it with its log may be read.
             for end in ("", "-wal"):
                 shutil.copyfile(f"{path}{end}", tmp_path / f"look.db{end}")
@@ -241,38 +241,38 @@ def empty(migrated_file: Path, path: Path) -> Path:
     return Path(shutil.copyfile(migrated_file, path))
 
 
-def test_only_an_empty_database_is_filled(postgres: Postgres, source: Path, past: Path, tmp_path: Path) -> None:
-    there = postgres.url(postgres.database())
+def test_only_an_empty_database_is_filled(blank: Blank, source: Path, past: Path, tmp_path: Path) -> None:
+    there = blank().url
     assert copied(url_of(source), there).status == 0
     assert said(copied(url_of(source), there)) == (
-        f"recallql: {there.replace('postgres@', '')} is not empty; copy into an empty database.\n"
+        f"recallql: {database_at(there).name} is not empty; copy into an empty database.\n"
     )
     target = Path(shutil.copyfile(past, tmp_path / "target.db"))
     assert "is not empty" in said(copied(url_of(source), url_of(target)))
     assert target.read_bytes() == past.read_bytes()
 
 
-def test_a_database_is_not_copied_into_itself(postgres: Postgres, source: Path, tmp_path: Path) -> None:
+def test_a_database_is_not_copied_into_itself(blank: Blank, source: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(source)
     assert "both the source and the target" in said(copied(url_of(source), url_of(tmp_path / "link.db")))
-    name = postgres.database()
-    assert run("migrate", "--database-url", postgres.url(name)).status == 0
-    other = f"postgresql://postgres@localhost:{postgres.port}/{name}"
-    assert "both the source and the target" in said(copied(postgres.url(name), other))
+    place = blank()
+    assert run("migrate", "--database-url", place.url).status == 0
+    other = place.url.replace("127.0.0.1", "localhost")
+    assert "both the source and the target" in said(copied(place.url, other))
 
 
 @pytest.mark.parametrize(("revision", "words"), [("0008", "older version"), ("9999", "newer version")])
 def test_tables_of_another_version_are_refused(
-    postgres: Postgres, source: Path, migrated_file: Path, tmp_path: Path, revision: str, words: str
+    blank: Blank, source: Path, migrated_file: Path, tmp_path: Path, revision: str, words: str
 ) -> None:
-    changed, name = empty(migrated_file, tmp_path / "changed.db"), postgres.database()
-    run("migrate", "--database-url", postgres.url(name))
+    changed, place = empty(migrated_file, tmp_path / "changed.db"), blank()
+    run("migrate", "--database-url", place.url)
     change = f"UPDATE alembic_version SET version_num = '{revision}'"
-    postgres.sql(change, name)
+    place.query(change)
     with contextlib.closing(sqlite3.connect(changed)) as connection, connection:
         connection.execute(change)
     before = changed.read_bytes()
-    for url in (url_of(changed), postgres.url(name)):
+    for url in (url_of(changed), place.url):
         for way in ((url, url_of(tmp_path / "new.db")), (url_of(source), url)):
             message = said(copied(*way))
             assert words in message
@@ -282,16 +282,16 @@ def test_tables_of_another_version_are_refused(
 
 
 def test_a_database_in_use_is_not_filled(
-    postgres: Postgres, source: Path, migrated_file: Path, tmp_path: Path, serve: Serve
+    blank: Blank, source: Path, migrated_file: Path, tmp_path: Path, serve: Serve
 ) -> None:
     path = empty(migrated_file, tmp_path / "served.db")
     serve(place=SqlitePlace(path))
     assert "is in use" in said(copied(url_of(source), url_of(path)))
-    name = postgres.database()
-    run("migrate", "--database-url", postgres.url(name))
-    with postgres.used(name, application="recallql"):
-        assert "is in use" in said(copied(url_of(source), postgres.url(name)))
-    assert copied(url_of(source), postgres.url(name)).status == 0
+    place = blank()
+    run("migrate", "--database-url", place.url)
+    with place.connected("recallql", "SELECT 1"):
+        assert "is in use" in said(copied(url_of(source), place.url))
+    assert copied(url_of(source), place.url).status == 0
 
 
 def test_a_database_that_is_served_is_copied_as_it_was_then(source: Path, tmp_path: Path) -> None:

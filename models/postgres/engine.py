@@ -39,7 +39,7 @@ class PostgresDatabase(Database):
         asyncio.run(prepare(self.address))
 
     def migrate(self, report: Report = say_nothing) -> None:
-        asyncio.run(migrate(self.address, report))
+        asyncio.run(migrate(self.address, report=report))
 
     def missing(self) -> list[str]:
         return asyncio.run(missing(self.address))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from alembic.runtime.migration import MigrationContext
@@ -13,7 +14,7 @@ from models.copying import copied_tables, unfinished_copy
 from models.errors import DatabaseProblem
 from models.postgres.connecting import Address
 from models.postgres.faults import problem_of
-from models.revisions import Report, revisions, say_nothing
+from models.revisions import MIGRATIONS, Report, Revisions, revisions, say_nothing
 
 T = TypeVar("T")
 
@@ -21,9 +22,9 @@ LOCK = 0x5265_6361_6C6C_514C
 """The number of the advisory lock of a migration: only one process migrates at a time."""
 
 
-async def migrate(address: Address, report: Report) -> None:
+async def migrate(address: Address, migrations: Path = MIGRATIONS, report: Report = say_nothing) -> None:
     """Applies the missing migrations, in one transaction. Raises `DatabaseProblem` if they can't be applied."""
-    await _with_connection(address, partial(_upgrade, report=report))
+    await _with_connection(address, partial(_upgrade, revisions=revisions(migrations), report=report))
 
 
 async def missing(address: Address) -> list[str]:
@@ -46,9 +47,14 @@ async def check_version(address: Address) -> None:
 
 
 async def _with_connection(address: Address, function: Callable[[Connection, Address], T]) -> T:
-    # Behind a pooler nothing may be prepared for later.
-    url = "postgresql+asyncpg://?prepared_statement_cache_size=0"
-    engine = create_async_engine(url, async_creator=address.connect_plainly, poolclass=NullPool)
+    engine = create_async_engine(
+        # Behind a pooler nothing may be prepared for later.
+        "postgresql+asyncpg://?prepared_statement_cache_size=0",
+        async_creator=address.connect_plainly,
+        poolclass=NullPool,
+        # Migrations get JSON as text on every database.
+        json_deserializer=str,
+    )
     try:
         async with engine.begin() as bound:
             return await bound.run_sync(function, address)
@@ -61,11 +67,12 @@ async def _with_connection(address: Address, function: Callable[[Connection, Add
         await engine.dispose()
 
 
-def _upgrade(bound: Connection, address: Address, report: Report = say_nothing) -> None:
+def _upgrade(bound: Connection, address: Address, revisions: Revisions, report: Report) -> None:
     # Another process may be migrating; what it has done is seen after it.
     bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
-    if _missing(bound, address):
-        revisions().apply(bound, report)
+    _refuse_foreign(bound, address)
+    if revisions.missing(_current(bound), address.name):
+        revisions.apply(bound, report)
 
 
 def _missing(bound: Connection, address: Address) -> list[str]:
@@ -75,7 +82,7 @@ def _missing(bound: Connection, address: Address) -> list[str]:
 
 def _prepare(bound: Connection, address: Address) -> None:
     if _current(bound) is None:
-        _upgrade(bound, address)
+        _upgrade(bound, address, revisions(), say_nothing)
     else:
         _check(bound, address)
 

@@ -20,7 +20,7 @@ from models.store import Filling
 PATIENCE = 1.0
 """Seconds to wait for others who have the file open, such as a command that is about to end."""
 
-_CACHE = "PRAGMA cache_size = -262144"
+_CACHE = "PRAGMA cache_size = -131072"
 """Keys of users and sessions are spread over their whole index."""
 
 # The bytes of a user who was erased elsewhere were never here: the next start says so in the receipt.
@@ -47,6 +47,9 @@ class SqliteFilling(SqliteSnapshot, Filling):
     def execute(self, statement: Statement[Any], parameters: Parameters) -> None:
         form = form_of(statement)
         self._sqlite.execute(form.text, form.bound(parameters))
+
+    def begin(self) -> None:
+        """Indexes are kept: making them anew would sort all rows in memory."""
 
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         of = next((kind for kind in SEARCH_KINDS.values() if kind.vectors is table), None)

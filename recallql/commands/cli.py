@@ -139,13 +139,17 @@ def schema() -> None:
 
 
 @app.command()
-def migrate(database_url: DatabaseUrl = None) -> None:
-    """Migrate the database to this version's tables (`recallql serve` does so by itself)."""
-    from models.store import database_at
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Create the database's tables, or migrate them to this version. All migrations are applied together, or none."""
+    from recallql.commands.migrate import migrate as run
 
     settings = _settings(database_url=database_url)
     direct = settings.direct_database_url if database_url is None else ""
-    database_at(direct or settings.database_url).migrate()
+    if not run(direct or settings.database_url, dry_run=dry_run, report=print):
+        print("nothing to do: the database has this version's tables")
 
 
 @app.command()

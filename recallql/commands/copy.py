@@ -19,7 +19,11 @@ def copy(source_url: str, target_url: str) -> list[CopiedTable]:
     with source.snapshot() as snapshot, target.filling() as filling, progress_bars() as bars:
         copied = Copy(snapshot, filling, name=target.name)
         total = copied.count()
-        copying, comparing = (bars.add_task(text, total=total) for text in ("copying", "comparing"))
+        copying = bars.add_task("copying", total=total)
         tables = copied.add_all(lambda rows: bars.advance(copying, rows))
+        bars.update(copying, description="copied")
+        # Until the first row is compared, indexes are made.
+        comparing = bars.add_task("comparing", total=total)
+        copied.complete()
         copied.compare(tables, lambda rows: bars.advance(comparing, rows))
     return tables

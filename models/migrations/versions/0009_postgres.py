@@ -21,6 +21,12 @@ REKEYED = (
     ("document_vectors", "documents", ["key"], ["key"]),
 )
 
+# What `lane_of` gives, which 0004 calls on SQLite only: 18 bits of the owner's key.
+LANES = (
+    "UPDATE sessions SET lane = ('x' || substr(replace(coalesce(user_key, key)::text, '-', ''), 1, 8))"
+    "::bit(32)::bigint % 262144 WHERE lane = 0"
+)
+
 
 def upgrade() -> None:
     if op.get_bind().dialect.name != "postgresql":
@@ -28,6 +34,7 @@ def upgrade() -> None:
     for table, column in TEXTS:
         # jsonb keeps neither the order of names nor the form of numbers.
         op.execute(f'ALTER TABLE {table} ALTER COLUMN {column} TYPE text COLLATE "C" USING {column}::text')
+    op.execute(LANES)
     for table in CONTAINED:
         op.execute(f"CREATE INDEX ix_{table}_metadata ON {table} USING gin ((metadata::jsonb) jsonb_path_ops)")
     for table in SEARCHED:
