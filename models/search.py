@@ -1,7 +1,7 @@
 """Reads for search: the texts of a scope, all of them if they are few, else those that the full-text index finds.
 
-Scope and filters are part of every statement, so that other users' texts never crowd out the matches.
-The index is specific to the database: on SQLite see `models/sqlite/word_index.py` and `word_search.py`.
+Scope and filters are part of every statement, so that other users' texts never crowd out the matches. What the index
+finds is in `models/candidates.py`; the index itself is the database's own (see `models/full_text.py`).
 """
 
 from collections.abc import Sequence
@@ -11,56 +11,15 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal, literal_column, null, select
 
+from models.candidates import joined, numbers
 from models.expressions import CrossJoin, in_checked_project, in_project
+from models.full_text import COUNTED, Part, Progress
 from models.keys import lane_of
 from models.scope import Scope
-from models.search_kinds import Conversation, Receive, SearchKind, Within
-from models.sqlite.word_index import Progress, bring_up_to_date, index_progress, number_of, project_in_index
-from models.sqlite.word_search import (
-    COMMON,
-    HIGHEST,
-    LOWEST,
-    RARE,
-    Bound,
-    Look,
-    Part,
-    Term,
-    around,
-    candidates,
-    count_words,
-    joined,
-    near_better,
-    numbers,
-    part_to_read,
-    read_tail,
-)
+from models.search_kinds import Conversation, Receive, SearchKind, Within, number_of
 from models.statements import Count, NoRow, Statement
-from models.store import Reader
+from models.store import Reader, Store
 from models.tables import sessions
-
-__all__ = [
-    "COMMON",
-    "HIGHEST",
-    "LOWEST",
-    "RARE",
-    "Bound",
-    "Extent",
-    "Look",
-    "Part",
-    "Progress",
-    "Term",
-    "around",
-    "bring_up_to_date",
-    "candidates",
-    "count_words",
-    "extent",
-    "index_progress",
-    "near_better",
-    "part_to_read",
-    "read_all",
-    "read_some",
-    "read_tail",
-]
 
 
 @dataclass(frozen=True)
@@ -171,12 +130,12 @@ async def _lanes(read: Reader, kind: SearchKind, within: Within, bound: dict[str
 
 async def _whole_project(read: Reader, scope: Scope, kind: SearchKind) -> Extent:
     """A scope of which each lane of the project may have a part, such as that of an agent with many users."""
-    _, count = await project_in_index(read, kind, scope.project)
+    count = await read.full_text.count_of_project(read, kind, scope.project)
     return Extent(count, is_small=False, lanes=None)
 
 
 async def _extent_of_project(read: Reader, scope: Scope, kind: SearchKind) -> Extent:
-    _, count = await project_in_index(read, kind, scope.project)
+    count = await read.full_text.count_of_project(read, kind, scope.project)
     if count > kind.scanned:
         return Extent(count, is_small=False, lanes=None)
     bound = {**scope.values, "limit": kind.scanned + 1}
@@ -185,6 +144,28 @@ async def _extent_of_project(read: Reader, scope: Scope, kind: SearchKind) -> Ex
         return Extent(count, there <= kind.scanned, None)
     row = (await read.fetch(_project_size(kind, kind.conversation), bound, slowly=True))[0]
     return Extent(count, max(row["conversations"], row["count"]) <= kind.scanned, None)
+
+
+async def part_to_read(read: Reader, scope: Scope, kind: SearchKind, lanes: Sequence[int] | None) -> Part:
+    """The part of the index with a project's texts, or those of some of its lanes, as far as they are indexed now."""
+    return await read.full_text.part_to_read(read, scope, kind, lanes)
+
+
+async def count_words(
+    read: Reader, kind: SearchKind, part: Part, words: Sequence[str], *, most: int = COUNTED
+) -> list[int]:
+    """For each word the number of texts in the part with any of its forms, up to a limit."""
+    return await read.full_text.count_words(read, kind, part, words, most=most)
+
+
+async def index_progress(read: Reader, kind: SearchKind) -> Progress:
+    """The progress of indexing a kind's texts."""
+    return await read.full_text.index_progress(read, kind)
+
+
+async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | None = None) -> None:
+    """Indexes the texts that wait, step by step, until no more than `late` wait (the kind's own limit for None)."""
+    await database.reader.full_text.bring_up_to_date(database, kind, late=kind.late if late is None else late)
 
 
 def _read(kind: SearchKind, given: tuple[str, ...]) -> Select[*tuple[Any, ...]]:

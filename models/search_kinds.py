@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
+    FromClause,
     Integer,
     Table,
     and_,
@@ -50,6 +51,12 @@ Location = tuple[bytes, int]
 
 Receive = Callable[[tuple[Any, ...]], None]
 """A function that is called with each row, in the reading thread, so that the texts are never in memory together."""
+
+
+def number_of(rows: FromClause) -> ColumnElement[int]:
+    """The number that identifies a row in the index and among vectors."""
+    name: str = vars(rows)["name"]
+    return literal_column(f"{name}.number", Integer)
 
 
 OWNERS = ("sessions", "user", "agent", "beside")

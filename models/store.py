@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Table
 
@@ -21,6 +21,10 @@ from models.errors import DatabaseProblem
 from models.loop_turns import LoopTurns
 from models.revisions import Report, say_nothing
 from models.statements import Parameters, Statement
+
+if TYPE_CHECKING:
+    from models.full_text import FullText
+    from models.vectors import Vectors
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -76,9 +80,11 @@ class Held:
 
 
 class Reader(Protocol):
-    """The reads of one request."""
+    """The reads of one request. `full_text` and `vectors` are how its database searches."""
 
     allowance: Allowance
+    full_text: "FullText"
+    vectors: "Vectors"
 
     held: Held | None = None
     """What a transaction holds, where transactions run at the same time; None for all other reads."""

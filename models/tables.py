@@ -147,7 +147,7 @@ class Agent(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """`last_sequence` counts its messages; those up to `deleted_through` were deleted with the session.
 
-    `lane` is that of its messages in the full-text index (see `models.sqlite.word_index`). It changes only while the
+    `lane` is that of its messages in the full-text index (see `models.full_text`). It changes only while the
     session has no messages. `user_ascending` and `user_descending` are the user's id as `models.sort_texts` has it.
     `form_memories` is the choice for its messages, null for that of its user.
     """

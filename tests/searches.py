@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.keys import lane_of, session_key, user_key
+from models.postgres.word_index import terms_of
 from models.search import bring_up_to_date
 from models.search_kinds import SEARCH_KINDS
 from models.sqlite.database import connect
+from models.stemming import term_of
 from models.words import words
-from resolvers.search.questions import term_of
 from tests.documents import (
     ADD_MESSAGES,
 )
@@ -68,41 +69,67 @@ def walk(server: Api, between: Any = lambda: None, **arguments: Any) -> list[dic
 
 
 _OF_MESSAGE = "content || ' ' || coalesce(parts_text, '') || ' ' || coalesce(aside, '')"
-_OF_SESSION = "messages CROSS JOIN sessions ON sessions.key = messages.session_key"
+_OF_SESSION = "messages JOIN sessions ON sessions.key = messages.session_key"
 
 
-def indexed_through(place: Place) -> int:
-    """The number of the newest message in the index."""
-    ((through,),) = place.query("SELECT through FROM indexed WHERE name = 'messages'")
-    return through
+TEXTS = (
+    ("messages", _OF_MESSAGE, "lane", _OF_SESSION),
+    ("memories", "content", "coalesce(user_key, session_key, agent_key)", "memories"),
+    ("documents", "title || ' ' || content", "coalesce(user_key, agent_key)", "documents"),
+)
+"""The table of each kind, its text, the lane or the owner that determines it, and the rows."""
+
+
+def indexed(place: Place) -> int:
+    """The number of messages in the index."""
+    is_there = (
+        "number <= (SELECT through FROM indexed WHERE name = 'messages')"
+        if isinstance(place, SqlitePlace)
+        else "terms IS NOT NULL"
+    )
+    ((count,),) = place.query(f"SELECT count(*) FROM messages WHERE {is_there}")
+    return count
 
 
 def assert_index_is_exact(place: Place) -> None:
-    """The index has each word of each row up to its mark, where the row's project and owner stand, and nothing else."""
+    """The index has each word of each row that does not wait, where the row's project and owner stand, and nothing
+    else."""
+    if isinstance(place, SqlitePlace):
+        _assert_words_are_exact(place)
+    else:
+        _assert_terms_are_exact(place)
+
+
+def _lane(owner: Any) -> int:
+    return owner if isinstance(owner, int) else lane_of(owner)
+
+
+def _assert_terms_are_exact(place: Place) -> None:
+    for _, content, owner, rows in TEXTS:
+        kept = f"SELECT project, {owner}, {content}, terms FROM {rows} WHERE terms IS NOT NULL"
+        for project, its_owner, text, terms in place.query(kept):
+            assert sorted(terms) == sorted(terms_of(project, _lane(its_owner), text)), text
+
+
+def _assert_words_are_exact(place: SqlitePlace) -> None:
     numbers = dict(place.query("SELECT project, number FROM indexed_projects"))
-    for name, content, project, lane, rows in (
-        ("messages", _OF_MESSAGE, "project", "lane", _OF_SESSION),
-        ("memories", "content", "project", "lane_of(coalesce(user_key, session_key, agent_key))", "memories"),
-        ("documents", "title || ' ' || content", "project", "lane_of(coalesce(user_key, agent_key))", "documents"),
-    ):
+    for name, content, owner, rows in TEXTS:
         ((through,),) = place.query("SELECT through FROM indexed WHERE name = $1", name)
         ((newest,),) = place.query(f"SELECT coalesce(max(number), 0) FROM {name}")
         assert through <= newest
-        found = place.query(f"SELECT number, {project}, {lane}, {content} FROM {rows} WHERE number <= $1", through)
-        kept = words_in(place, f"{name}_words")
+        found = place.query(f"SELECT number, project, {owner}, {content} FROM {rows} WHERE number <= $1", through)
         expected: set[tuple[str, int]] = set()
         counts: dict[str, int] = dict.fromkeys(numbers, 0)
-        for number, project_name, its_lane, text in found:
-            row = (numbers[project_name] << 49) + (its_lane << 31) + number
+        for number, project, its_owner, text in found:
+            row = (numbers[project] << 49) + (_lane(its_owner) << 31) + number
             expected |= {(term_of(word), row) for word in words(text)}
-            counts[project_name] += 1
-        assert kept == expected, name
+            counts[project] += 1
+        assert words_in(place, f"{name}_words") == expected, name
         assert dict(place.query(f"SELECT project, {name} FROM indexed_projects")) == counts, name
 
 
-def words_in(place: Place, index: str) -> set[tuple[str, int]]:
+def words_in(place: SqlitePlace, index: str) -> set[tuple[str, int]]:
     """The words of an index of SQLite, each with the rows that it is in."""
-    assert isinstance(place, SqlitePlace)
     with contextlib.closing(connect(place.path)) as connection:
         connection.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, {index}, instance)")
         return set(connection.execute("SELECT term, doc FROM temp.vocabulary").fetchall())

@@ -34,11 +34,11 @@ def with_parrot(server: Server) -> None:
 QUESTION = "Which seeds does the parrot Xerxes need?"
 
 
-@pytest.mark.parametrize("place", [0, 50, 99])
+@pytest.mark.parametrize("line", [0, 50, 99])
 @pytest.mark.parametrize("question", [QUESTION, "tell me what the vet said of Xerxes"])
-def test_a_question_counts_wherever_it_stands_in_a_long_text(server: Server, place: int, question: str) -> None:
+def test_a_question_counts_wherever_it_stands_in_a_long_text(server: Server, line: int, question: str) -> None:
     with_parrot(server)
-    text = "\n".join([*LOG[:place], question, *LOG[place:]])
+    text = "\n".join([*LOG[:line], question, *LOG[line:]])
     assert "sunflower" in of_session(server, "now", asked=text, budget=100)["text"]
     assert "sunflower" in of_user(server, "ada", asked=text, budget=100)["text"]
     add(server, "now", text)

@@ -32,7 +32,7 @@ from tests.documents import (
     UPDATE_SESSION,
 )
 from tests.places import Place, Places
-from tests.searches import add, assert_index_is_exact, found, index_now, indexed_through, texts
+from tests.searches import add, assert_index_is_exact, found, index_now, indexed, texts
 from tests.servers import Serve, Server, wait_until
 
 # In step
@@ -223,8 +223,8 @@ def test_both_ways_rank_alike(server: Server, request: pytest.FixtureRequest) ->
         add(server, f"s{number}", *[" ".join(dice.choices([*WORDS, "so", "it", "goes"], k=6)) for _ in range(6)])
     whole = found(server, "zebra heron", scope=["MESSAGES"])
     request.getfixturevalue("through_index")
-    for indexed in (False, True):
-        if indexed:
+    for is_indexed in (False, True):
+        if is_indexed:
             index_now(server)
         through = found(server, "zebra heron", scope=["MESSAGES"])
         assert {edge["node"]["id"] for edge in through} == {edge["node"]["id"] for edge in whole}
@@ -238,10 +238,10 @@ def test_what_waits_is_put_into_the_index_in_the_background(place: Place, monkey
     server = Server(place)
     try:
         add(server, "s", "one", "two", "three", "four")
-        assert wait_until(lambda: indexed_through(place)) == 4
+        assert wait_until(lambda: indexed(place)) == 4
         add(server, "s", "five")
         time.sleep(0.2)
-        assert indexed_through(place) == 4, "so few are not worth a batch"
+        assert indexed(place) == 4, "so few are not worth a batch"
         assert_index_is_exact(place)
     finally:
         server.close()
@@ -312,7 +312,7 @@ def test_a_killed_server_loses_and_doubles_nothing_of_the_index(serve: Serve) ->
     time.sleep(0.03)
     running.process.kill()
     running.process.wait()
-    assert 0 < indexed_through(running.place) <= 9000
+    assert 0 < indexed(running.place) <= 9000
     again = serve(place=running.place)
     for number in (0, 37, 50, 51, 89):
         assert texts(again, f"zebra{number}x{number}") == [f"zebra{number}x{number} otter"]

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from models.search import HIGHEST, LOWEST
+from models.full_text import HIGHEST, LOWEST
 from models.search_kinds import SEARCH_KINDS
 from models.words import index_text
 from recallql.commands.keys import create_key

@@ -5,8 +5,9 @@ import asyncio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from models.stemming import term_of
 from models.words import words
-from resolvers.search.questions import beginning, term_of
+from resolvers.search.questions import beginning
 
 # The parts
 

@@ -7,5 +7,7 @@ connecting.py, pool.py         connections with the types of the store; a bounde
 database.py, transaction.py    the store; its transactions, which are repeated when another one was faster
 reading.py                     reads
 dialect.py, forms.py           how PostgreSQL writes an expression; a statement as the driver takes it
+word_index.py, word_search.py  full text: writes the index, and reads it
+vectors.py                     vectors of texts
 faults.py                      explains the driver's errors
 """

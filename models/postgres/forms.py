@@ -8,6 +8,7 @@ from asyncpg import Record
 from sqlalchemy import Delete, Select, Update
 
 from models.postgres.dialect import DIALECT
+from models.postgres.word_index import INDEXED
 from models.statements import LONG_TEXTS, Parameters, Statement, rank_of
 
 
@@ -20,6 +21,17 @@ class Row(Record):
 @lru_cache
 def row_class(noun: str) -> type[Row]:
     return type(f"{noun}Row", (Row,), {"noun": noun}) if noun else Row
+
+
+def _waiting_again(clause: Any, sql: str) -> str:
+    """The text of a statement. An update of what the index is made of has the row wait to be indexed again."""
+    if not isinstance(clause, Update):
+        return sql
+    table: Any = clause.table
+    changed: Any = vars(clause)["_values"] or {}
+    if INDEXED.get(table.name, frozenset()).isdisjoint(getattr(column, "name", column) for column in changed):
+        return sql
+    return sql.replace(" SET ", " SET terms=NULL, ", 1)
 
 
 class Form:
@@ -48,8 +60,9 @@ class Form:
     )
 
     def __init__(self, statement: Statement[Any]) -> None:
-        compiled = statement.clause_for("postgres").compile(dialect=DIALECT)
-        self.text = str(compiled)
+        clause = statement.clause_for("postgres")
+        compiled = clause.compile(dialect=DIALECT)
+        self.text = _waiting_again(clause, str(compiled))
         lock = statement.lock
         self.rank, self.strength = (lock.rank, lock.strength) if lock else (None, "")
         self.locking = f"{self.text} FOR {lock.strength} OF {lock.table}" if lock else self.text

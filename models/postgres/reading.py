@@ -1,24 +1,28 @@
 """Reads: each takes a connection for itself, in the turn of its credential."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
 from models.allowance import LIGHT, Allowance, Heavy
 from models.errors import Exhausted, TookTooLong, TooLarge
+from models.full_text import FullText
 from models.heavy import HeavySlot
+from models.postgres import vectors, word_search
 from models.postgres.faults import explained, is_gone
 from models.postgres.forms import Form, form_of
 from models.postgres.pool import Connections
+from models.postgres.receiving import Receiving
 from models.postgres.replica import Replica
 from models.statements import Parameters, Statement
 from models.store import R, Reader, Receive
+from models.vectors import Vectors
 
 if TYPE_CHECKING:
     from models.postgres.database import PostgresStore
 
-STREAMED_TOGETHER = 500
-"""Rows of a stream that are in memory together."""
+STREAMED_FIRST, STREAMED_TOGETHER, STREAMED_BYTES = 4, 500, 2 * 1024 * 1024
+"""The first rows of a stream, and the most rows, and about as many bytes of them, that are in memory together."""
 
 COUNTED_TOGETHER = 32
 """Rows with long texts that are read before their bytes are counted."""
@@ -34,6 +38,9 @@ Read = Callable[[Any, Form, Sequence[Any], Allowance], Awaitable[list[Any]]]
 
 class PostgresReader(Reader):
     """The reads of one request. When it is cancelled, as at its deadline, its statement ends on the server, too."""
+
+    full_text: FullText = word_search
+    vectors: Vectors = vectors
 
     def __init__(self, store: "PostgresStore", allowance: Allowance, replica: Replica | None = None) -> None:
         self._store = store
@@ -97,7 +104,7 @@ class PostgresReader(Reader):
         try:
             async with self._connections.connection(self.allowance) as connection, _snapshot(connection):
                 cursor = await connection.cursor(form.text, *form.bound(parameters))
-                while rows := await cursor.fetch(STREAMED_TOGETHER):
+                async for rows in _fetched(cursor, connection.receiving):
                     await self._store.threads.run(self.allowance, _give, rows, receive)
         except Exception as error:
             raise explained(error) from error
@@ -105,6 +112,19 @@ class PostgresReader(Reader):
 
 def _snapshot(connection: Any) -> Any:
     return connection.transaction(readonly=True)
+
+
+async def _fetched(cursor: Any, receiving: Receiving) -> AsyncGenerator[list[Any]]:
+    """The rows of a stream, as many at a time as have room in memory if they are as long as those before."""
+    together = STREAMED_FIRST
+    while True:
+        receiving.size = 0
+        rows = await cursor.fetch(together)
+        if not rows:
+            return
+        fit = STREAMED_BYTES * len(rows) // max(1, receiving.size)
+        together = max(1, min(4 * together, fit, STREAMED_TOGETHER))
+        yield rows
 
 
 def _give(rows: list[Any], receive: Receive) -> None:

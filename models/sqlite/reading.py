@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from models.allowance import Allowance, Heavy
 from models.errors import TookTooLong, TooLarge
+from models.full_text import FullText
 from models.heavy import HeavySlot
 from models.loop_turns import SHARE
+from models.sqlite import vectors, word_search
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import FileHealth
 from models.sqlite.forms import Form, form_of
 from models.statements import Parameters, Statement
 from models.store import R, Reader, Receive
 from models.threads import Threads
+from models.vectors import Vectors
 
 if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
@@ -147,6 +150,9 @@ class SlowReads:
 
 class SqliteReader(Reader):
     """The reads of one request: short ones by index run directly, those that may take long in a thread."""
+
+    full_text: FullText = word_search
+    vectors: Vectors = vectors
 
     def __init__(self, store: "SqliteStore", allowance: Allowance) -> None:
         self._store = store

@@ -6,29 +6,15 @@ is no other state. All vectors of a table are of one model.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from sqlalchemy import and_, null, text, true
 
 from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.sqlite.word_index import sql_of
 from models.statements import R, Statement
-from models.store import Reader, Transaction
-from models.values import Time
-
-
-class WaitingText(TypedDict):
-    """A text without vectors, its speaker and its version; the text is None if it was deleted."""
-
-    number: int
-    updated_at: Time
-    version: int
-    text: str | None
-    role: str | None
-    name: str | None
-    user_name: str | None
-    first_name: str | None
-    last_name: str | None
+from models.store import Reader, Store, Transaction
+from models.vectors import LONGEST_READ, VectorProgress, WaitingText
 
 
 class KeptVectors(TypedDict):
@@ -41,10 +27,6 @@ class ProgressRow(TypedDict):
     through: int
     edited: int
     model: str | None
-
-
-LONGEST_READ = 40_000
-"""Characters of a text that are read for its vectors; no model reads more."""
 
 
 def _names_of(kind: SearchKind) -> dict[str, str]:
@@ -108,37 +90,22 @@ _read = _texts(
 )
 
 
-class Progress(NamedTuple):
-    """The progress of a kind's vectors: texts up to number `through` have rows, `edited` of them wait again.
-
-    `newest` is the highest number of a text, `model` the name of the vectors' model.
-    """
-
-    newest: int
-    through: int
-    edited: int
-    model: str | None
-
-    @property
-    def waiting(self) -> int:
-        """The approximate number of texts that wait."""
-        return self.newest - self.through + self.edited
-
-
-async def vector_progress(read: Reader, kind: SearchKind) -> Progress:
+async def vector_progress(read: Reader, kind: SearchKind, model: str) -> VectorProgress:
     row = (await read.fetch(_progress[kind.name], {}))[0]
-    return Progress(row["newest"], row["through"], row["edited"], row["model"])
+    waiting = row["newest"] - row["through"] + row["edited"] if row["model"] == model else row["newest"]
+    return VectorProgress(row["through"], waiting, row["model"])
+
+
+async def find_waiting(database: Store, kind: SearchKind) -> None:
+    """Does nothing: a text waits as soon as it has its number."""
 
 
 async def texts_without_vectors(read: Reader, kind: SearchKind, through: int, limit: int) -> list[WaitingText]:
-    """Waiting texts of all projects, in the order of their numbers: up to `limit` edited and as many new ones, each cut
-    to its first `LONGEST_READ` characters. The text of a deleted object that is not purged yet is None."""
     return await read.fetch(_waiting[kind.name], {"through": through, "limit": limit}, slowly=True)
 
 
 async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> None:
-    """Sets the model of a kind's vectors; those of another model are removed."""
-    if (await vector_progress(write, kind)).model != model:
+    if (await vector_progress(write, kind, model)).kept != model:
         await write.execute(_drop[kind.name], {}, slowly=True)
         await write.execute(_mark[kind.name], {"model": model})
 
@@ -146,11 +113,7 @@ async def claim_vectors(write: Transaction, kind: SearchKind, model: str) -> Non
 async def put_vectors(
     write: Transaction, kind: SearchKind, model: str, through: int, rows: Sequence[WaitingText], made: Sequence[bytes]
 ) -> bool:
-    """Stores the vectors of rows (see `texts_without_vectors`); a text that has changed since waits again.
-
-    Returns False and stores nothing if the kind's model has changed meanwhile.
-    """
-    if (await vector_progress(write, kind)).model != model:
+    if (await vector_progress(write, kind, model)).kept != model:
         return False
     for row, vectors in zip(rows, made, strict=True):
         given = {
@@ -167,8 +130,6 @@ async def put_vectors(
 async def read_vectors(
     read: Reader, kind: SearchKind, model: str, numbers: Sequence[int], through: int
 ) -> list[bytes | None]:
-    """The stored vectors of the texts with these numbers, if they are of this model and up to a number; None for other
-    texts."""
     bound = {"numbers": f"[{','.join(map(str, numbers))}]", "model": model, "through": through}
     found: list[bytes | None] = [None] * len(numbers)
     for row in await read.fetch(_read[kind.name], bound, slowly=True):

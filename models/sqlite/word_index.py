@@ -11,11 +11,12 @@ transaction, by triggers (see the migrations).
 
 from asyncio import gather
 from sys import maxsize
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, Integer, func, literal_column, text
+from sqlalchemy import func, text
 from sqlalchemy.sql.expression import ClauseElement
 
+from models.full_text import Progress
 from models.keys import LANE_BITS
 from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.statements import NoRow, R, Statement
@@ -34,12 +35,6 @@ meanwhile."""
 
 STEPS = 64
 """Most steps of indexing that share a transaction."""
-
-
-def number_of(rows: FromClause) -> ColumnElement[int]:
-    """The number that identifies a row in the index and among vectors."""
-    name: str = vars(rows)["name"]
-    return literal_column(f"{name}.number", Integer)
 
 
 def sql_of(clause: ClauseElement) -> str:
@@ -67,6 +62,8 @@ def names_of(kind: SearchKind) -> dict[str, Any]:
 
 
 class Progressed(TypedDict):
+    """The number up to which the rows of a table are indexed, and its newest number."""
+
     through: int
     newest: int
 
@@ -88,27 +85,25 @@ def _texts(sql: str, row: type[R] = NoRow, *, upkeep: bool = False) -> dict[str,
     }
 
 
-class Progress(NamedTuple):
-    """The number up to which the rows of a table are indexed, and its newest number."""
-
-    through: int
-    newest: int
-
-    @property
-    def waiting(self) -> int:
-        """The approximate number of rows that wait."""
-        return self.newest - self.through
-
-
 _progress = _texts(
     "SELECT through, (SELECT coalesce(max(number), 0) FROM {table}) AS newest FROM indexed WHERE name = '{table}'",
     Progressed,
 )
 
 
-async def index_progress(read: Reader, kind: SearchKind) -> Progress:
+async def _through(read: Reader, kind: SearchKind) -> Progressed:
     row = await read.look_up(_progress[kind.name], {})
-    return Progress(0, 0) if row is None else Progress(row["through"], row["newest"])
+    return Progressed(through=0, newest=0) if row is None else row
+
+
+async def index_progress(read: Reader, kind: SearchKind) -> Progress:
+    row = await _through(read, kind)
+    return Progress(row["newest"], row["newest"] - row["through"])
+
+
+async def indexed_through(read: Reader, kind: SearchKind) -> int:
+    """The number up to which the rows of a table are indexed."""
+    return (await _through(read, kind))["through"]
 
 
 # Indexing rows
@@ -157,7 +152,7 @@ async def _put_some(database: Store, kind: SearchKind) -> None:
     """Indexes the next rows of a kind, as many as fit into a short transaction."""
 
     async def step(write: Transaction) -> None:
-        through = (await index_progress(write, kind)).through
+        through = await indexed_through(write, kind)
         limits = {"through": through, "limit": STEP_ROWS, "characters": STEP_CHARACTERS}
         end = (await write.fetch(_step_end[kind.name], limits, slowly=True))[0]["number"]
         for statement in (_new_projects, _put, _counted, _mark):
@@ -166,9 +161,7 @@ async def _put_some(database: Store, kind: SearchKind) -> None:
     await database.write(step)
 
 
-async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | None = None) -> None:
-    """Indexes the newer rows, step by step, until no more than `late` wait."""
-    late = kind.late if late is None else late
+async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int) -> None:
     steps, before = 1, maxsize
     while (waiting := (await index_progress(database.reader, kind)).waiting) > late:
         # If writers are faster than single steps, several steps share a transaction with their writes.
@@ -180,7 +173,17 @@ async def bring_up_to_date(database: Store, kind: SearchKind, *, late: int | Non
 _project = _texts("SELECT number, {table} AS count FROM indexed_projects WHERE project = :project", IndexedProject)
 
 
-async def project_in_index(read: Reader, kind: SearchKind, project: str) -> tuple[int | None, int]:
-    """A project's number, None if it has none yet, and the number of its indexed texts."""
+async def _in_index(read: Reader, kind: SearchKind, project: str) -> IndexedProject | None:
     rows = await read.fetch(_project[kind.name], {"project": project})
-    return (rows[0]["number"], rows[0]["count"]) if rows else (None, 0)
+    return rows[0] if rows else None
+
+
+async def number_of_project(read: Reader, kind: SearchKind, project: str) -> int | None:
+    """A project's number, None if it has none yet."""
+    row = await _in_index(read, kind, project)
+    return row and row["number"]
+
+
+async def count_of_project(read: Reader, kind: SearchKind, project: str) -> int:
+    row = await _in_index(read, kind, project)
+    return 0 if row is None else row["count"]

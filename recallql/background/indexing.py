@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import structlog
 
+from models.full_text import Progress
 from models.leases import take_lease
-from models.search import Progress, bring_up_to_date, index_progress
+from models.search import bring_up_to_date, index_progress
 from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.store import Store
-from models.vectors import WaitingText, claim_vectors, put_vectors, texts_without_vectors, vector_progress
+from models.vectors import WaitingText
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
 from resolvers.speakers import speaker_name
 from resolvers.users import display_name
@@ -50,7 +51,7 @@ async def keep_indexed(database: Store) -> None:
 
     Searches scan the backlog itself, so nothing is missed meanwhile.
     """
-    newest = [progress.newest for progress in await _progress(database)]
+    newest: list[int] | None = None
     looked = written = time.monotonic()
     while True:
         database.written.clear()
@@ -59,7 +60,8 @@ async def keep_indexed(database: Store) -> None:
                 await database.written.wait()
                 await asyncio.sleep(GATHERING)
         try:
-            now, before, newest = time.monotonic(), newest, [progress.newest for progress in await _progress(database)]
+            now, found = time.monotonic(), [progress.newest for progress in await _progress(database)]
+            before, newest = newest or found, found
             if now - looked < INDEX_EVERY and not _much(before, newest):
                 newest = before
                 continue
@@ -117,21 +119,23 @@ async def _encode_some(
 
     `ours` has the kinds that this process, `holder`, has claimed.
     """
-    progress = await vector_progress(database.reader, kind)
-    if not (progress.waiting if progress.model == encoder.name else progress.newest):
+    read, kept = database.reader, database.reader.vectors
+    progress = await kept.vector_progress(read, kind, encoder.name)
+    if not progress.waiting:
         return False
     take = partial(take_lease, name="vectors", holder=holder, now=time.time_ns() // 1_000_000, length=LEASE)
     if not await database.write(take):
         return False
-    if progress.model != encoder.name:
+    if progress.kept != encoder.name:
         if kind.name in ours:
             raise Unencoded("Another process uses another model for its vectors; give all processes the same settings.")
         # The old vectors go only once there are new ones to replace them.
         await encoder.encode_texts(["a text"], kind.vectors_of_one)
-        await database.write(partial(claim_vectors, kind=kind, model=encoder.name))
-        progress = await vector_progress(database.reader, kind)
+        await database.write(partial(kept.claim_vectors, kind=kind, model=encoder.name))
+        progress = await kept.vector_progress(read, kind, encoder.name)
     ours.add(kind.name)
-    rows = await texts_without_vectors(database.reader, kind, progress.through, ENCODED_TOGETHER)
+    await kept.find_waiting(database, kind)
+    rows = await kept.texts_without_vectors(read, kind, progress.through, ENCODED_TOGETHER)
     rows = _together(rows)
     if not rows:
         return False
@@ -140,7 +144,7 @@ async def _encode_some(
     encoded = await encoder.encode_texts(list(texts.values()), kind.vectors_of_one) if texts else []
     vectors = dict(zip(texts, encoded, strict=True))
     made = [vectors.get(row["number"], b"") for row in rows]
-    put = partial(put_vectors, kind=kind, model=encoder.name, through=progress.through, rows=rows, made=made)
+    put = partial(kept.put_vectors, kind=kind, model=encoder.name, through=progress.through, rows=rows, made=made)
     return await database.write(put)
 
 
@@ -160,9 +164,8 @@ async def encoding_status(database: Store, embeddings: Embeddings) -> dict[str, 
     """Returns the state of the model for `/ready`, with an estimate of the texts that wait for it."""
     status = embeddings.status()
     if embeddings.encoder is not None:
-        waiting = 0
+        waiting, read = 0, database.reader
         for kind in SEARCH_KINDS.values():
-            progress = await vector_progress(database.reader, kind)
-            waiting += progress.waiting if progress.model == embeddings.encoder.name else progress.newest
+            waiting += (await read.vectors.vector_progress(read, kind, embeddings.encoder.name)).waiting
         status["waiting"] = waiting
     return status

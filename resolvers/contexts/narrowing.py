@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from models.allowance import Allowance
-from models.search import count_words, extent, part_to_read, read_tail
+from models.candidates import read_tail
+from models.search import count_words, extent, part_to_read
 from models.search_kinds import SEARCH_KINDS, SearchKind, Within
+from models.stemming import LONGEST_STEMMED, term_of
 from models.words import words
 from resolvers.contexts.asks import sentences_that_ask
 from resolvers.operation_context import OperationContext
 from resolvers.search.english import STOP_WORDS
-from resolvers.search.questions import LARGEST_QUESTION, LONGEST_STEMMED, term_of
+from resolvers.search.questions import LARGEST_QUESTION
 
 LONGEST = 1024 * 1024
 """Characters of a text that are read: its first and its last ones."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from models.messages import messages_by_sequence
 from models.rows import DocumentRow, MessageRow, SearchedRow, SessionRow, UserRow
 from models.statements import is_document, is_memory, is_message
+from models.stemming import term_of
 from models.values import datetime_of
 from models.words import words
 from resolvers.contexts.courtesies import closes, is_courtesy, says_little
@@ -20,7 +21,7 @@ from resolvers.formation.dates import dated, local_day
 from resolvers.operation_context import OperationContext
 from resolvers.parts import said_in
 from resolvers.search.passages import VERY_LONG, passage
-from resolvers.search.questions import Question, term_of
+from resolvers.search.questions import Question
 from resolvers.speakers import speaker_of
 
 PASSAGE, ANSWER = 1 / 4, 1 / 16

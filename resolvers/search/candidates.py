@@ -2,32 +2,16 @@
 
 Where a scope has few texts, all are ranked together. Else the index names those that hold a word of the question, and
 they are ranked in windows: first the best by the rarity of their words, then the next best, and at last those that hold
-none but very common words. A window lies between two bounds (see `models.search.Bound`) that cursors keep,
+none but very common words. A window lies between two bounds (see `models.full_text.Bound`) that cursors keep,
 so that what is written between two pages neither hides a text nor brings it back.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from models.search import (
-    COMMON,
-    HIGHEST,
-    LOWEST,
-    RARE,
-    Bound,
-    Extent,
-    Look,
-    Term,
-    around,
-    candidates,
-    count_words,
-    extent,
-    near_better,
-    part_to_read,
-    read_all,
-    read_some,
-    read_tail,
-)
+from models.candidates import around, candidates, near_better, read_tail
+from models.full_text import COMMON, HIGHEST, LOWEST, RARE, Bound, Look, Term
+from models.search import Extent, count_words, extent, part_to_read, read_all, read_some
 from models.search_kinds import SearchKind, Within
 from models.users import users_by_key
 from resolvers.operation_context import OperationContext

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from html import escape
 
+from models.stemming import term_of
 from models.words import TOKEN, folded, spaced, words
-from resolvers.search.questions import Question, beginning, term_of
+from resolvers.search.questions import Question, beginning
 
 LONGEST = 300
 """Approximate characters of a highlight; a shorter text is shown whole."""

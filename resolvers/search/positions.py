@@ -9,7 +9,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple
 
-from models.search import Bound
+from models.full_text import Bound
 from resolvers.cursors import decode, encode
 from resolvers.errors import BadInput
 from resolvers.search.candidates import Window

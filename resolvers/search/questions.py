@@ -8,39 +8,23 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property, lru_cache
-from threading import local
+from functools import cached_property
 from typing import Any
 
+from models.stemming import term_of
 from models.words import UNSPACED, words
 from resolvers.cursors import seed_of
 from resolvers.filters import Given
 from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
-from resolvers.stemming import stemmer
 
 LARGEST_QUESTION = 64
 """Most different words that are searched: the first ones."""
-
-LONGEST_STEMMED = 64
-"""Most characters of a word that is stemmed, as in SQLite's full-text index."""
 
 # In characters; no question is longer, and text pasted after it would only cost time.
 _READ = 64 * 1024
 
 _single = re.compile(f"[{UNSPACED}]")
 _asks_when = re.compile(ASKS_WHEN, re.IGNORECASE)
-_stemmers = local()
-
-
-@lru_cache(maxsize=100_000)
-def term_of(word: str) -> str:
-    """The Porter stem of a word, as in SQLite's full-text index."""
-    if not 3 <= len(word) <= LONGEST_STEMMED or not word.isascii():
-        return word
-    # Searches run in several threads.
-    if not hasattr(_stemmers, "porter"):
-        _stemmers.porter = stemmer("porter")
-    return _stemmers.porter.stemWord(word)
 
 
 def beginning(term: str) -> str:

@@ -14,9 +14,10 @@ from itertools import accumulate
 from math import log
 from typing import NamedTuple
 
+from models.stemming import LONGEST_STEMMED, term_of
 from models.words import spaced
 from resolvers.search.english import TIME_WORDS
-from resolvers.search.questions import LONGEST_STEMMED, Question, beginning, nearness, term_of
+from resolvers.search.questions import Question, beginning, nearness
 
 SATURATION, LENGTH_SHARE = 0.9, 0.4
 """BM25's k1 and b."""

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from models.errors import Unavailable
 from models.keyset import Fetched, cut
-from models.vectors import read_vectors, vector_progress
+from models.stemming import term_of
 from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.operation_context import OperationContext
 from resolvers.search.candidates import Found, Source
 from resolvers.search.gathering import INLINE
 from resolvers.search.positions import Position, Result, Stage, read_cursor
-from resolvers.search.questions import Asked, term_of
+from resolvers.search.questions import Asked
 from resolvers.search.ranking import Gathered, Statistics, Turn, Usual, rank
 
 LATE = 100
@@ -120,10 +120,13 @@ class Results:
         before = statistics.usual
         searched = [source.kind for source in self._sources]
         # A text that gets its vectors between two pages keeps its score without them.
-        through = before.through if before else [(await vector_progress(read, of)).through for of in searched]
+        if before is None:
+            through = [(await read.vectors.vector_progress(read, of, model)).through for of in searched]
+        else:
+            through = before.through
         numbers = [[row.number for row in one.rows] for one in found]
         kept = [
-            await read_vectors(read, of, model, own, last)
+            await read.vectors.read_vectors(read, of, model, own, last)
             for of, own, last in zip(searched, numbers, through, strict=True)
         ]
         if before is None and not any(any(one) for one in kept):

@@ -13,6 +13,7 @@ TEXTS = (
 )
 CONTAINED = ("users", "agents", "sessions", "memories", "documents")
 SEARCHED = ("messages", "memories", "documents")
+VECTORS = {"message_vectors": "session_key, sequence", "memory_vectors": "key", "document_vectors": "key"}
 
 # These name keys that change when a user is renamed or two become one.
 REKEYED = (
@@ -41,8 +42,13 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("number", sa.BigInteger, sa.Identity(), nullable=False))
         op.execute(f"ALTER TABLE {table} ADD COLUMN terms bigint[]")
         op.create_index(f"ix_{table}_number", table, ["number"])
-        op.execute(f"CREATE INDEX ix_{table}_terms ON {table} USING gin (terms)")
+        # Without a list of pending entries, through which each search would go from end to end.
+        op.execute(f"CREATE INDEX ix_{table}_terms ON {table} USING gin (terms) WITH (fastupdate = off)")
         op.execute(f"CREATE INDEX ix_{table}_waiting ON {table} (number) WHERE terms IS NULL")
+    for table, columns in VECTORS.items():
+        op.execute(f"ALTER TABLE {table} ADD COLUMN text_hash bigint, ADD COLUMN stored bigint NOT NULL DEFAULT 0")
+        op.execute(f"CREATE INDEX ix_{table}_waiting ON {table} ({columns}) WHERE vectors IS NULL")
+    op.execute("ALTER TABLE vector_models ADD COLUMN stored bigint NOT NULL DEFAULT 0")
     for table, of, columns, keys in REKEYED:
         op.drop_constraint(f"fk_{table}_{of}", table, type_="foreignkey")
         op.create_foreign_key(

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resolvers.stemming import stemmer
+from models.stemming import stemmer
 
 Found = re.Match[str]
 
