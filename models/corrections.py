@@ -20,9 +20,6 @@ _wrong = {
 }
 _looks = [Statement(select(literal(1)).select_from(table).where(wrong).limit(1)) for table, wrong in _wrong.items()]
 _corrections = [
-    Statement(update(jobs).where(_waits).values(due_at=_now, updated_at=_now)),
-    Statement(update(erasures).where(_wrong[erasures]).values(erased_at=_now)),
-    Statement(update(memories).where(_wrong[memories]).values(deleted_at=_now)),
     Statement(
         update(sessions)
         .where(
@@ -44,6 +41,9 @@ _corrections = [
         )
     ),
     Statement(update(session_deletions).where(_wrong[session_deletions]).values(deleted_at=_now)),
+    Statement(update(memories).where(_wrong[memories]).values(deleted_at=_now)),
+    Statement(update(jobs).where(_waits).values(due_at=_now, updated_at=_now)),
+    Statement(update(erasures).where(_wrong[erasures]).values(erased_at=_now)),
 ]
 
 

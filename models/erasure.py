@@ -225,9 +225,13 @@ async def purge(write: Transaction, scope: Scope, *, before: str, now: str) -> d
     """
     values = {**scope.values, "before": before}
     removed = await write.execute(_old_memories, values, slowly=True)
-    counted = {"steps": int(removed > 0), "sessions": 0, "messages": 0, "memories": removed}
+    counted = {"steps": removed, "sessions": 0, "messages": 0, "memories": removed}
+    if removed:
+        # The sessions follow in a transaction of their own: others may hold them and wait for one of these memories.
+        await note_removal(write, now)
+        return counted
     for row in await write.fetch(_old_deletions, values):
-        room = PURGED_ROWS - counted["messages"] - counted["memories"]
+        room = PURGED_ROWS - counted["messages"]
         if room <= 0:
             break
         # Another process may be purging the same one: then nothing of it is left to do.

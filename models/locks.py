@@ -17,7 +17,9 @@ else may change until the transaction ends. These are the rules:
 
 A transaction waits for a lock only if that lock comes after all that it holds: users and agents, then sessions, then
 what belongs to them, then jobs (`models.statements.rank_of`). A lock that comes before is only tried: if somebody else
-has it, the store begins anew and takes it first. So transactions never wait for each other in a circle.
+has it, the store begins anew and takes it first. Statements that change many rows keep to this order, too: sessions
+before memories. So transactions do not wait for each other in a circle, but for one case: a statement on all sessions
+of an agent or a user takes them in any order. There PostgreSQL ends a deadlock, and the store begins anew.
 
 The functions that read by key do this by themselves. An operation calls the ones below for what it reads otherwise. No
 statement locks rows of several shards: on Citus each goes by one key.

@@ -159,12 +159,14 @@ class Settings(BaseSettings):
         le=64,
         description="Database connections for slow reads in each process; no credential gets all of them.",
     )
-    user_in_flight: int = Field(default=32, ge=0, description="Concurrent requests of one user; 0 means no limit.")
+    user_in_flight: int = Field(
+        default=32, ge=0, description="Concurrent requests of one user, in each process; 0 means no limit."
+    )
     user_per_minute: int = Field(
         default=1_200, ge=0, description="Requests of one user in a minute, in each process; 0 means no limit."
     )
     service_in_flight: int = Field(
-        default=0, ge=0, description="Concurrent requests with one API key; 0 means no limit."
+        default=0, ge=0, description="Concurrent requests with one API key, in each process; 0 means no limit."
     )
     service_per_minute: int = Field(
         default=0, ge=0, description="Requests with one API key in a minute, in each process; 0 means no limit."

@@ -89,10 +89,10 @@ async def delete_agent(context: OperationContext, values: Values) -> str:
 
     async def operation(write: Transaction) -> str:
         row = await AGENT.find_to_end(write, context, values["agent_id"])
+        await release_sessions(write, context.scope, row["key"], context.clock.now())
         await forget_sources(write, Sources.of_agent(row))
         await delete_documents_of_agent(write, context.scope, row["key"])
         await delete_memories_of_agent(write, context.scope, row["key"])
-        await release_sessions(write, context.scope, row["key"], context.clock.now())
         await agent_table.delete(write, row)
         return global_id("Agent", row["key"])
 

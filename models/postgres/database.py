@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
+from sqlalchemy import func, select
 
 from models.allowance import Allowance
 from models.errors import Unavailable
@@ -18,6 +19,7 @@ from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
 from models.postgres.replica import Replica
 from models.postgres.transaction import PostgresTransaction
+from models.statements import Statement
 from models.store import Listener, Reader, Store, T, Transaction
 from models.threads import Threads, Turns
 
@@ -27,14 +29,24 @@ CHECK_PATIENCE = 2.0
 """Seconds after which a readiness check stops waiting."""
 
 
+class _Numbered(TypedDict):
+    number: int
+    read_only: str
+
+
+# A transaction with a number has a commit that the server makes durable, although it changes no row.
+_takes_number = Statement(
+    select(func.pg_current_xact_id().label("number"), func.current_setting("transaction_read_only").label("read_only")),
+    _Numbered,
+    upkeep=True,
+)
+
+
 class PostgresStore(Store):
     """One PostgreSQL database, as one process uses it."""
 
-    waits_for_reads = True
-
-    def __init__(self, address: Address, *, durable: bool) -> None:
+    def __init__(self, address: Address) -> None:
         self.address = address
-        self._begin_with = "" if durable else "; SET LOCAL synchronous_commit = off"
         self.listener: Callable[[str], None] | None = None
         """A function that is called with each statement of a request; tests count statements with it."""
         self.listeners: list[Listener] = []
@@ -50,9 +62,14 @@ class PostgresStore(Store):
     async def open(
         cls, address: Address, *, durable: bool, connections: int, replica: Address | None = None
     ) -> "PostgresStore":
-        store = cls(address, durable=durable)
-        store.reads = Connections(address.connect, connections - connections // 2)
-        store.writes = Connections(address.connect, connections // 2)
+        store = cls(address)
+        settings = {} if durable else {"synchronous_commit": "off"}
+
+        async def connect() -> Any:
+            return await address.connect(**settings)
+
+        store.reads = Connections(connect, connections - connections // 2)
+        store.writes = Connections(connect, connections // 2)
         try:
             # The server that starts is told what is wrong, and the first request finds a connection.
             async with store.reads.connection(Allowance()):
@@ -116,7 +133,7 @@ class PostgresStore(Store):
     ) -> T:
         write = PostgresTransaction(self, connection, is_last=attempts.is_last)
         try:
-            await connection.execute(attempts.begin() + self._begin_with)
+            await connection.execute(attempts.begin())
             for wanted in attempts.wanted:
                 await write.take(wanted)
             result = await operation(write)
@@ -141,8 +158,11 @@ class PostgresStore(Store):
                 log.exception("a listener to commits failed")
 
     async def check(self) -> None:
+        """Raises `Unavailable` also where the server is a standby, or takes no writes for another reason."""
+
         async def look(write: Transaction) -> None:
-            pass
+            if (await write.fetch(_takes_number, {}))[0]["read_only"] == "on":
+                raise Unavailable("The database takes no writes at the moment.")
 
         try:
             await asyncio.wait_for(self.write(look), CHECK_PATIENCE)
