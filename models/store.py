@@ -153,6 +153,9 @@ class Store(Protocol):
 
     clearing: Clearing
 
+    waits_for_reads: bool
+    """True if every read waits, for a server; False if short ones are done at once."""
+
     written: asyncio.Event
     """Set by every commit of this process that changed rows; the one task that waits for it clears it."""
 

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import quote
 
@@ -36,34 +38,46 @@ def _user() -> dict[str, Any]:
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
+def own_folder() -> Path:
+    """A folder for a server: its user may not read those of pytest."""
+    folder = Path(mkdtemp(prefix="recallql-postgres-"))
+    if user := _user():
+        shutil.chown(folder, user["user"], user["group"])
+    return folder
+
+
 class Cluster:
     """One server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         binaries = folder_of_binaries()
         if binaries is None:
             pytest.skip("PostgreSQL is not installed on this machine.")
         self.binaries = binaries
-        self.folder = folder
-        self.data = folder / "data"
+        self.folder = own_folder()
+        self.data = self.folder / "data"
         self.port = free_port()
-        for parent in reversed(folder.parents):
-            # pytest's folders are its user's alone.
-            with suppress(PermissionError):
-                if str(parent).count("/") > 1:
-                    parent.chmod(parent.stat().st_mode | 0o011)
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
 
     @classmethod
-    def create(cls, folder: Path, *options: str, settings: tuple[str, ...] = ()) -> "Cluster":
+    def create(cls, *options: str) -> "Cluster":
         """A new server, which anybody on loopback may use, and which runs."""
-        cluster = cls(folder)
+        cluster = cls()
         chosen = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", *options)
         cluster.run("initdb", f"--pgdata={cluster.data}", *chosen)
-        cluster.configure(*FAST, f"unix_socket_directories='{folder}'", "listen_addresses='127.0.0.1'", *settings)
+        cluster.configure(*FAST, f"unix_socket_directories='{cluster.folder}'", "listen_addresses='127.0.0.1'")
         cluster.start()
         return cluster
+
+    def replica(self) -> "Cluster":
+        """A streaming replica, which runs."""
+        replica = Cluster()
+        source = f"--dbname=postgresql://postgres@127.0.0.1:{self.port}"
+        replica.run(
+            "pg_basebackup", source, "-D", str(replica.data), "--checkpoint=fast", "--no-sync", "--write-recovery-conf"
+        )
+        replica.configure(f"unix_socket_directories='{replica.folder}'", "wal_receiver_status_interval=1s")
+        replica.start()
+        return replica
 
     def run(self, program: str, *arguments: str) -> str:
         command = [self.binaries / program, *arguments]
@@ -87,6 +101,7 @@ class Cluster:
     def close(self) -> None:
         with suppress(AssertionError):
             self.stop("immediate")
+        shutil.rmtree(self.folder)
 
     @property
     def pid(self) -> int:
@@ -107,6 +122,15 @@ class Cluster:
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         return asyncio.run(self.ask(statement, database))
+
+    @contextmanager
+    def locked(self, table: str, database: str) -> Generator[None]:
+        """A block in which nobody else can read or write a table."""
+        with asyncio.Runner() as runner:
+            connection = runner.run(asyncpg.connect(self.url(database)))
+            runner.run(connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            yield
+            runner.run(connection.close())
 
     def database(self) -> str:
         """The name of a fresh database with all tables."""
@@ -129,3 +153,48 @@ async def until(condition: Callable[[], Awaitable[Any]], otherwise: str = "it di
     while not await condition():
         assert time.monotonic() < deadline, otherwise
         await asyncio.sleep(0.02)
+
+
+class Remote:
+    """A database of a cluster, for the servers of `tests.servers`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.option = ("--database-url", url)
+
+
+class Pooler:
+    """PgBouncer in transaction mode before a server."""
+
+    def __init__(self, cluster: Cluster, *, server_connections: int = 3) -> None:
+        program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+        if program is None:
+            pytest.skip("PgBouncer is not installed on this machine.")
+        self.port = free_port()
+        folder = self._folder = own_folder()
+        settings = folder / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={cluster.port} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={self.port}\nunix_socket_dir=\n"
+            "auth_type=any\npool_mode=transaction\nmax_client_conn=200\n"
+            f"default_pool_size={server_connections}\nlogfile={folder / 'pgbouncer.log'}\n"
+        )
+        # pgbouncer refuses to run as root.
+        self._process = subprocess.Popen(
+            [program, str(settings)], **_user(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                break
+            assert self._process.poll() is None, (folder / "pgbouncer.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder)

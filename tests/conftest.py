@@ -317,8 +317,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A server of PostgreSQL for the tests of connections; a test leaves it as it was."""
-    running = Cluster.create(tmp_path_factory.mktemp("cluster"))
+    running = Cluster.create()
     yield running
     running.close()

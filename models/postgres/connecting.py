@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, with the types of the store: keys as bytes, times as in `models.values`."""
 
 import socket
+import warnings
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -13,6 +14,9 @@ from models.postgres.receiving import Receiving
 from models.postgres.urls import Url
 
 log = structlog.get_logger("recallql.database")
+
+# What it says so, `faults` puts into its one line.
+warnings.filterwarnings("ignore", "password file", module="asyncpg")
 
 driver: Any = asyncpg
 """The driver, which has no annotations."""

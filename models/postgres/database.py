@@ -45,8 +45,11 @@ _takes_number = Statement(
 class PostgresStore(Store):
     """One PostgreSQL database, as one process uses it."""
 
-    def __init__(self, address: Address) -> None:
+    waits_for_reads = True
+
+    def __init__(self, address: Address, *, durable: bool) -> None:
         self.address = address
+        self._begin_with = "" if durable else "; SET LOCAL synchronous_commit = off"
         self.listener: Callable[[str], None] | None = None
         """A function that is called with each statement of a request; tests count statements with it."""
         self.listeners: list[Listener] = []
@@ -62,14 +65,9 @@ class PostgresStore(Store):
     async def open(
         cls, address: Address, *, durable: bool, connections: int, replica: Address | None = None
     ) -> "PostgresStore":
-        store = cls(address)
-        settings = {} if durable else {"synchronous_commit": "off"}
-
-        async def connect() -> Any:
-            return await address.connect(**settings)
-
-        store.reads = Connections(connect, connections - connections // 2)
-        store.writes = Connections(connect, connections // 2)
+        store = cls(address, durable=durable)
+        store.reads = Connections(address.connect, connections - connections // 2)
+        store.writes = Connections(address.connect, connections // 2)
         try:
             # The server that starts is told what is wrong, and the first request finds a connection.
             async with store.reads.connection(Allowance()):
@@ -133,7 +131,7 @@ class PostgresStore(Store):
     ) -> T:
         write = PostgresTransaction(self, connection, is_last=attempts.is_last)
         try:
-            await connection.execute(attempts.begin())
+            await connection.execute(attempts.begin() + self._begin_with)
             for wanted in attempts.wanted:
                 await write.take(wanted)
             result = await operation(write)

@@ -8,6 +8,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from models.errors import ConstraintViolated, DatabaseProblem, DataError, Overtaken, TookTooLong, Unavailable
+from models.postgres.urls import ignored_password_file
 
 GONE: tuple[type[BaseException], ...] = (
     pg.PostgresConnectionError,
@@ -66,11 +67,18 @@ def _said(error: BaseException, name: str, user: str | None) -> str:
         case pg.InvalidCatalogNameError():
             return f"{name} does not exist: create the database with `createdb`, then run `recallql migrate`."
         case pg.InvalidPasswordError() | pg.InvalidAuthorizationSpecificationError():
+            if ignored := ignored_password_file():
+                said += f"; the password file {ignored} is not read, since others may read it: chmod 600"
             return f"{name} does not let {who} in ({said}); check the user and the password of the database URL."
         case pg.InsufficientPrivilegeError():
             return f"{who} may not do this in {name} ({said}); grant the rights, or use the database's owner."
+        case pg.ProtocolViolationError() if "startup parameter" in said:
+            return f"{name} is a pooler's ({said}); give the URL of the server itself for this."
         case pg.TooManyConnectionsError():
-            return f"{name} has no connection left ({said}); raise max_connections, or lower --workers."
+            return (
+                f"{name} has no connection left ({said}); raise its max_connections, or lower "
+                "RECALLQL_DATABASE_CONNECTIONS or RECALLQL_WORKERS."
+            )
         case ssl.SSLError():
             return f"{name} can't be reached by TLS ({said}); check `sslmode` and `sslrootcert` of the database URL."
         case socket.gaierror():

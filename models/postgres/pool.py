@@ -52,6 +52,7 @@ class Connections:
             if not connection.is_closed():
                 return connection
         try:
+            await _begin_task()
             return await self._connect()
         except TimeoutError:
             self._turns.give_back(allowance.credential)
@@ -64,6 +65,7 @@ class Connections:
         if allowance.refused is not None:
             # The request has waited before.
             raise allowance.refused
+        await _begin_task()
         # The answer that it was refused has to come before the deadline.
         patience = min(PATIENCE, (allowance.deadline - monotonic()) / 2)
         try:
@@ -81,6 +83,9 @@ class Connections:
             # The server is a standby now; another one may have taken its place.
             connection.terminate()
             self.forget_idle()
+        if isinstance(error, GeneratorExit):
+            # Whoever dropped the block cannot wait for the end of its statement.
+            connection.terminate()
         if connection.is_closed():
             self._turns.give_back(allowance.credential)
         elif isinstance(error, asyncio.CancelledError | TimeoutError | Heavy) or connection.is_in_transaction():
@@ -141,3 +146,9 @@ class Lent:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._connections.give_back(self._connection, self._allowance, error)
+
+
+async def _begin_task() -> None:
+    """Has a request that was begun outside of a task, as the server does for speed, continue in one."""
+    if asyncio.current_task() is None:
+        await asyncio.sleep(0)

@@ -78,7 +78,7 @@ class Replica:
         if replayed["position"] is None:
             self._set_aside("it is a replica no longer")
         elif replayed["position"] < self._written[0][1]:
-            self._set_aside(f"it lags more than {LONGEST_LAG:.0f} seconds behind")
+            self._set_aside(f"it has not caught up with what was written {LONGEST_LAG:.0f} seconds ago")
         elif not self.is_close:
             self.is_close, self._reason = True, ""
             log.info("the replica is read", replica=self.address.name)

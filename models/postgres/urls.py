@@ -85,7 +85,7 @@ def _options(query: str) -> dict[str, str]:
 def _check_ports(hosts: str, options: dict[str, str]) -> None:
     for host in hosts.split(","):
         matched = _host.fullmatch(host)
-        if matched is None:
+        if matched is None or ":" in (matched["port"] or ""):
             raise _wrong("an IPv6 address stands in brackets, as in [::1]:5432")
         _check_port(matched["port"])
     for port in options.get("port", "").split(","):
@@ -107,7 +107,7 @@ def _seconds(given: str | None) -> float:
 
 
 def ignored_password_file() -> str | None:
-    """The password file that is ignored since others may read it, as libpq does."""
+    """The password file that is ignored, as by libpq, since others may read it."""
     path = Path(os.environ.get("PGPASSFILE") or Path.home() / ".pgpass")
     try:
         return str(path) if path.stat().st_mode & 0o077 else None

@@ -85,6 +85,8 @@ Operation = Callable[[Transaction], Awaitable[Any]]
 class SqliteStore(Store):
     """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
 
+    waits_for_reads = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.listener: Callable[[str], None] | None = None

@@ -76,6 +76,8 @@ class Endpoint:
         settings: Settings,
     ) -> None:
         self._database = database
+        self.admits_late = database.waits_for_reads
+        """True if the credential of a request can't be checked at once, when its head has arrived."""
         self._executor = executor
         self._clock = clock
         self._count_tokens = settings.count_tokens
@@ -105,6 +107,8 @@ class Endpoint:
 
     def admit(self, head: Head) -> Admission | None:
         """Admits a plain request whose body is still to come; None if that would wait, or if it is refused."""
+        if self.admits_late:
+            return None
         finding = self._viewer(head)
         try:
             finding.send(None)

@@ -13,7 +13,7 @@ from typing import Any
 from recallql.http.admission import Admission
 from recallql.http.endpoint import Endpoint, Reply, refusal
 from recallql.http.flow import too_slow
-from recallql.http.framing import Framing
+from recallql.http.framing import UNCOUNTED, Framing
 from recallql.http.heads import LONGEST_PLAIN, Head
 
 
@@ -57,7 +57,7 @@ class Protocol(Framing):
             self._reply(refusal(too_slow("body", self._connections.body_timeout), head, admission))
 
     def can_give_way(self) -> bool:
-        return self._head is None and super().can_give_way()
+        return self._admission is None and super().can_give_way()
 
     def shutdown(self) -> None:
         self._last = True
@@ -120,11 +120,13 @@ class Protocol(Framing):
         return data[whole:]
 
     def _begin(self, endpoint: Endpoint, head: Head, start: bytes) -> bytes | None:
-        """Consumes the start of a body, if the request is admitted."""
-        admission = endpoint.admit(head)
-        if admission is None:
-            return None
-        self.belongs_to(admission.credential)
+        """Consumes the start of a body, if the request is admitted, or so short that this can wait for the body."""
+        admission = None
+        if not endpoint.admits_late or head.length > UNCOUNTED:
+            admission = endpoint.admit(head)
+            if admission is None:
+                return None
+            self.belongs_to(admission.credential)
         self._head, self._admission, self._received = head, admission, bytearray(start)
         self._expect(self._connections.body_timeout)
         return b""
