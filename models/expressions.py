@@ -87,14 +87,6 @@ class Unindexed(FunctionElement[Any]):
         self.type = value.type
 
 
-class FoldedName(FunctionElement[str]):
-    """A name as `models.keys.folded` folds it."""
-
-    name = "folded_name"
-    inherit_cache = True
-    type = Words
-
-
 class JsonObject(FunctionElement[str]):
     """A JSON object of names and values, one after the other."""
 
@@ -170,10 +162,6 @@ def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:
 
 def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
     return Greatest(one, other)
-
-
-def folded_name(name: ColumnElement[Any]) -> ColumnElement[str]:
-    return FoldedName(name)
 
 
 def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:

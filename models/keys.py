@@ -84,6 +84,11 @@ def folded(name: str) -> str:
     return " ".join(plain.translate(_JOINTS).split()) or plain
 
 
+def folded_name(name: str | None) -> str | None:
+    """The column of a name for comparisons."""
+    return None if name is None else folded(name)
+
+
 def fingerprint(text: str) -> bytes:
     """A hash that is equal for texts that differ only in case, spaces and final punctuation."""
     return key_of("fingerprint", " ".join(text.casefold().split()).rstrip(" .!?…。！？"))

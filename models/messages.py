@@ -10,7 +10,6 @@ from models.expressions import (
     CrossJoin,
     Parents,
     each_of,
-    folded_name,
     in_project,
     parent_key,
     parent_number,
@@ -84,7 +83,7 @@ MESSAGES_OF_SESSION = Listing(
     orders={"sequence": ("sequence",), "created_at": ("created_at", "sequence")},
     filters={
         "message_ids": _with_message_id,
-        "names": lambda rows: folded_name(rows.c.name).in_(each_of("names")),
+        "names": in_list("name_folded", "names"),
         "roles": in_list("role", "roles"),
         "metadata": contains(),
         **between("created_at"),

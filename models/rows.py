@@ -106,6 +106,7 @@ class MessageRow(TypedDict):
     utc_offset: int | None
     updated_at: Time
     version: int
+    name_folded: str | None
 
 
 class DeletedMessageRow(TypedDict):

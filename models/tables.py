@@ -206,7 +206,7 @@ class Message(SQLModel, table=True):
     A client's own key is unique within a generation (see `models.messages.generation_of`).
     `forms_memories` is 0 for one from which no memories are formed. `digest` is of the message as first sent, for the
     comparison with a retry. `parts_text` and `aside` hold the texts in `parts` and `tool_calls` for search (see
-    `models.parts`).
+    `models.parts`), `name_folded` the name for comparisons.
     `utc_offset` is the offset of the time as sent, in minutes. On SQLite searchable tables (messages, memories,
     documents) also have an integer primary key, `number`, which a full-text index needs (see the migration).
     """
@@ -243,6 +243,7 @@ class Message(SQLModel, table=True):
     utc_offset: int | None = integer_column(nullable=True)
     updated_at: str = time_column()
     version: int = integer_column()
+    name_folded: str | None = text_column()
 
 
 class DeletedMessage(SQLModel, table=True):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from models.keys import folded_name
 from models.messages import generation_of
 from models.rows import MessageRow, SessionRow
 from models.values import Time, value_of
@@ -46,6 +47,7 @@ MESSAGE = Noun(
     Derived("utc_offset", offset_of, of=("created_at",), type="integer", kept=True),
     UPDATED_AT,
     VERSION,
+    Derived("name_folded", folded_name, of=("name",)),
     references={"project": key_rule, "session_id": key_rule},
 )
 _SENT = ("role", "name", "content", "parts", "tool_calls", "tool_call_id")

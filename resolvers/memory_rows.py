@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from models.keys import fingerprint, folded, identity, memory_key
+from models.keys import fingerprint, folded_name, identity, memory_key
 from models.memories import memory_table, source_table, unlink_newer
 from models.rows import AgentRow, DocumentRow, MemoryRow, MemorySourceRow, SessionRow, UserRow
 from models.store import Transaction
@@ -76,10 +76,6 @@ def digest_of(kind: str, content: str, about: str | None = None) -> bytes:
     return blake2b(json_of(repeated).encode(), digest_size=16).digest()
 
 
-def _folded(about: str | None) -> str | None:
-    return None if about is None else folded(about)
-
-
 MEMORY = Noun(
     "Memory",
     Internal("key", type="key", exported=True),
@@ -106,7 +102,7 @@ MEMORY = Noun(
     Internal("deleted_at", type="time"),
     VERSION,
     Attribute("about", required_text(TEXT_BYTES), fixed=True),
-    Derived("about_folded", _folded, of=("about",)),
+    Derived("about_folded", folded_name, of=("about",)),
     Internal("corrected_at", type="time", exported=True),
     Internal("agent_key", type="key"),
     references={"user_id": key_rule, "session_id": key_rule, "agent_id": key_rule},
@@ -129,7 +125,7 @@ def memory_row(context: OperationContext, columns: dict[str, Any], owner: Owner,
 
 def about_columns(about: str | None) -> dict[str, str | None]:
     """The columns with the person that a memory is about: a name, or None for the user."""
-    return {"about": about, "about_folded": _folded(about)}
+    return {"about": about, "about_folded": folded_name(about)}
 
 
 class Source(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.keys import agent_key, session_key, user_key
+from models.keys import agent_key, folded_name, session_key, user_key
 from models.user_words import FOUND_BY, LARGEST_WORDS, words_of
 from tests.places import Place, older_place
 from tests.servers import Server
@@ -104,6 +104,22 @@ def test_migrated_users_are_found_by_their_words(migrated: Server) -> None:
         query = "query ($text: String!) { users(filter: {text: $text}) { nodes { userId } } }"
         nodes = migrated.graphql(query, text=text)["users"]["nodes"]
         assert [node["userId"] for node in nodes] == expected, text
+
+
+def test_the_speakers_of_more_messages_than_a_batch_are_found_by_their_names(older: Place) -> None:
+    session = session_key("default", "s0")
+    names = ["Ada Lovelace", "ADA_lovelace", "ada.LOVELACE", "Straße", "-", "Ｂｏｂ", None]
+    fixed = {"session_key": session, "generation": 0, "content": "c", "token_count": 1, "forms_memories": 0}
+    fixed |= {"role": "USER", "metadata": "{}", "created_at": THEN, "updated_at": THEN, "version": 1}
+    older.insert("messages", [fixed | {"sequence": n, "name": names[n % 7]} for n in range(1, 2801)])
+    older.query("UPDATE sessions SET last_sequence = 2800 WHERE key = $1", session)
+    older.database.migrate()
+    kept = older.query("SELECT name, name_folded FROM messages")
+    assert kept == [(name, folded_name(name)) for name, _ in kept]
+    server = Server(older)
+    query = '{ session(sessionId: "s0") { messages(filter: {names: ["ada-lovelace"]}) { totalCount } } }'
+    assert server.graphql(query)["session"]["messages"]["totalCount"] == 1200
+    server.close()
 
 
 def test_the_words_of_more_users_than_a_batch_are_those_that_new_users_have(older: Place) -> None:

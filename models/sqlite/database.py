@@ -19,7 +19,7 @@ from sqlalchemy import text
 from models.allowance import Allowance
 from models.errors import ConstraintViolated, DatabaseProblem, Unavailable
 from models.heavy import HEAVY
-from models.keys import folded, lane_of
+from models.keys import lane_of
 from models.loop_turns import LoopTurns
 from models.sqlite.backups import remove_backups
 from models.sqlite.clearing import SqliteClearing
@@ -55,10 +55,6 @@ CHECK_PATIENCE = 2.0
 _FAULTS = (sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 
 
-def _folded_name(name: str | None) -> str | None:
-    return None if name is None else folded(name)
-
-
 def connect(path: Path, *, timeout: float = LOCK_PATIENCE, alone: bool = False) -> sqlite3.Connection:
     """Opens a connection with the settings of all connections: WAL, durable commits, foreign keys, secure deletion.
 
@@ -71,7 +67,6 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE, alone: bool = False) 
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
     connection.create_function("indexed", 1, index_text, deterministic=True)
     connection.create_function("lane_of", 1, lane_of, deterministic=True)
-    connection.create_function("folded_name", 1, _folded_name, deterministic=True)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA cache_size = -16384")

@@ -11,7 +11,6 @@ from models.expressions import (
     Contains,
     CrossJoin,
     Each,
-    FoldedName,
     Greatest,
     Hex,
     JsonList,
@@ -61,11 +60,6 @@ def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Unindexed, "sqlite")
 def _unindexed(element: Unindexed, compiler: SQLCompiler, **options: Any) -> str:
     return f"+{_arguments(element, compiler, options)[0]}"
-
-
-@compiles(FoldedName, "sqlite")
-def _folded_name(element: FoldedName, compiler: SQLCompiler, **options: Any) -> str:
-    return f"folded_name({', '.join(_arguments(element, compiler, options))})"
 
 
 @compiles(JsonObject, "sqlite")

@@ -1,10 +1,22 @@
-"""PostgreSQL: texts of JSON as they were sent, full text, and references that may be checked at the end."""
+"""PostgreSQL: texts of JSON as they were sent, full text, and references that may be checked at the end.
+
+On both databases messages keep the folded names of their speakers.
+"""
+
+from unicodedata import normalize
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0009"
 down_revision = "0008"
+
+Key = sa.LargeBinary(16).with_variant(postgresql.UUID(as_uuid=False), "postgresql")
+Words = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+TOGETHER = 1000
+"""Messages whose names are folded together."""
 
 TEXTS = (
     *(("users", "metadata"), ("agents", "metadata"), ("sessions", "metadata"), ("memories", "metadata")),
@@ -30,6 +42,7 @@ LANES = (
 
 
 def upgrade() -> None:
+    _names()
     if op.get_bind().dialect.name != "postgresql":
         return
     for table, column in TEXTS:
@@ -54,3 +67,30 @@ def upgrade() -> None:
         op.create_foreign_key(
             f"fk_{table}_{of}", table, of, columns, keys, ondelete="CASCADE", deferrable=True, initially="IMMEDIATE"
         )
+
+
+def _names() -> None:
+    """Folds the names that are there, in the order of the primary key."""
+    op.add_column("messages", sa.Column("name_folded", Words, nullable=True))
+    messages = sa.table(
+        "messages",
+        *(sa.column("session_key", Key), sa.column("sequence", sa.BigInteger)),
+        *(sa.column("name", Words), sa.column("name_folded", Words)),
+    )
+    place = (messages.c.session_key, messages.c.sequence)
+    batch = sa.select(*place, messages.c.name).where(messages.c.name.is_not(None)).order_by(*place).limit(TOGETHER)
+    fold = messages.update().values(name_folded=sa.bindparam("folded"))
+    fold = fold.where(*(column == sa.bindparam(f"the_{column.name}", type_=column.type) for column in place))
+    connection = op.get_bind()
+    rows = connection.execute(batch).all()
+    while rows:
+        folded = [{"the_session_key": key, "the_sequence": n, "folded": _folded(name)} for key, n, name in rows]
+        connection.execute(fold, folded)
+        last = [sa.literal(value, column.type) for value, column in zip(rows[-1][:2], place, strict=True)]
+        rows = connection.execute(batch.where(sa.tuple_(*place) > sa.tuple_(*last))).all()
+
+
+def _folded(name: str) -> str:
+    """What `models.keys.folded` does at this version."""
+    plain = normalize("NFKC", normalize("NFKC", name).casefold())
+    return " ".join(plain.translate(str.maketrans("._-", "   ")).split()) or plain
