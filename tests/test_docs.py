@@ -10,6 +10,7 @@ import pytest
 
 from tests.documentation import CONTRIBUTING, PAGES, PLAYGROUND, README, SECURITY, Block, Shown, blocks_of, names_in
 from tests.places import Place
+from tests.postgres_reader import PostgresReader
 from tests.reader import Reader
 from tests.servers import REPOSITORY, Server
 
@@ -54,11 +55,23 @@ def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader)
     reader.follow(blocks)
 
 
-@pytest.mark.parametrize("page", [name for name, page in PAGES.items() if blocks_of(page)])
+@pytest.mark.parametrize("page", [name for name, page in PAGES.items() if blocks_of(page) and "postgresql" not in name])
 def test_every_block_of_a_page_runs_and_prints_what_is_shown(page: str, reader: Reader) -> None:
     """A page takes it that a server runs, which has no data yet."""
     reader.serve({})
     reader.follow(blocks_of(PAGES[page]))
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("page", [name for name in PAGES if "postgresql" in name])
+def test_every_block_of_a_page_about_postgresql_runs_and_prints_what_is_shown(
+    page: str, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = PostgresReader(tmp_path, place, monkeypatch)
+    try:
+        reader.follow(blocks_of(PAGES[page]))
+    finally:
+        reader.close()
 
 
 def test_the_readme_is_short_and_leads_to_every_page() -> None:
