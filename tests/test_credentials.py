@@ -144,8 +144,8 @@ def test_from_the_first_key_on_a_credential_is_needed_also_after_all_were_revoke
         desk.ask("Basic dXNlcjpwYXNz")
     ((id,),) = desk.place.query("SELECT id FROM api_keys")
     elsewhere.run(revoke_api_key(elsewhere.context(), id))
-    for credentials in (desk.credentials, desk.another(), elsewhere.another()):
-        assert desk.refused(None, credentials)
+    for asked, credentials in ((desk, desk.credentials), (desk, desk.another()), (elsewhere, elsewhere.another())):
+        assert asked.refused(None, credentials)
     elsewhere.close()
 
 

@@ -66,7 +66,7 @@ async def watch(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         monkeypatch.setattr(module, name, watched, raising=False)
     async with opened(place.database) as store:
         write = store.write
-        monkeypatch.setattr(store, "write", lambda operation: write(watch.watched(operation)))
+        monkeypatch.setattr(store, "write", lambda operation, *more: write(watch.watched(operation), *more))
         yield OperationContext(store, Clock(), count_tokens=watch.count), watch
 
 
