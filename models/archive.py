@@ -39,7 +39,7 @@ _source = JsonObject(
     Hex(_sources.c.document_key),
 )
 _named_sources = (
-    select(func.coalesce(JsonList(_source), literal_column("'[]'")))
+    select(func.coalesce(JsonList(_source, _sources.c.position), literal_column("'[]'")))
     .select_from(_sources.outerjoin(sessions, sessions.c.key == _sources.c.session_key))
     .where(_sources.c.memory_key == memories.c.key, is_there(_sources))
     .correlate(memories)
@@ -53,7 +53,7 @@ _tombstone = JsonObject(
     Hex(deleted_messages.c.message_id_hash),
 )
 _deleted_messages = (
-    select(JsonList(_tombstone))
+    select(JsonList(_tombstone, deleted_messages.c.sequence))
     .select_from(deleted_messages)
     .where(deleted_messages.c.session_key == sessions.c.key, deleted_messages.c.sequence > sessions.c.deleted_through)
     .correlate(sessions)
@@ -61,7 +61,7 @@ _deleted_messages = (
 )
 
 _withheld = (
-    select(JsonList(Hex(withheld_memories.c.fingerprint)))
+    select(JsonList(Hex(withheld_memories.c.fingerprint), withheld_memories.c.fingerprint))
     .where(
         withheld_memories.c.session_key == messages.c.session_key, withheld_memories.c.sequence == messages.c.sequence
     )

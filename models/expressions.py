@@ -96,11 +96,17 @@ class JsonObject(FunctionElement[str]):
 
 
 class JsonList(FunctionElement[str]):
-    """The values of all rows as a JSON list; null for no rows."""
+    """The values of all rows as a JSON list, in the order of a column; null for no rows.
+
+    On SQLite, where the function takes no order, it has to be that of the index by which the rows are found.
+    """
 
     name = "json_list"
     inherit_cache = True
     type = Json
+
+    def __init__(self, value: ColumnElement[Any], order: ColumnElement[Any]) -> None:
+        super().__init__(value, order)
 
 
 class Hex(FunctionElement[str]):

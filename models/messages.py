@@ -153,7 +153,7 @@ _at = Statement(
         messages.c.session_key == bindparam("session"),
         # An expression, so that SQLite uses the index on the times.
         messages.c.sequence + 0 > bindparam("floor"),
-        messages.c.created_at.in_(each_of("moments")),
+        messages.c.created_at.in_(each_of("moments", messages.c.created_at.type)),
     ),
     MessageRow,
 )

@@ -636,7 +636,8 @@ def test_a_claim_that_ran_out_writes_nothing(ada: Server, model: ModelServer, tm
 
 async def _run_out(server: Server) -> None:
     database = server.app.state.database
-    await database.write(lambda write: write.execute(Statement(update(tables.jobs).values(due_at="2000")), {}))
+    run_out = Statement(update(tables.jobs).values(due_at="2000-01-01T00:00:00"))
+    await database.write(lambda write: write.execute(run_out, {}))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from models.columns import Time
 from models.expressions import (
     Contains,
     CrossJoin,
@@ -49,6 +50,8 @@ def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: di
 def _list_of(element: ListOf, compiler: PGTypeCompiler, **_: Any) -> str:
     if isinstance(element.item, LargeBinary):
         return "uuid[]"
+    if element.item is Time:
+        return "timestamptz[]"
     return "text[]" if isinstance(element.item, Text) else "bigint[]"
 
 
@@ -101,9 +104,9 @@ def _json_object(element: JsonObject, compiler: SQLCompiler, **options: Any) -> 
 
 @compiles(JsonList, "postgresql")
 def _json_list(element: JsonList, compiler: SQLCompiler, **options: Any) -> str:
-    (value,) = element.clauses
-    item = compiler.process(value, **options)
-    return f"json_agg({item}::json)::text" if isinstance(value, JsonObject) else f"json_agg({item})::text"
+    item, order = _arguments(element, compiler, options)
+    value, _ = element.clauses
+    return f"json_agg({item}{'::json' if isinstance(value, JsonObject) else ''} ORDER BY {order})::text"
 
 
 @compiles(Hex, "postgresql")

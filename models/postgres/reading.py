@@ -104,7 +104,7 @@ class PostgresReader(Reader):
         try:
             async with self._connections.connection(self.allowance) as connection, _snapshot(connection):
                 cursor = await connection.cursor(form.text, *form.bound(parameters))
-                async for rows in _fetched(cursor, connection.receiving):
+                async for rows in fetched(cursor, connection.receiving):
                     await self._store.threads.run(self.allowance, _give, rows, receive)
         except Exception as error:
             raise explained(error) from error
@@ -114,7 +114,7 @@ def _snapshot(connection: Any) -> Any:
     return connection.transaction(readonly=True)
 
 
-async def _fetched(cursor: Any, receiving: Receiving) -> AsyncGenerator[list[Any]]:
+async def fetched(cursor: Any, receiving: Receiving) -> AsyncGenerator[list[Any]]:
     """The rows of a stream, as many at a time as have room in memory if they are as long as those before."""
     together = STREAMED_FIRST
     while True:

@@ -1,20 +1,18 @@
 """Reads of one snapshot of a database, without an event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from models.postgres.connecting import Address
 from models.postgres.faults import is_postgres, problem_of
 from models.postgres.forms import Form, form_of
+from models.postgres.reading import fetched
 from models.statements import Parameters, Statement
 from models.store import R, Snapshot
 
 T = TypeVar("T")
-
-ROWS_TOGETHER = 500
-"""Rows of a snapshot that are fetched together."""
 
 
 class Kept:
@@ -46,6 +44,10 @@ def kept(address: Address, connect: Callable[[], Coroutine[Any, Any, Any]]) -> G
             kept.run(kept.connection.close())
 
 
+async def _next(batches: AsyncGenerator[list[Any]]) -> list[Any]:
+    return await anext(batches, list[Any]())
+
+
 class PostgresSnapshot(Snapshot):
     """A snapshot, in a transaction of its own connection."""
 
@@ -54,8 +56,8 @@ class PostgresSnapshot(Snapshot):
 
     def rows(self, statement: Statement[R], parameters: Parameters) -> Iterator[R]:
         form = form_of(statement)
-        cursor = self._kept.run(self._open(form, parameters))
-        while rows := self._kept.run(cursor.fetch(ROWS_TOGETHER)):
+        batches = fetched(self._kept.run(self._open(form, parameters)), self._kept.connection.receiving)
+        while rows := self._kept.run(_next(batches)):
             yield from rows
 
     async def _open(self, form: Form, parameters: Parameters) -> Any:

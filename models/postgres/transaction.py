@@ -106,11 +106,14 @@ class PostgresTransaction(PostgresReader, Transaction):
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        noted, held = len(self.changes), self.held and self.held.copy()
+        noted, held, connection = len(self.changes), self.held and self.held.copy(), self._connection_held
+        await connection.execute("SAVEPOINT block")
         try:
-            async with self._connection_held.transaction():
-                yield
+            yield
+            await connection.execute("RELEASE block")
         except Exception as error:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK TO block; RELEASE block")
             # The locks that were taken in the block are gone with it.
             self.held = held
             del self.changes[noted:]
