@@ -30,6 +30,13 @@ KEPT = "alembic_version"
 
 TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> '{KEPT}'"
 
+SEARCHED = ("documents", "memories", "messages")
+
+COLUMNS = f"""SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position)
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '{KEPT}' AND column_name <> 'terms'
+GROUP BY table_name ORDER BY table_name"""
+"""The columns of each table, without those of the full-text index."""
+
 SCHEMA = """SELECT md5(string_agg(attrelid || ' ' || attname || ' ' || xmin, ',' ORDER BY attrelid, attnum))
 FROM pg_attribute WHERE attrelid >= 16384"""
 """Differs once a column of a table or of an index was added, changed or dropped."""
@@ -92,8 +99,12 @@ class PostgresPlace(Place):
 
     def tables(self) -> dict[str, Rows]:
         async def read() -> dict[str, Rows]:
-            names = sorted(name for (name,) in await self._query(TABLES))
-            return {name: await self._query(f"TABLE {name}") for name in names}
+            found: dict[str, Rows] = {}
+            for name, columns in await self._query(COLUMNS):
+                found[name] = await self._query(f"SELECT {', '.join(columns)} FROM {name}")
+                if name in SEARCHED:
+                    found[f"{name}_words"] = await self._query(f"SELECT number, terms::text FROM {name}")
+            return found
 
         return self._run(read())
 

@@ -670,7 +670,7 @@ def test_vectors_move_along(start: Start, endpoint: ModelServer) -> None:
     merge(server)
     search = '{ search(query: "plays harp", userId: "ada") { nodes { ... on Memory { content } } } }'
     assert {"content": "plays a harp"} in server.graphql(search)["search"]["nodes"]
-    assert is_made()
+    wait_until(is_made)
     assert [each.body["input"] for each in endpoint.asked[asked:]] == [["plays harp"]]
 
 
