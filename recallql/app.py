@@ -26,7 +26,7 @@ from recallql.errors import describe
 from recallql.http.endpoint import Endpoint, send_reply
 from recallql.http.playground import playground_assets
 from recallql.http.sites import SECURITY, is_preflight
-from recallql.logs import configure_logs
+from recallql.logs import configure_logs, log_failure
 from recallql.settings import Settings
 from resolvers.formation.rules import prepare
 from resolvers.operation_context import OperationContext
@@ -228,5 +228,5 @@ async def _purge_on(database: Store, clock: Clock, settings: Settings) -> None:
             for name in await database.remove_backups(older_than=settings.purge_after.total_seconds()):
                 log.info("removed a migration's backup", file=name)
         except Exception:
-            log.exception("the purge failed; it will be tried again")
+            log_failure(log, "the purge failed; it will be tried again")
         await asyncio.sleep(PURGE_EVERY)

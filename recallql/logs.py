@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
+from models.errors import Unavailable
 from recallql.settings import Settings
 
 
@@ -42,3 +44,12 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").setLevel("WARNING")
     logging.getLogger("alembic").setLevel("WARNING")
     logging.getLogger("httpx").setLevel("WARNING")
+
+
+def log_failure(log: Any, event: str) -> None:
+    """Logs the exception that is being handled: in one line if the database is away, else with its traceback."""
+    error = sys.exception()
+    if isinstance(error, Unavailable):
+        log.warning(event, reason=str(error))
+    else:
+        log.exception(event)

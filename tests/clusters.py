@@ -20,7 +20,7 @@ import pytest
 from models.store import database_at
 from tests.servers import START_SECONDS, free_port
 
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
+FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
 """Nothing of a test has to survive a power cut."""
 
 _numbers = count(1)

@@ -60,6 +60,7 @@ class PostgresStore(Store):
         """Slots for requests that hold many bytes of rows: see `models.heavy`."""
         self._writing: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._checking: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
@@ -156,8 +157,15 @@ class PostgresStore(Store):
                 log.exception("a listener to commits failed")
 
     async def check(self) -> None:
-        """Raises `Unavailable` also where the server is a standby, or takes no writes for another reason."""
+        """Raises `Unavailable` also where the server is a standby, or takes no writes for another reason.
 
+        Concurrent callers share one check.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(), name="check of readiness")
+        await asyncio.shield(self._checking)
+
+    async def _check(self) -> None:
         async def look(write: Transaction) -> None:
             if (await write.fetch(_takes_number, {}))[0]["read_only"] == "on":
                 raise Unavailable("The database takes no writes at the moment.")

@@ -5,9 +5,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from models.errors import Unavailable
 from models.rows import JobRow
 from models.scope import Scope
 from models.store import Store
+from recallql.logs import log_failure
 from recallql.openai import ModelEndpoint, ModelError, Rejected, TryAgain
 from recallql.settings import Settings
 from resolvers.formation.asking import BadAnswer, question_for, read_answer
@@ -52,7 +54,7 @@ class Forming:
                 try:
                     await self._take_due()
                 except Exception:
-                    log.exception("jobs could not be claimed; the worker will try again")
+                    log_failure(log, "jobs could not be claimed; the worker will try again")
         finally:
             for task in self._running:
                 task.cancel()
@@ -82,6 +84,8 @@ class Forming:
             attempts = 0 if isinstance(error, Rejected) else self._settings.chat_attempts
             after = error.after if isinstance(error, TryAgain) else None
             await self._put_off(context, job, str(error), attempts=attempts, after=after)
+        except Unavailable as error:
+            log.warning("a job waits for the database; it is retried when its lease expires", reason=str(error))
         except Exception:
             log.exception("a job failed", session=job["session_key"].hex())
             await self._put_off(
@@ -109,7 +113,7 @@ class Forming:
             if await put_off(context, job, reason, attempts=attempts, after=after):
                 log.debug("a job has failed; see `recallql jobs`", session=job["session_key"].hex())
         except Exception:
-            log.exception("a failed job could not be recorded; it is retried when its lease expires")
+            log_failure(log, "a failed job could not be recorded; it is retried when its lease expires")
 
     def _say(self, problem: str | None) -> None:
         """Logs when the model stops working and when it works again, not every failure."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import structlog
 
+from models.errors import Unavailable
 from models.full_text import Progress
 from models.leases import take_lease
 from models.search import bring_up_to_date, index_progress
@@ -19,6 +20,7 @@ from models.search_kinds import SEARCH_KINDS, SearchKind
 from models.store import Store
 from models.vectors import WaitingText
 from recallql.embedding.embeddings import BackgroundEncoder, Embeddings, Unencoded, spoken
+from recallql.logs import log_failure
 from resolvers.speakers import speaker_name
 from resolvers.users import display_name
 
@@ -70,7 +72,7 @@ async def keep_indexed(database: Store) -> None:
             for kind in SEARCH_KINDS.values():
                 await bring_up_to_date(database, kind, late=late)
         except Exception:
-            log.exception("the index could not be brought up to date; the indexer will try again")
+            log_failure(log, "the index could not be brought up to date; the indexer will try again")
             await asyncio.sleep(INDEX_EVERY)
 
 
@@ -105,6 +107,9 @@ async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
         except Unencoded as error:
             embeddings.report(str(error))
             pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
+        except Unavailable as error:
+            log.warning("texts could not be encoded; the encoder will try again", reason=str(error))
+            pause = INDEX_EVERY
         except Exception:
             log.exception("texts could not be encoded; the encoder will try again")
             pause = min(max(1.0, 2 * pause), LONGEST_PAUSE)

@@ -9,6 +9,7 @@ import structlog
 from models.corrections import are_times_ahead, correct_times
 from models.store import Store
 from models.values import Time, rfc3339
+from recallql.logs import log_failure
 from resolvers.times import LEEWAY, Clock, later
 
 log = structlog.get_logger("recallql.timekeeping")
@@ -28,7 +29,7 @@ async def keep_time(database: Store, clock: Clock) -> None:
                 await _correct(database, now)
                 seen = corrections
             except Exception:
-                log.exception("times in the future could not be corrected; the server will try again")
+                log_failure(log, "times in the future could not be corrected; the server will try again")
         await asyncio.sleep(LOOK_EVERY)
 
 
