@@ -118,18 +118,23 @@ async def candidates(
     return [Bound(row["worth"], row["number"]) for row in rows]
 
 
-@lru_cache(maxsize=64)
-def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Found]:
-    found = kind.table.alias("found")
-    key, position = _turn_in(talk, found)
+def _near_numbers(kind: SearchKind, talk: Conversation) -> tuple[FromClause, list[ColumnElement[bool]]]:
+    """The tables, and the conditions, in which the turns near those of `numbers` are looked up."""
+    own = kind.table.alias("own")
+    key, position = _turn_in(talk, own)
     conditions = [
-        number_of(found) == numbers.c.value,
+        number_of(own) == numbers.c.value,
         talk.table.c.key == key,
         talk.key == key,
         talk.position.between(position - NEAR, position + NEAR),
-        *kind.visible(whose),
     ]
-    tables = reduce(CrossJoin, (numbers, found, talk.table, kind.table))
+    return reduce(CrossJoin, (numbers, own, talk.table, kind.table)), conditions
+
+
+@lru_cache(maxsize=64)
+def _around(kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Found]:
+    tables, near = _near_numbers(kind, talk)
+    conditions = [*near, *kind.visible(whose)]
     return Statement(
         select(number_of(kind.table).label("number")).distinct().select_from(tables).where(*conditions), Found
     )
@@ -146,18 +151,9 @@ async def around(read: Reader, scope: Scope, kind: SearchKind, within: Within, f
 
 @lru_cache(maxsize=64)
 def _near_better(hit: Subquery, kind: SearchKind, talk: Conversation, whose: tuple[str, ...]) -> Statement[Found]:
-    own = kind.table.alias("own")
-    key, position = _turn_in(talk, own)
-    conditions = [
-        number_of(own) == numbers.c.value,
-        talk.table.c.key == key,
-        talk.key == key,
-        talk.position.between(position - NEAR, position + NEAR),
-        hit.c.number == number_of(kind.table),
-        *kind.visible(whose),
-    ]
-    tables = reduce(CrossJoin, (numbers, own, talk.table, kind.table, hit))
-    clause = select(numbers.c.value.label("number")).distinct().select_from(tables).where(*conditions)
+    tables, near = _near_numbers(kind, talk)
+    conditions = [*near, hit.c.number == number_of(kind.table), *kind.visible(whose)]
+    clause = select(numbers.c.value.label("number")).distinct().select_from(CrossJoin(tables, hit)).where(*conditions)
     return Statement(clause, Found, spills=True)
 
 

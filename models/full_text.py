@@ -115,7 +115,7 @@ class FullText(Protocol):
         ...
 
     def in_order(self, hit: Subquery) -> Sequence[ColumnElement[Any]]:
-        """What a statement sorts by to keep the order of `hits`; nothing where a join keeps it."""
+        """The columns that a statement sorts by to keep the order of `hits`; none where a join keeps it."""
         ...
 
     def waits(self, rows: FromClause) -> ColumnElement[bool]:

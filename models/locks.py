@@ -6,8 +6,8 @@ else may change until the transaction ends. These are the rules:
 
 - A user or an agent that an operation refers to stays (FOR KEY SHARE). Many transactions hold the same one at the same
   time. Who erases, renames, merges or deletes it waits for all of them, and keeps others waiting (FOR UPDATE).
-- A session is changed by one transaction at a time (FOR NO KEY UPDATE), with its messages, tombstones and job. Whoever
-  holds a session holds its user, too: an erasure would miss what is added to the session meanwhile.
+- A session is changed by one transaction at a time (FOR NO KEY UPDATE), with its messages, tombstones and job. A
+  transaction that holds a session also holds its user: an erasure would miss what is added to the session meanwhile.
 - The memories and documents of a user, an agent or a session without a user are changed by one transaction at a time:
   it holds their owner (`hold_memories`). It does so before it looks for memories, since what it finds decides what it
   writes. A memory or document that is read by its key is held together with its owner.

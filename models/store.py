@@ -60,7 +60,7 @@ Listener = Callable[[Sequence[Change]], None]
 
 
 class Held:
-    """What a transaction holds until its end; see `models.locks`."""
+    """The rows that a transaction holds until its end; see `models.locks`."""
 
     __slots__ = ("changing", "sessions", "users")
 
@@ -87,7 +87,7 @@ class Reader(Protocol):
     vectors: "Vectors"
 
     held: Held | None = None
-    """What a transaction holds, where transactions run at the same time; None for all other reads."""
+    """The rows that a transaction holds, where transactions run at the same time; None for all other reads."""
 
     async def look_up(self, statement: Statement[R], parameters: Parameters) -> R | None:
         """The one row of a short read by index, or None."""

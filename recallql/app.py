@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -156,8 +156,10 @@ def create_app(settings: Settings) -> Application:
         finally:
             for task in background:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            # A task that has ended with an error must not keep the database open.
+            for ended in await asyncio.gather(*background, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    log.error("a background task has failed", exc_info=ended)
             await embeddings.close()
             await credentials.close()
             await database.close()

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
-import pytest
 
 from models.store import database_at
+from tests.postgres import NoPostgres, account, lacking, programs
 from tests.servers import START_SECONDS, free_port
 
 FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
@@ -26,23 +26,11 @@ FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connect
 _numbers = count(1)
 
 
-def folder_of_binaries() -> Path | None:
-    """The programs of the newest PostgreSQL that the machine has."""
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-
-
-def _user() -> dict[str, Any]:
-    """PostgreSQL does not run as root."""
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-
-
 def own_folder() -> Path:
     """A folder for a server: its user may not read those of pytest."""
     folder = Path(mkdtemp(prefix="recallql-postgres-"))
-    if user := _user():
-        shutil.chown(folder, user["user"], user["group"])
+    if options := account():
+        os.chown(folder, options["user"], options["group"])
     return folder
 
 
@@ -50,10 +38,10 @@ class Cluster:
     """One server."""
 
     def __init__(self) -> None:
-        binaries = folder_of_binaries()
-        if binaries is None:
-            pytest.skip("PostgreSQL is not installed on this machine.")
-        self.binaries = binaries
+        try:
+            self.binaries = programs()
+        except NoPostgres as reason:
+            lacking(str(reason))
         self.folder = own_folder()
         self.data = self.folder / "data"
         self.port = free_port()
@@ -82,7 +70,7 @@ class Cluster:
     def run(self, program: str, *arguments: str) -> str:
         command = [self.binaries / program, *arguments]
         ran = subprocess.run(
-            command, cwd=self.folder, **_user(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=self.folder, **account(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert ran.returncode == 0, ran.stdout
         return ran.stdout
@@ -169,7 +157,7 @@ class Pooler:
     def __init__(self, cluster: Cluster, *, server_connections: int = 3) -> None:
         program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
         if program is None:
-            pytest.skip("PgBouncer is not installed on this machine.")
+            lacking("PgBouncer is not installed on this machine.")
         self.port = free_port()
         folder = self._folder = own_folder()
         settings = folder / "pgbouncer.ini"
@@ -181,7 +169,7 @@ class Pooler:
         )
         # pgbouncer refuses to run as root.
         self._process = subprocess.Popen(
-            [program, str(settings)], **_user(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [program, str(settings)], **account(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + START_SECONDS
         while True:

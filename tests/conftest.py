@@ -22,7 +22,7 @@ from tests.clusters import Cluster  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
 from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
-from tests.postgres import NoPostgres, PostgresServer, programs  # noqa: E402
+from tests.postgres import NoPostgres, PostgresServer, lacking, programs  # noqa: E402
 from tests.postgres_places import PostgresPlace, PostgresPlaces  # noqa: E402
 from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
@@ -102,9 +102,7 @@ def postgres_programs() -> Path:
     try:
         return programs()
     except NoPostgres as reason:
-        if os.environ.get("REQUIRE_POSTGRES"):
-            raise
-        pytest.skip(str(reason))
+        lacking(str(reason))
 
 
 @pytest.fixture(scope="session")

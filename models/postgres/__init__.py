@@ -1,4 +1,4 @@
-"""What only PostgreSQL needs.
+"""The parts that only PostgreSQL needs.
 
 engine.py                      a database that a URL names
 migrate.py                     applies the migrations, or checks that they were applied

@@ -22,7 +22,7 @@ driver: Any = asyncpg
 """The driver, which has no annotations."""
 
 SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "application_name": "recallql"}
-"""What a connection asks the server for when it begins: PgBouncer knows these, and restores them for each client."""
+"""The settings that a connection asks for when it begins. PgBouncer knows them, and restores them for each client."""
 
 PLAN_ONCE = """
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false)

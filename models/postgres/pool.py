@@ -84,7 +84,7 @@ class Connections:
             connection.terminate()
             self.forget_idle()
         if isinstance(error, GeneratorExit):
-            # Whoever dropped the block cannot wait for the end of its statement.
+            # The caller has given up, and does not wait for the end of its statement.
             connection.terminate()
         if connection.is_closed():
             self._turns.give_back(allowance.credential)

@@ -39,7 +39,7 @@ def _wrong(reason: str) -> DatabaseProblem:
 
 
 class Url:
-    """Where a URL leads.
+    """The address that a URL names.
 
     `name` is what messages show of it, without user and password, and `dsn` what the driver takes.
     """

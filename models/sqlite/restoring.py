@@ -25,7 +25,7 @@ PATIENCE = 1.0
 """Seconds that a restore waits for others who have the database open, such as a command that is about to end."""
 
 LOCKED_RANGE = 0x40000000, 512
-"""Where SQLite locks a database file, and how many bytes."""
+"""The first byte that SQLite locks in a database file, and the number of bytes."""
 
 
 def restore(backup: Path, path: Path, progress: CopyProgress | None = None) -> Path | None:
