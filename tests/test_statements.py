@@ -13,6 +13,7 @@ from models.keys import agent_key, session_key, user_key
 from tests.documentation import SCHEMA
 from tests.places import Fresh, Place, Places
 from tests.plans import plans, scans, sorts, walks
+from tests.searches import index_now
 from tests.servers import Server
 
 NESTED = """query ($id: String!) { user(userId: $id) { name sessions(first: 5) { edges { cursor node { sessionId
@@ -156,9 +157,11 @@ def crowd(shared: Fresh) -> Place:
 
 
 def at_rest(place: Place) -> Server:
-    """A server that has done its purge: writes are carried out in their order, and /ready is one."""
+    """A server that has done its purge (writes are carried out in their order, and /ready is one), and has indexed all
+    texts: it runs no statements but those of its requests."""
     running = Server(place)
     assert running.client.get(f"{running.base}/ready").status_code == 200
+    index_now(running)
     return running
 
 

@@ -57,17 +57,16 @@ async def keep_indexed(database: Store) -> None:
     looked = written = time.monotonic()
     while True:
         database.written.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(INDEX_EVERY):
-                await database.written.wait()
-                await asyncio.sleep(GATHERING)
         try:
-            now, found = time.monotonic(), [progress.newest for progress in await _progress(database)]
-            before, newest = newest or found, found
-            if now - looked < INDEX_EVERY and not _much(before, newest):
-                newest = before
+            newest = newest or await _newest(database)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INDEX_EVERY):
+                    await database.written.wait()
+                    await asyncio.sleep(GATHERING)
+            now, found = time.monotonic(), await _newest(database)
+            if now - looked < INDEX_EVERY and not _much(newest, found):
                 continue
-            looked, written = now, written if newest == before else now
+            looked, written, newest = now, written if found == newest else now, found
             late = 0 if now - written > QUIET else None
             for kind in SEARCH_KINDS.values():
                 await bring_up_to_date(database, kind, late=late)
@@ -80,6 +79,10 @@ def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
     """Tells whether the backlog of a kind is larger than it may be."""
     late = [kind.late for kind in SEARCH_KINDS.values()]
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
+
+
+async def _newest(database: Store) -> list[int]:
+    return [progress.newest for progress in await _progress(database)]
 
 
 async def _progress(database: Store) -> list[Progress]:
