@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, bindparam, or_, select, tuple_, update
 
-from models.expressions import in_checked_project, in_project, parent_key, parents
+from models.columns import Key
+from models.expressions import each_of, in_checked_project, in_project, on_citus, parent_key, parents
 from models.keys import agent_key
 from models.keyset import Listing, between, contains, fetch_by_key, in_list
 from models.rows import AgentRow
@@ -46,11 +47,18 @@ def talks_to(user: ColumnElement[Any], rows: FromClause) -> ColumnElement[bool]:
     return rows.c.key.in_(select(sessions.c.agent_key).where(of_user).correlate(parents))
 
 
+def _talk_to_parent(rows: FromClause) -> ColumnElement[bool]:
+    """True if the parent, a user, has a session with the agent."""
+    of_parents = sessions.c.user_key.in_(each_of("parent_keys", Key)) & sessions.c.deleted_at.is_(None)
+    met = select(sessions.c.user_key, sessions.c.agent_key).where(of_parents)
+    return on_citus(talks_to(parent_key, rows), tuple_(parent_key, rows.c.key).in_(met))
+
+
 AGENTS_OF_USER = Listing(
     name="agents of a user",
     table=agents,
     row=AgentRow,
-    always=lambda rows: in_checked_project(rows) & talks_to(parent_key, rows),
+    always=lambda rows: in_checked_project(rows) & _talk_to_parent(rows),
     orders=ORDERS,
     filters=FILTERS,
     selective=SELECTIVE,

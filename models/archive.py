@@ -70,7 +70,21 @@ _withheld = (
 )
 
 
-def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
+def _with_sources(remembered: Select[Any], owned: FromClause, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Memories with their sources on Citus: those of all of them are gathered first."""
+    gathered = (
+        select(_sources.c.memory_key, JsonList(_source, _sources.c.position).label("sources"))
+        .select_from(_sources.outerjoin(sessions, sessions.c.key == _sources.c.session_key))
+        .where(_sources.c.memory_key.in_(select(memories.c.key).where(*conditions)), is_there(_sources))
+        .group_by(_sources.c.memory_key)
+        .subquery("gathered")
+    )
+    return remembered.add_columns(
+        func.coalesce(gathered.c.sources, literal_column("'[]'")).label("sources")
+    ).select_from(owned.outerjoin(gathered, gathered.c.memory_key == memories.c.key))
+
+
+def _selections(*, of_user: bool, on_citus: bool = False) -> list[tuple[Select[Any], type[Any]]]:
     """Statements for everything of a project, or of one user of it, who is the scope's viewer.
 
     A row comes after the rows that it refers to; each order is that of an index, so that nothing has to be sorted
@@ -85,6 +99,17 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
 
     agent = [column for column in agents.columns if not of_user or column.name != "instructions"]
     met = [in_checked_project(agents), talks_to(viewer, agents)]
+    own_memories = (memories.c.deleted_at.is_(None), *own(memories, memories.c.user_key))
+    owned = (
+        memories.outerjoin(users, users.c.key == memories.c.user_key)
+        .outerjoin(sessions, sessions.c.key == memories.c.session_key)
+        .outerjoin(agents, agents.c.key == memories.c.agent_key)
+    )
+    remembered = select(memories, users.c.user_id, sessions.c.session_id, agents.c.agent_id)
+    if on_citus:
+        remembered = _with_sources(remembered, owned, own_memories)
+    else:
+        remembered = remembered.add_columns(_named_sources.label("sources")).select_from(owned)
     return [
         (
             select(users).where(*own(users, users.c.key)).order_by(users.c.created_at, users.c.user_id),
@@ -132,20 +157,7 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
             MessageRow,
         ),
         (
-            select(
-                memories,
-                users.c.user_id,
-                sessions.c.session_id,
-                agents.c.agent_id,
-                _named_sources.label("sources"),
-            )
-            .select_from(
-                memories.outerjoin(users, users.c.key == memories.c.user_key)
-                .outerjoin(sessions, sessions.c.key == memories.c.session_key)
-                .outerjoin(agents, agents.c.key == memories.c.agent_key)
-            )
-            .where(memories.c.deleted_at.is_(None), *own(memories, memories.c.user_key))
-            .order_by(*indexed(memories)),
+            remembered.where(*own_memories).order_by(*indexed(memories)),
             MemoryRow,
         ),
     ]
@@ -154,10 +166,18 @@ def _selections(*, of_user: bool) -> list[tuple[Select[Any], type[Any]]]:
 @lru_cache(maxsize=2)
 def _statements(*, of_user: bool) -> list[tuple[Statement[AnyRow], Statement[Count]]]:
     """The statement that reads the rows of each kind, and the one that counts them."""
+    both = zip(_selections(of_user=of_user), _selections(of_user=of_user, on_citus=True), strict=True)
     return [
-        (Statement(clause, kind), Statement(select(func.count().label("count")).select_from(clause.subquery()), Count))
-        for clause, kind in _selections(of_user=of_user)
+        (
+            Statement(clause, kind, others={"citus": instead}),
+            Statement(_counted(clause), Count, others={"citus": _counted(instead)}),
+        )
+        for (clause, kind), (instead, _) in both
     ]
+
+
+def _counted(clause: Select[Any]) -> Select[*tuple[Any, ...]]:
+    return select(func.count().label("count")).select_from(clause.subquery())
 
 
 _PROJECTS = (users, agents, sessions, documents, memories)

@@ -87,6 +87,14 @@ class Unindexed(FunctionElement[Any]):
         self.type = value.type
 
 
+class OnCitus(FunctionElement[bool]):
+    """A condition, and the one that takes its place on Citus (see `models.distribution`)."""
+
+    name = "on_citus"
+    inherit_cache = True
+    type = Boolean()
+
+
 class JsonObject(FunctionElement[str]):
     """A JSON object of names and values, one after the other."""
 
@@ -168,6 +176,11 @@ def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:
 
 def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
     return Greatest(one, other)
+
+
+def on_citus(condition: ColumnElement[bool], instead: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The first condition, and on Citus the second."""
+    return OnCitus(condition, instead)
 
 
 def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -40,9 +40,8 @@ _first_due = Statement(
 _is_due = Statement(select(jobs.c.session_key).where(_due).order_by(jobs.c.due_at).limit(1))
 # Another process may be claiming the same job: then it is passed over.
 _free = select(jobs.c.session_key).where(jobs.c.session_key == bindparam("session"), _due)
-_claim = Statement(
+_claimed = (
     update(jobs)
-    .where(jobs.c.session_key == _free.with_for_update(skip_locked=True).scalar_subquery())
     .values(
         status="RUNNING",
         claim=bindparam("new_claim"),
@@ -50,8 +49,13 @@ _claim = Statement(
         attempts=jobs.c.attempts + 1,
         updated_at=bindparam("now"),
     )
-    .returning(*jobs.columns),
+    .returning(*jobs.columns)
+)
+_claim = Statement(
+    _claimed.where(jobs.c.session_key == _free.with_for_update(skip_locked=True).scalar_subquery()),
     JobRow,
+    # Waits for the other process, and finds the job claimed.
+    others={"citus": _claimed.where(jobs.c.session_key == bindparam("session"), _due)},
 )
 _all = Statement(
     select(jobs, sessions.c.session_id)

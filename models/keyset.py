@@ -25,6 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from models.distribution import DISTRIBUTED
 from models.expressions import (
     CrossJoin,
     Parents,
@@ -38,7 +39,7 @@ from models.expressions import (
     parents,
 )
 from models.scope import Scope
-from models.statements import ByKey, Statement
+from models.statements import ByKey, Count, Statement
 from models.store import R, Reader
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
@@ -156,10 +157,14 @@ def _page(
     read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
-    lateral = _lateral(listing, cut, read, order, descending=descending)
+    others: dict[str, Any] = {"postgres": _lateral(listing, cut, read, order, descending=descending)}
+    if table.name in DISTRIBUTED:
+        others["citus"] = _numbered(
+            listing, rows, [*conditions, *within], read, order, _falling(columns, falling), descending=descending
+        )
     if goes_by_floor and not given and not descending:
         clause = _range(listing, order, columns_read, backwards=backwards, after=after, before=before)
-        return Statement(clause, listing.row, others={"postgres": lateral})
+        return Statement(clause, listing.row, others=others)
     ordering = listing.ordering(table, order, descending=descending)
     clause = (
         select(*read, parents.c.key.label("parent"))
@@ -171,7 +176,7 @@ def _page(
         )
         .order_by(parents.c.key, *_falling(ordering, descending))
     )
-    return Statement(clause, listing.row, others={"postgres": lateral})
+    return Statement(clause, listing.row, others=others)
 
 
 def _lateral(
@@ -187,6 +192,36 @@ def _lateral(
         select(*columns, parents.c.key.label("parent"))
         .select_from(CrossJoin(parents, page))
         .order_by(parents.c.key, *_falling(ordering, descending))
+    )
+
+
+def _numbered(
+    listing: Listing[Any],
+    rows: FromClause,
+    conditions: Sequence[ColumnElement[bool]],
+    read: Sequence[ColumnElement[Any]],
+    order: str,
+    ordering: Sequence[ColumnElement[Any]],
+    *,
+    descending: bool,
+) -> Select[*tuple[Any, ...]]:
+    """A page of each parent for Citus: the first of the parent's rows, which are numbered in their order."""
+    names = [column.name for column in read]
+    # The machine that has all rows of a parent numbers them.
+    shard = [rows.c[DISTRIBUTED[listing.table.name]]] if listing.floor else []
+    place = func.row_number().over(partition_by=[*shard, parents.c.key], order_by=ordering)
+    wanted: list[ColumnElement[Any]] = [rows.c[name] for name in names]
+    page: Any = (
+        select(*wanted, parents.c.key.label("parent"), place.label("place"))
+        .select_from(CrossJoin(parents, rows))
+        .where(*conditions)
+        .subquery("page")
+    )
+    columns: list[ColumnElement[Any]] = [page.c[name] for name in names]
+    return (
+        select(*columns, page.c.parent)
+        .where(page.c.place <= bindparam("limit", type_=Integer))
+        .order_by(page.c.parent, *_falling(listing.ordering(page, order, descending=descending), descending))
     )
 
 
@@ -268,8 +303,18 @@ def _count(listing: Listing[Any], given: tuple[str, ...]) -> Statement[Any]:
         conditions &= (Unindexed(number) if listing.is_selective(given) else number) > parent_number
     counted = select(func.count()).select_from(rows).where(conditions)
     if not listing.nested:
-        return Statement(counted.with_only_columns(func.count().label("count")))
-    return Statement(select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count")))
+        return Statement(counted.with_only_columns(func.count().label("count")), Count)
+    number = func.count().label("count")
+    together = select(parents.c.key.label("parent"), number).select_from(CrossJoin(parents, rows)).where(conditions)
+    each = select(parents.c.key.label("parent"), counted.correlate(parents).scalar_subquery().label("count"))
+    others: dict[str, Any] = {"citus": together.group_by(parents.c.key)} if listing.table.name in DISTRIBUTED else {}
+    return Statement(each, CountOfParent, others=others)
+
+
+class CountOfParent(Count):
+    """The position of a parent, and the number of its rows. One without rows may be left out."""
+
+    parent: int
 
 
 class Fetched(NamedTuple, Generic[R]):
@@ -362,7 +407,13 @@ async def fetch_counts(
 ) -> list[int]:
     """The number of each parent's rows that pass the filters."""
     bound = {**scope.values, **part.values, **(of.values if of else {})}
-    return [row["count"] for row in await read.fetch(_count(listing, part.given), bound, slowly=True)]
+    rows = await read.fetch(_count(listing, part.given), bound, slowly=True)
+    if of is None:
+        return [row["count"] for row in rows]
+    counts = [0] * of.count
+    for row in rows:
+        counts[parent_of(row)] = row["count"]
+    return counts
 
 
 async def fetch_by_key(read: Reader, scope: Scope, by_key: ByKey[R], keys: list[bytes]) -> list[R | None]:

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, or_, select, tuple_, update
 
-from models.columns import Number
+from models.columns import Key, Number
 from models.expressions import (
     CrossJoin,
     Parents,
     each_of,
     in_checked_project,
     in_project,
+    on_citus,
     parent_key,
     parent_number,
     parents,
@@ -110,31 +111,41 @@ MEMORIES_OF_MESSAGE = _listing(
 )
 
 
-def is_there(rows: FromClause) -> ColumnElement[bool]:
-    """The condition that a source is visible: a document, or a message that was not deleted with its session."""
+def is_there(rows: FromClause, *, of_parents: bool = False) -> ColumnElement[bool]:
+    """The condition that a source is visible: a document, or a message that was not deleted with its session.
+
+    `of_parents`: the sources are those of the memories that are the statement's parents.
+    """
+    visible = (
+        messages.c.sequence > sessions.c.deleted_through,
+        sessions.c.deleted_at.is_(None),
+        in_project(sessions),
+        of_viewer(sessions.c.user_key),
+    )
     message = (
         select(messages.c.sequence)
         .join(sessions, sessions.c.key == messages.c.session_key)
-        .where(
-            messages.c.session_key == rows.c.session_key,
-            messages.c.sequence == rows.c.sequence,
-            messages.c.sequence > sessions.c.deleted_through,
-            sessions.c.deleted_at.is_(None),
-            in_project(sessions),
-            of_viewer(sessions.c.user_key),
-        )
+        .where(messages.c.session_key == rows.c.session_key, messages.c.sequence == rows.c.sequence, *visible)
     )
     document = select(documents.c.key).where(
         documents.c.key == rows.c.document_key, in_project(documents), of_viewer(documents.c.user_key)
     )
-    return or_(exists(message), exists(document))
+    of = memory_sources.alias("of")
+    found = (
+        select(of.c.session_key, of.c.sequence)
+        .join(messages, (messages.c.session_key == of.c.session_key) & (messages.c.sequence == of.c.sequence))
+        .join(sessions, sessions.c.key == messages.c.session_key)
+        .where(*visible, *([of.c.memory_key.in_(each_of("parent_keys", Key))] if of_parents else []))
+    )
+    has_message = on_citus(exists(message), tuple_(rows.c.session_key, rows.c.sequence).in_(found))
+    return or_(has_message, exists(document))
 
 
 SOURCES_OF_MEMORY = Listing(
     name="sources of a memory",
     table=memory_sources,
     row=MemorySourceRow,
-    always=lambda rows: (rows.c.memory_key == parent_key) & is_there(rows),
+    always=lambda rows: (rows.c.memory_key == parent_key) & is_there(rows, of_parents=True),
     orders={"position": ("position",)},
 )
 

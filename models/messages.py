@@ -11,6 +11,7 @@ from models.expressions import (
     Parents,
     each_of,
     in_project,
+    on_citus,
     parent_key,
     parent_number,
     parents,
@@ -69,8 +70,13 @@ def _with_message_id(rows: FromClause) -> ColumnElement[bool]:
     All messages that can be seen have the session's generation (see `generation_of`); with it the index on the client
     keys is used.
     """
-    nonce = select(sessions.c.nonce).where(sessions.c.key == parent_key).correlate(parents).scalar_subquery()
-    return (rows.c.generation == nonce * 2**NONCE_BITS + parent_number) & rows.c.message_id.in_(each_of("message_ids"))
+
+    def in_generation(session: ColumnElement[bytes], of: FromClause) -> ColumnElement[bool]:
+        nonce = select(sessions.c.nonce).where(sessions.c.key == session).correlate(of).scalar_subquery()
+        return rows.c.generation == nonce * 2**NONCE_BITS + parent_number
+
+    current = on_citus(in_generation(parent_key, parents), in_generation(rows.c.session_key, rows))
+    return current & rows.c.message_id.in_(each_of("message_ids"))
 
 
 MESSAGES_OF_SESSION = Listing(

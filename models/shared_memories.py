@@ -1,13 +1,14 @@
 """Memories of several sessions of a user, when one of these sessions goes or gets another owner."""
 
 from sqlalchemy import bindparam, delete, exists, not_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from models.expressions import in_checked_project
 from models.keys import memory_key
 from models.memories import memory_table
 from models.rows import MemoryRow, SessionRow
 from models.scope import Scope
-from models.statements import Statement
+from models.statements import NoRow, Statement
 from models.store import Transaction
 from models.tables import memories, memory_sources, sessions
 
@@ -27,16 +28,37 @@ _other_place = (
     .correlate(memories)
     .scalar_subquery()
 )
-_move = Statement(
-    update(memories)
+_formed_here = (
+    memories.c.session_key == bindparam("session"),
+    memories.c.method != "DECLARED",
+    _live,
+    in_checked_project(memories),
+)
+_moved = memories.alias("moved")
+# The same for all memories of the session at once.
+_other_places = (
+    select(memory_sources.c.memory_key, memory_sources.c.session_key)
+    .ext(distinct_on(memory_sources.c.memory_key))
+    .join(_moved, _moved.c.key == memory_sources.c.memory_key)
+    .join(sessions, sessions.c.key == memory_sources.c.session_key)
     .where(
-        memories.c.session_key == bindparam("session"),
-        memories.c.method != "DECLARED",
-        _live,
-        in_checked_project(memories),
-        _other_place.is_not(None),
+        _moved.c.session_key == bindparam("session"),
+        memory_sources.c.session_key != bindparam("session"),
+        memory_sources.c.sequence > sessions.c.deleted_through,
+        sessions.c.deleted_at.is_(None),
+        sessions.c.user_key == _moved.c.user_key,
     )
-    .values(session_key=_other_place)
+    .order_by(memory_sources.c.memory_key, memory_sources.c.position)
+    .subquery("other")
+)
+_move = Statement(
+    update(memories).where(*_formed_here, _other_place.is_not(None)).values(session_key=_other_place),
+    NoRow,
+    others={
+        "citus": update(memories)
+        .where(*_formed_here, memories.c.key == _other_places.c.memory_key)
+        .values(session_key=_other_places.c.session_key)
+    },
 )
 
 

@@ -135,7 +135,9 @@ class Statement(Generic[R_co]):
         self.forms: dict[str, Any] = {}
 
     def clause_for(self, database: str) -> Any:
-        return self.others.get(database, self.clause)
+        """The clause for a database; Citus has that of PostgreSQL unless it needs another one."""
+        names = ("citus", "postgres") if database == "citus" else (database,)
+        return next((self.others[name] for name in names if name in self.others), self.clause)
 
 
 class ByKey(Generic[R]):

@@ -251,15 +251,16 @@ class Database(Protocol):
         """
         ...
 
-    def migrate(self, report: Report = say_nothing) -> None:
-        """Creates the tables, or migrates them to this version; reports each migration that it has applied.
+    def migrate(self, report: Report = say_nothing, *, on_citus: bool = False) -> None:
+        """Creates the tables, or migrates them to this version; reports each migration that it has applied. `on_citus`
+        tables are distributed over the machines of a cluster: see `models.distribution`.
 
         All of them become durable together, or none. Raises `DatabaseProblem` if that is impossible.
         """
         ...
 
-    def missing(self) -> list[str]:
-        """A line about each migration that `migrate` would apply. Changes nothing."""
+    def missing(self, *, on_citus: bool = False) -> list[str]:
+        """A line about each thing that `migrate` would do. Changes nothing."""
         ...
 
     async def open(

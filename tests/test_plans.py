@@ -4,57 +4,28 @@ SQLite is asked without statistics, as on any server's file.
 """
 
 import asyncio
-import pkgutil
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-import models
 from models.archive import Archive
 from models.expressions import Parents
 from models.keyset import Listing, Slice, fetch_counts, fetch_pages
 from models.memories import FILTERS, known_memories
 from models.scope import Scope
 from models.sqlite.forms import form_of
-from models.statements import ByKey, Statement
+from models.statements import Statement
 from tests.plans import plans, walks
+from tests.statements import named
 
 pytestmark = pytest.mark.sqlite
 
-T = TypeVar("T")
 SCOPE = Scope("default", b"U" * 16)
 OF_PROJECT = {"models.sessions._inactive", "models.user_words._counts"}
 """Those that look through the project: inactive sessions of any user, people by the beginnings of their words."""
-
-
-def found_in(value: Any, kind: type[T]) -> Iterator[T]:
-    """The objects of a class in a value: in collections, and in the attributes of objects of the models."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, list | tuple | Mapping):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from found_in(item, kind)
-    elif isinstance(value, ByKey):
-        yield from found_in([value.one, value.many], kind)
-    elif type(value).__module__.startswith("models."):
-        yield from found_in(list(getattr(value, "__dict__", {}).values()), kind)
-
-
-def named(kind: type[T]) -> dict[str, list[T]]:
-    """The objects of a class that the modules of the models keep under a name."""
-    names = [module.name for module in pkgutil.walk_packages(models.__path__, "models.")]
-    modules = [import_module(name) for name in names if "migrations" not in name and "postgres" not in name]
-    kept = {
-        f"{module.__name__}.{name}": list(found_in(value, kind))
-        for module in modules
-        for name, value in vars(module).items()
-    }
-    return {name: values for name, values in kept.items() if values}
-
 
 STATEMENTS = named(Statement)
 LISTINGS = {listing.name: listing for (listing, *_) in named(Listing).values() if listing.nested}

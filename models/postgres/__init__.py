@@ -2,6 +2,7 @@
 
 engine.py                      a database that a URL names
 migrate.py                     applies the migrations, or checks that they were applied
+citus.py                       distributes the tables over a cluster (see `models.distribution`)
 snapshot.py, filling.py        reads of one snapshot; a database that gets all rows of another one
 connecting.py, pool.py         connections with the types of the store; a bounded number of them, taken in turns
 database.py, transaction.py    the store; its transactions, which are repeated when another one was faster

@@ -134,6 +134,16 @@ def _problem(connection: Any) -> str | None:
     return None
 
 
+_CITUS = "SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
+_DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('sessions'))"
+
+
+async def kind_of(connection: Any) -> str:
+    """The kind of a database: "citus" once its tables are distributed (see `models.distribution`), else "postgres"."""
+    is_citus = await connection.fetchval(_CITUS) and await connection.fetchval(_DISTRIBUTED)
+    return "citus" if is_citus else "postgres"
+
+
 async def _is_pooled(connection: Any) -> bool:
     """True if the server's process is another one than that which the connection was told of."""
     # By the simple protocol, which prepares nothing.

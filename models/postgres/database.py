@@ -12,7 +12,7 @@ from models.errors import Unavailable
 from models.heavy import HEAVY
 from models.loop_turns import LoopTurns
 from models.postgres.attempts import Attempts
-from models.postgres.connecting import Address
+from models.postgres.connecting import Address, kind_of
 from models.postgres.faults import problem_of
 from models.postgres.forms import Form
 from models.postgres.pool import Connections
@@ -71,8 +71,8 @@ class PostgresStore(Store):
         store.writes = Connections(address.connect, connections // 2)
         try:
             # The server that starts is told what is wrong, and the first request finds a connection.
-            async with store.reads.connection(Allowance()):
-                pass
+            async with store.reads.connection(Allowance()) as connection:
+                store.kind = await kind_of(connection)
             if replica is not None:
                 store.replica = Replica(replica, store.reads)
                 await store.replica.start()
@@ -84,6 +84,8 @@ class PostgresStore(Store):
 
     reads: Connections
     writes: Connections
+    kind = "postgres"
+    """The kind of the database, by which the forms of statements are chosen: see `connecting.kind_of`."""
     replica: Replica | None = None
 
     @property

@@ -19,6 +19,7 @@ from models.expressions import (
     JsonList,
     JsonObject,
     ListOf,
+    OnCitus,
     ParentKey,
     ParentRows,
     Unindexed,
@@ -39,7 +40,15 @@ class Dialect(asyncpg.dialect):
     supports_statement_cache = True
 
 
+class CitusDialect(Dialect):
+    """Leaves out what Citus refuses (see `models.distribution`)."""
+
+    supports_statement_cache = True
+
+
 DIALECT = Dialect(paramstyle="numeric_dollar")
+DIALECTS: dict[str, Dialect] = {"postgres": DIALECT, "citus": CitusDialect(paramstyle="numeric_dollar")}
+"""The dialects of the kinds of a database."""
 
 
 def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
@@ -83,6 +92,12 @@ def _parent_key(element: ParentKey, compiler: SQLCompiler, **options: Any) -> st
 @compiles(Greatest, "postgresql")
 def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
     return f"greatest({', '.join(_arguments(element, compiler, options))})"
+
+
+@compiles(OnCitus, "postgresql")
+def _on_citus(element: OnCitus, compiler: SQLCompiler, **options: Any) -> str:
+    condition, instead = element.clauses
+    return compiler.process(instead if isinstance(compiler.dialect, CitusDialect) else condition, **options)
 
 
 @compiles(Contains, "postgresql")

@@ -38,11 +38,11 @@ class PostgresDatabase(Database):
     def prepare(self) -> None:
         asyncio.run(prepare(self.address))
 
-    def migrate(self, report: Report = say_nothing) -> None:
-        asyncio.run(migrate(self.address, report=report))
+    def migrate(self, report: Report = say_nothing, *, on_citus: bool = False) -> None:
+        asyncio.run(migrate(self.address, report=report, on_citus=on_citus))
 
-    def missing(self) -> list[str]:
-        return asyncio.run(missing(self.address))
+    def missing(self, *, on_citus: bool = False) -> list[str]:
+        return asyncio.run(missing(self.address, on_citus=on_citus))
 
     async def open(
         self,

@@ -57,7 +57,7 @@ class PostgresFilling(PostgresSnapshot, Filling):
         self._execute("COMMIT")
 
     def execute(self, statement: Statement[Any], parameters: Parameters) -> None:
-        form = form_of(statement)
+        form = form_of(statement, self._kept.kind)
         self._execute(form.text, *form.bound(parameters))
 
     def begin(self) -> None:

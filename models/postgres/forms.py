@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from asyncpg import Record
 from sqlalchemy import Delete, Select, Update
 
-from models.postgres.dialect import DIALECT
+from models.postgres.dialect import DIALECTS
 from models.postgres.word_index import INDEXED
 from models.statements import LONG_TEXTS, Parameters, Statement, rank_of
 
@@ -59,9 +59,9 @@ class Form:
         "writes",
     )
 
-    def __init__(self, statement: Statement[Any]) -> None:
-        clause = statement.clause_for("postgres")
-        compiled = clause.compile(dialect=DIALECT)
+    def __init__(self, statement: Statement[Any], kind: str) -> None:
+        clause = statement.clause_for(kind)
+        compiled = clause.compile(dialect=DIALECTS[kind])
         self.text = _waiting_again(clause, str(compiled))
         lock = statement.lock
         self.rank, self.strength = (lock.rank, lock.strength) if lock else (None, "")
@@ -84,9 +84,9 @@ class Form:
         return [values[name] for name in self.names]
 
 
-def form_of(statement: Statement[Any]) -> Form:
-    """The statement's form, compiled on first use."""
-    form = statement.forms.get("postgres")
+def form_of(statement: Statement[Any], kind: str) -> Form:
+    """The statement's form for a kind of database ("postgres" or "citus"), compiled on first use."""
+    form = statement.forms.get(kind)
     if form is None:
-        form = statement.forms["postgres"] = Form(statement)
+        form = statement.forms[kind] = Form(statement, kind)
     return form

@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from models.copying import copied_tables, unfinished_copy
+from models.distribution import DISTRIBUTED
 from models.errors import DatabaseProblem
+from models.postgres.citus import distribute, refuse_without_citus, undistributed
 from models.postgres.connecting import Address
 from models.postgres.faults import problem_of
 from models.revisions import MIGRATIONS, Report, Revisions, revisions, say_nothing
@@ -22,14 +24,20 @@ LOCK = 0x5265_6361_6C6C_514C
 """The number of the advisory lock of a migration: only one process migrates at a time."""
 
 
-async def migrate(address: Address, migrations: Path = MIGRATIONS, report: Report = say_nothing) -> None:
-    """Applies the missing migrations, in one transaction. Raises `DatabaseProblem` if they can't be applied."""
-    await _with_connection(address, partial(_upgrade, revisions=revisions(migrations), report=report))
+async def migrate(
+    address: Address, migrations: Path = MIGRATIONS, report: Report = say_nothing, *, on_citus: bool = False
+) -> None:
+    """Applies the missing migrations, and distributes tables `on_citus`, in one transaction.
+
+    Raises `DatabaseProblem` if that is impossible.
+    """
+    upgrade = _upgrade_on_citus if on_citus else _upgrade
+    await _with_connection(address, partial(upgrade, revisions=revisions(migrations), report=report))
 
 
-async def missing(address: Address) -> list[str]:
-    """A line about each migration that the database lacks."""
-    return await _with_connection(address, _missing)
+async def missing(address: Address, *, on_citus: bool = False) -> list[str]:
+    """A line about each migration that the database lacks, and `on_citus` about each table to be distributed."""
+    return await _with_connection(address, _missing_on_citus if on_citus else _missing)
 
 
 async def prepare(address: Address, *, unfinished: bool = False) -> None:
@@ -78,6 +86,20 @@ def _upgrade(bound: Connection, address: Address, revisions: Revisions, report: 
 def _missing(bound: Connection, address: Address) -> list[str]:
     _refuse_foreign(bound, address)
     return revisions().missing(_current(bound), address.name)
+
+
+def _upgrade_on_citus(bound: Connection, address: Address, revisions: Revisions, report: Report) -> None:
+    refuse_without_citus(bound, address.name)
+    _upgrade(bound, address, revisions, report)
+    distribute(bound, address.name, report)
+
+
+def _missing_on_citus(bound: Connection, address: Address) -> list[str]:
+    refuse_without_citus(bound, address.name)
+    return [
+        *_missing(bound, address),
+        *(f"{table}: distributed by {DISTRIBUTED[table]}" for table in undistributed(bound)),
+    ]
 
 
 def _prepare(bound: Connection, address: Address) -> None:

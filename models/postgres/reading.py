@@ -55,7 +55,7 @@ class PostgresReader(Reader):
         return rows[0] if rows else None
 
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        form: Form = statement.forms.get("postgres") or form_of(statement)
+        form: Form = statement.forms.get(self._store.kind) or form_of(statement, self._store.kind)
         allowance = self.allowance
         if self._store.listener is not None:
             self._store.observe(form)
@@ -99,7 +99,7 @@ class PostgresReader(Reader):
         await self._slot.take()
 
     async def stream(self, statement: Statement[Any], parameters: Parameters, receive: Receive) -> None:
-        form = form_of(statement)
+        form = form_of(statement, self._store.kind)
         self._store.observe(form)
         try:
             async with self._connections.connection(self.allowance) as connection, _snapshot(connection):

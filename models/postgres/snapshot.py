@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from models.postgres.connecting import Address
+from models.postgres.connecting import Address, kind_of
 from models.postgres.faults import is_postgres, problem_of
 from models.postgres.forms import Form, form_of
 from models.postgres.reading import fetched
@@ -22,6 +22,7 @@ class Kept:
         self._address = address
         self._runner = runner
         self.connection: Any = None
+        self.kind = "postgres"
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         try:
@@ -39,6 +40,7 @@ def kept(address: Address, connect: Callable[[], Coroutine[Any, Any, Any]]) -> G
         kept = Kept(address, runner)
         kept.connection = kept.run(connect())
         try:
+            kept.kind = kept.run(kind_of(kept.connection))
             yield kept
         finally:
             kept.run(kept.connection.close())
@@ -55,7 +57,7 @@ class PostgresSnapshot(Snapshot):
         self._kept = kept
 
     def rows(self, statement: Statement[R], parameters: Parameters) -> Iterator[R]:
-        form = form_of(statement)
+        form = form_of(statement, self._kept.kind)
         batches = fetched(self._kept.run(self._open(form, parameters)), self._kept.connection.receiving)
         while rows := self._kept.run(_next(batches)):
             yield from rows

@@ -64,7 +64,7 @@ class PostgresTransaction(PostgresReader, Transaction):
         return rows
 
     async def fetch(self, statement: Statement[R], parameters: Parameters, *, slowly: bool = False) -> list[R]:
-        form: Form = statement.forms.get("postgres") or form_of(statement)
+        form: Form = statement.forms.get(self._store.kind) or form_of(statement, self._store.kind)
         self._store.observe(form)
         values = form.bound(parameters)
         if form.rank is not None:
@@ -89,14 +89,14 @@ class PostgresTransaction(PostgresReader, Transaction):
             receive(tuple(row))  # pyright: ignore[reportArgumentType] - a row is its values
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
-        form: Form = statement.forms.get("postgres") or form_of(statement)
+        form: Form = statement.forms.get(self._store.kind) or form_of(statement, self._store.kind)
         self._store.observe(form)
         self._note_write(form)
         status = await self._connection_held.execute(form.text, *form.bound(parameters))
         return int(status.rpartition(" ")[2])
 
     async def insert(self, statement: Statement[R], shape: Statement[R], rows: Sequence[dict[str, Any]]) -> list[R]:
-        form = form_of(statement)
+        form = form_of(statement, self._store.kind)
         self._store.observe(form)
         self.has_written = True
         values = [form.bound(row) for row in rows]

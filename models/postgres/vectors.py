@@ -9,13 +9,13 @@ the count at its own. So a later page of a search can go without the vectors tha
 """
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from functools import partial
+from typing import TypedDict
 
-from sqlalchemy import and_, null, text, true
+from sqlalchemy import and_, null, true
 
-from models.postgres.word_index import index_some, names_of, pause_indexing, sql_of
-from models.search_kinds import SEARCH_KINDS, SearchKind
-from models.statements import R, Statement
+from models.postgres.word_index import index_some, names_of, pause_indexing, sql_of, texts
+from models.search_kinds import SearchKind
 from models.store import Reader, Store, Transaction
 from models.vectors import LONGEST_READ, VectorProgress, WaitingText
 
@@ -53,9 +53,7 @@ def _names_of(kind: SearchKind) -> dict[str, str]:
     }
 
 
-def _texts(sql: str, row: type[R] = dict[str, Any]) -> dict[str, Statement[R]]:
-    """A statement for each kind."""
-    return {kind.name: Statement(text(sql.format(**_names_of(kind))), row) for kind in SEARCH_KINDS.values()}
+_texts = partial(texts, names_of=_names_of)
 
 
 _progress = _texts(
@@ -77,18 +75,21 @@ _waiting = _texts(
 _count = _texts(
     "UPDATE vector_models SET stored = stored + 1 WHERE name = '{vectors}' AND model = :model RETURNING stored", Stored
 )
-# Locked, so that nobody changes the text and puts its row back among those that wait, which this would end.
-_put = _texts(
-    """
+_PUT = """
 WITH text AS MATERIALIZED (
   SELECT {table}.*, given.made FROM unnest(
     CAST(:numbers AS bigint[]), CAST(:times AS timestamptz[]), CAST(:versions AS bigint[]), CAST(:made AS bytea[])
   ) AS given (number, updated_at, version, made) JOIN {table} ON {table}.number = given.number
   AND {table}.updated_at = given.updated_at AND {table}.version = given.version
-  FOR SHARE OF {table}
+  [lock]
 )
 UPDATE {vectors} SET vectors = {table}.made, text_hash = {hash}, stored = :stored FROM text AS {table} WHERE {same}
 """
+_put = _texts(
+    # Locked, so that nobody changes the text and puts its row back among those that wait, which this would end.
+    _PUT.replace("[lock]", "FOR SHARE OF {table}"),
+    # There the row itself tells if that was done: it has the hash of the new text.
+    on_citus=_PUT.replace("[lock]", "") + "AND coalesce({vectors}.text_hash, {hash}) = {hash}",
 )
 _mark = _texts(
     "INSERT INTO vector_models (name, model) VALUES ('{vectors}', :model) "

@@ -10,7 +10,7 @@ A row waits for the index while its `terms` are null: a new one, and one whose t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from sys import maxsize
@@ -106,10 +106,22 @@ def names_of(kind: SearchKind) -> dict[str, str]:
     }
 
 
-def texts(sql: str, row: type[R] = NoRow, *, upkeep: bool = False) -> dict[str, Statement[R]]:
-    """A statement for each kind."""
-    kinds = SEARCH_KINDS.values()
-    return {kind.name: Statement(text(sql.format(**names_of(kind))), row, upkeep=upkeep) for kind in kinds}
+def texts(
+    sql: str,
+    row: type[R] = NoRow,
+    *,
+    upkeep: bool = False,
+    on_citus: str | None = None,
+    names_of: Callable[[SearchKind], dict[str, str]] = names_of,
+) -> dict[str, Statement[R]]:
+    """A statement for each kind; `on_citus` takes its place there (see `models.distribution`)."""
+
+    def statement(kind: SearchKind) -> Statement[R]:
+        names = names_of(kind)
+        others = {} if on_citus is None else {"citus": text(on_citus.format(**names))}
+        return Statement(text(sql.format(**names)), row, upkeep=upkeep, others=others)
+
+    return {kind.name: statement(kind) for kind in SEARCH_KINDS.values()}
 
 
 class ProgressRow(TypedDict):
@@ -160,16 +172,21 @@ WHERE step.before < :bytes AND {table}.terms IS NULL
     Waiting,
     upkeep=True,
 )
-# A row that was changed meanwhile goes on waiting.
-_put = texts(
-    """
-UPDATE {table} SET terms = CAST(given.terms AS bigint[])
-FROM unnest(CAST(:numbers AS bigint[]), CAST(:hashes AS bigint[]), CAST(:owners AS uuid[]), CAST(:terms AS text[]))
+_GIVEN = """
+unnest(CAST(:numbers AS bigint[]), CAST(:hashes AS bigint[]), CAST(:owners AS uuid[]), CAST(:terms AS text[]))
 AS given (number, hash, owner, terms)
+"""
+# A row that was changed meanwhile goes on waiting.
+_PUT = """
+UPDATE {table} SET terms = CAST(given.terms AS bigint[]) FROM [given]
 WHERE {table}.number = given.number AND {table}.terms IS NULL AND {hash} = given.hash
 AND {owner} IS NOT DISTINCT FROM given.owner
-""",
+"""
+_put = texts(
+    _PUT.replace("[given]", _GIVEN),
     upkeep=True,
+    # It takes no function there, but a list that was made before.
+    on_citus=f"WITH given AS MATERIALIZED (SELECT * FROM {_GIVEN})" + _PUT.replace("[given]", "given"),  # noqa: S608
 )
 _queue = texts(
     """
@@ -249,7 +266,7 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM {kind.owned.name} WHERE project = :p
     if kind.conversation is not None
 }
 _indexed = texts(
-    "SELECT count(*) AS count FROM (SELECT 1 FROM {table} WHERE {project} = :project AND terms IS NOT NULL "
+    "SELECT count(*) AS count FROM (SELECT 1 FROM {table} {joined} WHERE {project} = :project AND terms IS NOT NULL "
     "LIMIT {many}) AS few",
     Count,
 )

@@ -78,6 +78,20 @@ SELECT (SELECT count(*) FROM (
 FROM unnest(CAST(:words AS bigint[])) WITH ORDINALITY AS given (word, position) ORDER BY given.position
 """
 
+# All words at once, and each to its end.
+_COUNTS_ON_CITUS = """
+WITH sought AS MATERIALIZED (
+  SELECT given.position, array_remove(ARRAY[given.word, mark], NULL) AS terms
+  FROM unnest(CAST(:words AS bigint[])) WITH ORDINALITY AS given (word, position)
+  LEFT JOIN unnest(CAST(:marks AS bigint[])) AS mark ON true
+), counted AS MATERIALIZED (
+  SELECT sought.position, count(*) AS count FROM sought CROSS JOIN {table} WHERE {found} GROUP BY sought.position
+)
+SELECT least(coalesce(counted.count, 0), CAST(:limit AS bigint)) AS count
+FROM unnest(CAST(:words AS bigint[])) WITH ORDINALITY AS given (word, position)
+LEFT JOIN counted ON counted.position = given.position ORDER BY given.position
+"""
+
 # A row of the tail may have been indexed meanwhile.
 _HITS = """
 WITH sought AS MATERIALIZED (
@@ -105,7 +119,8 @@ def _sql(sql: str, kind: SearchKind, *, is_wide: bool) -> str:
 
 @lru_cache(maxsize=16)
 def _counts(kind: SearchKind, *, is_wide: bool) -> Statement[Count]:
-    return Statement(text(_sql(_COUNTS, kind, is_wide=is_wide)), Count)
+    on_citus = text(_sql(_COUNTS_ON_CITUS, kind, is_wide=is_wide))
+    return Statement(text(_sql(_COUNTS, kind, is_wide=is_wide)), Count, others={"citus": on_citus})
 
 
 async def count_words(read: Reader, kind: SearchKind, part: Part, words: Sequence[str], *, most: int) -> list[int]:

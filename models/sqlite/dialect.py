@@ -15,6 +15,7 @@ from models.expressions import (
     Hex,
     JsonList,
     JsonObject,
+    OnCitus,
     ParentKey,
     ParentRows,
     Unindexed,
@@ -60,6 +61,12 @@ def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Unindexed, "sqlite")
 def _unindexed(element: Unindexed, compiler: SQLCompiler, **options: Any) -> str:
     return f"+{_arguments(element, compiler, options)[0]}"
+
+
+@compiles(OnCitus, "sqlite")
+def _on_citus(element: OnCitus, compiler: SQLCompiler, **options: Any) -> str:
+    condition, _ = element.clauses
+    return compiler.process(condition, **options)
 
 
 @compiles(JsonObject, "sqlite")

@@ -47,10 +47,16 @@ class SqliteDatabase(Database):
         self.migrate()
         refuse_unfinished(self.path)
 
-    def migrate(self, report: Report = say_nothing) -> None:
+    def _refuse_citus(self, on_citus: bool) -> None:
+        if on_citus:
+            raise DatabaseProblem(f"{self.path} is a SQLite file; Citus is an extension of PostgreSQL.")
+
+    def migrate(self, report: Report = say_nothing, *, on_citus: bool = False) -> None:
+        self._refuse_citus(on_citus)
         migrate(self.path, report=report)
 
-    def missing(self) -> list[str]:
+    def missing(self, *, on_citus: bool = False) -> list[str]:
+        self._refuse_citus(on_citus)
         return revisions().missing(revision_at(self.path), self.name)
 
     async def open(

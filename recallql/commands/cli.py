@@ -141,6 +141,9 @@ def schema() -> None:
 @app.command()
 def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    citus: Annotated[
+        bool, typer.Option("--citus", help="Distribute the tables of a new database over a Citus cluster.")
+    ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create the database's tables, or migrate them to this version. All migrations are applied together, or none."""
@@ -148,7 +151,7 @@ def migrate(
 
     settings = _settings(database_url=database_url)
     direct = settings.direct_database_url if database_url is None else ""
-    if not run(direct or settings.database_url, dry_run=dry_run, report=print):
+    if not run(direct or settings.database_url, dry_run=dry_run, on_citus=citus, report=print):
         print("nothing to do: the database has this version's tables")
 
 

@@ -39,7 +39,7 @@ def test_every_lock_is_on_the_row_of_one_key() -> None:
         *("users", "agents", "sessions", "memories", "documents", "jobs")
     }
     for name, statement in found.items():
-        form, lock = form_of(statement), statement.lock
+        form, lock = form_of(statement, "postgres"), statement.lock
         assert lock is not None
         key = "session_key" if lock.table == "jobs" else "key"
         assert f"WHERE {lock.table}.{key} = ${form.names.index('key') + 1}::UUID" in form.text, name
