@@ -217,7 +217,7 @@ def test_messages_are_named_by_the_applications_own_ids(town: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "code", "path"),
+    ("wrong", "code", "path"),
     [
         ({"sessionId": "chat"}, "INVALID", []),
         ({"sessionId": "chat", "messageId": None, "sequence": None}, "INVALID", []),
@@ -236,14 +236,14 @@ def test_messages_are_named_by_the_applications_own_ids(town: Server) -> None:
         ({"sessionId": "bobs", "sequence": 1}, "INVALID", []),
     ],
 )
-def test_a_bad_source_message_is_refused(town: Server, place: dict[str, Any], code: str, path: list[str]) -> None:
+def test_a_bad_source_message_is_refused(town: Server, wrong: dict[str, Any], code: str, path: list[str]) -> None:
     _, gone = say(town, "one", "gone")
     town.accepted(DELETE_MESSAGE, id=gone)
     add_session(town, "bobs", userId="bob")
     for session in ("bobs", "deleted"):
         say(town, "one", session=session)
     town.accepted(DELETE_SESSION, sessionId="deleted")
-    given = [{"sessionId": "chat", "sequence": 1}, place]
+    given = [{"sessionId": "chat", "sequence": 1}, wrong]
     error = town.refused(CREATE, kind="FACT", content="x", userId="ada", sourceMessages=given)
     assert (error["code"], error["path"]) == (code, ["sourceMessages", "1", *path])
 
