@@ -137,7 +137,9 @@ def test_every_page_of_a_list_keeps_the_rules(name: str) -> None:
 
     async def read(given: tuple[str, ...]) -> None:
         await fetch_counts(checker, SCOPE, listing, Slice("", given=given), of)
-        for order, descending, backwards, on in product(listing.orders, (False, True), (False, True), (False, True)):
+        # A filter is a condition, whatever the order.
+        orders = list(listing.orders)[:1] if given else listing.orders
+        for order, descending, backwards, on in product(orders, (False, True), (False, True), (False, True)):
             columns = listing.order_columns(order, descending=descending)
             after = tuple("" for _ in columns) if on else None
             part = Slice(order, descending=descending, backwards=backwards, given=given, after=after)
