@@ -158,6 +158,8 @@ async def index_progress(read: Reader, kind: SearchKind) -> Progress:
 _LOCK = "hashtextextended('recallql {table}', 0)"
 _try_lock = texts(f"SELECT CAST(pg_try_advisory_xact_lock({_LOCK}) AS int) AS count", Count, upkeep=True)
 _lock = texts(f"SELECT pg_advisory_xact_lock({_LOCK})", upkeep=True)
+# The rows are looked up one by one, however many wait or did so at the last ANALYZE: joined, they might be read by all
+# that wait for each, or with the whole table.
 _waiting = texts(
     """
 WITH size AS (
@@ -166,8 +168,7 @@ WITH size AS (
   SELECT number, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM size
 )
 SELECT {table}.number, {project} AS project, {lane} AS lane, {owner} AS owner, {words} AS text, {hash} AS hash
-FROM step JOIN {table} ON {table}.number = step.number {joined}
-WHERE step.before < :bytes AND {table}.terms IS NULL
+FROM {table} {joined} WHERE {table}.number = ANY (ARRAY(SELECT number FROM step WHERE before < :bytes))
 """,
     Waiting,
     upkeep=True,
@@ -176,10 +177,10 @@ _GIVEN = """
 unnest(CAST(:numbers AS bigint[]), CAST(:hashes AS bigint[]), CAST(:owners AS uuid[]), CAST(:terms AS text[]))
 AS given (number, hash, owner, terms)
 """
-# A row that was changed meanwhile goes on waiting.
+# A row that was changed meanwhile goes on waiting. The index on rows that wait is kept from use, for the same reason.
 _PUT = """
 UPDATE {table} SET terms = CAST(given.terms AS bigint[]) FROM [given]
-WHERE {table}.number = given.number AND {table}.terms IS NULL AND {hash} = given.hash
+WHERE {table}.number = given.number AND coalesce(cardinality({table}.terms), -1) < 0 AND {hash} = given.hash
 AND {owner} IS NOT DISTINCT FROM given.owner
 """
 _put = texts(
