@@ -48,7 +48,11 @@ def main() -> int:
             servers.append(Server(name, command, database, folder, synchronous=synchronous))
             stack.callback(servers[-1].stop)
         cursors = {server.name: all_cursors(server.ask) for server in servers}
-        differing = [workload for workload in options.workloads if not agree(servers, workload, cursors)]
+        differing = [
+            workload
+            for workload in options.workloads
+            if not agree(servers, workload, [bodies(workload, cursors[server.name]) for server in servers])
+        ]
         same = not differing
         print("The answers agree." if same else "The answers differ: the figures below do not count.", flush=True)
         if options.check:
@@ -96,14 +100,13 @@ def databases(options: argparse.Namespace) -> tuple[Path, Path]:
     return peers, recallql
 
 
-def agree(servers: list[Server], workload: str, cursors: dict[str, list[str]]) -> bool:
-    """True if all servers give the same answers; prints both answers where one differs."""
-    requests = {server.name: bodies(workload, cursors[server.name])[:CHECKED] for server in servers}
+def agree(servers: list[Server], workload: str, requests: list[list[dict[str, Any]]]) -> bool:
+    """True if all servers give the same answers to their first requests; prints both answers where one differs."""
     same = True
     for number in range(CHECKED):
         first, *others = [
-            (server.name, content(server.ask(requests[server.name][number]), times=workload != "W4"))
-            for server in servers
+            (server.name, content(server.ask(of_server[number]), times=workload != "W4"))
+            for server, of_server in zip(servers, requests, strict=True)
         ]
         for name, said in others:
             if said != first[1]:

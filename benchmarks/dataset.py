@@ -8,6 +8,7 @@ import random
 import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,8 @@ def session_id(user: int, session: int) -> str:
 def lines() -> Iterator[dict[str, Any]]:
     """The lines of a file for `recallql import`, parents first and each kind by age."""
     chance = random.Random(SEED)
-    sessions = [(user, session) for user in range(1, USERS + 1) for session in range(1, SESSIONS + 1)]
-    for user in range(1, USERS + 1):
-        yield {
-            "type": "user",
-            "userId": user_id(user),
-            "email": f"{user_id(user)}@example.com",
-            "name": f"Ünal {user}",
-            "about": " ".join(chance.choices(WORDS, k=6)),
-            "createdAt": _time(user),
-        }
-    for user, session in sessions:
-        yield {
-            "type": "session",
-            "sessionId": session_id(user, session),
-            "userId": user_id(user),
-            "situation": " ".join(chance.choices(WORDS, k=4)),
-            "createdAt": _time(user, session),
-        }
-    for user, session in sessions:
+    yield from users_and_sessions(USERS, chance)
+    for user, session in _sessions(USERS):
         for message in range(1, MESSAGES + 1):
             yield {
                 "type": "message",
@@ -77,8 +61,33 @@ def lines() -> Iterator[dict[str, Any]]:
             }
 
 
+def users_and_sessions(users: int, chance: random.Random) -> Iterator[dict[str, Any]]:
+    """The lines of so many users, and of their sessions without messages."""
+    for user in range(1, users + 1):
+        yield {
+            "type": "user",
+            "userId": user_id(user),
+            "email": f"{user_id(user)}@example.com",
+            "name": f"Ünal {user}",
+            "about": " ".join(chance.choices(WORDS, k=6)),
+            "createdAt": _time(user),
+        }
+    for user, session in _sessions(users):
+        yield {
+            "type": "session",
+            "sessionId": session_id(user, session),
+            "userId": user_id(user),
+            "situation": " ".join(chance.choices(WORDS, k=4)),
+            "createdAt": _time(user, session),
+        }
+
+
+def _sessions(users: int) -> Iterator[tuple[int, int]]:
+    return product(range(1, users + 1), range(1, SESSIONS + 1))
+
+
 def _time(user: int, session: int = 0, message: int = 0) -> str:
-    time = FIRST_DAY + timedelta(days=user, hours=session, minutes=message)
+    time = FIRST_DAY + timedelta(days=user % 365, hours=session, minutes=message)
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -19,19 +19,27 @@ START_SECONDS = 60
 
 
 class Server:
-    """A running server with its own copy of a database file. `command` may name {port}, {database}, {database_url}."""
+    """A running server with its own copy of a database file, or with the database of a URL.
 
-    def __init__(self, name: str, command: str, database: Path, folder: Path, *, synchronous: str) -> None:
+    `command` may name {port}, {database}, {database_url}.
+    """
+
+    def __init__(
+        self, name: str, command: str, database: Path | str, folder: Path, *, synchronous: str = "FULL"
+    ) -> None:
         self.name = name
         self.port = free_port()
         self._log = folder / f"{name}.log"
-        copy = Path(shutil.copy(database, folder / f"{name}.db"))
-        argv = command.format(port=self.port, database=copy, database_url=f"sqlite:///{copy}")
+        url = database
+        if isinstance(database, Path):
+            database = shutil.copy(database, folder / f"{name}.db")
+            url = f"sqlite:///{database}"
+        argv = command.format(port=self.port, database=database, database_url=url)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 shlex.split(argv),
                 cwd=ROOT,
-                env={**os.environ, "DATABASE": str(copy), "SYNCHRONOUS": synchronous},
+                env={**os.environ, "DATABASE": str(database), "SYNCHRONOUS": synchronous},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -95,11 +103,16 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """The CPU time that its processes have used so far."""
-        return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(self._process.pid))
+        return cpu_seconds(self._process.pid)
 
     def memory(self) -> float:
         """MiB that its processes hold (RSS)."""
         return sum(resident(pid) for pid in _tree(self._process.pid)) / 1024
+
+
+def cpu_seconds(process: int) -> float:
+    """The CPU time that a process and its children have used so far."""
+    return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(process))
 
 
 def _tree(pid: int) -> list[int]:

@@ -35,14 +35,14 @@ def own_folder() -> Path:
 
 
 class Cluster:
-    """One server."""
+    """One server, in a new folder or with the data of an earlier one."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         try:
             self.binaries = programs()
         except NoPostgres as reason:
             lacking(str(reason))
-        self.folder = own_folder()
+        self.folder = folder or own_folder()
         self.data = self.folder / "data"
         self.port = free_port()
 
