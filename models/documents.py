@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select
 
-from models.expressions import Parents, in_checked_project, in_project, parent_key, parents
+from models.expressions import Parents, in_checked_project, is_in_project, parent_key, parents
 from models.keyset import Listing, contains, fetch_by_key, in_list
 from models.locks import hold_memories
 from models.rows import DocumentRow
@@ -52,7 +52,7 @@ _delete_of_agent = Statement(
 _delete = Statement(
     delete(documents).where(
         documents.c.key.in_(select(parent_key).select_from(parents)),
-        in_project(documents),
+        is_in_project(documents),
         of_viewer(documents.c.user_key),
     )
 )

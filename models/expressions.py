@@ -87,6 +87,16 @@ class Unindexed(FunctionElement[Any]):
         self.type = value.type
 
 
+class Unplanned(Unindexed):
+    """A text that is `Unindexed` on PostgreSQL, too.
+
+    A plan that is kept may have been made while a table was empty, when all indexes seemed equally good.
+    """
+
+    name = "unplanned"
+    inherit_cache = True
+
+
 class OnCitus(FunctionElement[bool]):
     """A condition, and the one that takes its place on Citus (see `models.distribution`)."""
 
@@ -166,6 +176,11 @@ def in_project(rows: FromClause) -> ColumnElement[bool]:
 def in_checked_project(rows: FromClause) -> ColumnElement[bool]:
     """As `in_project`, for rows that the index of their owner, or of another key, is to find."""
     return Unindexed(rows.c.project) == bindparam("project")
+
+
+def is_in_project(row: FromClause) -> ColumnElement[bool]:
+    """As `in_project`, for a row that its primary key is to find."""
+    return Unplanned(row.c.project) == bindparam("project")
 
 
 def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from sqlalchemy import func, select
 
-from models.expressions import CrossJoin, Parents, in_project, parent_key, parents
+from models.expressions import CrossJoin, Parents, is_in_project, parent_key, parents
 from models.scope import Scope, of_viewer
 from models.statements import Statement
 from models.store import Reader
@@ -22,7 +22,7 @@ _lengths = {
     table.name: Statement(
         select(func.length(table.c.content).label("length"))
         .select_from(CrossJoin(parents, table))
-        .where(table.c.key == parent_key, in_project(table), of_viewer(table.c.user_key))
+        .where(table.c.key == parent_key, is_in_project(table), of_viewer(table.c.user_key))
         .order_by(parents.c.key),
         Length,
     )

@@ -30,7 +30,7 @@ from typing import TypedDict
 
 from sqlalchemy import bindparam, select
 
-from models.expressions import in_project, upsert
+from models.expressions import is_in_project, upsert
 from models.scope import Owned, Scope, of_viewer
 from models.statements import Keyed, Statement, lock_of
 from models.store import Reader, Transaction
@@ -46,14 +46,14 @@ class OfUser(Owned):
 
 
 _user = Statement(
-    select(users.c.form_memories).where(users.c.key == bindparam("key"), in_project(users)),
+    select(users.c.form_memories).where(users.c.key == bindparam("key"), is_in_project(users)),
     Choice,
     single=True,
     lock=lock_of(users, "KEY SHARE"),
 )
 _session = Statement(
     select(sessions.c.key, sessions.c.user_key).where(
-        sessions.c.key == bindparam("key"), in_project(sessions), of_viewer(sessions.c.user_key)
+        sessions.c.key == bindparam("key"), is_in_project(sessions), of_viewer(sessions.c.user_key)
     ),
     OfUser,
     single=True,
@@ -61,7 +61,7 @@ _session = Statement(
 )
 _for_change = {
     owner: Statement(
-        select(table.c.key).where(table.c.key == bindparam("key"), in_project(table)),
+        select(table.c.key).where(table.c.key == bindparam("key"), is_in_project(table)),
         Keyed,
         single=True,
         lock=lock_of(table),

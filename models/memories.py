@@ -12,7 +12,7 @@ from models.expressions import (
     Parents,
     each_of,
     in_checked_project,
-    in_project,
+    is_in_project,
     on_citus,
     parent_key,
     parent_number,
@@ -119,7 +119,7 @@ def is_there(rows: FromClause, *, of_parents: bool = False) -> ColumnElement[boo
     visible = (
         messages.c.sequence > sessions.c.deleted_through,
         sessions.c.deleted_at.is_(None),
-        in_project(sessions),
+        is_in_project(sessions),
         of_viewer(sessions.c.user_key),
     )
     message = (
@@ -128,7 +128,7 @@ def is_there(rows: FromClause, *, of_parents: bool = False) -> ColumnElement[boo
         .where(messages.c.session_key == rows.c.session_key, messages.c.sequence == rows.c.sequence, *visible)
     )
     document = select(documents.c.key).where(
-        documents.c.key == rows.c.document_key, in_project(documents), of_viewer(documents.c.user_key)
+        documents.c.key == rows.c.document_key, is_in_project(documents), of_viewer(documents.c.user_key)
     )
     of = memory_sources.alias("of")
     found = (

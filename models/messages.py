@@ -6,16 +6,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, func, select, tuple_, update
 
 from models.columns import Number
-from models.expressions import (
-    CrossJoin,
-    Parents,
-    each_of,
-    in_project,
-    on_citus,
-    parent_key,
-    parent_number,
-    parents,
-)
+from models.expressions import CrossJoin, Parents, each_of, is_in_project, on_citus, parent_key, parent_number, parents
 from models.keys import NONCE_BITS, message_id_hash
 from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list, parent_of
 from models.locks import hold_sessions
@@ -100,7 +91,7 @@ MESSAGES_OF_SESSION = Listing(
 _in_live_session = (
     sessions.c.key == parent_key,
     sessions.c.deleted_at.is_(None),
-    in_project(sessions),
+    is_in_project(sessions),
     of_viewer(sessions.c.user_key),
     messages.c.session_key == parent_key,
     messages.c.sequence > sessions.c.deleted_through,

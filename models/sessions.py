@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
-from models.expressions import each_of, in_checked_project, in_project, parent_key
+from models.expressions import each_of, in_checked_project, in_project, is_in_project, parent_key
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Condition, Fetched, Listing, between, contains, cut, fetch_by_key, is_null, is_set
@@ -126,14 +126,14 @@ _users_choice = (
 )
 _to_extend = Statement(
     select(sessions, func.coalesce(sessions.c.form_memories, _users_choice).label("choice")).where(
-        sessions.c.key == bindparam("key"), in_project(sessions), _own
+        sessions.c.key == bindparam("key"), is_in_project(sessions), _own
     ),
     SessionRow,
     single=True,
     # There the user is read when it is held.
     others={
         "postgres": select(sessions, sessions.c.form_memories.label("choice")).where(
-            sessions.c.key == bindparam("key"), in_project(sessions), _own
+            sessions.c.key == bindparam("key"), is_in_project(sessions), _own
         )
     },
     lock=lock_of(sessions),
@@ -188,7 +188,7 @@ _clear = [
     Statement(delete(table).where(table.c.session_key == bindparam("session")))
     for table in (memories, deleted_messages, session_deletions, messages, jobs)
 ]
-_delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), in_project(sessions)))
+_delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), is_in_project(sessions)))
 
 
 async def sessions_by_key(read: Reader, scope: Scope, keys: list[bytes]) -> list[SessionRow | None]:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.expression import ClauseElement
 
-from models.expressions import CrossJoin, in_project, parent_key, parents
+from models.expressions import CrossJoin, is_in_project, parent_key, parents
 from models.rows import AgentRow, DocumentRow, MemoryRow, MessageRow, SessionRow, UserRow
 
 R = TypeVar("R")
@@ -156,7 +156,7 @@ class ByKey(Generic[R]):
         where: tuple[ColumnElement[bool], ...] = (),
         strength: str = "NO KEY UPDATE",
     ) -> None:
-        conditions = (in_project(table), *where)
+        conditions = (is_in_project(table), *where)
         lock = lock_of(table, strength)
         self.one = Statement(
             select(table).where(table.c.key == bindparam("key"), *conditions), row, single=True, lock=lock

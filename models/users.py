@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, bindparam, select, true
 
-from models.expressions import in_project, parent_key
+from models.expressions import in_project, is_in_project, parent_key
 from models.keys import user_key
 from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list
 from models.rows import UserRow
@@ -80,7 +80,7 @@ USER_ALONE = Listing(
     name="the viewer alone",
     table=users,
     row=UserRow,
-    always=lambda rows: (rows.c.key == parent_key) & in_project(rows),
+    always=lambda rows: (rows.c.key == parent_key) & is_in_project(rows),
     orders=ORDERS,
     falling=FALLING,
     filters=FILTERS,

@@ -23,6 +23,7 @@ from models.expressions import (
     ParentKey,
     ParentRows,
     Unindexed,
+    Unplanned,
 )
 
 
@@ -110,6 +111,11 @@ def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Unindexed, "postgresql")
 def _unindexed(element: Unindexed, compiler: SQLCompiler, **options: Any) -> str:
     return _arguments(element, compiler, options)[0]
+
+
+@compiles(Unplanned, "postgresql")
+def _unplanned(element: Unplanned, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({_arguments(element, compiler, options)[0]} || '')"
 
 
 @compiles(JsonObject, "postgresql")
