@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +96,7 @@ def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start
     assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
 
 
+@pytest.mark.sqlite
 def test_what_is_waited_for_in_vain_is_no_lost_mutation(start: Start) -> None:
     """A mutation once queued is carried out, also when its answer came too late."""
     server = start(request_timeout=0.3)

@@ -106,7 +106,7 @@ class Endpoint:
         return head
 
     def admit(self, head: Head) -> Admission | None:
-        """Admits a plain request whose body is still to come; None if that would wait, or if it is refused."""
+        """As `admit_late`; None if that would wait, or if it is refused."""
         if self.admits_late:
             return None
         finding = self._viewer(head)
@@ -120,6 +120,10 @@ class Endpoint:
         else:
             finding.close()
         return None
+
+    async def admit_late(self, head: Head) -> Admission:
+        """Admits a plain request whose body is still to come; raises if it is refused."""
+        return self._admitted(await self._viewer(head), head.length)
 
     def _admitted(self, viewer: Viewer, length: int) -> Admission:
         """Admits a request and the bytes that its head announces."""
@@ -204,7 +208,7 @@ class Endpoint:
 
     async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST. The credential is checked before the body is read."""
-        with self._admitted(await self._viewer(head), head.length) as admission:
+        with await self.admit_late(head) as admission:
             _introduce(scope, admission)
             body = await _body(receive, admission, head.length)
             await send_reply(send, await self.in_time(self.answer(head, body, admission), head))

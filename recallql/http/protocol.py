@@ -6,6 +6,7 @@ the plainest heads take the fast path; all other requests take uvicorn's (see `f
 credential is refused before its body has arrived.
 """
 
+from asyncio import TimerHandle
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
@@ -15,6 +16,9 @@ from recallql.http.endpoint import Endpoint, Reply, refusal
 from recallql.http.flow import too_slow
 from recallql.http.framing import UNCOUNTED, Framing
 from recallql.http.heads import LONGEST_PLAIN, Head
+
+HESITATION = 0.05
+"""Seconds that a short request has to arrive before it is admitted, where that would wait for the database."""
 
 
 class Protocol(Framing):
@@ -26,6 +30,8 @@ class Protocol(Framing):
         """The head of the plain request whose body is still coming."""
         self._admission: Admission | None = None
         """The admission of that request, or of the one whose answer is being sent."""
+        self._admitting: TimerHandle | None = None
+        """The call that admits that request, if its body takes long to arrive."""
         self._received = bytearray()
         self._last = False
         """True if the connection closes after the answer that is under way."""
@@ -34,6 +40,7 @@ class Protocol(Framing):
         """The number of answers when the keep-alive timer was set."""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._head = None
         self._close_admission()
         super().connection_lost(exc)
 
@@ -129,7 +136,32 @@ class Protocol(Framing):
             self.belongs_to(admission.credential)
         self._head, self._admission, self._received = head, admission, bytearray(start)
         self._expect(self._connections.body_timeout)
+        if admission is None:
+            self._admitting = self.loop.call_later(HESITATION, self._admit_soon, endpoint, head, self._received)
         return b""
+
+    def _admit_soon(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
+        task = self.loop.create_task(self._admit_late(endpoint, head, received))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _admit_late(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
+        """Admits the request whose body is still coming, into `received`, or refuses it."""
+        admission = refused = None
+        try:
+            admission = await endpoint.admit_late(head)
+        except Exception as error:
+            refused = error
+        if self._head is None or self._received is not received:
+            # Its body has arrived meanwhile, and it is admitted with that; or the client has gone.
+            if admission is not None:
+                admission.close()
+        elif admission is not None:
+            self._admission = admission
+            self.belongs_to(admission.credential)
+        elif refused is not None:
+            self._head, self._last = None, True
+            self._reply(refusal(refused, head))
 
     def _read_body(self, head: Head, data: bytes) -> bytes:
         missing = head.length - len(self._received)
@@ -137,6 +169,9 @@ class Protocol(Framing):
         if len(data) >= missing:
             body, admission = bytes(self._received), self._admission
             self._head, self._admission, self._received = None, None, bytearray()
+            if self._admitting is not None:
+                self._admitting.cancel()
+                self._admitting = None
             self._arrived()
             self._answer(self.app.endpoint, head, body, admission)
         return data[missing:]

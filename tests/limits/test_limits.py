@@ -255,6 +255,7 @@ def test_at_most_twenty_errors_of_execution_are_named_and_the_data_stays(server:
     answer = server.execute(f"{{ viewer {{ role }} {wrong} {more} }}")
     assert len(answer["errors"]) == min(count, 20)
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"BAD_USER_INPUT"}
-    assert answer["errors"][0]["path"] == ["u0", "sessions"]
+    # On PostgreSQL graphql-core has the users' rows in any order.
+    assert {tuple(error["path"]) for error in answer["errors"]} <= {(f"u{i}", "sessions") for i in range(count)}
     assert answer["data"]["viewer"] == {"role": "SERVICE"}
     assert [answer["data"][f"u{i}"] for i in range(count)] == [None] * count
