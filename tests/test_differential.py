@@ -316,9 +316,14 @@ class Side:
         if not changes or self.version() == self._clean:
             return got
         effects = self.tables()
-        self._filled.backup(self._own)
+        self._filled.backup(self._own, progress=self._give_way)
         self._clean = self.version()
         return Outcome(got.executed, got.body, effects, got.by_graphql_core)
+
+    def _give_way(self, status: int, *_: int) -> None:
+        """Lets a background task of the store end its transaction, which would otherwise be waited for in vain."""
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            self._run(asyncio.sleep(0.01))
 
     def close(self) -> None:
         self._run(self._database.close())
