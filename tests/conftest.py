@@ -18,6 +18,7 @@ from recallql.commands.cli import main
 pytest.register_assert_rewrite("tests")
 
 from tests.archives import Outcome  # noqa: E402
+from tests.citus_places import CitusPlaces  # noqa: E402
 from tests.clusters import Cluster  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
@@ -37,18 +38,18 @@ def stop_hosts() -> Iterator[None]:
         Host.idle.pop().close()
 
 
-DATABASES = ("sqlite", "postgres")
+DATABASES = ("sqlite", "postgres", "citus")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--database", choices=[*DATABASES, "both"], default="sqlite", help="the database on which the tests run"
-    )
+    parser.addoption("--database", choices=DATABASES, help="the only database on which the tests run")
 
 
 def databases(config: pytest.Config) -> Sequence[str]:
-    chosen = str(config.getoption("--database"))
-    return DATABASES if chosen == "both" else (chosen,)
+    """Those on which a test runs that needs one: on Citus only where there is a cluster."""
+    if chosen := config.getoption("--database"):
+        return (str(chosen),)
+    return DATABASES if os.environ.get("TEST_CITUS_DSN") else DATABASES[:2]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -58,12 +59,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves tests that are marked `sqlite` out on other databases."""
+    """Leaves out, on other databases than SQLite, tests marked `sqlite`, and those marked `once` if they run on it."""
+    chosen = databases(config)
+    marks = ["sqlite"] if len(chosen) == 1 else ["sqlite", "once"]
 
     def is_left_out(item: pytest.Item) -> bool:
         parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        on = parameters.get("places", databases(config)[0])
-        return on != "sqlite" and item.get_closest_marker("sqlite") is not None
+        on = parameters.get("places", chosen[0])
+        return on != "sqlite" and any(item.get_closest_marker(mark) for mark in marks)
 
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
@@ -73,8 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """Where a fixture of a module or of the session gets its databases."""
-    if request.param == "postgres":
-        yield request.getfixturevalue("postgres_places")
+    if request.param != "sqlite":
+        yield request.getfixturevalue(f"{request.param}_places")
         return
     made = SqlitePlaces(tmp_path_factory.mktemp("template"))
     yield made
@@ -85,6 +88,15 @@ def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def postgres_places(postgres_dsn: str) -> Iterator[PostgresPlaces]:
     """Where databases of PostgreSQL come from, also for tests that need one beside a file."""
     made = PostgresPlaces(postgres_dsn)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def citus_places() -> Iterator[CitusPlaces]:
+    """Where databases of a Citus cluster come from."""
+    dsn = os.environ.get("TEST_CITUS_DSN") or lacking("TEST_CITUS_DSN names no cluster.")
+    made = CitusPlaces(dsn)
     yield made
     made.close()
 

@@ -28,7 +28,11 @@ SMALL = 256 * 1024
 
 KEPT = "alembic_version"
 
-TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> '{KEPT}'"
+TABLES = (
+    f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> '{KEPT}' "
+    "AND tablename !~ '_[0-9]{5,}$'"
+)
+"""The names of the tables, without those that Citus makes for their parts."""
 
 SEARCHED = ("documents", "memories", "messages")
 
@@ -42,7 +46,8 @@ FROM pg_attribute WHERE attrelid >= 16384"""
 """Differs once a column of a table or of an index was added, changed or dropped."""
 
 OTHERS = """SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+AND application_name NOT LIKE 'citus%'"""
 
 
 class LoopThread:
@@ -200,6 +205,9 @@ class PostgresPlaces(Places):
         self._idle: list[PostgresPlace] = []
         self._made: list[PostgresPlace] = []
         self._server: Any = self.loop.run(Address(dsn).connect_plainly())
+        self._prepare()
+
+    def _prepare(self) -> None:
         self._template = self._create("template0")
         database_at(self._template.url).migrate()
 

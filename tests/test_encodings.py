@@ -16,6 +16,8 @@ from tests.places import Fresh
 from tests.servers import Server
 from tests.wire import Answer, Connection, graphql, request
 
+pytestmark = pytest.mark.once
+
 MEBIBYTE = 1024 * 1024
 ANSWER = {"data": {"viewer": {"role": "SERVICE"}}}
 LONG = '{ session(sessionId: "long") { messages(first: 100) { nodes { content } } } }'

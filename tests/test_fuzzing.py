@@ -200,6 +200,7 @@ accepts = st.sampled_from(
 )
 
 
+@pytest.mark.once
 @settings(ROUNDS, max_examples=1000)
 @given(data=st.data(), body=bodies, content_type=content_types, accept=accepts)
 @pytest.mark.usefixtures("unharmed")
@@ -227,6 +228,7 @@ streams = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3).map(
 )
 
 
+@pytest.mark.once
 @settings(ROUNDS, max_examples=1000)
 @given(stream=damaged(streams, edits=4) | st.binary(max_size=300), data=st.data())
 def test_damaged_requests_do_no_harm_and_leave_nobody_waiting(

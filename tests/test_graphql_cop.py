@@ -14,6 +14,8 @@ import pytest
 from tests.places import Fresh
 from tests.servers import Process, free_port
 
+pytestmark = pytest.mark.once
+
 SETTINGS = {
     "RECALLQL_INTROSPECTION": "false",
     "RECALLQL_PLAYGROUND": "false",

@@ -16,6 +16,8 @@ from hatch_build import INSTALL, LONGEST_SECONDS
 from tests.documents import VIEWER
 from tests.servers import REPOSITORY, Process, Serve, Server
 
+pytestmark = pytest.mark.once
+
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 SERVICE = {"data": {"viewer": {"role": "SERVICE"}}}

@@ -15,6 +15,8 @@ from tests.documents import VIEWER
 from tests.places import Fresh
 from tests.servers import Server, Start
 
+pytestmark = pytest.mark.once
+
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"

@@ -32,7 +32,7 @@ from tests.wire import (
 MEBIBYTE = 1024 * 1024
 LARGEST_BODY = 8 * MEBIBYTE
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("unharmed")]
 
 
 # One after another

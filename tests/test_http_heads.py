@@ -27,7 +27,7 @@ from tests.wire import HEAD, UPSERT, Closed, Connection, ask, body, chunked, fou
 
 MEBIBYTE = 1024 * 1024
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("unharmed")]
 
 
 ODD_HEADS: dict[str, tuple[Callable[[bytes], bytes], set[int]]] = {

@@ -18,6 +18,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from recallql.http import playground
 from tests.servers import REPOSITORY, Server
 
+pytestmark = pytest.mark.once
+
 TABS = ["conversations.graphql", "remember.graphql"]
 FLAGS = [
     "--headless",

@@ -315,6 +315,7 @@ def test_an_import_indexes_as_it_goes(server: Server, tmp_path: Path) -> None:
     assert len(found(server, "zebra")) == 100
 
 
+@pytest.mark.sqlite
 def test_indexing_keeps_up_with_clients_that_write_all_the_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from tests.places import Fresh
 from tests.servers import Serve, Server, Start
 from tests.wire import Connection, graphql, request
 
+pytestmark = pytest.mark.once
+
 KEY = "a-key-of-this-test-only"
 APP = "https://app.example.org"
 NAMED = [

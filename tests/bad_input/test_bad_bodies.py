@@ -6,6 +6,8 @@ import pytest
 
 from tests.bad_input.targets import MEBIBYTE, Target
 
+pytestmark = pytest.mark.once
+
 GOOD = b'"query": "{ viewer { role } }"'
 BODIES = {
     "empty": b"",

@@ -4,6 +4,8 @@ import pytest
 
 from tests.bad_input.targets import CODES, Target
 
+pytestmark = pytest.mark.once
+
 UNPARSABLE = [
     "",
     " ",

@@ -8,6 +8,8 @@ import pytest
 from tests.bad_input.targets import OPERATIONS, Target
 from tests.documents import ERRORS
 
+pytestmark = pytest.mark.once
+
 fresh = itertools.count()
 
 

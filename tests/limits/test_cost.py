@@ -9,6 +9,8 @@ from tests.documents import ADD_MESSAGES, CREATE_USER
 from tests.limits.sized import CONTEXT_LOOKUP, DEFAULT, LOOKUP, too_complex
 from tests.servers import Server, Start
 
+pytestmark = pytest.mark.once
+
 
 @dataclass
 class Asked:

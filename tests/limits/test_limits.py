@@ -30,6 +30,8 @@ from tests.limits.sized import (
 )
 from tests.servers import REPOSITORY, Server, Start
 
+pytestmark = pytest.mark.once
+
 GRAPHQL = "application/graphql-response+json"
 
 

@@ -49,6 +49,8 @@ from tests.limits.sized import (
 )
 from tests.servers import Server
 
+pytestmark = pytest.mark.once
+
 # In proportion to the document
 
 
