@@ -55,7 +55,12 @@ _counts = {
 NO_RECEIPT: Mapping[str, None] = dict.fromkeys(_counts)
 """The counts in the row of an erasure that removed nothing: of a user who got another userId."""
 
-_keys = Statement(_own_sessions, Keyed)
+_keys = Statement(
+    # A session to which somebody appends just now is held by that alone: its messages are to be counted, too.
+    _own_sessions.with_for_update(key_share=True),
+    Keyed,
+    others={"citus": _own_sessions},
+)
 _erase = [
     Statement(delete(memories).where(_own_memories)),
     Statement(delete(messages).where(messages.c.session_key.in_(_own_sessions))),
@@ -116,10 +121,10 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
     Raises `RuntimeError` when a check afterwards finds a row left, which rolls all of it back.
     """
     values = {**scope.values, "user": user["key"]}
+    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values, slowly=True)])
     counted = {
         name: (await write.fetch(statement, values, slowly=True))[0]["count"] for name, statement in _counts.items()
     }
-    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values, slowly=True)])
     own_rows = [
         (left, Parents([row["key"] for row in await write.fetch(keys, values, slowly=True)]).values)
         for keys, left in _left_of_rows

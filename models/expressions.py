@@ -4,15 +4,19 @@
 database.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
+    Column,
     ColumnElement,
     FromClause,
     Integer,
     Select,
     bindparam,
+    cast,
+    func,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -187,6 +191,16 @@ def each_of(name: str, item: TypeEngine[Any] = Words) -> Select[Any]:
     """The values of a bound list (of texts, unless another type is given), for `IN`."""
     values = Each(bindparam(name, type_=ListOf(item))).table_valued("value", name=f"each_{name}")
     return select(values.c.value)
+
+
+def bound_rows(name: str, columns: Sequence[ColumnElement[Any]]) -> FromClause:
+    """The rows of bound lists, one list for each column: `name_column`. `number` counts the rows from 1. PostgreSQL
+    only."""
+    lists = [
+        cast(bindparam(f"{name}_{column.key}", type_=ListOf(column.type)), ListOf(column.type)) for column in columns
+    ]
+    named = (Column(column.key, column.type) for column in columns)
+    return func.unnest(*lists).table_valued(*named, with_ordinality="number", name=name).render_derived(name=name)
 
 
 def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:

@@ -39,6 +39,19 @@ class References(TypedDict, total=False):
     agent_key: bytes | None
 
 
+SUMMARY_AFTER = 20
+"""Messages after which a session is summarised first."""
+SUMMARY_EVERY = 60
+"""Messages from one summary to the next."""
+
+
+def summary_is_due(before: Any, now: Any) -> Any:
+    """True if a session that has grown from one number of messages to another is due for a summary. The numbers may be
+    those of a row, or expressions of a statement."""
+    first = (before < SUMMARY_AFTER) & (now >= SUMMARY_AFTER)
+    return first | (now // SUMMARY_EVERY > before // SUMMARY_EVERY)
+
+
 def owned_by(user: UserRow | None) -> References:
     own = user and user["user_id"]
     return {"user_key": user and user["key"], "user_ascending": ascending(own), "user_descending": descending(own)}
@@ -118,14 +131,14 @@ SESSIONS_OF_AGENT = Listing(
 )
 
 _own = of_viewer(sessions.c.user_key)
-_users_choice = (
+users_choice = (
     select(users.c.form_memories)
-    .where(users.c.key == sessions.c.user_key, in_checked_project(users))
+    .where(users.c.key == sessions.c.user_key, is_in_project(users))
     .correlate(sessions)
     .scalar_subquery()
 )
 _to_extend = Statement(
-    select(sessions, func.coalesce(sessions.c.form_memories, _users_choice).label("choice")).where(
+    select(sessions, func.coalesce(sessions.c.form_memories, users_choice).label("choice")).where(
         sessions.c.key == bindparam("key"), is_in_project(sessions), _own
     ),
     SessionRow,

@@ -129,6 +129,10 @@ class Transaction(Reader, Protocol):
         ...
 
 
+AtOnce = Callable[[Transaction], Awaitable[T | None]]
+"""An operation of one statement, which is a transaction by itself."""
+
+
 class Clearing(Protocol):
     """Removes deleted bytes from the database's files, in the background."""
 
@@ -168,12 +172,21 @@ class Store(Protocol):
         """The reads of a request, within its allowance; from a replica, if they may lag and there is one."""
         ...
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
+    async def write(
+        self,
+        operation: Callable[[Transaction], Awaitable[T]],
+        allowance: Allowance | None = None,
+        *,
+        at_once: AtOnce[T] | None = None,
+    ) -> T:
         """Runs `operation` in a transaction and returns its result once the transaction is durable.
 
         An exception rolls it back and is raised here. Once queued it runs even if the caller is cancelled. Where
         transactions run at the same time, it may be called again, after everything of the call before was undone; those
         that wait take turns by the credential of `allowance`.
+
+        `at_once` does the same in one statement, or returns None and changes nothing: then `operation` is run. It is
+        tried once, where each statement takes a round trip to a server; other databases leave it out.
         """
         ...
 

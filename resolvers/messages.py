@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from models.keys import identity, message_id_hash
+from models.appending import append_at_once
+from models.keys import identity, message_id_hash, user_key
 from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
@@ -14,7 +15,8 @@ from models.messages import (
     messages_by_message_id,
 )
 from models.rows import MemoryRow, MessageRow, SessionRow, UserRow
-from models.sessions import owned_by, session_table, session_to_extend, sessions_by_key
+from models.scope import Scope
+from models.sessions import owned_by, session_table, session_to_extend, sessions_by_key, summary_is_due
 from models.store import Transaction
 from models.values import json_of
 from models.writing import LONG
@@ -31,7 +33,6 @@ from resolvers.formation.formation import (
     formed_of,
     give_session,
     summarise,
-    summary_is_due,
 )
 from resolvers.formation.jobs import enqueue, enqueue_again
 from resolvers.formation.rules import Claim
@@ -143,7 +144,40 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
         forms = decided(context, values.get("form_memories"), choice, owner and owner["form_memories"])
         return await form(write, context, await append(write, context, session, drafts, owner, forms=forms))
 
-    return await context.write(operation)
+    return await context.write(operation, at_once=lambda write: _append_at_once(write, context, values, drafts))
+
+
+async def _append_at_once(
+    write: Transaction, context: OperationContext, values: Values, drafts: Sequence[Draft]
+) -> Added | None:
+    """Appends a batch to a session in one statement; None, and nothing is changed, if there may be more to do."""
+    choice = values.get("form_memories")
+    is_plain = all(draft.message_id is None and not draft.claims and draft.forms is choice for draft in drafts)
+    scope = _scope_of(context, values.get("user_id"))
+    if scope is None or not is_plain or (context.asks_model and choice is not False):
+        return None
+    appended = await append_at_once(
+        write,
+        scope,
+        values["session_id"],
+        [draft.columns for draft in drafts],
+        # As many as a transaction takes: one for each message, and one for the session.
+        [context.clock.now() for _ in (*drafts, None)],
+        choice=choice,
+        setting=context.forms_memories,
+    )
+    if appended is None:
+        return None
+    session, stored = appended
+    return Added(session, stored, stored, {}, bool(stored[0]["forms_memories"]))
+
+
+def _scope_of(context: OperationContext, named: str | None) -> Scope | None:
+    """The scope of the user that an input names; None if it is another user than that of the token."""
+    if named is None:
+        return context.scope
+    user = user_key(context.scope.project, named)
+    return Scope(context.scope.project, user) if context.scope.user in (None, user) else None
 
 
 def decided(context: OperationContext, *choices: bool | None) -> bool:

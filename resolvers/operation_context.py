@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from models.allowance import Allowance
 from models.scope import Owned, Scope
-from models.store import Reader, Store, Transaction
+from models.store import AtOnce, Reader, Store, Transaction
 from models.threads import Threads
 from resolvers.embeddings import Encoder
 from resolvers.errors import for_service
@@ -82,7 +82,7 @@ class OperationContext:
         """Processes a request's input with a function before a transaction, in a thread if it is large."""
         return await self.in_thread(function, *arguments) if self.is_large else function(*arguments)
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(self, operation: Callable[[Transaction], Awaitable[T]], *, at_once: AtOnce[T] | None = None) -> T:
         """Runs a mutation's transaction; see `Store.write`."""
         self.read_current()
-        return await self.database.write(operation, self.allowance)
+        return await self.database.write(operation, self.allowance, at_once=at_once)

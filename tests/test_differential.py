@@ -55,19 +55,22 @@ class FixedClock(Clock):
 class FixedContext(OperationContext):
     """Moves the clock with each mutation, so that it tells the same times however much is read between."""
 
-    async def write(self, operation: Any) -> Any:
+    async def write(self, operation: Any, *, at_once: Any = None) -> Any:
         clock = self.clock
         assert isinstance(clock, FixedClock)
         clock.mutations += 1
 
-        async def timed(transaction: Any) -> Any:
-            clock.ticks = 0
-            try:
-                return await operation(transaction)
-            finally:
-                clock.ticks = None
+        def timed(work: Any) -> Any:
+            async def run(transaction: Any) -> Any:
+                clock.ticks = 0
+                try:
+                    return await work(transaction)
+                finally:
+                    clock.ticks = None
 
-        return await super().write(timed)
+            return run
+
+        return await super().write(timed(operation), at_once=at_once and timed(at_once))
 
 
 class Names:

@@ -5,7 +5,7 @@ A connection keeps its plans until the table is analyzed for the first time, whi
 
 import asyncio
 
-from models import locks
+from models import appending, locks
 from models.postgres.connecting import Address
 from models.postgres.forms import form_of
 from models.statements import ByKey, Statement
@@ -30,7 +30,8 @@ def test_a_row_is_found_by_its_key_in_an_empty_database(cluster: Cluster) -> Non
     held = [
         each for name in ("_user", "_session", "_for_change") for each in found_in(vars(locks)[name], Statement, set())
     ]
-    texts = [form_of(each, "postgres").text for each in (*by_key, *held)]
+    appended = vars(appending)["_appending"](("role", "content", "created_at", "updated_at"))
+    texts = [form_of(each, "postgres").text for each in (*by_key, *held, appended)]
     assert len(texts) > 10
     for text, plan in asyncio.run(plans(Address(cluster.url(cluster.database())), texts)).items():
         assert "using pk_" in plan or "on pk_" in plan, (text, plan)

@@ -12,6 +12,9 @@ from models.postgres.transaction import Missed, Wanted
 PATIENCE = 30.0
 """Seconds that a write waits for others that change the same."""
 
+BRIEFLY = 1.0
+"""Seconds that an operation of one statement waits: then a transaction takes its place, and waits until its end."""
+
 PAUSES = 0.002, 0.1
 """Seconds before the second attempt, about, and at most before a later one."""
 
@@ -43,6 +46,11 @@ class Attempts:
         self.is_committing = False
         left = max(1, round((self._end - monotonic()) * 1000))
         return f"BEGIN; SET LOCAL lock_timeout = {left}"
+
+    @property
+    def may_wait(self) -> bool:
+        """True if an operation of one statement would wait no longer than this write may."""
+        return self._end - monotonic() > BRIEFLY
 
     @property
     def wanted(self) -> list[Wanted]:

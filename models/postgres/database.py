@@ -5,22 +5,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
 
 import structlog
+from asyncpg import LockNotAvailableError
 from sqlalchemy import func, select
 
 from models.allowance import Allowance
 from models.errors import Unavailable
 from models.heavy import HEAVY
 from models.loop_turns import LoopTurns
-from models.postgres.attempts import Attempts
+from models.postgres.attempts import BRIEFLY, Attempts
 from models.postgres.connecting import Address, kind_of
-from models.postgres.faults import problem_of
+from models.postgres.faults import AGAIN, TAKEN, problem_of
 from models.postgres.forms import Form
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
 from models.postgres.replica import Replica
 from models.postgres.transaction import PostgresTransaction
 from models.statements import Statement
-from models.store import Listener, Reader, Store, T, Transaction
+from models.store import AtOnce, Listener, Reader, Store, T, Transaction
 from models.threads import Threads, Turns
 
 log = structlog.get_logger("recallql.database")
@@ -49,7 +50,7 @@ class PostgresStore(Store):
 
     def __init__(self, address: Address, *, durable: bool) -> None:
         self.address = address
-        self._begin_with = "" if durable else "; SET LOCAL synchronous_commit = off"
+        self._durable = durable
         self.listener: Callable[[str], None] | None = None
         """A function that is called with each statement of a request; tests count statements with it."""
         self.listeners: list[Listener] = []
@@ -68,7 +69,7 @@ class PostgresStore(Store):
     ) -> "PostgresStore":
         store = cls(address, durable=durable)
         store.reads = Connections(address.connect, connections - connections // 2)
-        store.writes = Connections(address.connect, connections // 2)
+        store.writes = Connections(store._connect_to_write, connections // 2)
         try:
             # The server that starts is told what is wrong, and the first request finds a connection.
             async with store.reads.connection(Allowance()) as connection:
@@ -88,6 +89,22 @@ class PostgresStore(Store):
     """The kind of the database, by which the forms of statements are chosen: see `connecting.kind_of`."""
     replica: Replica | None = None
 
+    async def _connect_to_write(self) -> Any:
+        connection = await self.address.connect()
+        if not self.address.is_pooled:
+            # For operations of one statement; a transaction sets both for itself.
+            await connection.execute(f"SET lock_timeout = {round(BRIEFLY * 1000)}{self._commits('SET')}")
+        return connection
+
+    def _commits(self, set: str) -> str:
+        return "" if self._durable else f"; {set} synchronous_commit = off"
+
+    @property
+    def _writes_at_once(self) -> bool:
+        """True if operations of one statement are tried. A pooler forgets how long a statement may wait for others, and
+        on Citus one that goes to the shard of a session can't read users."""
+        return self.kind == "postgres" and not self.address.is_pooled
+
     @property
     def reader(self) -> Reader:
         return PostgresReader(self, Allowance())
@@ -103,10 +120,16 @@ class PostgresStore(Store):
         if self.listener is not None and not form.upkeep:
             self.listener(form.text)
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
+    async def write(
+        self,
+        operation: Callable[[Transaction], Awaitable[T]],
+        allowance: Allowance | None = None,
+        *,
+        at_once: AtOnce[T] | None = None,
+    ) -> T:
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
-        task = asyncio.create_task(self._write(operation, allowance or Allowance()))
+        task = asyncio.create_task(self._write(operation, allowance or Allowance(), at_once))
         self._writing.add(task)
         task.add_done_callback(self._written)
         return await asyncio.shield(task)
@@ -117,11 +140,17 @@ class PostgresStore(Store):
         if not task.cancelled():
             task.exception()
 
-    async def _write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance) -> T:
+    async def _write(
+        self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance, at_once: AtOnce[T] | None
+    ) -> T:
         attempts = Attempts(allowance)
         while True:
             try:
                 async with self.writes.connection(allowance) as connection:
+                    if at_once is not None and self._writes_at_once and attempts.may_wait:
+                        done, at_once = await self._execute(connection, at_once, attempts), None
+                        if done is not None:
+                            return done
                     return await self._transact(connection, operation, attempts)
             except Exception as error:
                 pause = attempts.pause_after(error)
@@ -129,12 +158,24 @@ class PostgresStore(Store):
                     raise attempts.explained(error) from error
             await asyncio.sleep(pause)
 
+    async def _execute(self, connection: Any, at_once: AtOnce[T], attempts: Attempts) -> T | None:
+        """Executes an operation of one statement; None if it has changed nothing, or others were faster."""
+        write = PostgresTransaction(self, connection)
+        attempts.is_committing = True
+        try:
+            done = await at_once(write)
+        except (*AGAIN, *TAKEN, LockNotAvailableError):
+            return None
+        if done is not None:
+            self._tell(write)
+        return done
+
     async def _transact(
         self, connection: Any, operation: Callable[[Transaction], Awaitable[T]], attempts: Attempts
     ) -> T:
         write = PostgresTransaction(self, connection, is_last=attempts.is_last)
         try:
-            await connection.execute(attempts.begin() + self._begin_with)
+            await connection.execute(attempts.begin() + self._commits("SET LOCAL"))
             for wanted in attempts.wanted:
                 await write.take(wanted)
             result = await operation(write)
@@ -146,11 +187,11 @@ class PostgresStore(Store):
         if status != "COMMIT":
             raise RuntimeError("the operation has gone on after an error that undid its transaction")
         if write.has_written:
-            self.written.set()
-            self._tell_listeners(write)
+            self._tell(write)
         return result
 
-    def _tell_listeners(self, write: PostgresTransaction) -> None:
+    def _tell(self, write: PostgresTransaction) -> None:
+        self.written.set()
         for listener in tuple(self.listeners):
             try:
                 listener(write.changes)

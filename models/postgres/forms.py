@@ -74,7 +74,8 @@ class Form:
         self.single = statement.single
         self.upkeep = statement.upkeep
         self.changed = rank_of(str(statement.clause.table)) if isinstance(statement.clause, Update | Delete) else -1
-        self.writes = not isinstance(statement.clause, Select)
+        parts = (statement.clause, *(part.element for part in compiled.ctes or ()))
+        self.writes = not all(isinstance(part, Select) for part in parts)
         columns = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
         self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 

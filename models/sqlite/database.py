@@ -29,7 +29,7 @@ from models.sqlite.forms import Form
 from models.sqlite.reading import ReadConnection, SlowReads, SqliteReader
 from models.sqlite.transaction import SqliteTransaction
 from models.statements import Statement
-from models.store import SLOW_READERS, Listener, Reader, Store, T, Transaction
+from models.store import SLOW_READERS, AtOnce, Listener, Reader, Store, T, Transaction
 from models.threads import Turns
 from models.words import index_text
 
@@ -166,7 +166,13 @@ class SqliteStore(Store):
     async def in_writer_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    async def write(self, operation: Callable[[Transaction], Awaitable[T]], allowance: Allowance | None = None) -> T:
+    async def write(
+        self,
+        operation: Callable[[Transaction], Awaitable[T]],
+        allowance: Allowance | None = None,
+        *,
+        at_once: AtOnce[T] | None = None,
+    ) -> T:
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -22,7 +22,7 @@ from models.locks import hold_memories
 from models.memories import NEUTRAL, is_withheld, memories_by_key, memory_table, standing_summaries
 from models.messages import latest_messages
 from models.rows import MemoryRow, MessageRow, SessionRow
-from models.sessions import change_owner
+from models.sessions import SUMMARY_EVERY, change_owner
 from models.store import Transaction
 from models.users import users_by_key
 from resolvers.formation.dates import local_day
@@ -44,10 +44,6 @@ from resolvers.parts import said_in
 from resolvers.speakers import Speakers, is_users_own, speaker_among, speaker_of, speakers_of
 from resolvers.updates import revise
 
-SUMMARY_AFTER = 20
-"""Messages after which a session is summarised first."""
-SUMMARY_EVERY = 60
-"""Messages from one summary to the next."""
 LEAST_SUMMARISED = 4
 """Sentences that a conversation must have to be summarised at its end."""
 _READ_AT_FIRST = 200
@@ -192,12 +188,6 @@ async def formed_of(write: Transaction, context: OperationContext, rows: Sequenc
     """The memories formed from messages that were stored before, for the answer to a retry."""
     found = await memories_naming(write, context.scope, rows, _RULES)
     return [memory for memory in found if memory["deleted_at"] is None]
-
-
-def summary_is_due(before: int, now: int) -> bool:
-    """True if a session that has grown from one number of messages to another is due for a summary."""
-    first = before < SUMMARY_AFTER <= now
-    return first or now // SUMMARY_EVERY > before // SUMMARY_EVERY
 
 
 async def summarise(
