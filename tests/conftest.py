@@ -38,11 +38,6 @@ def stop_hosts() -> Iterator[None]:
         Host.idle.pop().close()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for a disk, a clock or another process."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
-
-
 DATABASES = ("sqlite", "postgres", "citus")
 
 
