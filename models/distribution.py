@@ -1,4 +1,4 @@
-"""How Citus spreads the tables over machines, for `recallql migrate --citus`.
+"""The distribution of the tables over the machines of a Citus cluster, for `recallql migrate --citus`.
 
 A session and all that belongs to it are in one shard, by the session's key, so that an append or a page of messages
 goes to one machine. All other tables stay on the coordinator as they are on PostgreSQL: users and agents, to which

@@ -8,8 +8,9 @@ else may change until the transaction ends. These are the rules:
   time. Who erases, renames, merges or deletes it waits for all of them, and keeps others waiting (FOR UPDATE).
 - A session is changed by one transaction at a time (FOR NO KEY UPDATE), with its messages, tombstones and job. A
   transaction that holds a session also holds its user: an erasure would miss what is added to the session meanwhile.
-  One statement alone holds a session without its user: `models.appending` adds messages and nothing else. They go with
-  the session, whoever it belongs to by then, and an erasure holds the user's sessions before it counts their messages.
+  One statement holds a session without its user: that of `models.appending`, which adds messages and nothing else. If
+  the session is removed or gets another owner, its messages follow it. An erasure holds the user's sessions before it
+  counts their messages, so it counts these, too.
 - The memories and documents of a user, an agent or a session without a user are changed by one transaction at a time:
   it holds their owner (`hold_memories`). It does so before it looks for memories, since what it finds decides what it
   writes. A memory or document that is read by its key is held together with its owner.

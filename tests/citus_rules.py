@@ -1,4 +1,4 @@
-"""What Citus refuses of a statement, found in its text: see `models.distribution`.
+"""Finds in the text of a statement what Citus would refuse: see `models.distribution`.
 
 It takes a statement apart into its SELECTs by their parentheses, and looks at the names of tables and of their columns,
 which statements always write as `table.column`.
@@ -28,7 +28,7 @@ _function = re.compile(
 )
 _locked = re.compile(r"\bFOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHARE) OF (\w+)")
 _NO_ALIAS = frozenset(("on", "cross", "left", "inner", "join", "set"))
-"""What may follow a table that has no other name."""
+"""Words that may follow a table which has no alias."""
 
 
 @dataclass

@@ -94,7 +94,7 @@ def postgres_places(postgres_dsn: str) -> Iterator[PostgresPlaces]:
 
 @pytest.fixture(scope="session")
 def citus_places() -> Iterator[CitusPlaces]:
-    """Where databases of a Citus cluster come from."""
+    """Makes databases on a Citus cluster."""
     dsn = os.environ.get("TEST_CITUS_DSN") or lacking("TEST_CITUS_DSN names no cluster.")
     made = CitusPlaces(dsn)
     yield made

@@ -6,7 +6,6 @@ the plainest heads take the fast path; all other requests take uvicorn's (see `f
 credential is refused before its body has arrived.
 """
 
-from asyncio import TimerHandle
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
@@ -30,9 +29,8 @@ class Protocol(Framing):
         """The head of the plain request whose body is still coming."""
         self._admission: Admission | None = None
         """The admission of that request, or of the one whose answer is being sent."""
-        self._admitting: TimerHandle | None = None
-        """The call that admits that request, if its body takes long to arrive."""
         self._received = bytearray()
+        """The body of that request, as far as it has arrived; another object for each request."""
         self._last = False
         """True if the connection closes after the answer that is under way."""
         self._answered = 0
@@ -137,13 +135,18 @@ class Protocol(Framing):
         self._head, self._admission, self._received = head, admission, bytearray(start)
         self._expect(self._connections.body_timeout)
         if admission is None:
-            self._admitting = self.loop.call_later(HESITATION, self._admit_soon, endpoint, head, self._received)
+            self.loop.call_later(HESITATION, self._admit_soon, endpoint, head, self._received)
         return b""
 
+    def _still_receives(self, received: bytearray) -> bool:
+        """False once the body of a request has arrived, or its client has gone."""
+        return self._head is not None and self._received is received
+
     def _admit_soon(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
-        task = self.loop.create_task(self._admit_late(endpoint, head, received))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        if self._still_receives(received):
+            task = self.loop.create_task(self._admit_late(endpoint, head, received))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     async def _admit_late(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
         """Admits the request whose body is still coming, into `received`, or refuses it."""
@@ -152,8 +155,8 @@ class Protocol(Framing):
             admission = await endpoint.admit_late(head)
         except Exception as error:
             refused = error
-        if self._head is None or self._received is not received:
-            # Its body has arrived meanwhile, and it is admitted with that; or the client has gone.
+        if not self._still_receives(received):
+            # A request is also admitted when its body has arrived.
             if admission is not None:
                 admission.close()
         elif admission is not None:
@@ -169,9 +172,6 @@ class Protocol(Framing):
         if len(data) >= missing:
             body, admission = bytes(self._received), self._admission
             self._head, self._admission, self._received = None, None, bytearray()
-            if self._admitting is not None:
-                self._admitting.cancel()
-                self._admitting = None
             self._arrived()
             self._answer(self.app.endpoint, head, body, admission)
         return data[missing:]

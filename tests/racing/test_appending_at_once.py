@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -136,10 +136,8 @@ FORMING = ("a claim", "a summary that falls due", "after a summary")
 
 
 @pytest.fixture
-def server(postgres_place: PostgresPlace) -> Iterator[Server]:
-    running = Server(postgres_place)
-    yield running
-    running.close()
+def place(postgres_place: PostgresPlace) -> PostgresPlace:
+    return postgres_place
 
 
 @pytest.fixture
