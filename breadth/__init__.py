@@ -8,6 +8,7 @@ resolver is called once per level, with all parents, and the answers of a level 
     plan.py        plans: what an operation selects, compiled from its document
     arguments.py   the arguments of a field
     writer.py      the function that writes a level
+    inlining.py    short functions as parts of that function
     running.py     one execution: levels, errors, nulls
     context.py     the interface of an operation's context
     documents.py   documents, parsed once and cached with their operations and plans

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLEnumType, GraphQLLeafType, Undefined
 
+from breadth.inlining import body_of
+
 if TYPE_CHECKING:
     from breadth.plan import Field, Position, Selection
 
@@ -71,6 +73,10 @@ class _Written(dict[Any, Any]):
     def __missing__(self, value: Any) -> Any:
         self[value] = written = serialise(self._leaf, value)
         return written
+
+
+class _Text(str):
+    """The source of an expression whose value is always a string."""
 
 
 _AS_IT_IS = {
@@ -131,6 +137,11 @@ def _walk(steps: Sequence[_Step], *, numbered: bool = False) -> str:
         else f" for {step.name} in {step.values}{step.condition}"
         for step in steps
     )
+
+
+def _source(key: str | int) -> str:
+    """The source of a key, in double quotes: they may be within a text in single quotes."""
+    return f'"{key}"' if isinstance(key, str) else str(key)
 
 
 class _Code:
@@ -216,33 +227,43 @@ class _Code:
         """The expression for a field's value, of the object under a name."""
         if field.computed is None:
             return self._plain_value(selection, field, name, field.python_name)
-        compute = self._named("compute", field.computed.compute)
-        if field.computed.needs is None:
-            return f"{compute}({name})"
-        values = (self._plain_value(selection, field, name, needed) for needed in field.computed.needs)
-        return f"{compute}({', '.join(values)})"
+        needs = field.computed.needs
+        values = [name] if needs is None else [self._plain_value(selection, field, name, needed) for needed in needs]
+        return self._call(field.computed.compute, values)
+
+    def _call(self, function: Callable[..., Any], arguments: Sequence[str]) -> str:
+        """The expression for a function's value: the one that it returns, if it does nothing else."""
+        body = body_of(function)
+        if body is None or len(arguments) != len(body.parameters):
+            return f"{self._named('call', function)}({', '.join(arguments)})"
+        sources = dict(zip(body.parameters, arguments, strict=True))
+        sources |= {name: self._named(name, value) for name, value in body.values.items()}
+        return (_Text if body.is_text else str)(body.of(sources))
 
     def _plain_value(self, selection: "Selection", field: "Field", name: str, wanted: str) -> str:
         if wanted in selection.places:
             return f"{name}[{selection.places[wanted]}]"
         if field.read is operator.getitem:
-            return f"{name}[{wanted!r}]"
+            return f"{name}[{_source(wanted)}]"
         if field.read is getattr:
             return f"{name}.{wanted}"
-        return f"{self._named('read', field.read)}({name}, {wanted!r})"
+        return f"{self._named('read', field.read)}({name}, {_source(wanted)})"
 
     def _leaf(self, leaf: GraphQLLeafType, value: str, *, nonnull: bool) -> str:
         if isinstance(leaf, GraphQLEnumType):
             written = self._named("written", _Written(leaf).__getitem__)
             return f"{written}({value})" if nonnull else f"(None if (v := {value}) is None else {written}(v))"
+        if isinstance(value, _Text) and leaf.name in ("String", "ID"):
+            return value
         as_it_is = _AS_IT_IS.get(leaf.name)
         if as_it_is is not None:
             write = self._named("write", partial(serialise, leaf))
             test = as_it_is.format(value=value)
             return f"(v if {test} else {write}(v))" if nonnull else f"(v if {test} or v is None else {write}(v))"
-        write = self._named("write", leaf.coerce_output_value)
         # A value of any other class may be an exception, and it may be serialized to null.
-        written = f"(w if (w := {write}(v)) is not None and w is not Undefined else refuse())"
+        written = self._call(leaf.coerce_output_value, ["v"])
+        if not isinstance(written, _Text):
+            written = f"(w if (w := {written}) is not None and w is not Undefined else refuse())"
         if nonnull:
             return f"({written} if type(v := {value}) in plain else refuse())"
         return f"(None if (v := {value}) is None else {written} if type(v) in plain else refuse())"

@@ -1,14 +1,15 @@
 """Connections: Relay pagination of any listing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from models.expressions import Parents
 from models.keys import identity
 from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
-from models.rows import AnyRow, SessionRow, UserRow
-from resolvers.cursors import Cursors
+from models.rows import SessionRow, UserRow
+from resolvers.cursors import CursorForm, Cursors
 from resolvers.errors import BadInput
 from resolvers.filters import Filter, Given, order_of
 from resolvers.operation_context import OperationContext
@@ -41,10 +42,31 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
     return Paging(DEFAULT_PAGE if size is None else size, last is not None, after, before)
 
 
-Edge = tuple[Callable[[AnyRow], str], AnyRow, Any]
-"""The factory of its cursor, used only if the cursor is selected; its row in the list; its node."""
+class Listed:
+    """Rows of a list, in its order."""
 
-CURSOR_OF, ROW, NODE = range(3)
+    def __init__(self, rows: Sequence[Any], cursors: Cursors) -> None:
+        self.rows = rows
+        self._cursors = cursors
+
+    @cached_property
+    def cursors(self) -> list[str]:
+        """Their cursors, which are only made if they are selected."""
+        return self._cursors.of(self.rows)
+
+    @property
+    def start_cursor(self) -> str | None:
+        return self._cursors.of(self.rows[:1])[0] if self.rows else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        return self._cursors.of(self.rows[-1:])[0] if self.rows else None
+
+
+Edge = tuple[Listed, int, Any]
+"""The rows that an item is one of, its place among them, and its node."""
+
+ROWS, PLACE, NODE = range(3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +78,20 @@ class Query:
     parents: Parents | None
 
 
-class Page:
-    """One page of a connection: its rows in order, and their nodes (mostly the rows themselves)."""
+class Page(Listed):
+    """One page of a connection: its rows, and their nodes (mostly the rows themselves)."""
 
     def __init__(self, fetched: Fetched[Any], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
-        self.rows, self.has_more = fetched
-        self.nodes: Sequence[Any] = self.rows
+        super().__init__(fetched.rows, cursors)
+        self.nodes: Sequence[Any] = fetched.rows
+        self.has_more = fetched.has_more
         self.query = query
         self.index = index
-        self._cursors = cursors
         self._paging = paging
 
     @property
     def edges(self) -> list[Edge]:
-        of = self._cursors.of
-        return [(of, row, node) for row, node in zip(self.rows, self.nodes, strict=True)]
+        return [(self, place, node) for place, node in enumerate(self.nodes)]
 
     @property
     def has_next_page(self) -> bool:
@@ -79,14 +100,6 @@ class Page:
     @property
     def has_previous_page(self) -> bool:
         return self.has_more if self._paging.backwards else self._paging.after is not None
-
-    @property
-    def start_cursor(self) -> str | None:
-        return self._cursors.of(self.rows[0]) if self.rows else None
-
-    @property
-    def end_cursor(self) -> str | None:
-        return self._cursors.of(self.rows[-1]) if self.rows else None
 
 
 def part_of(order: Given, filter: Filter, columns: Columns) -> dict[str, Any]:
@@ -123,10 +136,8 @@ async def connect(
         backwards=paging.backwards,
     )
     pages: list[Page | BadInput | None] = [None] * (1 if parents is None else len(parents))
-    all_cursors = [
-        Cursors(listing, order, descending=descending, filter=filter, parent=parent)
-        for parent in ([None] if parents is None else identities or parents)
-    ]
+    form = CursorForm(listing, order, descending=descending, filter=filter)
+    all_cursors = [Cursors(form, parent) for parent in ([None] if parents is None else identities or parents)]
     good: list[int] = []
     for index, cursors in enumerate(all_cursors):
         try:

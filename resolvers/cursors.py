@@ -7,8 +7,10 @@ rows are visible.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import crc32
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -47,32 +49,52 @@ def _signed(position: bytes, seed: int) -> str:
     return urlsafe_b64encode(check + position).rstrip(b"=").decode()
 
 
-class Cursors:
-    """The cursors of one list, in one order, with one filter."""
+class CursorForm:
+    """The form of the cursors of all lists with this order and filter."""
 
-    def __init__(
-        self, listing: Listing[Any], order: str, *, descending: bool, filter: Filter, parent: bytes | None
-    ) -> None:
-        self._columns = listing.order_columns(order, descending=descending)
-        self._types = [listing.table.c[name].type.python_type for name in self._columns]
-        self._nullable = [name in listing.ends for name in self._columns]
+    def __init__(self, listing: Listing[Any], order: str, *, descending: bool, filter: Filter) -> None:
+        self.columns, self.types, self.nullable = _columns(listing, order, descending)
+        self.are_numbers = self.types == [int]
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
-        self._numbers = self._types == [int]
-        self._seed = seed_of(identity + (parent or b""), size=7 if self._numbers else 4)
-        self.of: Callable[[AnyRow], str] = self._of_numbers() if self._numbers else self._of_values
-        """The cursor of a row."""
+        self._identity = blake2b(identity, digest_size=7 if self.are_numbers else 4)
 
-    def _of_numbers(self) -> Callable[[AnyRow], str]:
-        (column,), seed = self._columns, self._seed
-        return lambda row: f"{row[column] * _PRIME + seed:x}"
+    def seed(self, parent: bytes) -> int:
+        """The seed of the list of this parent."""
+        identity = self._identity.copy()
+        identity.update(parent)
+        return int.from_bytes(identity.digest(), "big")
 
-    def _of_values(self, row: AnyRow) -> str:
-        return encode([row[name] for name in self._columns], self._seed)
+
+@lru_cache(maxsize=256)
+def _columns(
+    listing: Listing[Any], order: str, descending: bool
+) -> tuple[Sequence[str], Sequence[type[Any]], Sequence[bool]]:
+    """The columns of an order, their types, and those that may be null."""
+    columns = listing.order_columns(order, descending=descending)
+    types: list[type[Any]] = [listing.table.c[name].type.python_type for name in columns]
+    return columns, types, [name in listing.ends for name in columns]
+
+
+class Cursors:
+    """The cursors of the list of one parent."""
+
+    __slots__ = ("_form", "_seed")
+
+    def __init__(self, form: CursorForm, parent: bytes | None) -> None:
+        self._form = form
+        self._seed = form.seed(parent or b"")
+
+    def of(self, rows: Sequence[AnyRow]) -> list[str]:
+        """The cursors of rows."""
+        columns, seed = self._form.columns, self._seed
+        if self._form.are_numbers:
+            return [f"{number * _PRIME + seed:x}" for number in map(itemgetter(*columns), rows)]
+        return [encode([row[name] for name in columns], seed) for row in rows]
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
         """The values of the order's columns at a cursor; raises `BadInput` if it belongs to another list."""
         try:
-            return (self._number(cursor),) if self._numbers else self._typed(decode(cursor, self._seed))
+            return (self._number(cursor),) if self._form.are_numbers else self._typed(decode(cursor, self._seed))
         except (ValueError, TypeError):
             raise BadInput(
                 f"The cursor in `{argument}` does not belong to this list with this filter and order; "
@@ -86,10 +108,9 @@ class Cursors:
         return number
 
     def _typed(self, position: Any) -> tuple[Any, ...]:
-        values = [
-            bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, self._types, strict=True)
-        ]
-        for value, kind, nullable in zip(values, self._types, self._nullable, strict=True):
+        types = self._form.types
+        values = [bytes.fromhex(value) if kind is bytes else value for value, kind in zip(position, types, strict=True)]
+        for value, kind, nullable in zip(values, types, self._form.nullable, strict=True):
             if type(value) is not kind and not (value is None and nullable):
                 raise ValueError
         return tuple(values)

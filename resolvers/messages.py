@@ -20,8 +20,8 @@ from models.sessions import owned_by, session_table, session_to_extend, sessions
 from models.store import Transaction
 from models.values import json_of
 from models.writing import LONG
-from resolvers.connections import Columns, Edge, Page, Paging, connect_to, part_of
-from resolvers.cursors import Cursors
+from resolvers.connections import Columns, Edge, Listed, Page, Paging, connect_to, part_of
+from resolvers.cursors import CursorForm, Cursors
 from resolvers.deletions import LARGEST_DELETION
 from resolvers.drafts import MESSAGE, Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
@@ -94,9 +94,9 @@ class Added:
     @property
     def edges(self) -> list[Edge]:
         """The messages with their cursors in `Session.messages`."""
-        parent = identity(self.session["key"], self.session["nonce"])
-        cursors = Cursors(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=parent)
-        return [(cursors.of, row, row) for row in self.messages]
+        form = CursorForm(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter())
+        rows = Listed(self.messages, Cursors(form, identity(self.session["key"], self.session["nonce"])))
+        return [(rows, place, row) for place, row in enumerate(self.messages)]
 
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:

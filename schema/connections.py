@@ -2,20 +2,24 @@
 
 import inspect
 from functools import partial
-from operator import attrgetter, call, itemgetter
+from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 from strawberry import UNSET
 
 from breadth import BatchResolver, PageSize, batch_field, computed_field
-from resolvers.connections import CURSOR_OF, DEFAULT_PAGE, LARGEST_PAGE, NODE, ROW, paging, total_counts
+from resolvers.connections import DEFAULT_PAGE, LARGEST_PAGE, NODE, PLACE, ROWS, Listed, paging, total_counts
 
 T = TypeVar("T")
 
 
 def itself(page: T) -> T:
     return page
+
+
+def cursor_at(rows: Listed, place: int) -> str:
+    return rows.cursors[place]
 
 
 @strawberry.type(description="The position of a page in its list.")
@@ -39,11 +43,11 @@ class PageInfo:
 @strawberry.type(description="An item of a list and its position there.")
 class Edge(Generic[T]):
     cursor: str = computed_field(
-        call,
-        needs=(CURSOR_OF, ROW),
+        cursor_at,
+        needs=(ROWS, PLACE),
         description="An opaque position for `after` and `before`, valid only for this list, filter and order.",
     )
-    node: T = computed_field(itemgetter(NODE), description="The item.")
+    node: T = computed_field(itself, needs=(NODE,), description="The item.")
 
 
 @strawberry.type(description="One page of a list.")

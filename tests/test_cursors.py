@@ -5,7 +5,7 @@ import pytest
 from models.memories import MEMORIES_OF_USER
 from models.messages import MESSAGES_OF_SESSION
 from models.users import USERS
-from resolvers.cursors import Cursors, decode, encode
+from resolvers.cursors import CursorForm, Cursors, decode, encode
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 from tests.documents import ADD_MESSAGES
@@ -17,26 +17,26 @@ EMAILS = Filter(identity='{"emails": ["a@b.c"]}')
 
 
 def test_cursors_of_numbers_keep_their_form() -> None:
-    cursors = Cursors(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter(), parent=PARENT)
+    cursors = Cursors(CursorForm(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter()), PARENT)
     for sequence, cursor in {1: "69b1953c03f5d2", 2**31: "2069b1837c03f5f5"}.items():
-        assert cursors.of({"sequence": sequence}) == cursor
+        assert cursors.of([{"sequence": sequence}]) == [cursor]
         assert cursors.position(cursor, "after") == (sequence,)
 
 
 def test_cursors_of_times_and_names_keep_their_form() -> None:
-    cursors = Cursors(USERS, "created_at", descending=True, filter=EMAILS, parent=None)
+    cursors = Cursors(CursorForm(USERS, "created_at", descending=True, filter=EMAILS), None)
     cursor = "KAgykFsiMjAyNi0wMS0wMlQwMzowNDowNS4wMDAwMDYiLCJ6b8OrIl0"
-    assert cursors.of({"created_at": "2026-01-02T03:04:05.000006", "user_id": "zoë"}) == cursor
+    assert cursors.of([{"created_at": "2026-01-02T03:04:05.000006", "user_id": "zoë"}]) == [cursor]
     assert cursors.position(cursor, "after") == ("2026-01-02T03:04:05.000006", "zoë")
 
 
 def test_cursors_of_keys_and_nulls_keep_their_form() -> None:
-    cursors = Cursors(MEMORIES_OF_USER, "rating", descending=True, filter=Filter(), parent=PARENT)
+    cursors = Cursors(CursorForm(MEMORIES_OF_USER, "rating", descending=True, filter=Filter()), PARENT)
     for rating, cursor in {
         None: "yGapyFtudWxsLCIwMDAxMDIwMzA0MDUwNjA3MDgwOTBhMGIwYzBkMGUwZiJd",
         0.5: "iIT_0lswLjUsIjAwMDEwMjAzMDQwNTA2MDcwODA5MGEwYjBjMGQwZTBmIl0",
     }.items():
-        assert cursors.of({"rating": rating, "key": KEY}) == cursor
+        assert cursors.of([{"rating": rating, "key": KEY}]) == [cursor]
         assert cursors.position(cursor, "before") == (rating, KEY)
 
 
@@ -62,7 +62,7 @@ def test_a_cursor_of_another_seed_is_refused() -> None:
 
 
 def test_a_refused_cursor_names_its_argument() -> None:
-    cursors = Cursors(USERS, "created_at", descending=True, filter=EMAILS, parent=None)
-    for cursor in ("", "é", "AAAA", cursors.of({"created_at": "x", "user_id": 1})):
+    cursors = Cursors(CursorForm(USERS, "created_at", descending=True, filter=EMAILS), None)
+    for cursor in ("", "é", "AAAA", *cursors.of([{"created_at": "x", "user_id": 1}])):
         with pytest.raises(BadInput, match="`before`"):
             cursors.position(cursor, "before")

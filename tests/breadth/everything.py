@@ -378,10 +378,19 @@ async def lab_of(_: Context, parents: Sequence[Any]) -> list[Any]:
     return [record(LabRecord, number_of(parent) + 1) for parent in parents]
 
 
+def being_id(row: Any) -> str:
+    """A text that is inlined where it is selected."""
+    return f"{type(row).noun}:{row['number']}"
+
+
+def nickname(number: int) -> str:
+    return f"nick {number}"
+
+
 @strawberry.interface(description=TEXT)
 @typed_by_noun
 class Being:
-    id: ID = computed_field(lambda row: f"{type(row).noun}:{row['number']}", description=TEXT)
+    id: ID = computed_field(being_id, description=TEXT)
     number: int = strawberry.field(description=TEXT)
     name: str | None = strawberry.field(description=TEXT)
     title: str = strawberry.field(description=TEXT)
@@ -401,7 +410,7 @@ class Being:
 @strawberry.interface(description=TEXT)
 class Pet(Being):
     owner: LazyPerson | None = computed_field(lambda row: record(PersonRecord, row["number"] + 1), description=TEXT)
-    nick: str = computed_field(lambda row: f"nick {row['number']}", description=TEXT)
+    nick: str = computed_field(nickname, description=TEXT, needs=("number",))
 
 
 @strawberry.type(description=TEXT)
