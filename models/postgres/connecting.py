@@ -157,10 +157,8 @@ def time_to_server(time: str) -> str:
 
 def time_from_server(text: str) -> str:
     """The time of a row, with six digits of a second or none."""
-    if len(text) == 29:
-        return f"{text[:10]}T{text[11:26]}"
-    moment = text[:10] + "T" + text[11:-3]
-    return moment if len(moment) == 19 else moment.ljust(26, "0")
+    moment = text.replace(" ", "T", 1)[:-3]
+    return moment if len(moment) in (19, 26) else moment.ljust(26, "0")
 
 
 def number_from_server(text: str) -> int | float:

@@ -79,7 +79,7 @@ def _each(element: Each, compiler: SQLCompiler, **options: Any) -> str:
 def _parent_rows(element: ParentRows, compiler: SQLCompiler, **options: Any) -> str:
     numbers, keys = (_bound_list(argument, compiler, options) for argument in element.clauses)
     bound = f"unnest({keys}, {numbers}) WITH ORDINALITY AS bound (parent, value, position)"
-    return f"(SELECT position - 1 AS key, value, parent FROM {bound})"  # noqa: S608 - no values
+    return f"(SELECT position - 1 AS key, value, parent, position FROM {bound})"  # noqa: S608 - no values
 
 
 @compiles(ParentKey, "postgresql")
