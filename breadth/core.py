@@ -3,7 +3,7 @@
 # These two rules are off in this module only: the package takes the parts from here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeAlias, TypeGuard
 
 from graphql import (
@@ -27,6 +27,7 @@ from graphql import (
 from graphql import coerce_input_value as graphql_coerce_input_value
 from graphql import execute as graphql_execute
 from graphql import get_nullable_type as graphql_get_nullable_type
+from graphql import subscribe as graphql_subscribe
 from graphql import type_from_ast as graphql_type_from_ast
 from graphql import validate_input_value as graphql_validate_input_value
 from graphql.utilities.coerce_input_value import coerce_input_literal as graphql_coerce_input_literal
@@ -48,6 +49,7 @@ OutputType = (
 )
 
 execute: Callable[..., ExecutionResult | Awaitable[ExecutionResult]] = graphql_execute
+subscribe: Callable[..., ExecutionResult | AsyncIterator[ExecutionResult] | Awaitable[Any]] = graphql_subscribe
 get_nullable_type: Callable[[Any], Any] = graphql_get_nullable_type
 type_from_ast: Callable[[GraphQLSchema, TypeNode], Any] = graphql_type_from_ast
 is_iterable: Callable[[Any], TypeGuard[Iterable[Any]]] = pyutils.is_iterable

@@ -79,6 +79,7 @@ class Operation:
         self.definition = definition
         self.name = name_of(definition)
         self.is_mutation = definition.operation is OperationType.MUTATION
+        self.is_subscription = definition.operation is OperationType.SUBSCRIPTION
         self.cost = cost
         self.passed: set[type[ASTValidationRule]] = set()
         """Further rules that it obeys."""

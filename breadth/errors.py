@@ -19,6 +19,10 @@ class Refused(Exception):
         self.errors = errors
 
 
+class Broken(Refused):
+    """An operation that breaks a further rule for its client."""
+
+
 def coded(code: str, message: str) -> Formatted:
     return {"message": message, "extensions": {"code": code}}
 

@@ -4,24 +4,28 @@ A document with introspection, or with a field of a kind that breadth-first exec
 graphql-core as a whole; this is decided before anything runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from inspect import isawaitable
 from sys import getsizeof
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import strawberry
 from graphql import ASTValidationRule, ExecutionResult, GraphQLError, GraphQLSchema
+from graphql.error import located_error
 
 from breadth.arguments import Variables
 from breadth.cache import WeighedCache
 from breadth.context import Context
-from breadth.core import execute
+from breadth.core import execute, subscribe
 from breadth.cost import MOST
 from breadth.documents import LARGEST_CACHED, Document, Documents, Operation
-from breadth.errors import Formatted, Refused, coded, formatted
+from breadth.errors import Broken, Formatted, Refused, coded, formatted
+from breadth.fields import Events
 from breadth.limits import Limits
+from breadth.plan import Selection
+from breadth.requests import Answer, MutationRefused, Request, SubscriptionRefused
 from breadth.running import Run
 
 Describe = Callable[[Exception], tuple[str, str]]
@@ -42,33 +46,35 @@ WITH_SCHEMA = 5_000
 UNLIMITED = Limits(errors=MOST)
 
 
-class Request(NamedTuple):
-    """A GraphQL request as it was received.
+class _Prepared(NamedTuple):
+    """An operation that may be run, with its variables."""
 
-    With `sha256` (the document's hash in hexadecimal digits) the document is cached under it, and the next request may
-    omit `query`: Apollo's automatic persisted queries. With `cost` the answer includes the operation's cost.
+    document: Document
+    operation: Operation
+    variables: Variables
+    cost: int
+
+
+class Subscription:
+    """A subscription that has started. The one who started it closes its `events`.
+
+    Without a plan graphql-core runs it.
     """
 
-    query: str | None
-    variables: Mapping[str, Any] = MappingProxyType({})
-    operation_name: str | None = None
-    sha256: str | None = None
-    cost: bool = False
+    def __init__(self, executor: "Executor", prepared: _Prepared, plan: Selection | None, events: Events) -> None:
+        self.events = events
+        """The values of its field, as the resolver gives them; graphql-core's results if that runs it."""
+        self._executor = executor
+        self._prepared = prepared
+        self._plan = plan
 
+    async def answer(self, event: Any, context: Context) -> Answer:
+        """The answer for an event; each needs a context of its own."""
+        return await self._executor.answer_event(self._prepared, self._plan, event, context)
 
-class Answer(NamedTuple):
-    """`body` is the answer's JSON object; `executed` is false when the request was invalid and nothing ran.
-
-    With `repeats` the same text may occur in it many times, under the aliases of its document.
-    """
-
-    body: dict[str, Any]
-    executed: bool
-    repeats: bool = True
-
-
-class MutationRefused(Exception):
-    """The operation is a mutation, and this request may not run one."""
+    def failure(self, error: Exception) -> Answer:
+        """The last answer of a subscription whose events have ended with an error."""
+        return self._executor.failure(error)
 
 
 class Executor:
@@ -115,36 +121,123 @@ class Executor:
         Without `mutations` a mutation raises `MutationRefused` and does not run. An operation that breaks `rule`, a
         further rule for this client, does not run either; its answer has no data and the rule's errors.
         """
-        suggestions = suggestions and self._introspection
         try:
-            text = request.query or "" if request.sha256 is None else self._persisted_text(request)
-            document = self._documents.kept(text)
-            if document is None:
-                document = await self._documents.read(text, context, suggestions=suggestions)
-            operation = document.operation(request.operation_name)
+            document, operation = await self._read(request, context, suggestions=suggestions)
             if operation.is_mutation and not mutations:
                 raise MutationRefused
-            if rule is not None and rule not in operation.passed:
-                check = partial(document.check, operation, rule)
-                broken = await context.in_thread(check) if document.is_long else check()
-                if broken:
-                    return Answer({"data": None, "errors": broken}, executed=True)
-            if context.is_large:
-                variables = await context.in_thread(Variables, operation.signature, request.variables)
-            else:
-                variables = Variables(operation.signature, request.variables)
-            if variables.plain is None:
-                await self._coerce(variables, request, context, suggestions=suggestions)
+            if operation.is_subscription:
+                raise SubscriptionRefused
+            prepared = await self._prepare(document, operation, request, context, suggestions=suggestions, rule=rule)
         except Refused as refused:
             return _refusal(refused)
-        cost = operation.cost.of(variables.sizes)
         try:
-            answer = await self._run(document, operation, request, variables, context, cost)
+            answer = await self._run(prepared, request, context)
         except Refused as refused:
             answer = _refusal(refused)
         if request.cost:
-            answer.body["extensions"] = {"cost": {"requested": cost, "limit": self._limits.cost}}
+            answer.body["extensions"] = {"cost": {"requested": prepared.cost, "limit": self._limits.cost}}
         return answer
+
+    async def subscribe(
+        self,
+        request: Request,
+        context: Context,
+        *,
+        suggestions: bool = True,
+        rule: type[ASTValidationRule] | None = None,
+    ) -> Subscription | Answer:
+        """Starts a subscription; the answer has the errors if it can't start. Any other operation is run.
+
+        For `suggestions` and `rule` see `execute`.
+        """
+        try:
+            document, operation = await self._read(request, context, suggestions=suggestions)
+            if not operation.is_subscription:
+                return await self.execute(request, context, suggestions=suggestions, rule=rule)
+            prepared = await self._prepare(document, operation, request, context, suggestions=suggestions, rule=rule)
+            return await self._start(prepared, request, context)
+        except Refused as refused:
+            return _refusal(refused)
+
+    async def _start(self, prepared: _Prepared, request: Request, context: Context) -> Subscription | Answer:
+        self._check_cost(prepared)
+        plan = await self._plan(prepared, context)
+        if plan is None:
+            return await self._start_graphql_core(prepared, request, context)
+        (field,) = plan.fields
+        stream: Any = field.stream
+        try:
+            events = await stream.resolve(context, **stream.arguments(**field.arguments.values(prepared.variables)))
+        except Exception as error:
+            return self._answer(None, [located_error(error, field.nodes, [field.key])], None)
+        return Subscription(self, prepared, plan, events)
+
+    async def _start_graphql_core(
+        self, prepared: _Prepared, request: Request, context: Context
+    ) -> Subscription | Answer:
+        events: Any = subscribe(
+            self.schema,
+            prepared.document.node,
+            context_value=context,
+            variable_values=dict(request.variables),
+            operation_name=request.operation_name,
+            hide_suggestions=True,
+        )
+        if isawaitable(events):
+            events = await events
+        if isinstance(events, ExecutionResult):
+            return self._answer(events.data, events.errors, None)
+        return Subscription(self, prepared, None, events)
+
+    async def answer_event(self, prepared: _Prepared, plan: Selection | None, event: Any, context: Context) -> Answer:
+        """See `Subscription.answer`."""
+        if plan is None:
+            return self._answer(event.data, event.errors, None)
+        document, compiled = prepared.document, plan.compiler.fields
+        run = Run(
+            self.schema, context, prepared.variables, document.is_long, prepared.cost > LARGE, self._limits.errors
+        )
+        try:
+            data = await run.event(plan, event)
+        finally:
+            self._weigh(prepared, plan, compiled)
+        return self._answer(data, run.errors, document)
+
+    def failure(self, error: Exception) -> Answer:
+        """See `Subscription.failure`."""
+        return self._answer(None, [located_error(error)], None)
+
+    async def _read(self, request: Request, context: Context, *, suggestions: bool) -> tuple[Document, Operation]:
+        """The document of a request, and the operation in it that is to be run; raises `Refused`."""
+        text = request.query or "" if request.sha256 is None else self._persisted_text(request)
+        document = self._documents.kept(text)
+        if document is None:
+            document = await self._documents.read(text, context, suggestions=suggestions and self._introspection)
+        return document, document.operation(request.operation_name)
+
+    async def _prepare(
+        self,
+        document: Document,
+        operation: Operation,
+        request: Request,
+        context: Context,
+        *,
+        suggestions: bool,
+        rule: type[ASTValidationRule] | None,
+    ) -> _Prepared:
+        """Checks a further rule and the variables; raises `Refused`."""
+        if rule is not None and rule not in operation.passed:
+            check = partial(document.check, operation, rule)
+            broken = await context.in_thread(check) if document.is_long else check()
+            if broken:
+                raise Broken(*broken)
+        if context.is_large:
+            variables = await context.in_thread(Variables, operation.signature, request.variables)
+        else:
+            variables = Variables(operation.signature, request.variables)
+        if variables.plain is None:
+            await self._coerce(variables, request, context, suggestions=suggestions and self._introspection)
+        return _Prepared(document, operation, variables, operation.cost.of(variables.sizes))
 
     def _persisted_text(self, request: Request) -> str:
         """Looks up the text of a document by its hash."""
@@ -169,37 +262,44 @@ class Executor:
         if isinstance(wrong, list):
             raise Refused(*(formatted(error, "BAD_USER_INPUT", request.variables) for error in wrong[:most]))
 
-    async def _run(
-        self,
-        document: Document,
-        operation: Operation,
-        request: Request,
-        variables: Variables,
-        context: Context,
-        cost: int,
-    ) -> Answer:
-        if cost > self._limits.cost:
-            raise Refused(coded("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", cost))))
-        if not document.coverage.whole or self._reference:
+    def _check_cost(self, prepared: _Prepared) -> None:
+        if prepared.cost > self._limits.cost:
+            raise Refused(coded("QUERY_TOO_COMPLEX", str(self._limits.exceeded("cost", prepared.cost))))
+
+    async def _run(self, prepared: _Prepared, request: Request, context: Context) -> Answer:
+        self._check_cost(prepared)
+        document, operation, variables, cost = prepared
+        plan = await self._plan(prepared, context)
+        if plan is None:
             return await self._run_graphql_core(document, operation, request, context, cost)
+        compiled = plan.compiler.fields
+        run = Run(self.schema, context, variables, document.is_long, cost > LARGE, self._limits.errors)
+        try:
+            data = await (run.mutation(plan) if operation.is_mutation else run.query(plan))
+        finally:
+            self._weigh(prepared, plan, compiled)
+        return self._answer(data, run.errors, document)
+
+    async def _plan(self, prepared: _Prepared, context: Context) -> Selection | None:
+        """The plan of an operation, compiled on first use; None when graphql-core has to run it."""
+        document, operation, variables, _ = prepared
+        if not document.coverage.whole or self._reference:
+            return None
         key = document.key(operation, variables)
         plan = document.plans.get(key)
         if plan is None:
             compile = partial(document.compile, operation, key)
             plan = await context.in_thread(compile) if document.is_long else compile()
-            if plan is None:
-                return await self._run_graphql_core(document, operation, request, context, cost)
-            document.plans.put(key, plan)
-        compiler, compiled = plan.compiler, plan.compiler.fields
-        run = Run(self.schema, context, variables, document.is_long, cost > LARGE, self._limits.errors)
-        try:
-            data = await (run.mutation(plan) if operation.is_mutation else run.query(plan))
-        finally:
-            if compiler.fields > compiled:
-                # Running it has compiled more of the plan.
-                document.plans.update(key)
-                self._documents.update(document)
-        return self._answer(data, run.errors, document)
+            if plan is not None:
+                document.plans.put(key, plan)
+        return plan
+
+    def _weigh(self, prepared: _Prepared, plan: Selection, compiled: int) -> None:
+        """Weighs a document again if running it has compiled more of its plan than these fields."""
+        if plan.compiler.fields > compiled:
+            document = prepared.document
+            document.plans.update(document.key(prepared.operation, prepared.variables))
+            self._documents.update(document)
 
     async def _run_graphql_core(
         self, document: Document, operation: Operation, request: Request, context: Context, cost: int
@@ -247,7 +347,10 @@ def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
 
 
 def _refusal(refused: Refused) -> Answer:
-    return Answer({"errors": list(refused.errors)}, executed=False)
+    errors = list(refused.errors)
+    if isinstance(refused, Broken):
+        return Answer({"data": None, "errors": errors}, executed=True)
+    return Answer({"errors": errors}, executed=False)
 
 
 def _weight_of_text(key: str, text: str) -> int:

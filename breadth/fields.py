@@ -3,12 +3,13 @@
 - A plain field is read from its parent by name.
 - A computed field is a function of its parent alone.
 - A batch field's resolver is given every parent of its level at once, and returns one result for each, in order.
+- A stream field is one of the subscription type; its resolver returns the events, which are its values.
 
 A document with a field of any other kind is run by graphql-core as a whole.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -24,6 +25,12 @@ BatchResolver = Callable[..., Awaitable[Sequence[Any]]]
 
 An exception in a result's place is that parent's error.
 """
+
+Events = AsyncGenerator[Any]
+"""The values of a stream field, one after the other. An exception in a value's place is that event's error."""
+
+StreamResolver = Callable[..., Awaitable[Events]]
+"""`await resolve(context, **arguments)` starts a stream; it raises if there is none with these arguments."""
 
 MARK = "breadth"
 
@@ -73,6 +80,15 @@ class Batch:
     page_size: PageSize | None = None
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A stream field's resolver; `arguments` converts the field's arguments to the resolver's, as for `Batch`."""
+
+    resolve: StreamResolver
+    arguments: Callable[..., dict[str, Any]]
+    needs: None = None
+
+
 def batch_field(
     resolve: BatchResolver,
     *,
@@ -97,6 +113,25 @@ def batch_field(
     return _field(from_graphql_core, batch, description, parameters)
 
 
+def stream_field(
+    resolve: StreamResolver,
+    *,
+    description: str,
+    parameters: Sequence[inspect.Parameter] = (),
+    arguments: Callable[..., dict[str, Any]] = dict,
+) -> Any:
+    """A field of the subscription type. Its annotation in the class is the type of an event.
+
+    For `parameters` and `arguments` see `batch_field`.
+    """
+    stream = Stream(resolve, arguments)
+
+    async def from_graphql_core(root: Any, info: Info, **given: Any) -> Any:
+        return await resolve(info.context, **arguments(**{name: plain(value) for name, value in given.items()}))
+
+    return _field(from_graphql_core, stream, description, parameters, declare=strawberry.subscription)
+
+
 def computed_field(compute: Callable[..., Any], *, description: str, needs: tuple[Any, ...] | None = None) -> Any:
     """A field that is a function of its parent alone: `compute(*these plain values)`, or `compute(parent)` (None).
 
@@ -111,7 +146,12 @@ def computed_field(compute: Callable[..., Any], *, description: str, needs: tupl
 
 
 def _field(
-    resolver: Callable[..., Any], mark: Computed | Batch, description: str, parameters: Sequence[inspect.Parameter]
+    resolver: Callable[..., Any],
+    mark: Computed | Batch | Stream,
+    description: str,
+    parameters: Sequence[inspect.Parameter],
+    *,
+    declare: Callable[..., Any] = strawberry.field,
 ) -> Any:
     own = inspect.signature(resolver).parameters.values()
     reserved = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -119,7 +159,7 @@ def _field(
     setattr(resolver, MARK, mark)
     resolver.__signature__ = inspect.Signature(all_of_them)  # pyright: ignore[reportFunctionMemberAccess]
     resolver.__annotations__ = {parameter.name: parameter.annotation for parameter in all_of_them}
-    return strawberry.field(resolver=resolver, description=description)
+    return declare(resolver=resolver, description=description)
 
 
 def plain(value: Any) -> Any:

@@ -37,7 +37,7 @@ from graphql.language.visitor import SKIP, Visitor
 from breadth.arguments import Arguments
 from breadth.coercion import STRAWBERRY, graphql_name
 from breadth.core import OutputType, output_type
-from breadth.fields import MARK, Batch, Computed
+from breadth.fields import MARK, Batch, Computed, Stream
 from breadth.writer import Writer
 
 Flags = Mapping[str, bool]
@@ -103,7 +103,7 @@ def batch_of(field: GraphQLField) -> Batch | None:
     return mark if isinstance(mark, Batch) else None
 
 
-def _mark(field: Any) -> Computed | Batch | None:
+def _mark(field: Any) -> Computed | Batch | Stream | None:
     return getattr(field.base_resolver.wrapped_func, MARK, None) if field.base_resolver else None
 
 
@@ -184,6 +184,7 @@ class Field:
         mark = _mark(field)
         self.batch = mark if isinstance(mark, Batch) else None
         self.computed = mark if isinstance(mark, Computed) else None
+        self.stream = mark if isinstance(mark, Stream) else None
         self.python_name: str = field.python_name
         self.needs = mark.needs if mark else (field.python_name,)
         self.read: Callable[[Any, str], Any] = field.default_resolver

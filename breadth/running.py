@@ -70,6 +70,13 @@ class Run:
             answers[field.key] = value
         return answers
 
+    async def event(self, root: Selection, event: Any) -> dict[str, Any] | None:
+        """The data of a subscription for one event: the value of its only field."""
+        (field,) = root.fields
+        path = _below(lambda _: [], field.key)
+        answer = (await self._complete(field, field.position, [event], path))[0]
+        return None if answer is NULLED else {field.key: answer}
+
     async def _select(self, selection: Selection, objects: Sequence[Any], path: Path) -> list[Any]:
         """The answers of objects of one type, with everything nested in them."""
         writer = selection.writer

@@ -5,7 +5,7 @@ What a field gives depends on its parent's number and its arguments alone, so th
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, NewType
@@ -16,7 +16,7 @@ from graphql import GraphQLError
 from strawberry import ID, UNSET, Info
 from strawberry.schema.config import StrawberryConfig
 
-from breadth import PlainContext, batch_field, computed_field
+from breadth import Events, PlainContext, batch_field, computed_field, stream_field
 
 TEXT = "A field."
 ABSENT = inspect.Parameter.empty
@@ -568,6 +568,43 @@ class Mutation:
     ordinary_add: Changed = strawberry.mutation(resolver=ordinary_add, description=TEXT)
 
 
+# --- Subscriptions: their events are beings, or what a resolver may give by mistake ---
+
+
+async def beings_from(context: Context, start: int = 0, count: int = 3, fault: str | None = None) -> Events:
+    await asyncio.sleep(0)
+    if fault == "RAISE":
+        raise Trouble(f"no stream from {start}")
+
+    async def events() -> Events:
+        try:
+            for number in range(start, start + min(abs(count), 5)):
+                await asyncio.sleep(0)
+                context.log.append(f"event {number}")
+                yield {"ERROR": Trouble(f"event {number}"), "NULL": None}.get(fault or "", being(number))
+            if fault == "SHORT":
+                raise Trouble("the stream has ended with an error")
+        finally:
+            context.log.append("closed")
+
+    return events()
+
+
+FROM = [parameter("start", int, 0), parameter("count", int, 3), parameter("fault", Fault | None, None)]
+
+
+async def ordinary_events(info: Info, count: int = 2) -> AsyncGenerator[int]:
+    for number in range(min(abs(count), 5)):
+        yield number
+
+
+@strawberry.type(description=TEXT)
+class Subscription:
+    beings: LazyBeing = stream_field(beings_from, description=TEXT, parameters=FROM)
+    maybe_beings: LazyBeing | None = stream_field(beings_from, description=TEXT, parameters=FROM)
+    ordinary_events: AsyncGenerator[int] = strawberry.subscription(resolver=ordinary_events, description=TEXT)
+
+
 def read(source: Any, name: str) -> Any:
     try:
         return source[name]
@@ -603,6 +640,7 @@ SCALARS: dict[object, Any] = {
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Person, Cat, Dog, Rock],
     config=StrawberryConfig(scalar_map=SCALARS, default_resolver=read),
 )

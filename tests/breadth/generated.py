@@ -36,7 +36,7 @@ from graphql.utilities import do_types_overlap
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from breadth import Executor, Request
+from breadth import Answer, Executor, Request
 from recallql.http.requests import write_json
 
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "300"))
@@ -178,8 +178,12 @@ class Author:
         for number in range(count):
             this = kind if number == 0 or dice.chance(50) else dice.pick(["query", "mutation"])
             uses = Uses()
-            root = self.schema.query_type if this == "query" else self.schema.mutation_type
-            selection = self.selection(root, DEPTH, Level(), uses)
+            root = getattr(self.schema, f"{this}_type")
+            level = Level()
+            if this == "subscription":
+                selection = f"{{ {self.field(root, DEPTH, level, uses)} }}"
+            else:
+                selection = self.selection(root, DEPTH, level, uses)
             name = None if count == 1 and dice.chance(50) else f"Operation{number}"
             operations.append((f"{this} {name or ''}{self.declarations(uses)} {selection}", uses))
             names.append(name)
@@ -534,6 +538,23 @@ class Outcome:
     body: dict[str, Any]
     effects: Any
     by_graphql_core: bool
+
+
+async def outcomes(executor: Executor, case: Case, context: Any, effects: Callable[[Any], Any]) -> list[Outcome]:
+    """The outcome of each event of a subscription; the only one, if it does not start."""
+    request = Request(case.query, case.variables, case.operation_name)
+    started = await executor.subscribe(request, context)
+    if isinstance(started, Answer):
+        return [Outcome(started.executed, orjson.loads(write_json(started.body)), effects(context), False)]
+    answers: list[Answer] = []
+    try:
+        async for event in started.events:
+            answers += [await started.answer(event, context)]
+    except Exception as error:
+        answers.append(started.failure(error))
+    finally:
+        await started.events.aclose()
+    return [Outcome(True, orjson.loads(write_json(answer.body)), effects(context), False) for answer in answers]
 
 
 async def outcome(executor: Executor, case: Case, context: Any, effects: Callable[[Any], Any]) -> Outcome:
