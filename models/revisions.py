@@ -30,6 +30,7 @@ class Revisions:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._scripts = ScriptDirectory.from_config(self._config())
+        self.newest = self._scripts.get_current_head()
 
     def _config(self) -> Config:
         config = Config()

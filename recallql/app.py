@@ -19,8 +19,8 @@ from models.store import Store, database_at
 from recallql import __version__
 from recallql.allocator import return_large_blocks
 from recallql.auth.credentials import Credentials
-from recallql.background.indexing import encoding_status, index_status, keep_encoded, keep_indexed
-from recallql.background.timekeeping import keep_time
+from recallql.background.indexing import encoding_status, index_status, keep_encoded, keep_indexed, newest_texts
+from recallql.background.timekeeping import Timekeeper
 from recallql.embedding.embeddings import Embeddings
 from recallql.errors import describe
 from recallql.http.endpoint import Endpoint, send_reply
@@ -46,8 +46,8 @@ INDEX = """<!doctype html>
 </html>
 """
 
-PURGE_EVERY = 3600.0
-"""Seconds between two runs of the purge."""
+PURGE_AFTER, PURGE_EVERY = 60.0, 3600.0
+"""Seconds from the start, when requests come first, to the first purge, and between two."""
 
 
 class Application(Starlette):
@@ -138,20 +138,27 @@ def create_app(settings: Settings) -> Application:
         app.state.embeddings = embeddings = Embeddings(settings)
         app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, settings)
         embeddings.start()
-        purging = asyncio.create_task(_purge_on(database, clock, settings))
-        indexing = asyncio.create_task(keep_indexed(database))
-        encoding = asyncio.create_task(keep_encoded(database, embeddings))
-        background = [purging, indexing, encoding, asyncio.create_task(database.keep_checked())]
-        background.append(asyncio.create_task(keep_time(database, clock)))
-        background.append(asyncio.create_task(asyncio.to_thread(prepare)))
+        background: list[asyncio.Task[None]] = []
         app.state.forming = None
-        if settings.chat_base_url:
-            # Its HTTP client is installed on demand.
-            from recallql.background.forming import Forming
-
-            app.state.forming = forming = Forming(database, clock, settings)
-            background.append(asyncio.create_task(forming.run()))
         try:
+            # One after the other and before the first request: they share a connection to the database.
+            timekeeper = Timekeeper(database, clock)
+            await timekeeper.look()
+            tasks = [
+                keep_indexed(database, await newest_texts(database)),
+                timekeeper.keep_looking(),
+                keep_encoded(database, embeddings),
+                database.keep_checked(),
+                _purge_on(database, clock, settings),
+                asyncio.to_thread(prepare),
+            ]
+            background += map(asyncio.create_task, tasks)
+            if settings.chat_base_url:
+                # Its HTTP client is installed on demand.
+                from recallql.background.forming import Forming
+
+                app.state.forming = forming = Forming(database, clock, settings)
+                background.append(asyncio.create_task(forming.run()))
             yield
         finally:
             for task in background:
@@ -220,6 +227,7 @@ async def _ready(request: Request) -> Response:
 
 async def _purge_on(database: Store, clock: Clock, settings: Settings) -> None:
     """Purges what was soft-deleted long enough ago, and the backups that migrations left."""
+    await asyncio.sleep(PURGE_AFTER)
     while True:
         try:
             counted = await purge_deleted(

@@ -11,7 +11,7 @@ import pytest
 from models.keys import session_key, user_key
 from models.leases import take_lease
 from recallql.auth.credentials import EXPIRED, REFUSED
-from recallql.background.timekeeping import keep_time
+from recallql.background.timekeeping import Timekeeper
 from resolvers.credentials import issue_user_token
 from resolvers.times import LEEWAY, Clock
 from tests.desk import Desk, ours, signed
@@ -194,7 +194,7 @@ def test_times_of_a_clock_that_was_ahead_are_corrected(desk: Desk, monkeypatch: 
             await asyncio.sleep(0.01)
 
     async def run() -> None:
-        keeping = asyncio.create_task(keep_time(desk.database, clock))
+        keeping = asyncio.create_task(Timekeeper(desk.database, clock).keep_looking())
         try:
             await asyncio.sleep(0.1)
             written_ahead(desk)

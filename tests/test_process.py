@@ -20,9 +20,11 @@ import pytest
 import structlog
 from alembic.script import ScriptDirectory
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 import models.sqlite.database
 import models.sqlite.migrate
+import recallql.app
 from models.errors import DatabaseProblem
 from models.sqlite.backups import backups_of
 from models.sqlite.database import connect
@@ -34,7 +36,7 @@ from recallql.settings import Settings
 from tests.commands import environment, ready_status, start, started
 from tests.documents import ADD_MESSAGES, DELETE_SESSION
 from tests.places import SqlitePlace
-from tests.servers import START_SECONDS, Serve, Server, free_port, wait_until
+from tests.servers import START_SECONDS, Serve, Server, Start, free_port, wait_until
 
 
 def test_without_options_it_serves_loopback_on_a_file_in_the_folder(tmp_path: Path) -> None:
@@ -619,7 +621,10 @@ def test_two_processes_that_start_together_on_a_fresh_file_both_come_up(serve: S
 
 
 @pytest.mark.sqlite
-def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: Path, tmp_path: Path) -> None:
+def test_backups_older_than_the_purge_are_removed(
+    start: Start, migrated_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recallql.app, "PURGE_AFTER", 0.0)
     path = tmp_path / "mine.db"
     shutil.copyfile(migrated_file, path)
     old, young = tmp_path / "mine.db.backup-0000", tmp_path / "mine.db.backup-0001"
@@ -629,7 +634,7 @@ def test_backups_older_than_the_purge_are_removed(serve: Serve, migrated_file: P
     for backup in (old, other):
         old_time = time.time() - 3 * 86400
         os.utime(backup, (old_time, old_time))
-    serve(place=SqlitePlace(path), env={"RECALLQL_PURGE_AFTER_DAYS": "2"})
+    start(SqlitePlace(path), purge_after_days=2)
     wait_until(lambda: not old.exists(), "the old backup is still there")
     assert young.exists()
     assert other.exists()
@@ -642,20 +647,25 @@ def test_the_backups_of_a_file_with_brackets_in_its_name_are_found(migrated_file
     assert [backup.name for backup in backups_of(path)] == [f"re[call]*.db.backup-{HEAD}"]
 
 
-def test_what_is_deleted_is_purged_in_the_background(serve: Serve, server: Server) -> None:
+def test_what_is_deleted_is_purged_in_the_background(
+    start: Start, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recallql.app, "PURGE_AFTER", 0.0)
     for session in ("gone", "stays"):
         server.accepted(ADD_MESSAGES, sessionId=session, messages=[{"role": "USER", "content": session}])
     server.accepted(DELETE_SESSION, sessionId="gone")
     contents = [row for row in server.tables()["messages"] if "gone" in row]
     assert len(contents) == 1, "deleting is soft"
-    running = serve(place=server.place, env={"RECALLQL_PURGE_AFTER_DAYS": "0"})
-    wait_until(lambda: len(server.tables()["sessions"]) == 1, "the session was not purged")
+    with capture_logs() as logged:
+        start(server.place, purge_after_days=0)
+        wait_until(lambda: len(server.tables()["sessions"]) == 1, "the session was not purged")
+        wait_until(lambda: any(line["event"] == "purged" for line in logged), "the purge is not in the log")
     assert not [row for row in server.tables()["messages"] if "gone" in row]
     assert [row for row in server.tables()["messages"] if "stays" in row]
-    wait_until(lambda: '"purged"' in running.output(), "the purge is not in the log")
 
 
-def test_what_was_deleted_lately_is_not_purged(server: Server) -> None:
+def test_what_was_deleted_lately_is_not_purged(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recallql.app, "PURGE_AFTER", 0.0)
     server.accepted(ADD_MESSAGES, sessionId="gone", messages=[{"role": "USER", "content": "x"}])
     server.accepted(DELETE_SESSION, sessionId="gone")
     again = Server(server.place)

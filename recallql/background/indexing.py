@@ -48,22 +48,21 @@ LONGEST_PAUSE = 300.0
 """The most seconds before a failing model is tried again."""
 
 
-async def keep_indexed(database: Store) -> None:
-    """Indexes new texts: soon when the backlog is large, and all of it after a pause in writing.
+async def keep_indexed(database: Store, newest: list[int]) -> None:
+    """Indexes the texts that come after the newest: soon when the backlog is large, and all of it after a pause in
+    writing.
 
     Searches scan the backlog itself, so nothing is missed meanwhile.
     """
-    newest: list[int] | None = None
     looked = written = time.monotonic()
     while True:
         database.written.clear()
         try:
-            newest = newest or await _newest(database)
             with suppress(TimeoutError):
                 async with asyncio.timeout(INDEX_EVERY):
                     await database.written.wait()
                     await asyncio.sleep(GATHERING)
-            now, found = time.monotonic(), await _newest(database)
+            now, found = time.monotonic(), await newest_texts(database)
             if now - looked < INDEX_EVERY and not _much(newest, found):
                 continue
             looked, written, newest = now, written if found == newest else now, found
@@ -81,7 +80,8 @@ def _much(before: Sequence[int], newest: Sequence[int]) -> bool:
     return any(now - then > most for then, now, most in zip(before, newest, late, strict=True))
 
 
-async def _newest(database: Store) -> list[int]:
+async def newest_texts(database: Store) -> list[int]:
+    """The number of the newest text of each kind."""
     return [progress.newest for progress in await _progress(database)]
 
 

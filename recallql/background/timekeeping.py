@@ -18,19 +18,30 @@ LOOK_EVERY = 1.0
 """Seconds between two checks of the clock."""
 
 
-async def keep_time(database: Store, clock: Clock) -> None:
-    """Corrects times at the start, and each time that the clock has stepped back, until it is cancelled."""
-    seen: int | None = None
-    while True:
-        now = clock.now()
-        corrections = clock.corrections
-        if corrections != seen:
-            try:
-                await _correct(database, now)
-                seen = corrections
-            except Exception:
-                log_failure(log, "times in the future could not be corrected; the server will try again")
-        await asyncio.sleep(LOOK_EVERY)
+class Timekeeper:
+    """Corrects times each time that the clock has stepped back, the first time at the start."""
+
+    def __init__(self, database: Store, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._seen: int | None = None
+
+    async def look(self) -> None:
+        now = self._clock.now()
+        corrections = self._clock.corrections
+        if corrections == self._seen:
+            return
+        try:
+            await _correct(self._database, now)
+            self._seen = corrections
+        except Exception:
+            log_failure(log, "times in the future could not be corrected; the server will try again")
+
+    async def keep_looking(self) -> None:
+        """Looks every second, until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
 
 
 async def _correct(database: Store, now: Time) -> None:
