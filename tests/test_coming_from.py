@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ from graphql import print_schema
 
 from recallql.commands.archive import import_file
 from recallql.settings import Settings
+from tests.archives import serving
 from tests.documentation import PAGES, SCHEMA, blocks_of, names_in
-from tests.places import Fresh, Place, Places
+from tests.places import Fresh, Place
 from tests.servers import Server
 
 PAGE = PAGES["coming-from"]
@@ -42,14 +42,20 @@ def _cells(line: str) -> tuple[str, str, str]:
 ROWS = list(rows())
 
 
-@pytest.fixture(scope="module")
-def moved(shared: Fresh) -> Place:
-    """A database with the lines that the page imports."""
-    place = shared()
+def move(place: Place) -> None:
+    """Imports the lines that the page imports."""
     (block,) = [block.text for block in blocks_of(PAGE) if block.info == "sh"]
     lines = "".join(f"{line}\n" for line in block.splitlines() if line.startswith("{")).encode()
     import_file(BytesIO(lines), Settings(database_url=place.url), size=len(lines))
-    return place
+
+
+@pytest.fixture(scope="module")
+def moved(shared: Fresh) -> Iterator[Server]:
+    """A server for the rows that only read."""
+    place = shared()
+    move(place)
+    with serving(place) as running:
+        yield running
 
 
 def document(operation: str) -> str:
@@ -80,18 +86,31 @@ def values_named(name: str, answer: Any) -> Iterator[Any]:
             yield from values_named(name, item)
 
 
-@pytest.mark.parametrize(
-    ("section", "calls", "here"),
-    [row[:3] for row in ROWS],
-    ids=[f"{section}: {calls}"[:60] for section, calls, *_ in ROWS],
-)
-def test_every_row_of_the_tables_does_what_it_says(
-    moved: Place, places: Places, tmp_path: Path, section: str, calls: str, here: str
-) -> None:
-    if here == NOTHING:
-        return
-    place = places.copy(moved, tmp_path)
-    server = Server(place)
+def rows_where(changes: bool) -> pytest.MarkDecorator:
+    """The rows that name mutations, or those that name queries only."""
+    chosen = [
+        row[:3]
+        for row in ROWS
+        if row[2] != NOTHING and changes == any(operation_name(code) in MUTATIONS for code in names_in(row[2]))
+    ]
+    ids = [f"{section}: {calls}"[:60] for section, calls, _ in chosen]
+    return pytest.mark.parametrize(("section", "calls", "here"), chosen, ids=ids)
+
+
+@rows_where(changes=True)
+def test_every_row_that_changes_something_does_what_it_says(place: Place, section: str, calls: str, here: str) -> None:
+    move(place)
+    with serving(place) as server:
+        carry_out(server, section, calls, here)
+
+
+@rows_where(changes=False)
+def test_every_row_that_reads_does_what_it_says(moved: Server, section: str, calls: str, here: str) -> None:
+    carry_out(moved, section, calls, here)
+
+
+def carry_out(server: Server, section: str, calls: str, here: str) -> None:
+    """Carries out the operations of a row, each with what the one before has returned."""
     operations = [code for code in names_in(here) if operation_name(code)]
     assert operations == names_in(here), f"{section}: {calls} names something that is no operation"
     assert operations
@@ -103,8 +122,6 @@ def test_every_row_of_the_tables_does_what_it_says(
         id = next(values_named("id", data), None)
         for cursor in values_named("endCursor", data) if "$after" in operation else ():
             server.graphql(document(operation), after=cursor)
-    server.close()
-    place.close()
 
 
 def check(operation: str, data: dict[str, Any]) -> None:

@@ -163,13 +163,27 @@ def at_rest(place: Place) -> Server:
     return running
 
 
+@pytest.fixture(scope="module")
+def reading(crowd: Place, places: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests that only read."""
+    with served_copy(crowd, places, tmp_path_factory.mktemp("reading")) as running:
+        yield running
+
+
 @pytest.fixture
 def filled(crowd: Place, places: Places, tmp_path: Path) -> Iterator[Server]:
-    place = places.copy(crowd, tmp_path)
-    running = at_rest(place)
+    """A server for a test that writes."""
+    with served_copy(crowd, places, tmp_path) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def served_copy(place: Place, places: Places, folder: Path) -> Generator[Server]:
+    copy = places.copy(place, folder)
+    running = at_rest(copy)
     yield running
     running.close()
-    place.close()
+    copy.close()
 
 
 def statements(server: Server, query: str, **variables: Any) -> tuple[list[str], dict[str, Any]]:
@@ -194,15 +208,15 @@ def size_of(data: Any) -> int:
     return sum(size_of(value) for value in data) if isinstance(data, list) else 0
 
 
-def test_the_nested_query_takes_one_statement_a_level(filled: Server) -> None:
-    seen, data = statements(filled, NESTED, id="u00")
+def test_the_nested_query_takes_one_statement_a_level(reading: Server) -> None:
+    seen, data = statements(reading, NESTED, id="u00")
     assert size_of(data) > SESSIONS * MESSAGES
     assert len(seen) == 3, seen
 
 
-def test_twenty_users_take_as_many_statements_as_one(filled: Server) -> None:
+def test_twenty_users_take_as_many_statements_as_one(reading: Server) -> None:
     query = NESTED.replace("query ($id: String!) { user(userId: $id) {", "{ users(first: 20) { nodes {") + "}"
-    seen, data = statements(filled, query)
+    seen, data = statements(reading, query)
     assert size_of(data) > USERS * SESSIONS * MESSAGES
     assert len(seen) == 3, seen
 
@@ -260,36 +274,36 @@ LEVELS = {
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_level_takes_one_statement_however_many_parents_it_has(filled: Server, level: str) -> None:
+def test_a_level_takes_one_statement_however_many_parents_it_has(reading: Server, level: str) -> None:
     query, expected = LEVELS[level]
-    seen, _ = statements(filled, query)
+    seen, _ = statements(reading, query)
     assert len(seen) == expected, seen
 
 
-def test_sources_take_at_most_three_statements_however_many_memories(filled: Server) -> None:
+def test_sources_take_at_most_three_statements_however_many_memories(reading: Server) -> None:
     query = """{ users { nodes { memories(first: 100) { nodes { sources { totalCount edges { cursor node { __typename
         ... on Message { content } ... on Document { title } } } } } } } } }"""
-    seen, data = statements(filled, query)
+    seen, data = statements(reading, query)
     kinds = re.findall(r"'__typename': '(\w+)'", str(data))
     assert kinds.count("Message") == 3 * USERS * SESSIONS
     assert kinds.count("Document") == USERS * SESSIONS
     assert 3 <= len(seen) <= 2 + 3 + 1, seen
 
 
-def test_nodes_take_one_statement_for_each_kind(filled: Server) -> None:
+def test_nodes_take_one_statement_for_each_kind(reading: Server) -> None:
     query = """{ users { nodes { id documents { nodes { id } } memories { nodes { id } }
         sessions { nodes { id messages(first: 1) { nodes { id } } } } } } agents { nodes { id } } }"""
-    ids = re.findall(r"'id': '([^']+)'", str(filled.graphql(query)))
+    ids = re.findall(r"'id': '([^']+)'", str(reading.graphql(query)))
     by_kind = {letter: [id for id in ids if id[0] == letter] for letter in "USMYDA"}
     assert all(by_kind.values())
     for found in by_kind.values():
-        assert taken(filled, "query ($id: ID!) { node(id: $id) { id } }", id=found[0]) == 1
-        assert taken(filled, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=found[:20]) == 1
+        assert taken(reading, "query ($id: ID!) { node(id: $id) { id } }", id=found[0]) == 1
+        assert taken(reading, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=found[:20]) == 1
     mixed = [id for found in by_kind.values() for id in found[:10]]
-    seen, data = statements(filled, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*mixed, "nonsense"])
+    seen, data = statements(reading, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*mixed, "nonsense"])
     assert [node and node["id"] for node in data["nodes"]] == [*mixed, None]
     assert len(seen) == len(by_kind)
-    assert taken(filled, '{ nodes(ids: []) { id } node(id: "nonsense") { id } }') == 0
+    assert taken(reading, '{ nodes(ids: []) { id } node(id: "nonsense") { id } }') == 0
 
 
 MUTATIONS: dict[str, tuple[str, str]] = {
@@ -399,10 +413,10 @@ HOT = {
 
 @pytest.mark.sqlite
 @pytest.mark.parametrize("name", HOT)
-def test_no_hot_statement_goes_through_a_whole_table(filled: Server, name: str) -> None:
-    seen, data = statements(filled, HOT[name])
+def test_no_hot_statement_goes_through_a_whole_table(reading: Server, name: str) -> None:
+    seen, data = statements(reading, HOT[name])
     assert size_of(data) > 2
-    for text, plan in plans(filled.path, seen).items():
+    for text, plan in plans(reading.path, seen).items():
         # A list of the project is read along an index that has its order, and stops at the page.
         assert not scans(plan), f"{plan}\n{text}"
         assert ":parents" not in text or not walks(plan), f"{plan}\n{text}"
@@ -410,9 +424,9 @@ def test_no_hot_statement_goes_through_a_whole_table(filled: Server, name: str) 
 
 @pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["nested", "users", "sessions", "oldest sessions", "by key", "by activity", "by id"])
-def test_no_page_sorts_more_than_itself(filled: Server, name: str) -> None:
-    seen, _ = statements(filled, HOT[name])
-    for text, plan in plans(filled.path, seen).items():
+def test_no_page_sorts_more_than_itself(reading: Server, name: str) -> None:
+    seen, _ = statements(reading, HOT[name])
+    for text, plan in plans(reading.path, seen).items():
         if "json_each" in text:
             # The rows of a page for many parents are put in order; what they are cut from must not be.
             cut = [step for step in plan if "TEMP B-TREE" in step]
@@ -466,13 +480,13 @@ LIST_OWNERS = {
 
 @pytest.mark.sqlite
 @pytest.mark.parametrize("list", BY_INDEX)
-def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> None:
+def test_filters_by_ids_and_orders_use_an_index(reading: Server, list: str) -> None:
     owner, _, field = list.rpartition(".") if list[1] == "." else ("", "", list)
     query = f"{field} {{ nodes {{ id }} totalCount }}"
     if owner:
         query = f"{LIST_OWNERS[owner]} {{ {query} }}" + (" }" if owner == "a" else "")
-    seen, _ = statements(filled, f"{{ {query} }}")
-    page, count = (found for text, found in plans(filled.path, seen).items() if text in seen[-2:])
+    seen, _ = statements(reading, f"{{ {query} }}")
+    page, count = (found for text, found in plans(reading.path, seen).items() if text in seen[-2:])
     # Of a list below an owner, the rows of the page are looked up in `x`.
     read = [step for step in page if step.startswith(("SEARCH x", f"SEARCH {field.partition('(')[0]} USING INDEX"))]
     index = BY_INDEX[list]
@@ -485,23 +499,23 @@ def test_filters_by_ids_and_orders_use_an_index(filled: Server, list: str) -> No
 
 
 @pytest.mark.sqlite
-def test_people_are_found_by_the_index_of_their_words(filled: Server) -> None:
-    seen, _ = statements(filled, '{ users(filter: {text: "ada lov"}) { nodes { id } totalCount } }')
+def test_people_are_found_by_the_index_of_their_words(reading: Server) -> None:
+    seen, _ = statements(reading, '{ users(filter: {text: "ada lov"}) { nodes { id } totalCount } }')
     assert len(seen) == 3, seen
-    for text, plan in plans(filled.path, seen).items():
+    for text, plan in plans(reading.path, seen).items():
         assert any(" ix_user_words_project_word_user_key " in step for step in plan), plan
         assert [step for step in scans(plan) if not step.startswith("SCAN anon")] == [], f"{plan}\n{text}"
 
 
 @pytest.mark.sqlite
 def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
-    filled: Server, monkeypatch: pytest.MonkeyPatch
+    reading: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolvers.users, "COMMON", 0)
     order = "orderBy: {field: NAME, direction: ASC}"
-    seen, _ = statements(filled, f'{{ users(filter: {{text: "ada"}}, {order}) {{ nodes {{ id }} }} }}')
+    seen, _ = statements(reading, f'{{ users(filter: {{text: "ada"}}, {order}) {{ nodes {{ id }} }} }}')
     assert len(seen) == 3, seen
-    plan = plans(filled.path, seen)[seen[1]]
+    plan = plans(reading.path, seen)[seen[1]]
     assert any("SEARCH users USING INDEX ix_users_project_name_ascending_user_id" in step for step in plan), plan
     assert any("SEARCH own USING PRIMARY KEY (user_key=? AND word>? AND word<?)" in step for step in plan), plan
     assert scans(plan) == sorts(plan) == []
