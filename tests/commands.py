@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -37,6 +37,19 @@ def start(
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(command, running.wait(), out.read(), err.read())
+
+
+def begin(*arguments: str | Path, stdout: IO[Any], stderr: IO[Any], **variables: str) -> Fork:
+    """`recallql` with these arguments and files, and an empty standard input, in a process that goes on."""
+    with Path(os.devnull).open() as nothing:
+        return Fork(
+            [*map(str, arguments)],
+            cwd=Path.cwd(),
+            env=environment(**variables),
+            stdin=nothing,
+            stdout=stdout,
+            stderr=stderr,
+        )
 
 
 @contextlib.contextmanager

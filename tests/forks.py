@@ -3,9 +3,11 @@
 Starting Python and importing RecallQL takes more than a second of processor time, and the tests start some hundred
 processes. A `Fork` has the interface of `subprocess.Popen`. It asks a process that waits with everything imported, the
 template, for a copy of itself. The copy becomes `python -m recallql …` with its own arguments, folder, environment and
-files, and ends as any Python does. Tests of memory, of the package and of the documentation start Python itself.
+files, and ends as any Python does, but for freeing its memory. Tests of memory, of the package and of the
+documentation start Python itself.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -15,10 +17,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import IO, Any, ClassVar, TextIO
 
+from models.revisions import revisions
 from resolvers.formation.rules import prepare
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -108,11 +113,17 @@ class Fork:
         return int.from_bytes(told, "big", signed=True)
 
 
+def _commands() -> list[str]:
+    """The modules of the commands, each of which is imported by the command that needs it."""
+    return [f"recallql.commands.{found.name}" for found in iter_modules([str(REPOSITORY / "recallql" / "commands")])]
+
+
 def serve_copies(asked: socket.socket) -> None:
     """The template: a copy for each request, until the tests have ended. Returns in the copies only."""
-    for name in ("recallql.app", "recallql.serving", "recallql.commands.cli"):
+    for name in ("recallql.app", "recallql.serving", "models.sqlite.engine", "models.postgres.engine", *_commands()):
         import_module(name)
     prepare()
+    revisions()
     gc.collect()
     gc.freeze()
     while True:
@@ -158,7 +169,28 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]
     sys.argv = ["recallql", *request["arguments"]]
-    runpy.run_module("recallql", run_name="__main__", alter_sys=True)
+    status = 0
+    try:
+        runpy.run_module("recallql", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        status = end.code or 0
+    _end(status)
+
+
+def _end(status: int) -> None:
+    """Ends as Python does, but for freeing its objects one by one, which takes longer than most commands."""
+    # No public function waits for the threads as the end of a process does.
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # Python meets it again, and says so.
+        return
+    os._exit(status)
 
 
 def _opened(number: int, before: TextIO) -> TextIO:

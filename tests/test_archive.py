@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import EVERY_TYPE, Command, Line, Outcome, add_documents, run, said, say, write
-from tests.commands import environment
+from tests.commands import begin, environment
 from tests.places import Fresh, Place, SqlitePlace
 from tests.servers import START_SECONDS, Api, Server
 
@@ -173,18 +173,14 @@ def test_an_export_into_a_closed_pipe_says_nothing(place: Place, tmp_path: Path,
         {"type": "message", "sessionId": "s", "role": "USER", "content": "word " * 2000} for _ in range(100)
     ]
     assert command("import", write(tmp_path / "in.ndjson", lines), *place.option).status == 0
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "export", *place.option],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as export:
-        assert export.stdout is not None
-        assert export.stderr is not None
-        assert export.stdout.readline().startswith(b'{"type":"session"')
-        export.stdout.close()
-        assert b"Traceback" not in export.stderr.read()
-        assert export.wait(timeout=START_SECONDS) != 0
+    (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+    with os.fdopen(err, "rb") as told:
+        with os.fdopen(to_out, "wb") as stdout, os.fdopen(to_err, "wb") as stderr:
+            export = begin("export", *place.option, stdout=stdout, stderr=stderr)
+        with os.fdopen(out, "rb") as written:
+            assert written.readline().startswith(b'{"type":"session"')
+        assert b"Traceback" not in told.read()
+    assert export.wait(timeout=START_SECONDS) != 0
 
 
 @pytest.mark.parametrize(
@@ -212,21 +208,14 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    done = subprocess.run(
-        [sys.executable, "-m", "recallql", action, file, *place.option],
-        env=environment() | {"TERM": "xterm", "COLUMNS": "80"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=its_end,
-        timeout=START_SECONDS,
-    )
-    os.close(its_end)
+    with (tmp_path / "stdout").open("wb") as stdout, os.fdopen(its_end, "wb", buffering=0) as stderr:
+        done = begin(action, file, *place.option, stdout=stdout, stderr=stderr, TERM="xterm", COLUMNS="80")
+        assert done.wait(START_SECONDS) == 0
     reader.join(timeout=10)
     os.close(terminal)
-    assert done.returncode == 0
     assert shown in seen
     assert b"100%" in seen
-    assert b"%" not in done.stdout
+    assert b"%" not in (tmp_path / "stdout").read_bytes()
     if action != "import":
         file.unlink()
     assert "%" not in command(action, file, *place.option).err
@@ -238,18 +227,14 @@ def test_an_import_beside_a_server_leaves_no_gaps(server: Server, tmp_path: Path
         {"type": "message", "sessionId": "s", "role": "USER", "content": f"imported {n}"} for n in range(count)
     ]
     file = write(tmp_path / "in.ndjson", lines)
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "import", str(file), *server.place.option],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as importing:
-        said_here = 0
-        while importing.poll() is None:
-            say(server, "s", f"said {said_here}")
-            said_here += 1
-        assert importing.stdout is not None
-        assert importing.returncode == 0, importing.stdout.read()
+    output = tmp_path / "output"
+    with output.open("wb") as told:
+        importing = begin("import", file, *server.place.option, stdout=told, stderr=told)
+    said_here = 0
+    while importing.poll() is None:
+        say(server, "s", f"said {said_here}")
+        said_here += 1
+    assert importing.returncode == 0, output.read_text()
     say(server, "s", "said last")
     kept = server.place.query("SELECT sequence, content FROM messages ORDER BY sequence")
     assert [sequence for sequence, _ in kept] == list(range(1, count + said_here + 2))
@@ -294,19 +279,15 @@ def test_an_export_that_is_killed_leaves_nothing_under_its_name(place: Place, tm
     folder = tmp_path / "out"
     folder.mkdir()
     file = folder / "out.ndjson"
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "export", str(file), *place.option],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as export:
-        deadline = time.monotonic() + START_SECONDS
-        while not any(one.stat().st_size for one in folder.iterdir()):
-            assert export.poll() is None, "it ended before it had written anything"
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        export.kill()
-        assert export.wait(timeout=START_SECONDS) != 0
+    with Path(os.devnull).open("wb") as nothing:
+        export = begin("export", file, *place.option, stdout=nothing, stderr=nothing)
+    deadline = time.monotonic() + START_SECONDS
+    while not any(one.stat().st_size for one in folder.iterdir()):
+        assert export.poll() is None, "it ended before it had written anything"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    export.kill()
+    assert export.wait(timeout=START_SECONDS) != 0
     assert not file.exists()
     assert run("export", file, *place.option).status == 0, "what is left stands in the way of the next one"
     assert len(file.read_bytes().splitlines()) == 101
@@ -332,6 +313,7 @@ def test_an_export_of_a_damaged_file_leaves_nothing(place: Place, path: Path, tm
 def test_an_export_onto_a_full_disk_says_so(place: Place, count: int) -> None:
     add_documents(place, count)
     with Path("/dev/full").open("wb") as full:
+        # What is left in the buffers of Python's own standard output is written at its end.
         done = subprocess.run(
             [sys.executable, "-m", "recallql", "export", *place.option],
             env=environment(),
