@@ -18,6 +18,9 @@ $(INSTALLED): requirements.lock pyproject.toml hatch_build.py $(filter-out %/nod
 serve: setup
 	$(BIN)/recallql serve
 
+# Whatever the shell says, compiled modules are kept: the tests start Python some hundred times.
+test check: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup
 	$(BIN)/pytest -n auto --dist loadgroup
 

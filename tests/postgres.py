@@ -41,6 +41,8 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
+    # To compile a statement takes longer than to read the few rows of a test.
+    "jit": "off",
     "max_wal_size": "2GB",
     "shared_buffers": "64MB",
     "max_connections": "300",

@@ -83,8 +83,10 @@ def fill(server: Server, sessions: int) -> None:
         server.graphql(add, input={"sessionId": f"s{number}", "messages": messages})
 
 
-SLOW = """{ sessions(first: 50) { nodes {
-    messages(filter: {metadata: {n: {m: [1, 2]}}}) { totalCount nodes { id } } } } }"""
+LISTS = " ".join(
+    f"m{n}: messages(filter: {{metadata: {{n: {{m: [1, {n}]}}}}}}) {{ totalCount nodes {{ id }} }}" for n in range(30)
+)
+SLOW = f"{{ sessions(first: 50) {{ nodes {{ {LISTS} }} }} }}"
 
 
 def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start) -> None:
