@@ -74,11 +74,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_configure() -> None:
+    """Has the garbage collector look less often, as `recallql.app.from_environment` does."""
+    gc.set_threshold(20_000, 10, 40)
+
+
 def pytest_collection_finish() -> None:
-    """Spares the garbage collector ten thousand tests and all modules, as `recallql.app.from_environment` does."""
+    """Spares the garbage collector ten thousand tests and all modules."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 10, 40)
 
 
 @pytest.fixture(scope="session")
