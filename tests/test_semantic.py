@@ -473,9 +473,9 @@ def _encoded_in(place: Place) -> set[Any]:
 
 
 def test_appends_are_answered_while_texts_are_encoded(semantic: Server) -> None:
-    add(semantic, "talk", *(["garden " * 500] * 12))
+    add(semantic, "talk", *(["garden " * 500] * 6))
     waits: list[float] = []
-    while embeddings(semantic).get("waiting", 12) > 2:
+    while embeddings(semantic).get("waiting", 6) > 2:
         started = time.monotonic()
         add(semantic, "other", "hello")
         waits.append(time.monotonic() - started)
