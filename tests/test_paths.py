@@ -25,6 +25,8 @@ from tests.places import Place
 from tests.servers import START_SECONDS, Process, Serve, Server, free_port
 from tests.wire import Connection, body, found, request
 
+pytestmark = pytest.mark.once
+
 KEY = "a-key-of-this-test-only"
 BEARER = {"authorization": f"Bearer {KEY}"}
 VIEWER = {"query": "{ viewer { role } }"}
