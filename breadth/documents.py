@@ -13,14 +13,9 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     Node,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
-    OverlappingFieldsCanBeMergedRule,
-    ValidationContext,
-    ValuesOfCorrectTypeRule,
     separate_operations,
-    specified_rules,
     validate,
 )
 from graphql.validation.validate import ValidationAbortedError
@@ -33,7 +28,7 @@ from breadth.errors import Formatted, Refused, coded, formatted, validation_code
 from breadth.limits import Limits, TooComplex, parse_within
 from breadth.measures import Measurer
 from breadth.plan import Compiler, Known, Selection, coverage_of, flag_names
-from breadth.wording import LocatedValues
+from breadth.rules import NO_INTROSPECTION, RULES
 
 PlanKey = tuple[str | bool | None, ...]
 """The name of an operation, and the values of the variables that its plan depends on."""
@@ -48,27 +43,9 @@ document and plan: the largest values measured with documents of many kinds."""
 LARGEST_AT_ONCE = 1024
 """Longest document, in characters, that is parsed in the event loop: that takes a few milliseconds."""
 
-LARGEST_COMPARED = 100_000
-"""Limit on comparing the fields of a document with each other, in graphql-core's units: about 0.3 s."""
-
 _PASSED_OVER = r"(?:[\s,\ufeff]|#[^\n\r]*)*"
 # Also matches an argument whose value is a name, but not the type of a variable.
 _alias = re.compile(rf"(?<![\w$])[_A-Za-z]\w*{_PASSED_OVER}:{_PASSED_OVER}[_A-Za-z]")
-
-
-class _OverlappingFields(OverlappingFieldsCanBeMergedRule):
-    """graphql-core's rule with a limit on its work; without one it compares fields for seconds."""
-
-    def __init__(self, context: ValidationContext) -> None:
-        super().__init__(context)
-        self.rule_context.remaining_complexity_budget = LARGEST_COMPARED
-
-
-_OURS: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
-    OverlappingFieldsCanBeMergedRule: _OverlappingFields,
-    ValuesOfCorrectTypeRule: LocatedValues,
-}
-_RULES = tuple(_OURS.get(rule, rule) for rule in specified_rules)
 
 
 class Operation:
@@ -178,7 +155,7 @@ class Documents:
         self._limits = limits
         self._measurer = Measurer(schema, limits)
         self._introspection = introspection
-        self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
+        self._rules = RULES if introspection else (*RULES, NO_INTROSPECTION)
         # Most of the memory is for documents that are run.
         part = plan_bytes // 8
         self._plan_bytes = 2 * part
