@@ -160,6 +160,9 @@ def create_app(settings: Settings) -> Application:
                 app.state.forming = forming = Forming(database, clock, settings)
                 background.append(asyncio.create_task(forming.run()))
             yield
+        except DataError as error:
+            app.problem = str(error)
+            raise
         finally:
             for task in background:
                 task.cancel()
