@@ -19,7 +19,7 @@ from schemathesis.core.result import Ok
 from tests.servers import Process, Serve, faults
 from tests.wire import KINDS, Answer, Connection, ask, chunked, found, graphql, request
 
-CASES = 2000
+CASES = 1000
 KEY = re.compile(r'(?<=[a-z]Id: )"(?:[^"\\]|\\.)*"')
 KEYS = ["ada", "bo", "", "first", "second", "x" * 512]
 CODES = {
@@ -31,6 +31,7 @@ CODES = {
     "QUERY_TOO_COMPLEX",
     "PAYLOAD_TOO_LARGE",
     "FORBIDDEN",
+    "CONTEXT_OVERFLOW",
 }
 
 ROUNDS = settings(
@@ -41,7 +42,7 @@ ROUNDS = settings(
 # Queries and mutations over the whole schema
 
 
-def test_two_thousand_generated_operations_meet_no_fault_of_the_server(serve: Serve) -> None:
+def test_a_thousand_generated_operations_meet_no_fault_of_the_server(serve: Serve) -> None:
     server = serve()
     schema = schemathesis.graphql.from_url(server.url)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]

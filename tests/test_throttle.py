@@ -95,7 +95,9 @@ def test_a_request_that_takes_too_long_is_given_up_and_others_go_on(start: Start
     server = start(place=filled.place, request_timeout=0.02)
     body = server.post({"query": SLOW}).json()
     assert {error["extensions"]["code"] for error in body["errors"]} == {"TIMEOUT"}
-    assert server.graphql('{ session(sessionId: "s1") { sessionId } }')["session"] == {"sessionId": "s1"}
+    # On a loaded machine another request may take too long, too.
+    other = {"query": '{ session(sessionId: "s1") { sessionId } }'}
+    assert wait_until(lambda: server.post(other).json().get("data")) == {"session": {"sessionId": "s1"}}
 
 
 @pytest.mark.sqlite
