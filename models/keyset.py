@@ -292,10 +292,13 @@ def _range(
 
 
 def _columns(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
-    """The columns of a page's rows: the wanted ones and those of the order."""
-    if wanted is None:
-        return list(listing.table.columns)
-    return [listing.table.c[name] for name in dict.fromkeys((*wanted, *order))]
+    """The columns of a page's rows."""
+    return [listing.table.c[name] for name in names_read(listing, order, wanted)]
+
+
+def names_read(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[str]:
+    """The names of the columns of a page's rows: the wanted ones (None: all), then those of the order."""
+    return [column.name for column in listing.table.columns] if wanted is None else [*dict.fromkeys((*wanted, *order))]
 
 
 @lru_cache(maxsize=256)

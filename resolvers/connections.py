@@ -136,7 +136,7 @@ async def connect(
         backwards=paging.backwards,
     )
     pages: list[Page | BadInput | None] = [None] * (1 if parents is None else len(parents))
-    form = CursorForm(listing, order, descending=descending, filter=filter)
+    form = CursorForm(listing, order, descending=descending, filter=filter, columns=columns)
     all_cursors = [Cursors(form, parent) for parent in ([None] if parents is None else identities or parents)]
     good: list[int] = []
     for index, cursors in enumerate(all_cursors):

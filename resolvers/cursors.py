@@ -15,8 +15,7 @@ from typing import Any
 
 import orjson
 
-from models.keyset import Listing
-from models.rows import AnyRow
+from models.keyset import Listing, names_read
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 
@@ -50,10 +49,21 @@ def _signed(position: bytes, seed: int) -> str:
 
 
 class CursorForm:
-    """The form of the cursors of all lists with this order and filter."""
+    """The form of the cursors of all lists with this order and filter.
 
-    def __init__(self, listing: Listing[Any], order: str, *, descending: bool, filter: Filter) -> None:
-        self.columns, self.types, self.nullable = _columns(listing, order, descending)
+    With `columns` it is for rows that start with these (see `models.keyset.Slice`); without, for rows with names.
+    """
+
+    def __init__(
+        self,
+        listing: Listing[Any],
+        order: str,
+        *,
+        descending: bool,
+        filter: Filter,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
+        self.places, self.types, self.nullable = _columns(listing, order, descending, columns)
         self.are_numbers = self.types == [int]
         identity = f"{listing.name}\0{order}\0{descending}\0{filter.identity}\0".encode("utf-8", "surrogatepass")
         self._identity = blake2b(identity, digest_size=7 if self.are_numbers else 4)
@@ -67,12 +77,13 @@ class CursorForm:
 
 @lru_cache(maxsize=256)
 def _columns(
-    listing: Listing[Any], order: str, descending: bool
-) -> tuple[Sequence[str], Sequence[type[Any]], Sequence[bool]]:
-    """The columns of an order, their types, and those that may be null."""
+    listing: Listing[Any], order: str, descending: bool, read: tuple[str, ...] | None
+) -> tuple[Sequence[Any], Sequence[type[Any]], Sequence[bool]]:
+    """The columns of an order: their names or their places in rows, their types, and those that may be null."""
     columns = listing.order_columns(order, descending=descending)
+    places = columns if read is None else [names_read(listing, columns, read).index(name) for name in columns]
     types: list[type[Any]] = [listing.table.c[name].type.python_type for name in columns]
-    return columns, types, [name in listing.ends for name in columns]
+    return places, types, [name in listing.ends for name in columns]
 
 
 class Cursors:
@@ -84,12 +95,12 @@ class Cursors:
         self._form = form
         self._seed = form.seed(parent or b"")
 
-    def of(self, rows: Sequence[AnyRow]) -> list[str]:
+    def of(self, rows: Sequence[Any]) -> list[str]:
         """The cursors of rows."""
-        columns, seed = self._form.columns, self._seed
+        places, seed = self._form.places, self._seed
         if self._form.are_numbers:
-            return [f"{number * _PRIME + seed:x}" for number in map(itemgetter(*columns), rows)]
-        return [encode([row[name] for name in columns], seed) for row in rows]
+            return [f"{number * _PRIME + seed:x}" for number in map(itemgetter(*places), rows)]
+        return [encode([row[place] for place in places], seed) for row in rows]
 
     def position(self, cursor: str, argument: str) -> tuple[Any, ...]:
         """The values of the order's columns at a cursor; raises `BadInput` if it belongs to another list."""
