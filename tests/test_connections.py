@@ -389,7 +389,10 @@ def test_a_cursor_altered_beneath_its_encoding_is_refused(world: World, name: st
     try:
         raw = decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
-        pytest.skip("The cursors are not base64.")
+        number = int(cursor, 16)
+        for bit in range(number.bit_length()):
+            listing.refuses(world.server, first=5, after=f"{number ^ (1 << bit):x}")
+        return
     for i in range(len(raw)):
         for bit in (0, 3, 7):
             changed = encode(raw[:i] + bytes([raw[i] ^ (1 << bit)]) + raw[i + 1 :]).decode()
