@@ -1,5 +1,6 @@
 """Short functions become part of generated code, and give there what they give when they are called."""
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -98,7 +99,6 @@ def decorated(number: int) -> int:
         with_a_statement,
         with_a_loop,
         with_a_function,
-        with_both_quotes,
         without_a_value,
         decorated,
         decorated.__wrapped__,
@@ -111,3 +111,7 @@ def decorated(number: int) -> int:
 )
 def test_any_other_function_is_called(function: Callable[..., Any]) -> None:
     assert body_of(function) is None
+
+
+def test_a_text_with_both_quotes_is_inlined_only_where_python_lets_them_nest() -> None:
+    assert (body_of(with_both_quotes) is not None) is (sys.version_info >= (3, 12))
