@@ -74,24 +74,28 @@ class PostgresReader(Reader):
     async def _read_again(self, read: Read, form: Form, values: Sequence[Any], error: Exception) -> list[Any]:
         """Repeats a read that has failed, as long as it may succeed then."""
         repeated = False
-        while True:
-            if isinstance(error, Heavy):
-                await self._take_slot()
-                read = _read_counted
-            elif self._replica is not None and not isinstance(explained(error), TookTooLong | TooLarge | Exhausted):
-                self._replica.is_close &= not is_gone(error)
-                self._replica, self._connections = None, self._store.reads
-            elif is_gone(error) and not repeated:
-                # The server may have been restarted since the connection was last used.
-                self._connections.forget_idle()
-                repeated = True
-            else:
-                raise explained(error) from error
-            try:
-                async with self._connections.connection(self.allowance) as connection:
-                    return await read(connection, form, values, self.allowance)
-            except Exception as another:
-                error = another
+        try:
+            while True:
+                if isinstance(error, Heavy):
+                    await self._take_slot()
+                    read = _read_counted
+                elif self._replica is not None and not isinstance(explained(error), TookTooLong | TooLarge | Exhausted):
+                    self._replica.is_close &= not is_gone(error)
+                    self._replica, self._connections = None, self._store.reads
+                elif is_gone(error) and not repeated:
+                    # The server may have been restarted since the connection was last used.
+                    self._connections.forget_idle()
+                    repeated = True
+                else:
+                    raise explained(error) from error
+                try:
+                    async with self._connections.connection(self.allowance) as connection:
+                        return await read(connection, form, values, self.allowance)
+                except Exception as another:
+                    error = another
+        finally:
+            # An error references this frame: together they would stay, with the rows of the request.
+            del error
 
     async def _take_slot(self) -> None:
         if self._slot is None:

@@ -57,3 +57,5 @@ class Receiving(Protocol):
             raise
         finally:
             self._result = None
+            # An error that was thrown references this frame: together they would stay, with the frames of the callers.
+            resume = value = None

@@ -237,3 +237,6 @@ def _resume(started: Coroutine[Any, Any, Reply], waits_for: Any) -> Generator[An
             waits_for = resume[0](resume[1])
         except StopIteration as done:
             return done.value
+        finally:
+            # An error references this frame: together they would stay, with the rows of the request.
+            del resume
