@@ -20,7 +20,7 @@ class Refused(Exception):
 
 
 class Broken(Refused):
-    """An operation that breaks a further rule for its client."""
+    """An operation that breaks a further rule for its client. Its answer has data, which is null."""
 
 
 def coded(code: str, message: str) -> Formatted:

@@ -4,7 +4,8 @@ A document with introspection, or with a field of a kind that breadth-first exec
 graphql-core as a whole; this is decided before anything runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from inspect import isawaitable
@@ -55,26 +56,16 @@ class _Prepared(NamedTuple):
     cost: int
 
 
+@dataclass(frozen=True)
 class Subscription:
-    """A subscription that has started. The one who started it closes its `events`.
+    """A subscription that has started. The one who started it closes its `events`."""
 
-    Without a plan graphql-core runs it.
-    """
-
-    def __init__(self, executor: "Executor", prepared: _Prepared, plan: Selection | None, events: Events) -> None:
-        self.events = events
-        """The values of its field, as the resolver gives them; graphql-core's results if that runs it."""
-        self._executor = executor
-        self._prepared = prepared
-        self._plan = plan
-
-    async def answer(self, event: Any, context: Context) -> Answer:
-        """The answer for an event; each needs a context of its own."""
-        return await self._executor.answer_event(self._prepared, self._plan, event, context)
-
-    def failure(self, error: Exception) -> Answer:
-        """The last answer of a subscription whose events have ended with an error."""
-        return self._executor.failure(error)
+    events: Events
+    """The values of its field, as the resolver gives them; graphql-core's results if that runs it."""
+    answer: Callable[[Any, Context], Awaitable[Answer]]
+    """`await answer(event, context)`: the answer for an event; each needs a context of its own."""
+    failure: Callable[[Exception], Answer]
+    """The last answer when the events have ended with an error."""
 
 
 class Executor:
@@ -130,6 +121,9 @@ class Executor:
             prepared = await self._prepare(document, operation, request, context, suggestions=suggestions, rule=rule)
         except Refused as refused:
             return _refusal(refused)
+        return await self._execute(prepared, request, context)
+
+    async def _execute(self, prepared: _Prepared, request: Request, context: Context) -> Answer:
         try:
             answer = await self._run(prepared, request, context)
         except Refused as refused:
@@ -152,9 +146,9 @@ class Executor:
         """
         try:
             document, operation = await self._read(request, context, suggestions=suggestions)
-            if not operation.is_subscription:
-                return await self.execute(request, context, suggestions=suggestions, rule=rule)
             prepared = await self._prepare(document, operation, request, context, suggestions=suggestions, rule=rule)
+            if not operation.is_subscription:
+                return await self._execute(prepared, request, context)
             return await self._start(prepared, request, context)
         except Refused as refused:
             return _refusal(refused)
@@ -170,7 +164,11 @@ class Executor:
             events = await stream.resolve(context, **stream.arguments(**field.arguments.values(prepared.variables)))
         except Exception as error:
             return self._answer(None, [located_error(error, field.nodes, [field.key])], None)
-        return Subscription(self, prepared, plan, events)
+
+        async def answer(event: Any, context: Context) -> Answer:
+            return await self._run_plan(prepared, plan, context, lambda run: run.event(plan, event))
+
+        return Subscription(events, answer, self._failure)
 
     async def _start_graphql_core(
         self, prepared: _Prepared, request: Request, context: Context
@@ -187,24 +185,13 @@ class Executor:
             events = await events
         if isinstance(events, ExecutionResult):
             return self._answer(events.data, events.errors, None)
-        return Subscription(self, prepared, None, events)
 
-    async def answer_event(self, prepared: _Prepared, plan: Selection | None, event: Any, context: Context) -> Answer:
-        """See `Subscription.answer`."""
-        if plan is None:
+        async def answer(event: ExecutionResult, _: Context) -> Answer:
             return self._answer(event.data, event.errors, None)
-        document, compiled = prepared.document, plan.compiler.fields
-        run = Run(
-            self.schema, context, prepared.variables, document.is_long, prepared.cost > LARGE, self._limits.errors
-        )
-        try:
-            data = await run.event(plan, event)
-        finally:
-            self._weigh(prepared, plan, compiled)
-        return self._answer(data, run.errors, document)
 
-    def failure(self, error: Exception) -> Answer:
-        """See `Subscription.failure`."""
+        return Subscription(events, answer, self._failure)
+
+    def _failure(self, error: Exception) -> Answer:
         return self._answer(None, [located_error(error)], None)
 
     async def _read(self, request: Request, context: Context, *, suggestions: bool) -> tuple[Document, Operation]:
@@ -212,7 +199,7 @@ class Executor:
         text = request.query or "" if request.sha256 is None else self._persisted_text(request)
         document = self._documents.kept(text)
         if document is None:
-            document = await self._documents.read(text, context, suggestions=suggestions and self._introspection)
+            document = await self._documents.read(text, context, suggestions=suggestions)
         return document, document.operation(request.operation_name)
 
     async def _prepare(
@@ -268,16 +255,28 @@ class Executor:
 
     async def _run(self, prepared: _Prepared, request: Request, context: Context) -> Answer:
         self._check_cost(prepared)
-        document, operation, variables, cost = prepared
         plan = await self._plan(prepared, context)
         if plan is None:
-            return await self._run_graphql_core(document, operation, request, context, cost)
+            return await self._run_graphql_core(prepared, request, context)
+        is_mutation = prepared.operation.is_mutation
+        return await self._run_plan(
+            prepared, plan, context, lambda run: run.mutation(plan) if is_mutation else run.query(plan)
+        )
+
+    async def _run_plan(
+        self, prepared: _Prepared, plan: Selection, context: Context, go: Callable[[Run], Awaitable[Any]]
+    ) -> Answer:
+        """The answer with the data that `go` has a run of the plan give."""
+        document, operation, variables, cost = prepared
         compiled = plan.compiler.fields
         run = Run(self.schema, context, variables, document.is_long, cost > LARGE, self._limits.errors)
         try:
-            data = await (run.mutation(plan) if operation.is_mutation else run.query(plan))
+            data = await go(run)
         finally:
-            self._weigh(prepared, plan, compiled)
+            if plan.compiler.fields > compiled:
+                # Running it has compiled more of the plan.
+                document.plans.update(document.key(operation, variables))
+                self._documents.update(document)
         return self._answer(data, run.errors, document)
 
     async def _plan(self, prepared: _Prepared, context: Context) -> Selection | None:
@@ -294,16 +293,8 @@ class Executor:
                 document.plans.put(key, plan)
         return plan
 
-    def _weigh(self, prepared: _Prepared, plan: Selection, compiled: int) -> None:
-        """Weighs a document again if running it has compiled more of its plan than these fields."""
-        if plan.compiler.fields > compiled:
-            document = prepared.document
-            document.plans.update(document.key(prepared.operation, prepared.variables))
-            self._documents.update(document)
-
-    async def _run_graphql_core(
-        self, document: Document, operation: Operation, request: Request, context: Context, cost: int
-    ) -> Answer:
+    async def _run_graphql_core(self, prepared: _Prepared, request: Request, context: Context) -> Answer:
+        document, operation, _, cost = prepared
         coverage = document.coverage
         if not coverage.whole and coverage.data and cost > WITH_SCHEMA:
             message = f"A document that asks for the schema and for data may cost at most {WITH_SCHEMA:,}"

@@ -23,7 +23,7 @@ class Body(NamedTuple):
     """True if the result is a string whatever the arguments are."""
 
     def of(self, sources: Mapping[str, str]) -> str:
-        """The expression with this source text for each name: one without single quotes."""
+        """The expression with this source text for each name, which may have double quotes but no single ones."""
         return "".join(sources[piece] if index % 2 else piece for index, piece in enumerate(self.pieces))
 
 
@@ -52,16 +52,18 @@ def body_of(function: Callable[..., Any]) -> Body | None:
     values = {name: known[name] for name in used if name in known}
     if any(name not in values and not hasattr(builtins, name) for name in used):
         return None
-    is_text = isinstance(expression, ast.JoinedStr)
+    names = [*own, *values]
     for part in ast.walk(expression):
-        if isinstance(part, ast.Name) and (part.id in own or part.id in values):
-            part.id = f"__slot_{part.id}__"
-    body = Body(re.split(r"__slot_(\w+?)__", f"({ast.unparse(expression)})"), own, values, is_text)
+        if isinstance(part, ast.Name) and part.id in names:
+            part.id = f"__slot_{names.index(part.id)}__"
+    pieces = re.split(r"__slot_(\d+)__", f"({ast.unparse(expression)})")
+    pieces[1::2] = [names[int(number)] for number in pieces[1::2]]
+    body = Body(pieces, own, values, isinstance(expression, ast.JoinedStr))
     return body if _takes_keys(body) else None
 
 
 def _takes_keys(body: Body) -> bool:
-    """True if an argument may have double quotes: those of a text around it may be the same."""
+    """False if an argument can't have double quotes, because a text around it has them."""
     try:
         ast.parse(body.of(dict.fromkeys((*body.parameters, *body.values), 'value["key"]')))
     except SyntaxError:

@@ -157,8 +157,8 @@ def _page(
     read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
-    falls = descending if backwards else None
-    others: dict[str, Any] = {"postgres": _lateral(listing, cut, read, order, falls)}
+    lateral = _lateral(listing, cut, read, order, descending=descending, backwards=backwards)
+    others: dict[str, Any] = {"postgres": lateral}
     if table.name in DISTRIBUTED:
         others["citus"] = _numbered(
             listing, rows, [*conditions, *within], read, order, _falling(columns, falling), descending=descending
@@ -181,22 +181,25 @@ def _page(
 
 
 def _lateral(
-    listing: Listing[Any], cut: Select[Any], read: Sequence[ColumnElement[Any]], order: str, falls: bool | None
+    listing: Listing[Any],
+    cut: Select[Any],
+    read: Sequence[ColumnElement[Any]],
+    order: str,
+    *,
+    descending: bool,
+    backwards: bool,
 ) -> Select[*tuple[Any, ...]]:
-    """A page of each parent for PostgreSQL, which reads the parents in their order and a part of the list for each.
-
-    `falls` gives the direction of the list where a part is read from its end; None where it is read as it is shown.
-    """
+    """A page of each parent for PostgreSQL, which reads the parents in their order and a part of the list for each."""
     names = [column.name for column in read]
     wanted: list[ColumnElement[Any]] = [cut.selected_columns[name] for name in names]
     page: Any = cut.with_only_columns(*wanted).correlate(parents).lateral("page")
     columns: list[ColumnElement[Any]] = [page.c[name] for name in names]
     found = select(*columns, parents.c.key.label("parent")).select_from(CrossJoin(parents, page))
-    if falls is None:
+    if not backwards:
         # Each part comes in its own order. Asked for this, too, the database would copy all rows to sort them.
         return found.order_by(literal_column("parents.position"))
-    ordering = listing.ordering(page, order, descending=falls)
-    return found.order_by(parents.c.key, *_falling(ordering, falls))
+    ordering = listing.ordering(page, order, descending=descending)
+    return found.order_by(parents.c.key, *_falling(ordering, descending))
 
 
 def _numbered(

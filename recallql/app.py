@@ -47,7 +47,7 @@ INDEX = """<!doctype html>
 """
 
 PURGE_AFTER, PURGE_EVERY = 60.0, 3600.0
-"""Seconds from the start, when requests come first, to the first purge, and between two."""
+"""Seconds from the start to the first purge, so that requests come first, and from one purge to the next."""
 
 
 class Application(Starlette):

@@ -43,11 +43,15 @@ def paging(first: int | None, after: str | None, last: int | None = None, before
 
 
 class Listed:
-    """Rows of a list, in its order."""
+    """Rows of a list, in its order, and their nodes (mostly the rows themselves)."""
 
     def __init__(self, rows: Sequence[Any], cursors: Cursors) -> None:
-        self.rows = rows
+        self.rows = self.nodes = rows
         self._cursors = cursors
+
+    @property
+    def edges(self) -> "list[Edge]":
+        return [(self, place, node) for place, node in enumerate(self.nodes)]
 
     @cached_property
     def cursors(self) -> list[str]:
@@ -79,19 +83,14 @@ class Query:
 
 
 class Page(Listed):
-    """One page of a connection: its rows, and their nodes (mostly the rows themselves)."""
+    """One page of a connection."""
 
     def __init__(self, fetched: Fetched[Any], cursors: Cursors, paging: Paging, query: Query, index: int) -> None:
         super().__init__(fetched.rows, cursors)
-        self.nodes: Sequence[Any] = fetched.rows
         self.has_more = fetched.has_more
         self.query = query
         self.index = index
         self._paging = paging
-
-    @property
-    def edges(self) -> list[Edge]:
-        return [(self, place, node) for place, node in enumerate(self.nodes)]
 
     @property
     def has_next_page(self) -> bool:

@@ -95,8 +95,7 @@ class Added:
     def edges(self) -> list[Edge]:
         """The messages with their cursors in `Session.messages`."""
         form = CursorForm(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter())
-        rows = Listed(self.messages, Cursors(form, identity(self.session["key"], self.session["nonce"])))
-        return [(rows, place, row) for place, row in enumerate(self.messages)]
+        return Listed(self.messages, Cursors(form, identity(self.session["key"], self.session["nonce"]))).edges
 
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:

@@ -17,7 +17,7 @@ class Driver(asyncio.Protocol):
 
 
 class Rows:
-    """What a statement has read so far."""
+    """Rows that a statement has read."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def no_collector() -> Iterator[None]:
 
 
 async def broken_off() -> "weakref.ref[Rows]":
-    """What a statement had read that returned ten bytes more than it may."""
+    """The rows of a statement that was broken off, since it returned ten bytes too many."""
     receiving = Receiving(Driver())
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Any] = loop.create_future()

@@ -1,4 +1,4 @@
-"""What carries the requests of `httpx` to a server on this machine: connections of `tests.wire`.
+"""Sends the requests of `httpx` to a server on this machine over connections of `tests.wire`.
 
 The transport of httpx takes about as long for a request and its answer as the server does.
 """

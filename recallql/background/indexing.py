@@ -49,10 +49,10 @@ LONGEST_PAUSE = 300.0
 
 
 async def keep_indexed(database: Store, newest: list[int]) -> None:
-    """Indexes the texts that come after the newest: soon when the backlog is large, and all of it after a pause in
-    writing.
+    """Indexes new texts: soon when the backlog is large, and all of it after a pause in writing.
 
-    Searches scan the backlog itself, so nothing is missed meanwhile.
+    `newest` are the `newest_texts` of the start: those after them are new. Searches scan the backlog itself, so nothing
+    is missed meanwhile.
     """
     looked = written = time.monotonic()
     while True:

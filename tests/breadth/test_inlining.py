@@ -21,6 +21,10 @@ def of_this_module(number: int) -> int:
     return min(number, LIMIT) + len(str(number))
 
 
+def with_underscores(a__slot_1__b: str, c__: int) -> str:
+    return f"{a__slot_1__b} {c__}"
+
+
 def choice(name: str | None, number: int) -> str:
     return name if name is not None else f"{number}"
 
@@ -37,6 +41,7 @@ def within(step: int) -> Callable[[int], int]:
     [
         (plain, ("ada", 255), True),
         (of_this_module, (12,), False),
+        (with_underscores, ("ada", 1), True),
         (choice, (None, 7), False),
         (choice, ("ada", 7), False),
         (within(5), (1,), False),

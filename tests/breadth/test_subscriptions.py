@@ -29,7 +29,7 @@ BEINGS = (
 
 @pytest.fixture(scope="module")
 def both(runner: asyncio.Runner) -> Both:
-    """What graphql-core, and what breadth-first execution, answers to each event."""
+    """Both answers to each event: graphql-core's, and that of breadth-first execution."""
     core, breadth = [Executor(synthetic.schema, describe, reference=reference) for reference in (True, False)]
 
     def effects(context: synthetic.Context) -> Any:
