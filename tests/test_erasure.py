@@ -61,7 +61,8 @@ def in_files(place: Place, word: str) -> bool:
 
 
 def rare() -> str:
-    return f"rare{uuid.uuid4().hex}"
+    """A word that no index shortens: the letters that it ends with may look like an ending of English."""
+    return f"rare{uuid.uuid4().hex}0"
 
 
 READ = """import sqlite3, sys
