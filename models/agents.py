@@ -13,6 +13,7 @@ from models.scope import Scope, viewer
 from models.statements import ByKey, Statement
 from models.store import Reader, Transaction
 from models.tables import agents, sessions
+from models.watched import WATCHED_SESSION, WatchedSession
 from models.writing import TypedTable
 
 agent_table = TypedTable(agents, AgentRow)
@@ -70,6 +71,8 @@ _release = Statement(
     update(sessions)
     .where(sessions.c.agent_key == bindparam("agent"), in_checked_project(sessions))
     .values(agent_key=bindparam("none"), version=sessions.c.version + 1, updated_at=bindparam("now"))
+    .returning(*WATCHED_SESSION),
+    WatchedSession,
 )
 
 
@@ -88,4 +91,5 @@ async def agent_to_end(write: Transaction, scope: Scope, agent_id: str) -> Agent
 
 async def release_sessions(write: Transaction, scope: Scope, agent: bytes, now: str) -> None:
     """Leaves the agent's sessions without an agent."""
-    await write.execute(_release, {**scope.values, "agent": agent, "none": None, "now": now}, slowly=True)
+    for row in await write.fetch(_release, {**scope.values, "agent": agent, "none": None, "now": now}, slowly=True):
+        write.changed(sessions.name, row, row)

@@ -123,9 +123,7 @@ async def append_at_once(
         return None
     session: Any = found[0]
     stored = _stored(session, rows, times)
-    write.changed("update", sessions.name, session)
-    for row in stored:
-        write.changed("insert", messages.name, row)
+    write.changed(sessions.name, session, session)
     return session, stored
 
 

@@ -25,7 +25,7 @@ from models.store import Filling, Snapshot
 from models.tables import SQLModel
 from models.writing import SEARCHED
 
-MADE_ANEW = frozenset(("leases", "removals"))
+MADE_ANEW = frozenset(("leases", "notices", "removals"))
 """Tables about the processes that use a database, and about its files."""
 
 ROWS_TOGETHER = 5000

@@ -32,6 +32,7 @@ from models.tables import (
 )
 from models.users import user_table
 from models.values import Time
+from models.watched import WATCHED, WATCHED_SESSION, Watched, WatchedSession, remove_watched
 
 PURGED_TOGETHER, PURGED_ROWS = 100, 2_000
 """Deletions that one transaction of the purge processes, and messages and memories that it removes: it holds the writer
@@ -39,6 +40,7 @@ for some 20 ms."""
 
 _user: ColumnElement[Any] = bindparam("user")
 _own_sessions = select(sessions.c.key).where(sessions.c.user_key == _user)
+_removed_sessions = select(*WATCHED_SESSION).where(sessions.c.user_key == _user)
 _own_memories = or_(memories.c.user_key == _user, memories.c.session_key.in_(_own_sessions))
 
 
@@ -57,12 +59,12 @@ NO_RECEIPT: Mapping[str, None] = dict.fromkeys(_counts)
 
 _keys = Statement(
     # A session to which somebody appends just now is held by that alone: its messages are to be counted, too.
-    _own_sessions.with_for_update(key_share=True),
-    Keyed,
-    others={"citus": _own_sessions},
+    _removed_sessions.with_for_update(key_share=True),
+    WatchedSession,
+    others={"citus": _removed_sessions},
 )
+_erase_memories = Statement(delete(memories).where(_own_memories).returning(*WATCHED), Watched)
 _erase = [
-    Statement(delete(memories).where(_own_memories)),
     Statement(delete(messages).where(messages.c.session_key.in_(_own_sessions))),
     Statement(delete(sessions).where(sessions.c.user_key == _user)),
     Statement(delete(documents).where(documents.c.user_key == _user)),
@@ -121,7 +123,8 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
     Raises `RuntimeError` when a check afterwards finds a row left, which rolls all of it back.
     """
     values = {**scope.values, "user": user["key"]}
-    own_sessions = Parents([row["key"] for row in await write.fetch(_keys, values, slowly=True)])
+    removed_sessions = await write.fetch(_keys, values, slowly=True)
+    own_sessions = Parents([row["key"] for row in removed_sessions])
     counted = {
         name: (await write.fetch(statement, values, slowly=True))[0]["count"] for name, statement in _counts.items()
     }
@@ -130,8 +133,11 @@ async def erase_user(write: Transaction, scope: Scope, user: UserRow, now: Time)
         for keys, left in _left_of_rows
     ]
     await forget_sources(write, Sources.of_user(user))
+    await remove_watched(write, _erase_memories, values, slowly=True)
     for statement in _erase:
         await write.execute(statement, values, slowly=True)
+    for row in removed_sessions:
+        write.changed(sessions.name, row, None)
     erasure = await end_user(write, user, now, counted)
     await _look_up(write, [*own_rows, *((statement, own_sessions.values) for statement in _left_of_sessions)])
     return erasure

@@ -31,6 +31,7 @@ from models.scope import Scope, of_viewer
 from models.statements import ByKey, Count, Statement
 from models.store import Reader, Transaction
 from models.tables import documents, memories, memory_sources, messages, sessions, withheld_memories
+from models.watched import WATCHED, Watched, remove_watched
 from models.writing import TypedTable
 
 memory_table = TypedTable(memories, MemoryRow)
@@ -240,16 +241,17 @@ _withhold = Statement(
     )
     .on_conflict_do_nothing()
 )
-_remove = [
-    Statement(
-        update(memories)
-        .where(memories.c.superseded_by.in_(select(parent_key).select_from(parents)))
-        .values(superseded_by=bindparam("none"))
-    ),
-    Statement(delete(memories).where(_named)),
-]
+_unlink_all = Statement(
+    update(memories)
+    .where(memories.c.superseded_by.in_(select(parent_key).select_from(parents)))
+    .values(superseded_by=bindparam("none"))
+)
+_remove = Statement(delete(memories).where(_named).returning(*WATCHED), Watched)
 _delete_of_agent = Statement(
-    delete(memories).where(memories.c.agent_key == bindparam("agent"), in_checked_project(memories))
+    delete(memories)
+    .where(memories.c.agent_key == bindparam("agent"), in_checked_project(memories))
+    .returning(*WATCHED),
+    Watched,
 )
 _withheld = Statement(
     select(func.count().label("count")).where(
@@ -285,8 +287,9 @@ async def is_withheld(read: Reader, session: SessionRow, sequences: Sequence[int
 
 async def remove_memories(write: Transaction, memories: Sequence[MemoryRow]) -> None:
     """Deletes memories; the ones they superseded stay superseded, without a link to a newer memory."""
-    for statement in _remove:
-        await write.execute(statement, {**_keys_of(memories).values, "none": None}, slowly=True)
+    keys = _keys_of(memories).values
+    await write.execute(_unlink_all, {**keys, "none": None}, slowly=True)
+    await remove_watched(write, _remove, keys, slowly=True)
 
 
 async def unlink_newer(write: Transaction, memory: MemoryRow) -> None:
@@ -353,4 +356,4 @@ async def standing_summaries(
 
 
 async def delete_memories_of_agent(write: Transaction, scope: Scope, agent: bytes) -> None:
-    await write.execute(_delete_of_agent, {**scope.values, "agent": agent}, slowly=True)
+    await remove_watched(write, _delete_of_agent, {**scope.values, "agent": agent}, slowly=True)

@@ -15,6 +15,7 @@ from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import documents, memories, memory_sources
 from models.values import Time
+from models.watched import WATCHED, Watched, remove_watched
 
 
 class Position(TypedDict):
@@ -92,10 +93,8 @@ async def merge_own_ids(write: Transaction, scope: Scope, movable: Movable, gone
 
 # The same objects
 
-_remove = {
-    movable: Statement(delete(movable.table).where(movable.table.c.key.in_(_named)))
-    for movable in (MEMORIES, DOCUMENTS)
-}
+_remove_memories = Statement(delete(memories).where(memories.c.key.in_(_named)).returning(*WATCHED), Watched)
+_remove_documents = Statement(delete(documents).where(documents.c.key.in_(_named)))
 
 _moved, _held = memory_sources.alias("moved"), memory_sources.alias("held")
 _place = (_moved.c.session_key, _moved.c.sequence, _moved.c.document_key)
@@ -144,8 +143,12 @@ async def _unite(write: Transaction, movable: Movable, found: Sequence[Replaced]
     if found:
         keys = keys_in([RowKeys(row["key"], row["new_key"]) for row in found])
         sources = [_take_sources] if movable is MEMORIES else []
-        for statement in (*sources, *movable.relink, _remove[movable]):
+        for statement in (*sources, *movable.relink):
             await write.execute(statement, keys, slowly=True)
+        if movable is MEMORIES:
+            await remove_watched(write, _remove_memories, keys, slowly=True)
+        else:
+            await write.execute(_remove_documents, keys, slowly=True)
     return len(found)
 
 
@@ -306,6 +309,8 @@ _end = Statement(
         updated_at=bindparam("now"),
         version=memories.c.version + 1,
     )
+    .returning(*WATCHED),
+    Watched,
 )
 _make_own = Statement(
     update(memories)
@@ -334,7 +339,8 @@ async def summaries_of_user(read: Reader, scope: Scope, user: UserRow) -> list[S
 async def end_memories(write: Transaction, ended: Sequence[RowKeys], now: Time) -> None:
     """Ends each of these memories when the one that is named beside it begins."""
     if ended:
-        await write.execute(_end, {**keys_in(ended), "now": now}, slowly=True)
+        for row in await write.fetch(_end, {**keys_in(ended), "now": now}, slowly=True):
+            write.changed(memories.name, row, row)
 
 
 async def make_own(write: Transaction, scope: Scope, user: UserRow, names: Sequence[str]) -> None:

@@ -347,6 +347,11 @@ async def whole_messages_between(
     return await read.fetch(_whole[False], {"session": session["key"], "first": first, "last": last, "limit": limit})
 
 
+async def messages_after(read: Reader, session: SessionRow, sequence: int, limit: int) -> list[MessageRow]:
+    """The first messages after a sequence, up to a limit, with all their columns."""
+    return await whole_messages_between(read, session, sequence + 1, session["last_sequence"], limit)
+
+
 async def first_speakers(read: Reader, session: SessionRow) -> list[str]:
     """The names in the oldest USER messages of a session, in their order."""
     found = await read.fetch(_names, {"session": session["key"], "first": session["deleted_through"] + 1})
@@ -365,7 +370,7 @@ async def delete_messages(write: Transaction, rows: Sequence[MessageRow]) -> Non
     session, sequences = rows[0]["session_key"], [row["sequence"] for row in rows]
     await write.execute(_delete, {"session": session, "sequences": sequences}, slowly=True)
     for row in rows:
-        write.changed("delete", messages.name, row)
+        write.changed(messages.name, row, None)
         own = row["message_id"]
         hash = None if own is None else message_id_hash(own)
         await deleted_message_table.insert(

@@ -19,6 +19,7 @@ from models.statements import Statement
 from models.store import Reader, Transaction
 from models.tables import document_vectors, documents, memories, memory_sources, memory_vectors, sessions
 from models.values import Time
+from models.watched import WATCHED, WATCHED_SESSION, Watched, WatchedSession
 
 
 class RowKeys(NamedTuple):
@@ -61,7 +62,7 @@ class Movable:
         self.own_ids = Statement(clause, OwnId)
         self.rekey = [_replace(column) for column in (table.c.key, *parts)]
         self.relink = [_replace(column) for column in links]
-        self.move = Statement(update(table).where(*owned).values(user_key=bindparam("other")))
+        self.owned = owned
 
 
 def _replace(column: Any) -> Statement[Any]:
@@ -78,6 +79,11 @@ DOCUMENTS = Movable(
     parts=[document_vectors.c.key],
     links=[memory_sources.c.document_key],
 )
+_leaving = Statement(select(*WATCHED).where(*MEMORIES.owned), Watched)
+_move_memories = Statement(
+    update(memories).where(*MEMORIES.owned).values(user_key=bindparam("other")).returning(*WATCHED), Watched
+)
+_move_documents = Statement(update(documents).where(*DOCUMENTS.owned).values(user_key=bindparam("other")))
 _move_sessions = Statement(
     update(sessions)
     .where(sessions.c.user_key == _user, in_checked_project(sessions))
@@ -88,6 +94,8 @@ _move_sessions = Statement(
             "version": sessions.c.version + bindparam("step"),
         }
     )
+    .returning(*WATCHED_SESSION),
+    WatchedSession,
 )
 
 
@@ -124,13 +132,22 @@ async def move_rows(write: Transaction, scope: Scope, user: UserRow, other: User
     values = {**scope.values, "user": user["key"], "other": other["key"]}
     columns = {f"new_{name}": value for name, value in owned_by(other).items()}
     values |= {**columns, "now": changed, "step": int(changed is not None)}
-    await write.execute(_move_sessions, values, slowly=True)
-    for movable in (MEMORIES, DOCUMENTS):
-        await write.execute(movable.move, values, slowly=True)
+    for row in await write.fetch(_move_sessions, values, slowly=True):
+        write.changed(sessions.name, {**row, "user_key": user["key"]}, row)
+    for row in await write.fetch(_move_memories, values, slowly=True):
+        write.changed(memories.name, None, row)
+    await write.execute(_move_documents, values, slowly=True)
+
+
+async def note_leaving(write: Transaction, scope: Scope, user: UserRow) -> None:
+    """Before a user's memories get other keys: those who watch the user's are told that these are gone."""
+    for row in await write.fetch(_leaving, {**scope.values, "user": user["key"]}, slowly=True):
+        write.changed(memories.name, row, None)
 
 
 async def move_everything(write: Transaction, scope: Scope, user: UserRow, other: UserRow) -> None:
     """Gives everything of a user to another user, who has nothing yet: the same one with another userId."""
+    await note_leaving(write, scope, user)
     for movable in (MEMORIES, DOCUMENTS):
         await rekey(write, movable, await derived_keys(write, scope, movable, user, other))
     await move_rows(write, scope, user, other, None)

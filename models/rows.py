@@ -252,6 +252,13 @@ class SigningKeyRow(TypedDict):
     retired_at: Time | None
 
 
+class NoticeEntryRow(TypedDict):
+    number: int
+    origin: bytes
+    at: int
+    body: str
+
+
 AnyRow = Mapping[str, Any]
 """A row of any table, for code that receives the names of the columns."""
 

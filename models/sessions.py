@@ -4,7 +4,16 @@ from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
-from models.expressions import each_of, in_checked_project, in_project, is_in_project, parent_key
+from models.expressions import (
+    CrossJoin,
+    Parents,
+    each_of,
+    in_checked_project,
+    in_project,
+    is_in_project,
+    parent_key,
+    parents,
+)
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Condition, Fetched, Listing, between, contains, cut, fetch_by_key, is_null, is_set
@@ -27,6 +36,7 @@ from models.tables import (
     users,
 )
 from models.values import Time
+from models.watched import WATCHED, Watched, remove_watched
 from models.writing import TypedTable
 
 
@@ -55,6 +65,11 @@ def summary_is_due(before: Any, now: Any) -> Any:
 def owned_by(user: UserRow | None) -> References:
     own = user and user["user_id"]
     return {"user_key": user and user["key"], "user_ascending": ascending(own), "user_descending": descending(own)}
+
+
+class LastSequence(TypedDict):
+    key: bytes
+    last_sequence: int
 
 
 session_table = TypedTable(sessions, SessionRow)
@@ -153,10 +168,18 @@ _to_extend = Statement(
 )
 _by_key = ByKey(sessions, SessionRow, where=(sessions.c.deleted_at.is_(None), _own))
 _any_by_key = ByKey(sessions, SessionRow, where=(_own,))
+_last_sequences = Statement(
+    select(sessions.c.key, sessions.c.last_sequence)
+    .select_from(CrossJoin(parents, sessions))
+    .where(sessions.c.key == parent_key, is_in_project(sessions), _own),
+    LastSequence,
+)
 _memories_follow = Statement(
     update(memories)
     .where(memories.c.session_key == bindparam("session"), in_checked_project(memories))
     .values(user_key=bindparam("owner"))
+    .returning(*WATCHED),
+    Watched,
 )
 _newer = memories.alias("newer")
 _unlink_owners = Statement(
@@ -181,6 +204,8 @@ _delete_memories = Statement(
         memories.c.session_key == bindparam("session"), memories.c.deleted_at.is_(None), in_checked_project(memories)
     )
     .values(deleted_at=bindparam("now"))
+    .returning(*WATCHED),
+    Watched,
 )
 _inactive = {
     of_user: Statement(
@@ -197,9 +222,12 @@ _inactive = {
     )
     for of_user in (False, True)
 }
+_clear_memories = Statement(
+    delete(memories).where(memories.c.session_key == bindparam("session")).returning(*WATCHED), Watched
+)
 _clear = [
     Statement(delete(table).where(table.c.session_key == bindparam("session")))
-    for table in (memories, deleted_messages, session_deletions, messages, jobs)
+    for table in (deleted_messages, session_deletions, messages, jobs)
 ]
 _delete = Statement(delete(sessions).where(sessions.c.key == bindparam("session"), is_in_project(sessions)))
 
@@ -240,6 +268,17 @@ async def session_to_extend(read: Reader, scope: Scope, session_id: str) -> tupl
     return rows[0], users_choice if choice is None else choice
 
 
+async def session_by_key(read: Reader, scope: Scope, key: bytes) -> SessionRow | None:
+    """The session with this key, also a deleted one."""
+    return (await fetch_by_key(read, scope, _any_by_key, [key]))[0]
+
+
+async def last_sequences(read: Reader, scope: Scope, keys: list[bytes]) -> dict[bytes, int]:
+    """The last sequence of each of these sessions that is there, by its key."""
+    rows = await read.fetch(_last_sequences, {**scope.values, **Parents(keys).values})
+    return {row["key"]: row["last_sequence"] for row in rows}
+
+
 async def inactive_sessions(
     read: Reader, scope: Scope, *, inactive_since: str, user: bytes | None, limit: int
 ) -> Fetched[SessionRow]:
@@ -257,7 +296,8 @@ async def inactive_sessions(
 async def change_owner(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
     """Moves the session's memories to its new owner; none keeps a link to a newer memory of another owner."""
     await part_shared(write, scope, session, owner)
-    await write.execute(_memories_follow, {**scope.values, "session": session["key"], "owner": owner})
+    for row in await write.fetch(_memories_follow, {**scope.values, "session": session["key"], "owner": owner}):
+        write.changed(memories.name, {**row, "user_key": session["user_key"]}, row)
     await write.execute(_unlink_owners, {**scope.values, "session": session["key"], "none": None})
 
 
@@ -266,7 +306,8 @@ async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: 
     await hold_memories(write, scope, user=row["user_key"])
     await move_shared(write, scope, row)
     await drop_job(write, row)
-    await write.execute(_delete_memories, {**scope.values, "session": row["key"], "now": now})
+    for memory in await write.fetch(_delete_memories, {**scope.values, "session": row["key"], "now": now}):
+        write.changed(memories.name, {**memory, "deleted_at": None}, None)
     through = row["last_sequence"]
     await session_deletion_table.insert(
         write, {"session_key": row["key"], "deleted_at": now, "through_sequence": through}
@@ -277,6 +318,7 @@ async def delete_softly(write: Transaction, scope: Scope, row: SessionRow, now: 
 
 async def clear(write: Transaction, session: SessionRow, now: str) -> None:
     """Permanently removes everything that belongs to a session, but not its row."""
+    await remove_watched(write, _clear_memories, {"session": session["key"]}, slowly=True)
     for statement in _clear:
         await write.execute(statement, {"session": session["key"]}, slowly=True)
     await note_removal(write, now)
@@ -285,3 +327,4 @@ async def clear(write: Transaction, session: SessionRow, now: str) -> None:
 async def delete_hard(write: Transaction, scope: Scope, session: SessionRow, now: str) -> None:
     await clear(write, session, now)
     await write.execute(_delete, {**scope.values, "session": session["key"]})
+    write.changed(sessions.name, session, None)

@@ -11,6 +11,7 @@ from models.scope import Scope
 from models.statements import NoRow, Statement
 from models.store import Transaction
 from models.tables import memories, memory_sources, sessions
+from models.watched import WATCHED, Watched, remove_watched
 
 _live = memories.c.deleted_at.is_(None)
 _other_place = (
@@ -92,15 +93,15 @@ _take_sources = Statement(
     .values(memory_key=bindparam("copy"))
 )
 # The sources from other sessions that are left by now were deleted with those.
-_part = [
-    Statement(delete(memories).where(_of_session, _formed, _told_elsewhere, not_(_told_here))),
-    Statement(
-        delete(memory_sources).where(
-            memory_sources.c.session_key != bindparam("session"),
-            memory_sources.c.memory_key.in_(select(memories.c.key).where(_of_session, memories.c.method != "DECLARED")),
-        )
-    ),
-]
+_drop_others = Statement(
+    delete(memories).where(_of_session, _formed, _told_elsewhere, not_(_told_here)).returning(*WATCHED), Watched
+)
+_drop_sources = Statement(
+    delete(memory_sources).where(
+        memory_sources.c.session_key != bindparam("session"),
+        memory_sources.c.memory_key.in_(select(memories.c.key).where(_of_session, memories.c.method != "DECLARED")),
+    )
+)
 
 
 async def part_shared(write: Transaction, scope: Scope, session: SessionRow, owner: bytes | None) -> None:
@@ -125,5 +126,5 @@ async def part_shared(write: Transaction, scope: Scope, session: SessionRow, own
         }
         copy = await memory_table.insert(write, own)
         await write.execute(_take_sources, {"session": key, "memory": row["key"], "copy": copy["key"]})
-    for statement in _part:
-        await write.execute(statement, values)
+    await remove_watched(write, _drop_others, values)
+    await write.execute(_drop_sources, values)

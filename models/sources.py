@@ -12,6 +12,7 @@ from models.rows import AgentRow, DocumentRow, MessageRow, SessionDeletionRow, S
 from models.statements import Statement
 from models.store import Transaction
 from models.tables import Number, documents, memories, memory_sources, sessions
+from models.watched import WATCHED, Watched, remove_watched
 
 WHICH: dict[str, Condition] = {
     "messages": lambda rows: (
@@ -30,7 +31,7 @@ WHICH: dict[str, Condition] = {
 
 
 @lru_cache(maxsize=32)
-def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statement[Any]]:
+def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Watched], Statement[Any]]:
     gone, other = memory_sources, memory_sources.alias("other")
     named = WHICH[which](gone)
     formed = memories.c.method != "DECLARED"
@@ -46,7 +47,8 @@ def _forgetting(which: str, formed_only: bool) -> tuple[Statement[Any], Statemen
     sources = delete(gone).where(named)
     if formed_only:
         sources = sources.where(exists(select(memories.c.key).where(memories.c.key == gone.c.memory_key, formed)))
-    return Statement(delete(memories).where(formed, memories.c.key.in_(keys), not_(rest))), Statement(sources)
+    removal = delete(memories).where(formed, memories.c.key.in_(keys), not_(rest)).returning(*WATCHED)
+    return Statement(removal, Watched), Statement(sources)
 
 
 class Sources(NamedTuple):
@@ -89,5 +91,7 @@ async def forget_sources(write: Transaction, gone: Sources, *, formed_only: bool
     With `formed_only` a declared or corrected memory keeps them: the message was only edited, and is still the source
     that the application named.
     """
-    for statement in _forgetting(gone.which, formed_only):
-        await write.execute(statement, gone.values, slowly=gone.which in ("user", "documents"))
+    slowly = gone.which in ("user", "documents")
+    removal, sources = _forgetting(gone.which, formed_only)
+    await remove_watched(write, removal, gone.values, slowly=slowly)
+    await write.execute(sources, gone.values, slowly=slowly)

@@ -12,13 +12,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Table
 
 from models.allowance import Allowance
 from models.errors import DatabaseProblem
 from models.loop_turns import LoopTurns
+from models.notices import Listener
 from models.revisions import Report, say_nothing
 from models.statements import Parameters, Statement
 
@@ -42,21 +43,6 @@ CopyProgress = Callable[[int, int], None]
 """A function that is called with the pages that were copied so far, and with the number of all pages."""
 
 OWN_TOOLS = "PostgreSQL has tools of its own: pg_dump makes a backup, and pg_restore restores it."
-
-
-class Change(NamedTuple):
-    """A row that a transaction has inserted, updated or deleted: the name of its table, and its values.
-
-    For an update these are the new values, for a deletion the old ones.
-    """
-
-    action: str
-    table: str
-    row: Mapping[str, Any]
-
-
-Listener = Callable[[Sequence[Change]], None]
-"""A function that is called with all rows that one transaction changed, once it is durable."""
 
 
 class Held:
@@ -124,8 +110,8 @@ class Transaction(Reader, Protocol):
         """A block in which a key and the references to it may change one after the other."""
         ...
 
-    def changed(self, action: str, table: str, row: Any) -> None:
-        """Records a change of a row for listeners to commits."""
+    def changed(self, table: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+        """Notes a change of a row for those who listen (see `models.notices`)."""
         ...
 
 
@@ -190,8 +176,12 @@ class Store(Protocol):
         """
         ...
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls a function after every commit of this process; returns a function that unsubscribes it."""
+    may_lose_notices: bool
+    """True if a process that is killed may not have told of its last commits."""
+
+    async def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls a function with the notices of every commit from now on, of any process; returns a function that ends
+        this. Those of this process come at once."""
         ...
 
     async def check(self) -> None:
@@ -283,6 +273,7 @@ class Database(Protocol):
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
         replica_url: str = "",
+        direct_url: str = "",
     ) -> Store:
         """Opens a database that was prepared. `durable` commits survive a power cut, others a crash of the process."""
         ...

@@ -15,7 +15,7 @@ All tables are in one file, though it is long, since a migration is read against
 
 from typing import Any, cast
 
-from sqlalchemy import Column, Double, ForeignKeyConstraint, Index, LargeBinary, Table, text
+from sqlalchemy import Column, Double, ForeignKeyConstraint, Identity, Index, LargeBinary, Table, text
 from sqlmodel import Field, SQLModel
 
 from models.columns import Flag, Json, Key, Number, Time, Words
@@ -518,6 +518,20 @@ class SigningKey(SQLModel, table=True):
     retired_at: str | None = time_column(nullable=True)
 
 
+class NoticeEntry(SQLModel, table=True):
+    """Notices of one process for the others (see `models.notice_log`): `body` is their JSON, `at` the time (Unix time,
+    ms), and `origin` the process.
+
+    The newest entry is never removed, so that no number is given twice.
+    """
+
+    __tablename__ = "notices"
+    number: int = Field(sa_column=Column(Number, Identity(), primary_key=True, autoincrement=True))
+    origin: bytes = key_column()
+    at: int = integer_column()
+    body: str = text_column(nullable=False)
+
+
 def table(model: type[SQLModel]) -> Table:
     """The table of a class, which SQLModel hides from type checkers."""
     return cast(Table, vars(model)["__table__"])
@@ -531,3 +545,4 @@ withheld_memories = table(WithheldMemory)
 message_vectors, memory_vectors = table(MessageVectors), table(MemoryVectors)
 document_vectors, vector_models, leases = table(DocumentVectors), table(VectorModel), table(Lease)
 api_keys, signing_keys, jobs, removals = table(ApiKey), table(SigningKey), table(Job), table(Removal)
+notices = table(NoticeEntry)

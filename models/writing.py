@@ -22,7 +22,7 @@ LONG = 20_000
 
 
 class TypedTable(Generic[R]):
-    """A table and the type of its rows. Each change is recorded for listeners to commits."""
+    """A table and the type of its rows. Each change is noted for those who listen to commits."""
 
     def __init__(self, table: Table, row: type[R]) -> None:
         self._table = table
@@ -32,14 +32,14 @@ class TypedTable(Generic[R]):
     async def insert(self, write: Transaction, values: R) -> R:
         """Inserts a row with every column; returns the stored row."""
         row = (await write.fetch(self._insert, values))[0]
-        write.changed("insert", self._table.name, row)
+        write.changed(self._table.name, None, row)
         return row
 
     async def insert_many(self, write: Transaction, rows: Sequence[R]) -> list[R]:
         """Inserts rows, each with every column in the order of the table; returns the stored rows."""
         kept = await write.insert(self._insert_many, self._shape, cast(Sequence[dict[str, Any]], rows))
         for row in kept:
-            write.changed("insert", self._table.name, row)
+            write.changed(self._table.name, None, row)
         return kept
 
     async def update(self, write: Transaction, row: R, changes: Mapping[str, Any]) -> R:
@@ -56,13 +56,13 @@ class TypedTable(Generic[R]):
         if not updated:
             raise Overtaken(f"a row of {self._table.name} was changed or removed since it was read")
         changed = updated[0]
-        write.changed("update", self._table.name, changed)
+        write.changed(self._table.name, row, changed)
         return changed
 
     async def delete(self, write: Transaction, row: R) -> None:
         keys = {name: row[name] for name in self._keys}
         await write.execute(self._delete, keys, slowly=self._is_long(row))
-        write.changed("delete", self._table.name, row)
+        write.changed(self._table.name, row, None)
 
     @cached_property
     def _keys(self) -> list[str]:

@@ -29,6 +29,7 @@ from recallql.http.sites import SECURITY, is_preflight
 from recallql.logs import configure_logs, log_failure
 from recallql.settings import Settings
 from resolvers.formation.rules import prepare
+from resolvers.live import Live
 from resolvers.operation_context import OperationContext
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
@@ -121,6 +122,7 @@ def create_app(settings: Settings) -> Application:
                 slow_readers=settings.slow_readers,
                 connections=settings.database_connections,
                 replica_url=settings.read_database_url,
+                direct_url=settings.direct_database_url,
             )
         except DataError as error:
             app.problem = str(error)
@@ -136,7 +138,8 @@ def create_app(settings: Settings) -> Application:
         app.state.database = database
         credentials = Credentials(database, settings)
         app.state.embeddings = embeddings = Embeddings(settings)
-        app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, settings)
+        live = Live(database)
+        app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, live, settings)
         embeddings.start()
         background: list[asyncio.Task[None]] = []
         app.state.forming = None
@@ -170,6 +173,7 @@ def create_app(settings: Settings) -> Application:
             for ended in await asyncio.gather(*background, return_exceptions=True):
                 if isinstance(ended, Exception):
                     log.error("a background task has failed", exc_info=ended)
+            await live.close()
             await embeddings.close()
             await credentials.close()
             await database.close()

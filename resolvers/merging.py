@@ -18,7 +18,7 @@ from models.merging import (
     unite_documents,
     unite_memories,
 )
-from models.moving import DOCUMENTS, MEMORIES, RowKeys, move_rows
+from models.moving import DOCUMENTS, MEMORIES, RowKeys, move_rows, note_leaving
 from models.rows import ErasureRow, UserRow
 from models.store import Transaction
 from models.users import user_table, user_to_end
@@ -62,6 +62,7 @@ async def _merge(
     write: Transaction, context: OperationContext, gone: UserRow, kept: UserRow
 ) -> tuple[UserRow, ErasureRow]:
     scope, now = context.scope, context.clock.now()
+    await note_leaving(write, scope, gone)
     kept = await revise(write, user_table, kept, _attributes(kept, gone), now)
     removed = {"sessions": 0, "messages": 0, "documents": await unite_documents(write, scope, gone, kept)}
     await merge_own_ids(write, scope, DOCUMENTS, gone, kept)

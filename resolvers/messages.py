@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from models.appending import append_at_once
-from models.keys import identity, message_id_hash, user_key
+from models.keys import message_id_hash, user_key
 from models.messages import (
     MESSAGES_OF_SESSION,
     delete_messages,
@@ -21,11 +21,11 @@ from models.store import Transaction
 from models.values import json_of
 from models.writing import LONG
 from resolvers.connections import Columns, Edge, Listed, Page, Paging, connect_to, part_of
-from resolvers.cursors import CursorForm, Cursors
 from resolvers.deletions import LARGEST_DELETION
 from resolvers.drafts import MESSAGE, Draft, claims_of, drafts_of, first_sent
 from resolvers.errors import BadInput, Fault, refuse
-from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.feeds import cursors_of
+from resolvers.filters import FilterBuilder, Given
 from resolvers.formation.forgetting import forget
 from resolvers.formation.formation import (
     Claims,
@@ -94,8 +94,7 @@ class Added:
     @property
     def edges(self) -> list[Edge]:
         """The messages with their cursors in `Session.messages`."""
-        form = CursorForm(MESSAGES_OF_SESSION, "sequence", descending=False, filter=Filter())
-        return Listed(self.messages, Cursors(form, identity(self.session["key"], self.session["nonce"]))).edges
+        return Listed(self.messages, cursors_of(self.session)).edges
 
 
 def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:

@@ -35,7 +35,7 @@ async def nodes(context: OperationContext, ids: Sequence[str]) -> list[NounRow |
     found: dict[NodeId, NounRow | None] = {}
     for noun in {node.noun for node in parsed if node is not None}:
         wanted = list(dict.fromkeys(node for node in parsed if node is not None and node.noun == noun))
-        rows = await _fetch(context.read, context.scope, noun, wanted)
+        rows = await fetch_nodes(context.read, context.scope, noun, wanted)
         found |= zip(wanted, rows, strict=True)
     return [None if node is None else found[node] for node in parsed]
 
@@ -49,10 +49,11 @@ async def find_node(read: Reader, scope: Scope, id: str, noun: Literal["Document
 async def find_node(read: Reader, scope: Scope, id: str, noun: str) -> Any:
     """Parses an id of this kind and looks its object up; None for an id of another kind or none."""
     node = parse_id(id)
-    return None if node is None or node.noun != noun else (await _fetch(read, scope, noun, [node]))[0]
+    return None if node is None or node.noun != noun else (await fetch_nodes(read, scope, noun, [node]))[0]
 
 
-async def _fetch(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[NounRow | None]:
+async def fetch_nodes(read: Reader, scope: Scope, noun: str, wanted: list[NodeId]) -> list[NounRow | None]:
+    """The object of each id of one noun, or None."""
     if noun == "Message":
         rows = await messages_by_sequence(read, scope, [(node.key, node.sequence) for node in wanted])
     else:

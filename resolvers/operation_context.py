@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.allowance import Allowance
 from models.scope import Owned, Scope
@@ -13,6 +13,9 @@ from resolvers.errors import for_service
 from resolvers.grants import EVERYTHING, Granted
 from resolvers.times import Clock
 from resolvers.tokens import count_tokens
+
+if TYPE_CHECKING:
+    from resolvers.live import Live
 
 T = TypeVar("T")
 
@@ -39,6 +42,10 @@ class OperationContext:
     encoder: Encoder | None = None
     forms_memories: bool = True
     """True if memories are formed where neither the messages nor their session and user say otherwise."""
+    live: "Live | None" = None
+    """What subscriptions are woken by; None where there are none."""
+    resume_after: str | None = None
+    """The cursor of the last event that a client has received, which takes precedence over an operation's arguments."""
     may_lag: bool = False
     """True if reads may be those of a replica, which lags a little behind; see `read_current`."""
     batches: dict[Any, Any] = field(default_factory=dict[Any, Any])

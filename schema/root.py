@@ -1,4 +1,4 @@
-"""The schema: queries and mutations."""
+"""The schema: queries, mutations and subscriptions."""
 
 import inspect
 from collections.abc import Sequence
@@ -39,6 +39,7 @@ from schema.scalars import SCALARS, DateTime
 from schema.search import SearchConnection, search_field
 from schema.session_filters import SessionFilter, SessionOrder
 from schema.sessions import Session, SessionMutations
+from schema.subscriptions import Subscription
 from schema.users import User, UserFilter, UserMutations, UserOrder
 
 
@@ -162,6 +163,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Message, Memory, Document],
     config=StrawberryConfig(scalar_map=SCALARS, default_resolver=getitem),
 )

@@ -10,13 +10,18 @@ import pytest
 from models.errors import ConstraintViolated, DatabaseProblem
 from models.keys import user_key
 from models.keyset import Slice, fetch_pages
-from models.rows import UserRow
+from models.notices import Notice, Seen
+from models.rows import SessionRow, UserRow
 from models.scope import Scope
+from models.sessions import SESSIONS, session_by_key, session_table
 from models.sort_texts import LAST
 from models.sqlite.database import SqliteStore
-from models.store import Change, Store, Transaction, database_at, opened
-from models.users import USERS, user_by_id, user_table
+from models.store import Store, Transaction, database_at, opened
+from models.users import USERS, user_table
 from models.values import Json, Time
+from resolvers.operation_context import OperationContext
+from resolvers.sessions import SESSION, session_row
+from resolvers.times import Clock
 from tests.documents import ADD_MESSAGES, DELETE_MESSAGES, UPDATE_MESSAGE
 from tests.places import Place
 from tests.servers import Server
@@ -57,9 +62,13 @@ def run(place: Place, scene: Callable[[Store], Awaitable[None]]) -> None:
     asyncio.run(play())
 
 
-def listening(store: Store) -> list[Change]:
-    told: list[Change] = []
-    store.listen(told.extend)
+def session(store: Store, session_id: str = "s") -> SessionRow:
+    return session_row(OperationContext(store, Clock()), SESSION.new({"session_id": session_id}), NOW, {})
+
+
+async def listening(store: Store) -> list[Notice]:
+    told: list[Notice] = []
+    await store.listen(told.extend)
     return told
 
 
@@ -80,69 +89,93 @@ def test_a_database_that_is_not_there_is_made_by_migrating_only(tmp_path: Path) 
     assert database.name == str(tmp_path / "new.db")
 
 
+PROJECT = Seen("default", None)
+
+
 def test_what_was_committed_is_told_after_it_can_be_read(place: Place) -> None:
     async def scene(store: Store) -> None:
         readable: list[bool] = []
-        told = listening(store)
-        store.listen(lambda _: readable.append(True))
+        told = await listening(store)
+        await store.listen(lambda _: readable.append(True))
+        row = session(store)
 
         async def create(write: Transaction) -> None:
-            await user_table.insert(write, user("ada"))
+            await session_table.insert(write, row)
             assert not told
 
         await store.write(create)
-        assert [(change.action, change.table, change.row["user_id"]) for change in told] == [("insert", "users", "ada")]
-        assert await user_by_id(store.reader, Scope(), "ada") is not None
+        assert told == [Notice("sessions", row["key"], row["nonce"], 0, None, PROJECT)]
+        assert await session_by_key(store.reader, Scope(), row["key"]) is not None
         assert readable == [True]
 
     run(place, scene)
 
 
-def test_an_update_is_told_as_it_is_after_and_a_deletion_as_it_was(place: Place) -> None:
+def test_a_change_is_told_with_who_could_see_the_row_before_and_after(place: Place) -> None:
     async def scene(store: Store) -> None:
-        row = await store.write(lambda write: user_table.insert(write, user("ada")))
-        told = listening(store)
-        changed = await store.write(lambda write: user_table.update(write, row, {"name": "Ada", "version": 2}))
-        await store.write(lambda write: user_table.delete(write, changed))
-        assert [(change.action, change.row["name"]) for change in told] == [("update", "Ada"), ("delete", "Ada")]
+        row = await store.write(lambda write: session_table.insert(write, session(store)))
+        told = await listening(store)
+        changes = {"user_key": b"u" * 16, "version": 2}
+        owned = await store.write(lambda write: session_table.update(write, row, changes))
+        deleted = await store.write(lambda write: session_table.update(write, owned, {"deleted_at": NOW, "version": 3}))
+        await store.write(lambda write: session_table.delete(write, deleted))
+        user = Seen("default", b"u" * 16)
+        assert [(notice.before, notice.after) for notice in told] == [(PROJECT, user), (user, None)]
+
+    run(place, scene)
+
+
+def test_several_changes_of_a_row_are_told_as_one(place: Place) -> None:
+    async def scene(store: Store) -> None:
+        told = await listening(store)
+
+        async def create_and_change(write: Transaction) -> None:
+            row = await session_table.insert(write, session(store))
+            await session_table.update(write, row, {"last_sequence": 7, "version": 2})
+            gone = await session_table.insert(write, session(store, "gone"))
+            await session_table.delete(write, gone)
+
+        await store.write(create_and_change)
+        assert [(notice.sequence, notice.before, notice.after) for notice in told] == [(7, None, PROJECT)]
 
     run(place, scene)
 
 
 def test_what_was_undone_is_not_told(place: Place) -> None:
     async def scene(store: Store) -> None:
-        told = listening(store)
+        told = await listening(store)
+        kept = session(store, "kept")
 
         async def failing(write: Transaction) -> None:
-            await user_table.insert(write, user("gone"))
+            await session_table.insert(write, session(store, "gone"))
             raise ValueError
 
         async def insert_and_fail(write: Transaction) -> None:
             async with write.savepoint():
-                await user_table.insert(write, user("part"))
+                await session_table.insert(write, session(store, "part"))
                 raise ValueError("part")
 
         async def in_part(write: Transaction) -> None:
-            await user_table.insert(write, user("ada"))
+            await session_table.insert(write, kept)
             with pytest.raises(ValueError, match="part"):
                 await insert_and_fail(write)
 
         # Both are carried out in one commit.
         answers = await asyncio.gather(store.write(failing), store.write(in_part), return_exceptions=True)
         assert isinstance(answers[0], ValueError)
-        assert [change.row["user_id"] for change in told] == ["ada"]
-        (page,) = await fetch_pages(store.reader, Scope(), USERS, Slice(order="user_id"))
-        assert [row["user_id"] for row in page.rows] == ["ada"]
+        assert [notice.key for notice in told] == [kept["key"]]
+        (page,) = await fetch_pages(store.reader, Scope(), SESSIONS, Slice(order="session_id"))
+        assert [row["session_id"] for row in page.rows] == ["kept"]
 
     run(place, scene)
 
 
 def test_who_no_longer_listens_is_told_nothing(place: Place) -> None:
     async def scene(store: Store) -> None:
-        told: list[Change] = []
-        end = store.listen(told.extend)
+        told: list[Notice] = []
+        end = await store.listen(told.extend)
         end()
-        await store.write(lambda write: user_table.insert(write, user("ada")))
+        await store.write(lambda write: session_table.insert(write, session(store)))
         assert told == []
 
     run(place, scene)
@@ -153,11 +186,29 @@ def test_a_listener_that_fails_undoes_nothing_and_keeps_nothing_from_the_others(
         raise RuntimeError
 
     async def scene(store: Store) -> None:
-        store.listen(failing)
-        told = listening(store)
-        row = await store.write(lambda write: user_table.insert(write, user("ada")))
-        assert row["user_id"] == "ada"
+        await store.listen(failing)
+        told = await listening(store)
+        row = await store.write(lambda write: session_table.insert(write, session(store)))
+        assert row["session_id"] == "s"
         assert len(told) == 1
+
+    run(place, scene)
+
+
+def test_a_process_is_told_of_the_commits_of_another_one(place: Place) -> None:
+    async def scene(store: Store) -> None:
+        async with opened(place.database) as other:
+            told, told_itself = await listening(store), await listening(other)
+            rows, last, ended = [session(store, f"s{n}") for n in range(20)], session(store, "last"), asyncio.Event()
+            await store.listen(lambda notices: ended.set() if notices[-1].key == last["key"] else None)
+            for row in rows:
+                await other.write(lambda write, row=row: session_table.insert(write, row))
+            assert [notice.key for notice in told_itself] == [row["key"] for row in rows]
+            # The other one tells after the last commit, and what it tells is told once.
+            await other.write(lambda write: session_table.insert(write, last))
+            async with asyncio.timeout(30):
+                await ended.wait()
+            assert [notice.key for notice in told] == [row["key"] for row in (*rows, last)]
 
     run(place, scene)
 
@@ -221,12 +272,12 @@ def test_a_store_closes_while_its_log_is_being_emptied(path: Path) -> None:
     asyncio.run(close_early())
 
 
-def test_each_message_that_is_added_edited_or_deleted_is_told(server: Server) -> None:
+def test_edits_and_deletions_of_messages_are_told_each_and_additions_with_their_session(server: Server) -> None:
     said = [{"role": "USER", "content": f"turn {number}"} for number in range(3)]
     server.accepted(ADD_MESSAGES, sessionId="talk", messages=said)
-    told = listening(server.app.state.database)
+    told = server.host.wait_for(listening(server.app.state.database))
     added = server.accepted(ADD_MESSAGES, sessionId="talk", messages=said[:1])
     server.accepted(UPDATE_MESSAGE, id=added["messages"][0]["id"], content="edited")
     server.accepted(DELETE_MESSAGES, sessionId="talk", fromSequence=1, toSequence=2)
-    of_messages = [(change.action, change.row["sequence"]) for change in told if change.table == "messages"]
-    assert of_messages == [("insert", 4), ("update", 4), ("delete", 1), ("delete", 2)]
+    shown = [(notice.table, notice.sequence, notice.after is not None) for notice in told]
+    assert shown == [("sessions", 4, True), ("messages", 4, True), ("messages", 1, False), ("messages", 2, False)]

@@ -2,7 +2,8 @@
 
 import socket
 import warnings
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -85,23 +86,25 @@ class Address(Url):
     async def connect(self, **settings: str) -> Any:
         """A connection with the types of the store."""
         connection = await self.connect_plainly(**settings)
-        await set_types(connection)
-        # The order of a `CrossJoin` is the one that is fast; by statistics the planner would choose another, above all
-        # for a table that was just filled and has none. PgBouncer would refuse this among `SETTINGS`.
-        await connection.execute("SET join_collapse_limit = 1")
+        with closed_on_failure(connection):
+            await set_types(connection)
+            # The order of a `CrossJoin` is the one that is fast; by statistics the planner would choose another, above
+            # all for a table that was just filled and has none. PgBouncer would refuse this among `SETTINGS`.
+            await connection.execute("SET join_collapse_limit = 1")
         return connection
 
     async def connect_plainly(self, **settings: str) -> Any:
         """A connection with the driver's own types."""
         connection = await self._open(settings)
-        if not self.is_pooled and await _is_pooled(connection):
+        with closed_on_failure(connection):
+            if self.is_pooled or not await _is_pooled(connection):
+                if not self.is_pooled:
+                    await connection.execute(PLAN_ONCE)
+                return connection
             await connection.close()
-            self.is_pooled = True
-            log.info("a pooler keeps the connections", database=self.name)
-            connection = await self._open(settings)
-        if not self.is_pooled:
-            await connection.execute(PLAN_ONCE)
-        return connection
+        self.is_pooled = True
+        log.info("a pooler keeps the connections", database=self.name)
+        return await self._open(settings)
 
     async def _open(self, settings: dict[str, str]) -> Any:
         defaults = {name: value for name, value in SETTINGS.items() if name not in self.options}
@@ -118,6 +121,16 @@ class Address(Url):
             await connection.close()
             raise DatabaseProblem(f"{self.name} {problem}")
         return connection
+
+
+@contextmanager
+def closed_on_failure(connection: Any) -> Generator[None]:
+    """A block after which the connection is closed if it failed, or whoever waited for it has given up."""
+    try:
+        yield
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def _problem(connection: Any) -> str | None:

@@ -12,6 +12,7 @@ from models.allowance import Allowance
 from models.errors import Unavailable
 from models.heavy import HEAVY
 from models.loop_turns import LoopTurns
+from models.notices import Listener, combined
 from models.postgres.attempts import BRIEFLY, Attempts
 from models.postgres.connecting import Address, kind_of
 from models.postgres.faults import AGAIN, TAKEN, problem_of
@@ -19,9 +20,10 @@ from models.postgres.forms import Form
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
 from models.postgres.replica import Replica
+from models.postgres.telling import PostgresTelling
 from models.postgres.transaction import PostgresTransaction
 from models.statements import Statement
-from models.store import AtOnce, Listener, Reader, Store, T, Transaction
+from models.store import AtOnce, Reader, Store, T, Transaction
 from models.threads import Threads, Turns
 
 log = structlog.get_logger("recallql.database")
@@ -47,14 +49,15 @@ class PostgresStore(Store):
     """One PostgreSQL database, as one process uses it."""
 
     waits_for_reads = True
+    may_lose_notices = True
 
-    def __init__(self, address: Address, *, durable: bool) -> None:
+    def __init__(self, address: Address, *, durable: bool, direct: Address | None = None) -> None:
         self.address = address
         self._durable = durable
         self.listener: Callable[[str], None] | None = None
         """A function that is called with each statement of a request; tests count statements with it."""
-        self.listeners: list[Listener] = []
         self.written = asyncio.Event()
+        self._telling = PostgresTelling(self, direct or address)
         self.loop_turns = LoopTurns()
         self.threads = Threads("scoring", 2)
         self.heavy = Turns(HEAVY)
@@ -65,9 +68,15 @@ class PostgresStore(Store):
 
     @classmethod
     async def open(
-        cls, address: Address, *, durable: bool, connections: int, replica: Address | None = None
+        cls,
+        address: Address,
+        *,
+        durable: bool,
+        connections: int,
+        replica: Address | None = None,
+        direct: Address | None = None,
     ) -> "PostgresStore":
-        store = cls(address, durable=durable)
+        store = cls(address, durable=durable, direct=direct)
         store.reads = Connections(address.connect, connections - connections // 2)
         store.writes = Connections(store._connect_to_write, connections // 2)
         try:
@@ -112,9 +121,8 @@ class PostgresStore(Store):
     def read_within(self, allowance: Allowance, *, may_lag: bool = False) -> Reader:
         return PostgresReader(self, allowance, self.replica if may_lag else None)
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
+    async def listen(self, listener: Listener) -> Callable[[], None]:
+        return await self._telling.listen(listener)
 
     def observe(self, form: Form) -> None:
         if self.listener is not None and not form.upkeep:
@@ -192,12 +200,7 @@ class PostgresStore(Store):
 
     def _tell(self, write: PostgresTransaction) -> None:
         self.written.set()
-        for listener in tuple(self.listeners):
-            try:
-                listener(write.changes)
-            except Exception:
-                # A commit is acknowledged even if a listener raises.
-                log.exception("a listener to commits failed")
+        self._telling.committed(combined(write.notices))
 
     async def check(self) -> None:
         """Raises `Unavailable` also where the server is a standby, or takes no writes for another reason.
@@ -228,6 +231,7 @@ class PostgresStore(Store):
         self._closing = True
         if self._writing:
             await asyncio.wait(self._writing)
+        await self._telling.close()
         if self.replica is not None:
             await self.replica.close()
         await self.reads.close()

@@ -51,9 +51,15 @@ class PostgresDatabase(Database):
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
         replica_url: str = "",
+        direct_url: str = "",
     ) -> PostgresStore:
-        replica = Address(replica_url) if replica_url else None
-        return await PostgresStore.open(self.address, durable=durable, connections=connections, replica=replica)
+        return await PostgresStore.open(
+            self.address,
+            durable=durable,
+            connections=connections,
+            replica=Address(replica_url) if replica_url else None,
+            direct=Address(direct_url) if direct_url else None,
+        )
 
     def check_version(self) -> None:
         asyncio.run(check_version(self.address))

@@ -1,16 +1,17 @@
 """A transaction on PostgreSQL."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.allowance import Allowance
 from models.errors import ConstraintViolated, Overtaken
+from models.notices import Notice, notices_of
 from models.postgres.faults import TAKEN
 from models.postgres.forms import Form, form_of
 from models.postgres.reading import PostgresReader
 from models.statements import Parameters, R, Statement
-from models.store import Change, Held, Receive, Transaction
+from models.store import Held, Receive, Transaction
 
 if TYPE_CHECKING:
     from models.postgres.database import PostgresStore
@@ -52,8 +53,8 @@ class PostgresTransaction(PostgresReader, Transaction):
         self._rank = -1
         """The highest rank of the rows locked or changed so far."""
         self.held: Held | None = Held()
-        self.changes: list[Change] = []
-        """The rows changed so far; recorded only while there are listeners."""
+        self.notices: list[Notice] = []
+        """Those of the rows changed so far."""
         self.has_written = False
 
     async def take(self, wanted: Wanted) -> list[Any]:
@@ -106,7 +107,7 @@ class PostgresTransaction(PostgresReader, Transaction):
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        noted, held, connection = len(self.changes), self.held and self.held.copy(), self._connection_held
+        noted, held, connection = len(self.notices), self.held and self.held.copy(), self._connection_held
         await connection.execute("SAVEPOINT block")
         try:
             yield
@@ -116,7 +117,7 @@ class PostgresTransaction(PostgresReader, Transaction):
                 await connection.execute("ROLLBACK TO block; RELEASE block")
             # The locks that were taken in the block are gone with it.
             self.held = held
-            del self.changes[noted:]
+            del self.notices[noted:]
             if isinstance(error, TAKEN) and self._is_last:
                 raise ConstraintViolated(str(error)) from error
             raise
@@ -129,6 +130,5 @@ class PostgresTransaction(PostgresReader, Transaction):
         finally:
             await self._connection_held.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-    def changed(self, action: str, table: str, row: Any) -> None:
-        if self._store.listeners:
-            self.changes.append(Change(action, table, row))
+    def changed(self, table: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+        self.notices += notices_of(table, before, after)

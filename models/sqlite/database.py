@@ -21,15 +21,17 @@ from models.errors import ConstraintViolated, DatabaseProblem, Unavailable
 from models.heavy import HEAVY
 from models.keys import lane_of
 from models.loop_turns import LoopTurns
+from models.notices import Listener, combined
 from models.sqlite.backups import remove_backups
 from models.sqlite.clearing import SqliteClearing
 from models.sqlite.containment import json_contains
 from models.sqlite.file_health import BUSY, FileHealth, problem_of
 from models.sqlite.forms import Form
 from models.sqlite.reading import ReadConnection, SlowReads, SqliteReader
+from models.sqlite.telling import SqliteTelling
 from models.sqlite.transaction import SqliteTransaction
 from models.statements import Statement
-from models.store import SLOW_READERS, AtOnce, Listener, Reader, Store, T, Transaction
+from models.store import SLOW_READERS, AtOnce, Reader, Store, T, Transaction
 from models.threads import Turns
 from models.words import index_text
 
@@ -81,12 +83,13 @@ class SqliteStore(Store):
     """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
 
     waits_for_reads = False
+    may_lose_notices = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.listener: Callable[[str], None] | None = None
         """A function that is called with each statement of a request; tests count statements with it."""
-        self.listeners: list[Listener] = []
+        self._telling = SqliteTelling(self)
         self.written = asyncio.Event()
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
         self._emptying: deque[tuple[float, asyncio.Future[bool]]] = deque()
@@ -136,9 +139,8 @@ class SqliteStore(Store):
     def read_within(self, allowance: Allowance, *, may_lag: bool = False) -> Reader:
         return SqliteReader(self, allowance)
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
+    async def listen(self, listener: Listener) -> Callable[[], None]:
+        return await self._telling.listen(listener)
 
     async def keep_checked(self) -> None:
         await self.health.keep_checked()
@@ -149,6 +151,7 @@ class SqliteStore(Store):
     async def close(self) -> None:
         """Finishes queued writes, then closes the file."""
         await self.clearing.stop()
+        await self._telling.close()
         self._closing = True
         self._woken.set()
         await self._writer
@@ -237,7 +240,7 @@ class SqliteStore(Store):
     async def _commit_together(self, operations: list[Operation]) -> list[Any]:
         """Runs operations in one transaction; for each its result, or the exception that rolled it back."""
         await self._begin()
-        changes, noted = self._writing.total_changes, self._transaction.changes
+        changes, noted = self._writing.total_changes, self._transaction.notices
         noted.clear()
         pace = Allowance()
         answers: list[Any] = []
@@ -255,6 +258,9 @@ class SqliteStore(Store):
                 del noted[before:]
                 answers.append(self._explained(error))
             self._writing.execute("RELEASE operation")
+        told = combined(noted)
+        if told:
+            await self._telling.note(self._transaction, told)
         self.health.check_file()
         if self._waits_for_disk:
             # In a thread; meanwhile the loop serves reads, and the next operations queue up.
@@ -265,18 +271,8 @@ class SqliteStore(Store):
         self.health.check_file()
         if self._writing.total_changes != changes:
             self.written.set()
-            if self.listeners:
-                self._tell_listeners()
+            self._telling.tell(told)
         return answers
-
-    def _tell_listeners(self) -> None:
-        changes = self._transaction.changes.copy()
-        for listener in tuple(self.listeners):
-            try:
-                listener(changes)
-            except Exception:
-                # A commit is acknowledged even if a listener raises.
-                log.exception("a listener to commits failed")
 
     def _explained(self, error: Exception) -> Exception:
         """Translates an error of the database; returns one of the program unchanged."""

@@ -66,6 +66,7 @@ class SqliteDatabase(Database):
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
         replica_url: str = "",
+        direct_url: str = "",
     ) -> SqliteStore:
         return await SqliteStore.open(self.path, durable=durable, slow_readers=slow_readers)
 

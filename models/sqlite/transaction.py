@@ -1,16 +1,17 @@
 """The writer's transaction on SQLite."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from models.allowance import Allowance
 from models.errors import ConstraintViolated
+from models.notices import Notice, notices_of
 from models.sqlite.forms import Form, form_of
 from models.sqlite.reading import SqliteReader
 from models.statements import Parameters, R, Statement
-from models.store import Change, Transaction
+from models.store import Transaction
 
 if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
@@ -23,8 +24,8 @@ class SqliteTransaction(SqliteReader, Transaction):
         super().__init__(store, Allowance())
         self._connection = connection
         self._shapes: dict[str, sqlite3.Cursor] = {}
-        self.changes: list[Change] = []
-        """The rows changed since the beginning; recorded only while there are listeners."""
+        self.notices: list[Notice] = []
+        """Those of the rows changed since the beginning."""
 
     async def execute(self, statement: Statement[Any], parameters: Parameters, *, slowly: bool = False) -> int:
         form: Form = statement.forms.get("sqlite") or form_of(statement)
@@ -37,7 +38,7 @@ class SqliteTransaction(SqliteReader, Transaction):
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        noted = len(self.changes)
+        noted = len(self.notices)
         self._connection.execute("SAVEPOINT part")
         try:
             yield
@@ -45,7 +46,7 @@ class SqliteTransaction(SqliteReader, Transaction):
             # A full disk may have ended the whole transaction.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO part")
-            del self.changes[noted:]
+            del self.notices[noted:]
             if isinstance(error, sqlite3.IntegrityError):
                 raise ConstraintViolated(str(error)) from error
             raise
@@ -91,6 +92,5 @@ class SqliteTransaction(SqliteReader, Transaction):
         cursor.row_factory = form.row
         return cursor.execute(form.text, values).fetchall()
 
-    def changed(self, action: str, table: str, row: Any) -> None:
-        if self._store.listeners:
-            self.changes.append(Change(action, table, row))
+    def changed(self, table: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+        self.notices += notices_of(table, before, after)

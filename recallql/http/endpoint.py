@@ -39,6 +39,7 @@ from recallql.http.requests import (
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
 from recallql.settings import BODY_BYTES, Settings
+from resolvers.live import Live
 from resolvers.operation_context import OperationContext, operation_threads
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
@@ -73,9 +74,11 @@ class Endpoint:
         clock: Clock,
         credentials: Credentials,
         embeddings: Embeddings,
+        live: Live,
         settings: Settings,
     ) -> None:
         self._database = database
+        self._live = live
         self.admits_late = database.waits_for_reads
         """True if the credential of a request can't be checked at once, when its head has arrived."""
         self._executor = executor
@@ -259,6 +262,7 @@ class Endpoint:
             self._asks_model,
             self._embeddings.encoder,
             self._forms_memories,
+            live=self._live,
             may_lag=True,
             allowance=Allowance(self._patience, ROWS * self._largest, admission.credential, self._database.loop_turns),
             threads=self._threads,

@@ -1,0 +1,41 @@
+"""Statements on many memories or sessions at once, of which those who watch are told (see `models.notices`)."""
+
+from typing import Any, TypedDict
+
+from sqlalchemy import ColumnElement
+
+from models.statements import Parameters, Statement
+from models.store import Transaction
+from models.tables import memories, sessions
+from models.values import Time
+
+
+class Watched(TypedDict):
+    """What a notice has of a memory."""
+
+    key: bytes
+    project: str
+    user_key: bytes | None
+    deleted_at: Time | None
+
+
+class WatchedSession(Watched):
+    """What a notice has of a session."""
+
+    nonce: int
+    last_sequence: int
+
+
+WATCHED: tuple[ColumnElement[Any], ...] = tuple(memories.c[name] for name in Watched.__annotations__)
+WATCHED_SESSION: tuple[ColumnElement[Any], ...] = tuple(sessions.c[name] for name in WatchedSession.__annotations__)
+"""The columns that such a statement returns."""
+
+
+async def remove_watched(
+    write: Transaction, removal: Statement[Watched], values: Parameters, *, slowly: bool = False
+) -> int:
+    """Removes memories; returns their number."""
+    rows = await write.fetch(removal, values, slowly=slowly)
+    for row in rows:
+        write.changed(memories.name, row, None)
+    return len(rows)
