@@ -17,10 +17,10 @@ from resolvers.connections import Edge, Listed
 from resolvers.cursors import CursorForm, Cursors
 from resolvers.filters import Filter
 
-LARGEST_READ = 100
+MOST_TOGETHER = 100
 """The most messages that are read together."""
 
-READ_BYTES = 2 * 1024 * 1024
+PIECE_SIZE = 2 * 1024 * 1024
 """The most bytes of their texts. A single message may have more."""
 
 
@@ -90,9 +90,9 @@ class Feed:
         return Piece(session, Listed(rows, cursors_of(session)).edges)
 
     async def _rows(self, session: SessionRow, after: int) -> list[MessageRow]:
-        limit = LARGEST_READ
+        limit = MOST_TOGETHER
         while True:
-            read = self._database.read_within(Allowance(bytes=READ_BYTES)) if limit > 1 else self._database.reader
+            read = self._database.read_within(Allowance(bytes=PIECE_SIZE)) if limit > 1 else self._database.reader
             try:
                 return await messages_after(read, session, after, limit)
             except TooLarge:

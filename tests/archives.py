@@ -37,7 +37,8 @@ def write(file: Path, lines: list[Line]) -> Path:
 
 
 def counts(place: Place) -> dict[str, int]:
-    return {name: len(found) for name, found in place.tables().items()}
+    """The rows in each table of objects."""
+    return {name: len(found) for name, found in place.tables().items() if name != "notices"}
 
 
 def said(outcome: Outcome) -> str:

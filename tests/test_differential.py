@@ -299,7 +299,7 @@ class Side:
         # What the clearing of the files writes depends on the time: notes, a lease, and merged blocks of the indexes.
         tables = self._own.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 "
-            "AND name NOT IN ('leases', 'removals') AND name NOT LIKE '%\\_words\\_%' ESCAPE '\\'"
+            "AND name NOT IN ('leases', 'notices', 'removals') AND name NOT LIKE '%\\_words\\_%' ESCAPE '\\'"
         )
         self._tables = [name for (name,) in tables]
         self._clean = self.version()
