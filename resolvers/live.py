@@ -43,7 +43,7 @@ class Watch:
         # Messages belong to nobody but their session.
         self._owner = "" if topic.table == "messages" else topic.owner
         self._waiting: dict[tuple[str, bytes, int, int], Notice] = {}
-        self._has_missed = False
+        self.has_missed = False
         self._woken = asyncio.Event()
 
     def add(self, notice: Notice) -> None:
@@ -51,13 +51,13 @@ class Watch:
         self._waiting[notice.object] = notice if earlier is None else notice._replace(before=earlier.before)
         if notice is MISSED or len(self._waiting) > MOST_WAITING:
             self._waiting.clear()
-            self._has_missed = True
+            self.has_missed = True
         self._woken.set()
 
     async def take(self, most: int) -> list[Notice]:
         """Waits for changes, and takes the first ones; raises `Unavailable` if some were missed."""
         await self._woken.wait()
-        if self._has_missed:
+        if self.has_missed:
             raise Unavailable("Changes were missed here: fetch the list again, and subscribe anew.")
         taken = list(self._waiting)[:most]
         changes = [self._waiting.pop(object) for object in taken]

@@ -94,7 +94,9 @@ class Api:
     def tables(self) -> dict[str, Rows]:
         """The rows of every table that requests write to."""
         # What background tasks write is no change by a request.
-        return {name: rows for name, rows in self.place.tables().items() if name not in ("leases", "notices", "removals")}
+        return {
+            name: rows for name, rows in self.place.tables().items() if name not in ("leases", "notices", "removals")
+        }
 
     @property
     def path(self) -> Path:
