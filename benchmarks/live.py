@@ -234,32 +234,35 @@ async def idle(options: argparse.Namespace, url: str, folder: Path) -> bool:
 
 
 async def delivery(options: argparse.Namespace, url: str, folder: Path) -> bool:
-    """The time from the call that adds a message to each subscriber, which includes the commit, and that of queries."""
+    """The time from the answer to an addMessages until its message has come to each subscriber, and that of queries."""
     server = Serving(url, folder)
-    waits: list[float] = []
+    answered: dict[str, float] = {}
+    delivered: list[tuple[str, float]] = []
 
     def heard(edge: dict[str, Any]) -> None:
-        waits.append((time.monotonic() - float(edge["node"]["content"].split()[0])) * 1000)
+        delivered.append((edge["node"]["content"], time.monotonic()))
 
     try:
         await server.ready()
-        callers = [Caller(server.port) for _ in range(SESSIONS)]
-        for number, caller in enumerate(callers):
-            await caller.ask(ADD, session=f"d{number}", messages=[said(0)])
+        for number in range(SESSIONS):
+            await Caller(server.port).ask(ADD, session=f"d{number}", messages=[said(0)])
         alone = await _queries(server.port, options.seconds)
         for number in range(SUBSCRIBERS):
             await subscribed(server.port, heard, session=f"d{number % SESSIONS}")
         await asyncio.sleep(1)
         used = cpu_seconds(server.process.pid)
         waiting = asyncio.create_task(_queries(server.port, options.seconds))
-        await asyncio.gather(*(_add(callers[n], f"d{n}", options.seconds) for n in range(SESSIONS)))
+        await asyncio.gather(*(_add(Caller(server.port), f"d{n}", options.seconds, answered) for n in range(SESSIONS)))
         beside = await waiting
         await asyncio.sleep(1)
         spent = (cpu_seconds(server.process.pid) - used) / options.seconds
         expected = round(RATE * options.seconds) * SUBSCRIBERS // SESSIONS
+        waits = [max(0.0, at - answered[content]) * 1000 for content, at in delivered]
+        calls = [(at - float(content.split()[0])) * 1000 for content, at in answered.items()]
         print(
             f"{SUBSCRIBERS} subscribers to {SESSIONS} sessions, {RATE} messages/s: {len(waits):,} of {expected:,} "
-            f"deliveries; p50 {_percentile(waits, 50):.1f} ms, p99 {_percentile(waits, 99):.1f} ms; "
+            f"deliveries; after the commit p50 {_percentile(waits, 50):.1f} ms, p99 {_percentile(waits, 99):.1f} ms "
+            f"(the commits: {_percentile(calls, 50):.1f} and {_percentile(calls, 99):.1f} ms); "
             f"{spent:.0%} of a core, queries included"
         )
         print(f"a query's p99: alone {_percentile(alone, 99):.1f} ms, beside it {_percentile(beside, 99):.1f} ms")
@@ -268,13 +271,16 @@ async def delivery(options: argparse.Namespace, url: str, folder: Path) -> bool:
         server.stop()
 
 
-async def _add(caller: Caller, session: str, seconds: float) -> None:
-    """Adds messages at this session's part of the rate."""
+async def _add(caller: Caller, session: str, seconds: float, answered: dict[str, float]) -> None:
+    """Adds messages at this session's part of the rate; notes when each was answered."""
     every = SESSIONS / RATE
     start = time.monotonic() + random.random() * every
     for number in range(1, round(seconds / every) + 1):
         await asyncio.sleep(max(0.0, start + number * every - time.monotonic()))
-        await caller.ask(ADD, session=session, messages=[said(number)])
+        turn = {**said(number), "messageId": f"{session} {number}"}
+        turn["content"] += f" of {session}"
+        await caller.ask(ADD, session=session, messages=[turn])
+        answered[turn["content"]] = time.monotonic()
 
 
 async def _queries(port: int, seconds: float) -> list[float]:

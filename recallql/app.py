@@ -138,7 +138,7 @@ def create_app(settings: Settings) -> Application:
         app.state.database = database
         credentials = Credentials(database, settings)
         app.state.embeddings = embeddings = Embeddings(settings)
-        live = Live(database)
+        app.state.live = live = Live(database)
         app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, live, settings)
         embeddings.start()
         background: list[asyncio.Task[None]] = []

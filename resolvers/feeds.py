@@ -6,7 +6,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from models.allowance import Allowance
-from models.errors import TooLarge
+from models.errors import TooLarge, Unavailable
 from models.keys import identity
 from models.messages import MESSAGES_OF_SESSION, messages_after
 from models.rows import MessageRow, SessionRow
@@ -22,6 +22,13 @@ MOST_TOGETHER = 100
 
 PIECE_SIZE = 2 * 1024 * 1024
 """The most bytes of their texts. A single message may have more."""
+
+
+class Stopped(Unavailable):
+    """The server stops; the message is for the client."""
+
+    def __init__(self) -> None:
+        super().__init__("The server stops: subscribe again.")
 
 
 class Place(NamedTuple):
@@ -54,6 +61,7 @@ class Feed:
         self.last_sequence = 0
         """The last sequence that was read."""
         self._database = database
+        self._has_stopped = False
         self._woken = asyncio.Event()
         self._reads: WeakValueDictionary[tuple[int, Place], asyncio.Task[Piece]] = WeakValueDictionary()
         self._latest: asyncio.Task[Piece] | None = None
@@ -65,6 +73,11 @@ class Feed:
         # Those who wait have the old one.
         self._woken = asyncio.Event()
 
+    def stop(self) -> None:
+        """Ends the subscriptions."""
+        self._has_stopped = True
+        self.wake(owner_changed=True)
+
     async def changed(self, since: int) -> None:
         """Waits until the version is another one."""
         while self.version == since:
@@ -72,11 +85,14 @@ class Feed:
 
     async def after(self, place: Place) -> Piece:
         """What comes after a place. Raises as reads do."""
+        if self._has_stopped:
+            raise Stopped
         # A read that began before the last notice may have missed what that tells of.
         shared = self.version, place
         read = self._reads.get(shared)
         if read is None or (read.done() and (read.cancelled() or read.exception() is not None)):
             read = self._reads[shared] = self._latest = asyncio.create_task(self._read(place), name="read a feed")
+            read.add_done_callback(_retrieve)
         return await asyncio.shield(read)
 
     async def _read(self, place: Place) -> Piece:
@@ -97,6 +113,12 @@ class Feed:
                 return await messages_after(read, session, after, limit)
             except TooLarge:
                 limit = max(limit // 4, 1)
+
+
+def _retrieve(read: asyncio.Task[Piece]) -> None:
+    """Nobody may be left to whom an error could be told; asyncio must not log it as lost."""
+    if not read.cancelled():
+        read.exception()
 
 
 def cursors_of(session: SessionRow) -> Cursors:

@@ -17,7 +17,7 @@ from models.notices import MISSED, Notice, Seen
 from models.scope import Scope
 from models.sessions import last_sequences
 from models.store import Store
-from resolvers.feeds import Feed
+from resolvers.feeds import Feed, Stopped
 
 log = structlog.get_logger("recallql.live")
 
@@ -43,7 +43,7 @@ class Watch:
         # Messages belong to nobody but their session.
         self._owner = "" if topic.table == "messages" else topic.owner
         self._waiting: dict[tuple[str, bytes, int, int], Notice] = {}
-        self.has_missed = False
+        self.has_missed = self._has_stopped = False
         self._woken = asyncio.Event()
 
     def add(self, notice: Notice) -> None:
@@ -54,9 +54,16 @@ class Watch:
             self.has_missed = True
         self._woken.set()
 
+    def stop(self) -> None:
+        """Ends the subscription."""
+        self._has_stopped = True
+        self._woken.set()
+
     async def take(self, most: int) -> list[Notice]:
         """Waits for changes, and takes the first ones; raises `Unavailable` if some were missed."""
         await self._woken.wait()
+        if self._has_stopped:
+            raise Stopped
         if self.has_missed:
             raise Unavailable("Changes were missed here: fetch the list again, and subscribe anew.")
         taken = list(self._waiting)[:most]
@@ -102,6 +109,11 @@ class Live:
         if feed is None:
             feed = self._feeds[key] = Feed(self._database, Scope(project), key)
         return feed
+
+    @property
+    def watching(self) -> int:
+        """The number of watches, and of sessions with a feed."""
+        return sum(map(len, self._watches.values())) + len(self._feeds)
 
     async def _begin(self) -> None:
         if self._end is None:
@@ -159,6 +171,8 @@ class Live:
     async def close(self) -> None:
         if self._end is not None:
             self._end()
+        for ended in (*self._feeds.values(), *(watch for watches in self._watches.values() for watch in watches)):
+            ended.stop()
         if self._recovering is not None:
             self._recovering.cancel()
             await asyncio.wait([self._recovering])

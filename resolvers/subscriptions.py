@@ -15,7 +15,7 @@ from models.rows import SessionRow
 from models.sessions import session_by_key
 from resolvers.connections import Edge
 from resolvers.errors import BadInput
-from resolvers.feeds import Feed, Place, cursors_of
+from resolvers.feeds import Feed, Place, Stopped, cursors_of
 from resolvers.ids import NodeId, global_id, message_id
 from resolvers.inputs import key_rule
 from resolvers.live import Live, Topic, Watch
@@ -163,6 +163,8 @@ async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await read()
+        except Stopped:
+            raise
         except Unavailable:
             await asyncio.sleep(PAUSE)
 

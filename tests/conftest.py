@@ -18,15 +18,18 @@ from recallql.commands.cli import main
 # Before they are imported: a failed assertion in a module that tests share shows its values, as one in a test does.
 pytest.register_assert_rewrite("tests")
 
+from tests.sockets import Client  # noqa: E402
+
 from tests.archives import Outcome  # noqa: E402
 from tests.citus_places import CitusPlaces  # noqa: E402
 from tests.clusters import Cluster  # noqa: E402
 from tests.desk import Desk  # noqa: E402
 from tests.forks import Template  # noqa: E402
+from tests.live import Connect  # noqa: E402
 from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa: E402
 from tests.postgres import NoPostgres, PostgresServer, lacking, programs  # noqa: E402
 from tests.postgres_places import PostgresPlace, PostgresPlaces  # noqa: E402
-from tests.servers import Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
+from tests.servers import Api, Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
 
@@ -344,3 +347,14 @@ def cluster() -> Iterator[Cluster]:
     running = Cluster.create()
     yield running
     running.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Opens WebSockets to servers."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(server: Api, token: str | None = None) -> Client:
+            return stack.enter_context(Client(server.port)).begin(token)
+
+        yield connect

@@ -2,10 +2,9 @@
 
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,85 +22,33 @@ from tests.documents import (
     DELETE_MESSAGE,
     DELETE_SESSION,
     DELETE_USER,
-    ISSUE_USER_TOKEN,
     UPDATE_MEMORY,
     UPDATE_MESSAGE,
     UPDATE_SESSION,
     mutation,
 )
-from tests.places import Place
-from tests.servers import Api, Process, Server
-
-ADDED = """subscription ($session: String!, $after: String, $start: Int) {
-  messageAdded(sessionId: $session, after: $after, afterSequence: $start) { cursor node { sequence content } } }"""
-MESSAGES = """subscription ($session: String!) {
-  messageChanged(sessionId: $session) { change nodeId message { id content } } }"""
-MEMORIES = "subscription ($user: String) { memoryChanged(userId: $user) { change nodeId memory { id content } } }"
-SESSIONS = "subscription ($user: String) { sessionChanged(userId: $user) { change nodeId session { id title } } }"
-
-ADD = mutation("addMessages", "messages { id } messageEdges { cursor node { sequence } } session { id }")
-EDGES = (
-    "query ($id: String!) { session(sessionId: $id) { messages(first: 100) { edges { cursor node { sequence } } } } }"
+from tests.live import (
+    ADD,
+    ADDED,
+    EDGES,
+    MEMORIES,
+    MESSAGES,
+    SESSIONS,
+    Connect,
+    add,
+    changes,
+    contents,
+    events,
+    follow,
+    nothing_comes,
+    token_of,
 )
+from tests.places import Place
+from tests.servers import Process, Server
+
 MERGE = mutation("mergeUsers", "user { id }")
 RENAME = mutation("renameUser", "user { id }")
 PERMANENTLY = {"permanently": True}
-
-Connect = Callable[..., Client]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Opens a connection to a server, as the application or with a user token."""
-    with ExitStack() as stack:
-
-        def connect(server: Api, token: str | None = None) -> Client:
-            return stack.enter_context(Client(server.port)).begin(token)
-
-        yield connect
-
-
-def add(server: Api, session: str, *texts: str, **more: Any) -> dict[str, Any]:
-    said = [{"role": "USER", "content": text} for text in texts]
-    return server.accepted(ADD, sessionId=session, messages=said, **more)
-
-
-def events(client: Client, count: int) -> list[Any]:
-    """The next events, whatever their subscription."""
-    found: list[Any] = []
-    while len(found) < count:
-        message = client.heard()
-        assert message["type"] == "next", message
-        assert "errors" not in message["payload"], message
-        found += message["payload"]["data"].values()
-    return found
-
-
-def contents(client: Client, count: int) -> list[str]:
-    return [event["node"]["content"] for event in events(client, count)]
-
-
-def changes(client: Client, count: int) -> list[tuple[str, str]]:
-    return [(event["change"], event["nodeId"]) for event in events(client, count)]
-
-
-def follow(server: Api, client: Client, id: str, document: str, **variables: Any) -> None:
-    """Subscribes, and waits until the server watches: a change from now on is an event."""
-    client.subscribe(id, document, **variables)
-    # The answer of a later operation does not tell that the subscription has begun.
-    time.sleep(0.3 if isinstance(server, Process) else 0.15)
-
-
-def nothing_comes(client: Client, server: Api) -> None:
-    """Nothing was sent before the answer to a query."""
-    time.sleep(0.2)
-    assert client.ask("{ viewer { role } }") in ({"data": {"viewer": {"role": role}}} for role in ("SERVICE", "USER"))
-
-
-def token_of(server: Api, user: str, *permissions: str) -> str:
-    more = {"permissions": list(permissions)} if permissions else {}
-    return server.accepted(ISSUE_USER_TOKEN, userId=user, **more)["token"]
-
 
 # messageAdded
 

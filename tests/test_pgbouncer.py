@@ -9,6 +9,7 @@ import pytest
 from models.postgres.connecting import Address
 from models.store import database_at
 from tests.clusters import Cluster, Pooler, Remote, play
+from tests.live import ADDED, SESSIONS, Connect, add, events, follow
 from tests.servers import Server, wait_until
 
 pytestmark = pytest.mark.xdist_group("clusters")
@@ -91,3 +92,23 @@ def test_a_direct_connection_is_not_taken_for_that_of_a_pooler(cluster: Cluster)
         assert not address.is_pooled
 
     play(scene)
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+def test_commits_are_told_through_the_pooler_and_beside_it(
+    is_direct: bool, cluster: Cluster, pooler: Pooler, connect: Connect
+) -> None:
+    name = cluster.database()
+    direct = {"direct_database_url": cluster.url(name)} if is_direct else {}
+    running = [Server(cast(Any, Remote(pooler.url(name))), **direct) for _ in range(2)]
+    try:
+        client = connect(running[0])
+        client.subscribe("1", ADDED, session="s", start=0)
+        follow(running[0], client, "2", SESSIONS)
+        for text in ("one", "two"):
+            add(running[1], "s", text)
+            found = events(client, 2)
+            assert {event.get("change") is None for event in found} == {True, False}
+    finally:
+        for server in running:
+            server.close()

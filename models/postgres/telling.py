@@ -137,3 +137,4 @@ class PostgresTelling(Telling):
         if self._sending is not None:
             await asyncio.wait([self._sending], timeout=PATIENCE)
             self._sending.cancel()
+            await asyncio.wait([self._sending])
