@@ -27,13 +27,13 @@ def watched(server: Server) -> Generator[Watch]:
             watch.held = max(watch.held, time.thread_time() - worked)
             watch.waited = max(watch.waited, time.perf_counter() - began)
 
-    # What other tests have left must not be gone through meanwhile: a server freezes what it has loaded as well.
+    # What other tests have left must not be gone through meanwhile: a server freezes what it has loaded as well. It
+    # stays frozen, as `conftest.py` has left it, or each later collection would go through ten thousand tests.
     gc.collect()
     gc.freeze()
     ticking = asyncio.run_coroutine_threadsafe(tick(), server.host.loop)
     try:
         yield watch
     finally:
-        gc.unfreeze()
         server.host.loop.call_soon_threadsafe(done.set)
         ticking.result(timeout=10)
