@@ -269,13 +269,15 @@ class Database(Protocol):
     async def open(
         self,
         *,
+        prepares: bool = False,
         durable: bool = True,
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
         replica_url: str = "",
         direct_url: str = "",
     ) -> Store:
-        """Opens a database that was prepared. `durable` commits survive a power cut, others a crash of the process."""
+        """Opens a database that was prepared, or `prepares` it before. `durable` commits survive a power cut, others a
+        crash of the process."""
         ...
 
     def check_version(self) -> None:

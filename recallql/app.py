@@ -116,8 +116,8 @@ def create_app(settings: Settings) -> Application:
     async def lifespan(app: Application) -> AsyncGenerator[None]:
         try:
             named = database_at(settings.database_url)
-            await asyncio.to_thread(named.prepare)
             database = await named.open(
+                prepares=True,
                 durable=settings.synchronous == "full",
                 slow_readers=settings.slow_readers,
                 connections=settings.database_connections,

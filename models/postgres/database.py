@@ -17,6 +17,7 @@ from models.postgres.attempts import BRIEFLY, Attempts
 from models.postgres.connecting import Address, kind_of
 from models.postgres.faults import AGAIN, TAKEN, problem_of
 from models.postgres.forms import Form
+from models.postgres.migrate import is_ready, prepare
 from models.postgres.pool import Connections
 from models.postgres.reading import PostgresReader
 from models.postgres.replica import Replica
@@ -73,6 +74,7 @@ class PostgresStore(Store):
         *,
         durable: bool,
         connections: int,
+        prepares: bool = False,
         replica: Address | None = None,
         direct: Address | None = None,
     ) -> "PostgresStore":
@@ -82,6 +84,8 @@ class PostgresStore(Store):
         try:
             # The server that starts is told what is wrong, and the first request finds a connection.
             async with store.reads.connection(Allowance()) as connection:
+                if prepares and not await is_ready(connection):
+                    await prepare(address)
                 store.kind = await kind_of(connection)
             if replica is not None:
                 store.replica = Replica(replica, store.reads)

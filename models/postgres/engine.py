@@ -47,6 +47,7 @@ class PostgresDatabase(Database):
     async def open(
         self,
         *,
+        prepares: bool = False,
         durable: bool = True,
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
@@ -55,6 +56,7 @@ class PostgresDatabase(Database):
     ) -> PostgresStore:
         return await PostgresStore.open(
             self.address,
+            prepares=prepares,
             durable=durable,
             connections=connections,
             replica=Address(replica_url) if replica_url else None,

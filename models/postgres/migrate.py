@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from alembic.runtime.migration import MigrationContext
 from asyncpg import PostgresError
@@ -49,26 +49,26 @@ async def prepare(address: Address, *, unfinished: bool = False) -> None:
 
     Those that serve it must stop before it is migrated, so nobody does that unasked.
     """
-    if not await _is_ready(address):
-        await _with_connection(address, _prepare if unfinished else _prepare_whole)
-
-
-async def _is_ready(address: Address) -> bool:
-    """True if the database has this version's tables, and is no unfinished copy: found out without Alembic, which takes
-    several times as long, at each start."""
     try:
         connection = await address.connect_plainly()
-    except DatabaseProblem:
-        raise
     except Exception as error:
         raise problem_of(error, address.name, address.user) from error
+    try:
+        if await is_ready(connection):
+            return
+    finally:
+        await connection.close()
+    await _with_connection(address, _prepare if unfinished else _prepare_whole)
+
+
+async def is_ready(connection: Any) -> bool:
+    """True if the database has this version's tables, and is no unfinished copy: found out without Alembic, which takes
+    several times as long, at each start."""
     try:
         found = await connection.fetch(_READY, copied_tables.name)
     except PostgresError:
         # Above all, there are no tables.
         return False
-    finally:
-        await connection.close()
     return [*map(tuple, found)] == [(revisions().newest, True)]
 
 

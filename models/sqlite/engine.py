@@ -1,5 +1,6 @@
 """A SQLite file that a URL names: see `models.store.Database`."""
 
+import asyncio
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -62,12 +63,15 @@ class SqliteDatabase(Database):
     async def open(
         self,
         *,
+        prepares: bool = False,
         durable: bool = True,
         slow_readers: int = SLOW_READERS,
         connections: int = CONNECTIONS,
         replica_url: str = "",
         direct_url: str = "",
     ) -> SqliteStore:
+        if prepares:
+            await asyncio.to_thread(self.prepare)
         return await SqliteStore.open(self.path, durable=durable, slow_readers=slow_readers)
 
     def check_version(self) -> None:
