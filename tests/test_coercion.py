@@ -1,5 +1,6 @@
 """Input is coerced by functions made once per type: as graphql-core does, or it is left to graphql-core."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -46,11 +47,14 @@ ODD: st.SearchStrategy[Any] = st.one_of(
 )
 
 
+# Made once for a type: to make one takes longer than to draw from it.
+@cache
 def values_of(kind: Any, depth: int = 3) -> st.SearchStrategy[Any]:
     """Mostly what the type asks for, sometimes something else."""
     return st.one_of(fitting(kind, depth), fitting(kind, depth), fitting(kind, depth), ODD)
 
 
+@cache
 def fitting(kind: Any, depth: int) -> st.SearchStrategy[Any]:
     if isinstance(kind, GraphQLNonNull):
         return fitting(kind.of_type, depth)
