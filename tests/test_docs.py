@@ -58,8 +58,9 @@ def test_every_block_of_the_readme_runs_and_prints_what_is_shown(reader: Reader)
 
 
 def _page(name: str) -> Any:
-    """A page that is tried on each database, but for the one that backs files up."""
-    return pytest.param(name, marks=pytest.mark.sqlite) if name == "operations" else name
+    """A page that is tried on each database, but for those whose commands name SQLite files."""
+    names_files = "--database-url sqlite:" in PAGES[name].read_text(encoding="utf-8")
+    return pytest.param(name, marks=pytest.mark.sqlite) if names_files else name
 
 
 @pytest.mark.parametrize(
