@@ -29,6 +29,10 @@ LEAST_FREE = 1024 * 1024
 QUICK = 0.05
 """Seconds for which a readiness check reads pages: enough for all of a file of some 50 MB."""
 
+WHOLE_AFTER = 2.0
+"""Seconds from the start to the first check of the whole file, so that requests come first. The start has checked as
+much of it as takes a moment."""
+
 WHOLE_EVERY, AGAIN_AFTER = 6 * 3600.0, 600.0
 """Seconds between two checks of the whole file, and before an interrupted one is retried."""
 
@@ -190,7 +194,8 @@ class FileHealth:
         raise Unavailable(DAMAGED)
 
     async def keep_checked(self) -> None:
-        """Checks the whole file at the start and then periodically, in a thread of low priority."""
+        """Checks the whole file soon after the start and then periodically, in a thread of low priority."""
+        await asyncio.sleep(WHOLE_AFTER)
         thread = ThreadPoolExecutor(1, thread_name_prefix="recallql-check")
         try:
             while not self._is_damaged:
