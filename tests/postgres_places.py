@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import pytest
 from sqlmodel import SQLModel
 
 from models.postgres.connecting import Address
 from models.store import database_at
+from tests.kept_connections import BETWEEN, KeptConnections
 from tests.places import Place, Places, Rows
 
 T = TypeVar("T")
@@ -45,9 +47,9 @@ SCHEMA = """SELECT md5(string_agg(attrelid || ' ' || attname || ' ' || xmin, ','
 FROM pg_attribute WHERE attrelid >= 16384"""
 """Differs once a column of a table or of an index was added, changed or dropped."""
 
-OTHERS = """SELECT count(*) FROM pg_stat_activity
+OTHERS = f"""SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-AND application_name NOT LIKE 'citus%'"""
+AND application_name NOT LIKE 'citus%' AND application_name <> '{BETWEEN}'"""
 
 
 class LoopThread:
@@ -72,6 +74,7 @@ class PostgresPlace(Place):
 
     def __init__(self, url: str, places: "PostgresPlaces") -> None:
         self.url = url
+        self.dsn = Address(url).dsn
         self.name = urlsplit(url).path[1:]
         self._places = places
         self._run = places.loop.run
@@ -198,6 +201,8 @@ class PostgresPlaces(Places):
     """Databases with a prefix of this process's own, on a server where others may have theirs."""
 
     def __init__(self, dsn: str) -> None:
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr("models.postgres.database.Connections", KeptConnections)
         self.loop = LoopThread()
         self._dsn = dsn
         self._prefix = f"recallql_test_{secrets.token_hex(4)}"
@@ -233,6 +238,7 @@ class PostgresPlaces(Places):
             self._drop(place)
         self.loop.run(self._server.close())
         self.loop.close()
+        self._patch.undo()
 
     def _made_from(self, source: PostgresPlace) -> PostgresPlace:
         self.loop.run(_leave(source))
@@ -245,10 +251,13 @@ class PostgresPlaces(Places):
         self.loop.run(self._server.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'"))
         place = PostgresPlace(urlsplit(self._dsn)._replace(path=f"/{name}").geturl(), self)
         self._made.append(place)
+        KeptConnections.databases.add(place.dsn)
         return place
 
     def _drop(self, place: PostgresPlace) -> None:
         self._made.remove(place)
+        KeptConnections.databases.remove(place.dsn)
+        KeptConnections.end(place.dsn)
         self.loop.run(place.disconnect())
         # Whoever is still connected belongs to a test that failed.
         self.loop.run(self._server.execute(f"DROP DATABASE {place.name} WITH (FORCE)"))
@@ -256,5 +265,6 @@ class PostgresPlaces(Places):
 
 async def _leave(place: PostgresPlace) -> None:
     """Has nobody connected to a database, which is needed to copy it."""
+    KeptConnections.end(place.dsn)
     await place.wait_until_unused()
     await place.disconnect()

@@ -24,6 +24,7 @@ from recallql.http.endpoint import Endpoint
 from recallql.http.protocol import Protocol
 from recallql.settings import Settings
 from tests import forks
+from tests.kept_connections import KeptConnections
 from tests.places import Place, Rows, SqlitePlace
 from tests.transport import Wire
 
@@ -122,6 +123,7 @@ class Host:
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         self.loop = asyncio.new_event_loop()
+        KeptConnections.loops.add(self.loop)
         self.app: Application | None = None
         config = uvicorn.Config(
             self, interface="asgi3", lifespan="off", log_level="warning", http=Protocol, proxy_headers=False
