@@ -4,7 +4,7 @@ Starting Python and importing RecallQL takes more than a second of processor tim
 processes. A `Fork` has the interface of `subprocess.Popen`. It asks a process that waits with everything imported, the
 template, for a copy of itself. The copy becomes `python -m recallql …` with its own arguments, folder, environment and
 files, and ends as any Python does, but for freeing its memory. Tests of memory, of the package and of the
-documentation start Python itself.
+README start Python itself.
 """
 
 import atexit

@@ -21,6 +21,7 @@ from tests.documentation import Block, Shown, values_of
 from tests.model_server import ModelServer
 from tests.places import Place
 from tests.servers import REPOSITORY, START_SECONDS, Process, Server, free_port
+from tests.shell_program import ShellProgram
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000")
 PROGRAM = ".venv/bin/recallql"
@@ -67,7 +68,8 @@ class Made(Process):
 
 
 class Reader:
-    """One who starts the application in this process for `make serve`, which is quicker, unless `runs_make` is set."""
+    """One who starts the application in this process for `make serve`, and copies of the template for the command,
+    which is quicker, unless `runs_make` is set."""
 
     def __init__(self, folder: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -77,6 +79,7 @@ class Reader:
         self.port = free_port()
         self.back_end = free_port()
         self.model: ModelServer | None = None
+        self.program: ShellProgram | None = None
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
         # Neither this test's own make nor a proxy has a part in what a reader does.
         hidden = ("RECALLQL_", "MAKE", "MFLAGS", "PYTEST_")
@@ -105,13 +108,20 @@ class Reader:
 
     def here(self, text: str) -> str:
         """A block as it is run here: at the ports, and with the program and the model of this test."""
-        program = str(REPOSITORY / PROGRAM) if self.installed else f"{sys.executable} -m recallql"
-        text = ADDRESS.sub(f"127.0.0.1:{self.port}", text).replace(PROGRAM, program)
+        text = ADDRESS.sub(f"127.0.0.1:{self.port}", text)
+        if PROGRAM in text:
+            text = text.replace(PROGRAM, self.program_here())
         text = re.sub(rf"\b{BACK_END}\b", str(self.back_end), text)
         if MODEL in text:
             self.model = self.model or ModelServer(lambda body: SAID[body["messages"][-1]["content"]])
             text = text.replace(MODEL, self.model.url)
         return text
+
+    def program_here(self) -> str:
+        if self.runs_make:
+            return str(REPOSITORY / PROGRAM) if self.installed else f"{sys.executable} -m recallql"
+        self.program = self.program or ShellProgram()
+        return self.program.command
 
     def run(self, block: Block) -> str:
         """Returns the output of a block."""
@@ -171,6 +181,8 @@ class Reader:
         self.stop()
         if self.model is not None:
             self.model.close()
+        if self.program is not None:
+            self.program.close()
 
     def follow(self, blocks: list[Block]) -> None:
         """Runs the blocks in their order, and compares what they print with what is shown."""
