@@ -553,7 +553,7 @@ def closed(request: BaseHTTPRequestHandler) -> None:
 def dripping(request: BaseHTTPRequestHandler) -> None:
     request.send_response(200)
     request.end_headers()
-    for _ in range(100):
+    for _ in range(400):
         request.wfile.write(b" ")
         request.wfile.flush()
         time.sleep(0.05)
@@ -572,7 +572,7 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], object]] = {
         send(request, b"", length=99_999_999_999),
         [request.wfile.write(b" " * 65536) for _ in range(64)],
     ),
-    "too slowly": lambda request: time.sleep(1.5),
+    "too slowly": lambda request: time.sleep(20),
     "by drips": dripping,
     "a closed connection": closed,
     "half": lambda request: send(request, GOOD[:100]),
@@ -599,7 +599,7 @@ def test_a_provider_that_answers_otherwise_opens_nothing_and_is_asked_again_late
     start = time.monotonic()
     with capture_logs() as logs:
         assert desk.refused(token()) == REFUSED
-    assert time.monotonic() - start < 1.4
+    assert time.monotonic() - start < 10
     assert [line["log_level"] for line in logs if line["log_level"] == "error"] == ["error"], logs
     assert all(line.get("reason") for line in logs if line["log_level"] == "error")
     assert provider.asked == ["/jwks.json"]
@@ -624,9 +624,9 @@ def test_keys_that_make_no_sense_are_passed_over(desk: Desk, provider: Provider)
 def test_a_provider_that_hangs_holds_up_nobody_else(
     desk: Desk, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "TIMEOUT", 1.0)
+    monkeypatch.setattr(identity, "TIMEOUT", 1.5)
     key = desk.key()
-    provider.answer = lambda request: time.sleep(3)
+    provider.answer = lambda request: time.sleep(20)
 
     async def meanwhile() -> tuple[int, float]:
         task = asyncio.ensure_future(desk.credentials.viewer(f"Bearer {token()}"))
@@ -644,7 +644,7 @@ def test_a_provider_that_hangs_holds_up_nobody_else(
 
     served, longest = desk.run(meanwhile())
     assert served > 1000
-    assert longest < 0.5
+    assert longest < 1
 
 
 def test_a_key_that_is_withdrawn_is_refused_once_the_keys_are_fetched_anew(
@@ -669,12 +669,12 @@ def test_a_key_that_is_withdrawn_is_refused_once_the_keys_are_fetched_anew(
 
 
 def test_fetching_the_keys_ends_with_the_server(desk: Desk, provider: Provider) -> None:
-    provider.answer = lambda request: time.sleep(1)
+    provider.answer = lambda request: time.sleep(2)
 
     async def stop() -> None:
         waiting = asyncio.ensure_future(desk.credentials.viewer(f"Bearer {token()}"))
         await asyncio.sleep(0.1)
-        await asyncio.wait_for(desk.credentials.close(), 0.5)
+        await asyncio.wait_for(desk.credentials.close(), 1.5)
         with pytest.raises(asyncio.CancelledError):
             await waiting
 

@@ -75,7 +75,7 @@ def test_a_credential_leaves_a_connection_to_others(cluster: Cluster) -> None:
 
 
 def test_who_gets_no_connection_is_told_so_in_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.postgres.pool, "PATIENCE", 0.2)
+    monkeypatch.setattr(models.postgres.pool, "PATIENCE", 1.0)
 
     async def scene() -> None:
         async with opened(cluster, connections=2) as store:
@@ -87,7 +87,7 @@ def test_who_gets_no_connection_is_told_so_in_time(cluster: Cluster, monkeypatch
             began = time.monotonic()
             with pytest.raises(Exhausted):
                 await store.read_within(allowance).fetch(one, {})
-            assert time.monotonic() - began < 0.1, "a request waits once"
+            assert time.monotonic() - began < 0.8, "a request waits once"
             sleeping.cancel()
             await asyncio.wait([sleeping])
             assert await store.reader.fetch(one, {})

@@ -263,7 +263,7 @@ def test_an_append_gives_up_at_the_deadline_of_its_request(postgres_place: Postg
     with held(postgres_place):
         begun = time.monotonic()
         answer = server.execute(ADD, input={"sessionId": "s", **batch()})
-        assert time.monotonic() - begun < seconds + 0.5
+        assert time.monotonic() - begun < seconds + 5
         assert answer["errors"][0]["extensions"]["code"] in ("UNAVAILABLE", "TIMEOUT")
         wait_until(lambda: not postgres_place.query(WAITING))
     server.close()
