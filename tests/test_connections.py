@@ -330,6 +330,7 @@ def test_a_cursor_of_another_parent_is_refused(world: World, name: str) -> None:
     other.refuses(world.server, first=5, after=mine.cursors(world.server)[0])
 
 
+@pytest.mark.once
 @every_list
 def test_an_altered_cursor_is_refused(world: World, name: str) -> None:
     listing = world.lists[name]
@@ -353,6 +354,7 @@ def test_an_altered_cursor_is_refused(world: World, name: str) -> None:
     assert len(listing.ids(world.server, first=5, after=cursor)) == 5
 
 
+@pytest.mark.once
 @every_list
 def test_a_forged_cursor_is_refused(world: World, name: str) -> None:
     listing = world.lists[name]
@@ -379,6 +381,7 @@ def test_a_forged_cursor_is_refused(world: World, name: str) -> None:
         listing.refuses(world.server, last=5, before=cursor)
 
 
+@pytest.mark.once
 @every_list
 def test_a_cursor_altered_beneath_its_encoding_is_refused(world: World, name: str) -> None:
     listing = world.lists[name]

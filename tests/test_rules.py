@@ -535,10 +535,10 @@ def test_a_sentence_that_says_more_than_anybody_would_says_nothing() -> None:
 def test_a_hostile_text_takes_little_time(piece: str) -> None:
     text = (piece * LONGEST_TEXT)[: LONGEST_TEXT - 10] + "I'm vegan."
     started = process_time()
-    for _ in range(100):
+    for _ in range(20):
         claims_in(text)
         sentences_of(1, text + text)
-    assert process_time() - started < 2
+    assert process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
