@@ -51,7 +51,7 @@ class Piece(NamedTuple):
 class Feed:
     """The messages of one session, for all its subscribers: those at the same place share one read, and its edges."""
 
-    def __init__(self, database: Store, scope: Scope, key: bytes) -> None:
+    def __init__(self, database: Store, scope: Scope, key: bytes, running: set[asyncio.Task[Piece]]) -> None:
         self.scope = scope
         self.key = key
         self.version = 0
@@ -61,6 +61,8 @@ class Feed:
         self.last_sequence = 0
         """The last sequence that was read."""
         self._database = database
+        self._running = running
+        """The reads of all feeds that are under way."""
         self._has_stopped = False
         self._woken = asyncio.Event()
         self._reads: WeakValueDictionary[tuple[int, Place], asyncio.Task[Piece]] = WeakValueDictionary()
@@ -92,8 +94,15 @@ class Feed:
         read = self._reads.get(shared)
         if read is None or (read.done() and (read.cancelled() or read.exception() is not None)):
             read = self._reads[shared] = self._latest = asyncio.create_task(self._read(place), name="read a feed")
-            read.add_done_callback(_retrieve)
+            self._running.add(read)
+            read.add_done_callback(self._done)
         return await asyncio.shield(read)
+
+    def _done(self, read: asyncio.Task[Piece]) -> None:
+        self._running.discard(read)
+        # Nobody may be left to whom an error could be told; asyncio must not log it as lost.
+        if not read.cancelled():
+            read.exception()
 
     async def _read(self, place: Place) -> Piece:
         session = await session_by_key(self._database.reader, self.scope, self.key)
@@ -113,12 +122,6 @@ class Feed:
                 return await messages_after(read, session, after, limit)
             except TooLarge:
                 limit = max(limit // 4, 1)
-
-
-def _retrieve(read: asyncio.Task[Piece]) -> None:
-    """Nobody may be left to whom an error could be told; asyncio must not log it as lost."""
-    if not read.cancelled():
-        read.exception()
 
 
 def cursors_of(session: SessionRow) -> Cursors:

@@ -6,7 +6,7 @@ notice that comes twice or late does no harm.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakSet, WeakValueDictionary
 
 import structlog
@@ -17,7 +17,7 @@ from models.notices import MISSED, Notice, Seen
 from models.scope import Scope
 from models.sessions import last_sequences
 from models.store import Store
-from resolvers.feeds import Feed, Stopped
+from resolvers.feeds import Feed, Piece, Stopped
 
 log = structlog.get_logger("recallql.live")
 
@@ -26,6 +26,9 @@ RECOVER_EVERY = 5.0
 
 MOST_WAITING = 5_000
 """The most changes that wait for one subscriber."""
+
+
+FEWEST_TOPICS = 64
 
 
 class Topic(NamedTuple):
@@ -89,8 +92,11 @@ class Live:
     def __init__(self, database: Store) -> None:
         self._database = database
         self._watches: dict[Topic, WeakSet[Watch]] = {}
+        self._most_topics = FEWEST_TOPICS
+        """With more, those that nobody watches any more are forgotten."""
         self._feeds: WeakValueDictionary[bytes, Feed] = WeakValueDictionary()
-        self._beginning: asyncio.Lock = asyncio.Lock()
+        self._reading: set[asyncio.Task[Piece]] = set()
+        self._beginning = asyncio.Lock()
         self._end: Callable[[], None] | None = None
         self._recovering: asyncio.Task[None] | None = None
 
@@ -99,6 +105,9 @@ class Live:
         await self._begin()
         watch = Watch(topic)
         self._watches.setdefault(topic, WeakSet()).add(watch)
+        if len(self._watches) > self._most_topics:
+            self._watches = {topic: watches for topic, watches in self._watches.items() if watches}
+            self._most_topics = 2 * len(self._watches) + FEWEST_TOPICS
         return watch
 
     async def feed(self, project: str, session_id: str) -> Feed:
@@ -107,7 +116,7 @@ class Live:
         key = session_key(project, session_id)
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = Feed(self._database, Scope(project), key)
+            feed = self._feeds[key] = Feed(self._database, Scope(project), key, self._reading)
         return feed
 
     @property
@@ -173,6 +182,9 @@ class Live:
             self._end()
         for ended in (*self._feeds.values(), *(watch for watches in self._watches.values() for watch in watches)):
             ended.stop()
+        ending: list[asyncio.Task[Any]] = [*self._reading]
         if self._recovering is not None:
-            self._recovering.cancel()
-            await asyncio.wait([self._recovering])
+            ending.append(self._recovering)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
