@@ -26,6 +26,7 @@ from recallql.errors import describe
 from recallql.http.endpoint import Endpoint, send_reply
 from recallql.http.playground import playground_assets
 from recallql.http.sites import SECURITY, is_preflight
+from recallql.live.socket import Sockets
 from recallql.logs import configure_logs, log_failure
 from recallql.settings import Settings
 from resolvers.formation.rules import prepare
@@ -55,14 +56,18 @@ class Application(Starlette):
     """Starlette, with the GraphQL endpoint, which has to be fast, in front of its routing."""
 
     endpoint: Endpoint
+    sockets: Sockets
     problem: str | None = None
     """The application can't start; the message tells the operator why."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await super().__call__(scope, receive, self._saying_problems(send))
             return
         scope["path"] = path = path_below(scope.get("root_path", ""), scope["path"])
+        if scope["type"] == "websocket":
+            await (self.sockets if path in ENDPOINT else super().__call__)(scope, receive, send)
+            return
         headers = dict(scope["headers"])
         if path in ENDPOINT:
             await self.endpoint(scope, receive, send)
@@ -140,6 +145,7 @@ def create_app(settings: Settings) -> Application:
         app.state.embeddings = embeddings = Embeddings(settings)
         app.state.live = live = Live(database)
         app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, live, settings)
+        app.sockets = Sockets(app.endpoint, settings)
         embeddings.start()
         background: list[asyncio.Task[None]] = []
         app.state.forming = None
@@ -173,6 +179,7 @@ def create_app(settings: Settings) -> Application:
             for ended in await asyncio.gather(*background, return_exceptions=True):
                 if isinstance(ended, Exception):
                     log.error("a background task has failed", exc_info=ended)
+            await app.endpoint.long_connections.close()
             await live.close()
             await embeddings.close()
             await credentials.close()

@@ -1,8 +1,12 @@
 """Running the server: one process or several on one socket."""
 
+import multiprocessing
 import os
 import signal
 import socket
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 import uvicorn
@@ -20,9 +24,46 @@ from recallql.settings import Settings
 
 log = structlog.get_logger("recallql.serve")
 
+START_TIMEOUT = 60
+"""Seconds within which a process has to start when it replaces another: loading the code takes a few on a busy machine.
+"""
+
 
 class CannotServe(DataError):
     """The server can't start; the message is for the operator."""
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's configuration, and what all processes are told: `restarting` is set while they end to be replaced."""
+
+    def __init__(self, app: str, *, workers: int, **named: Any) -> None:
+        super().__init__(app, workers=workers, **named)
+        self.restarting = multiprocessing.get_context("spawn").Event() if workers > 1 else threading.Event()
+
+
+class Workers(Multiprocess):
+    """Several processes. SIGHUP replaces them one after the other, and they tell their clients that they restart."""
+
+    config: ServerConfig
+
+    def restart_all(self) -> None:
+        self.config.restarting.set()
+        try:
+            super().restart_all()
+        finally:
+            self.config.restarting.clear()
+
+
+def _end_for_restart_on_hangup(config: ServerConfig, end: Callable[[], None]) -> None:
+    """Has SIGHUP end the only process as SIGTERM does, but in the knowledge that another will be started."""
+
+    def hang_up(*_: object) -> None:
+        config.restarting.set()
+        end()
+
+    # `nohup` has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, hang_up)
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -59,7 +100,7 @@ def serve(settings: Settings) -> None:
         database_at(settings.read_database_url)
     for name, value in settings.model_dump().items():
         os.environ[f"RECALLQL_{name.upper()}"] = str(value)
-    config = uvicorn.Config(
+    config = ServerConfig(
         "recallql.app:from_environment",
         factory=True,
         workers=settings.workers,
@@ -67,6 +108,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout,
+        timeout_worker_healthcheck=START_TIMEOUT,
         ws="none",
         http=Protocol,
         proxy_headers=False,
@@ -96,8 +138,9 @@ def serve(settings: Settings) -> None:
     if settings.workers > 1:
         config.load_app()
         listening.set_inheritable(True)
-        Multiprocess(config, sockets=[listening]).run()
+        Workers(config, sockets=[listening]).run()
     else:
+        _end_for_restart_on_hangup(config, end)
         server.run(sockets=[listening])
     if not server.started and settings.workers == 1:
         raise CannotServe("The server could not start; see its log.")

@@ -184,6 +184,28 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds without progress in reading an answer before the connection is cut.",
     )
+    init_timeout: float = Field(
+        default=10, gt=0, le=3600, description="Seconds that a WebSocket has for its `connection_init`."
+    )
+    keep_alive: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        description="Seconds between two signs of life on a WebSocket or a stream of events, which proxies may need.",
+    )
+    socket_operations: int = Field(
+        default=100, ge=1, le=10_000, description="Operations that are open at the same time on one WebSocket."
+    )
+    user_subscribers: int = Field(
+        default=64,
+        ge=0,
+        description="WebSockets and streams of events of one user, in each process; 0 means no limit.",
+    )
+    service_subscribers: int = Field(
+        default=0,
+        ge=0,
+        description="WebSockets and streams of events with one API key, in each process; 0 means no limit.",
+    )
     max_connections: int = Field(
         default=2_000,
         ge=8,

@@ -18,8 +18,6 @@ from recallql.commands.cli import main
 # Before they are imported: a failed assertion in a module that tests share shows its values, as one in a test does.
 pytest.register_assert_rewrite("tests")
 
-from tests.sockets import Client  # noqa: E402
-
 from tests.archives import Outcome  # noqa: E402
 from tests.citus_places import CitusPlaces  # noqa: E402
 from tests.clusters import Cluster  # noqa: E402
@@ -30,6 +28,8 @@ from tests.places import Fresh, Place, Places, SqlitePlace, SqlitePlaces  # noqa
 from tests.postgres import NoPostgres, PostgresServer, lacking, programs  # noqa: E402
 from tests.postgres_places import PostgresPlace, PostgresPlaces  # noqa: E402
 from tests.servers import Api, Host, Process, Serve, Server, Start, faults, free_port  # noqa: E402
+from tests.sockets import Client  # noqa: E402
+from tests.streaming import Ticker  # noqa: E402
 from tests.wire import UPSERT, USERS, Connection, ask, found  # noqa: E402
 
 
@@ -364,3 +364,11 @@ def connect() -> Iterator[Connect]:
             return stack.enter_context(Client(server.port)).begin(token)
 
         yield connect
+
+
+@pytest.fixture
+def ticker(monkeypatch: pytest.MonkeyPatch) -> Ticker:
+    """Has the servers of this test serve the ticker's schema."""
+    made = Ticker()
+    monkeypatch.setattr("recallql.app.schema", made.schema())
+    return made

@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.sockets import Client
-
 from tests.documents import ISSUE_USER_TOKEN, mutation
 from tests.servers import Api, Server, wait_until
+from tests.sockets import Client
 
 Connect = Callable[..., Client]
 """`connect(server)` opens a connection as the application, `connect(server, token)` as a user."""

@@ -126,7 +126,7 @@ class Host:
         KeptConnections.loops.add(self.loop)
         self.app: Application | None = None
         config = uvicorn.Config(
-            self, interface="asgi3", lifespan="off", log_level="warning", http=Protocol, proxy_headers=False
+            self, interface="asgi3", lifespan="off", log_level="warning", http=Protocol, ws="none", proxy_headers=False
         )
         self.uvicorn = uvicorn.Server(config)
         self.thread = threading.Thread(target=self._run, args=(listener,), name=f"uvicorn-{self.port}", daemon=True)

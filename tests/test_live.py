@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.sockets import Client
 
 from models.notices import MISSED, Notice, Seen
 from resolvers.live import MOST_WAITING, Topic, Watch
@@ -45,6 +44,7 @@ from tests.live import (
 )
 from tests.places import Place
 from tests.servers import Process, Server
+from tests.sockets import Client
 
 MERGE = mutation("mergeUsers", "user { id }")
 RENAME = mutation("renameUser", "user { id }")

@@ -75,10 +75,22 @@ class Connection:
         elif (length := headers.get("content-length")) is not None:
             body = self._exactly(int(length))
         elif headers.get("transfer-encoding") == "chunked":
-            body = b"".join(iter(self._chunk, b""))
+            body = b"".join(iter(self.chunk, b""))
         else:
             body = self.rest()
         return Answer(status, tuple(item for item in headers.items() if item[0] != "date"), body)
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """The status and the headers of an answer whose body is read piece by piece."""
+        head, headers = self._head()
+        status = int(head.split(b" ", 2)[1])
+        return self.head() if status == 100 else (status, headers)
+
+    def piece(self) -> bytes:
+        """What comes next of a body without a length; nothing at its end."""
+        if not self._received:
+            self._receive()
+        return self.rest_of_received()
 
     def finish(self) -> None:
         """Say that nothing more will be sent."""
@@ -88,6 +100,11 @@ class Connection:
         """All that comes until the server closes the connection."""
         while self._receive():
             pass
+        received, self._received = self._received, b""
+        return received
+
+    def rest_of_received(self) -> bytes:
+        """What came behind the last answer."""
         received, self._received = self._received, b""
         return received
 
@@ -117,7 +134,8 @@ class Connection:
         body, self._received = self._received[:length], self._received[length:]
         return body
 
-    def _chunk(self) -> bytes:
+    def chunk(self) -> bytes:
+        """The next chunk of a body; nothing at its end."""
         while b"\r\n" not in self._received:
             if not self._receive():
                 raise Closed(self._received)

@@ -46,6 +46,10 @@ class Unauthenticated(Exception):
     """The credential is missing or invalid: HTTP 401, UNAUTHENTICATED, `WWW-Authenticate: Bearer`."""
 
 
+class Expired(Unauthenticated):
+    """The credential was valid; the client gets another and tries again."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyProof:
     """The proof of a valid API key."""
@@ -129,7 +133,7 @@ class Credentials:
         passed_over = self._logged.passed_over(problem.reason)
         if passed_over is not None:
             log.warning("a token was refused", reason=problem.reason, not_logged=passed_over, **problem.shown)
-        return Unauthenticated(EXPIRED if problem.expired else REFUSED)
+        return Expired(EXPIRED) if problem.expired else Unauthenticated(REFUSED)
 
     async def close(self) -> None:
         if self._provider is not None:

@@ -66,14 +66,22 @@ class Admissions:
 
     def admit(self, viewer: Viewer) -> Admission:
         """Admits a request of this viewer; raises `TooMany` when its credential has too many, or too much memory."""
-        user = viewer.user_key
-        credential = user or viewer.credential
-        throttle = self._service if user is None else self._user
+        credential = credential_of(viewer)
+        throttle = self._service if viewer.is_service else self._user
         if self.unsent.used:
             self.unsent.check(credential)
         if throttle is not None:
             throttle.enter(credential)
         return Admission(self, credential, throttle)
+
+    def count(self, viewer: Viewer) -> Admission:
+        """Returns an admission that counts bytes only: those of the answer to an event, which is no request."""
+        return Admission(self, credential_of(viewer), None)
+
+
+def credential_of(viewer: Viewer) -> bytes | str:
+    """What a request of this viewer counts for: all tokens of a user count together."""
+    return viewer.user_key or viewer.credential
 
 
 def _throttle(in_flight: int, per_minute: int) -> Throttle | None:

@@ -65,8 +65,10 @@ class Connections:
         self.head_timeout = settings.head_timeout
         self.body_timeout = settings.body_timeout
         self.answer_timeout = settings.answer_timeout
+        self.keep_alive = settings.keep_alive
         self._most = max(FEWEST, min(settings.max_connections, descriptors() - RESERVED))
-        self._step = min(LONGEST_STEP, self.head_timeout / 4, self.body_timeout / 4, self.answer_timeout / 4)
+        shortest = min(self.head_timeout, self.body_timeout, self.answer_timeout, self.keep_alive)
+        self._step = min(LONGEST_STEP, shortest / 4)
         self._due: dict[Connection, float] = {}
         self._owners: dict[Connection, Hashable] = {}
         self._owned: dict[Hashable, dict[Connection, None]] = {}

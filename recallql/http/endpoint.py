@@ -1,6 +1,6 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
-from asyncio import sleep, timeout
+from asyncio import sleep
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -10,43 +10,28 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from breadth import Executor, MutationRefused, Request
-from models.allowance import Allowance
-from models.errors import Exhausted
 from models.store import Store
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import LruCache
 from recallql.embedding.embeddings import Embeddings
-from recallql.errors import describe
 from recallql.http import statuses
 from recallql.http.admission import UNCOUNTED, Admission, Admissions
-from recallql.http.budgets import Busy
 from recallql.http.connections import Connections
 from recallql.http.encodings import ENCODING, PIECE, compress, decompress
-from recallql.http.heads import JSON, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
+from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
+from recallql.http.operations import Operations
 from recallql.http.playground import playground_page
-from recallql.http.requests import (
-    INLINE_BODY,
-    AnswerTooLarge,
-    BadRequest,
-    TooDeep,
-    least_size,
-    read_json,
-    request_of,
-    reserve,
-    too_large,
-    write_json,
-)
+from recallql.http.refusals import refused
+from recallql.http.requests import BadRequest, read_json, request_of, too_large, write_json
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
+from recallql.live.long_connections import LongConnections
+from recallql.live.subscriptions import Subscriptions
 from recallql.settings import BODY_BYTES, Settings
 from resolvers.live import Live
-from resolvers.operation_context import OperationContext, operation_threads
+from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from resolvers.viewers import Viewer
-from schema.permissions import permission_rule
-
-ROWS = 2
-"""The rows read for an answer may have so many times its limit in bytes: not all of each text is returned."""
 
 HEADS = 1024
 """The most heads of requests that are cached. Each has up to 8 KiB, and its parsed form as much: 16 MiB in all."""
@@ -77,23 +62,15 @@ class Endpoint:
         live: Live,
         settings: Settings,
     ) -> None:
-        self._database = database
-        self._live = live
         self.admits_late = database.waits_for_reads
         """True if the credential of a request can't be checked at once, when its head has arrived."""
-        self._executor = executor
-        self._clock = clock
-        self._count_tokens = settings.count_tokens
+        self.operations = Operations(database, executor, clock, embeddings, live, settings)
         self._credentials = credentials
-        self._embeddings = embeddings
         self.sites = Sites(settings.origins)
-        self._asks_model = bool(settings.chat_base_url)
-        self._forms_memories = settings.form_memories
-        self._patience = settings.request_timeout
-        self._largest = settings.max_answer_bytes
         self.admissions = Admissions(settings)
-        self._threads = operation_threads()
         self.connections = Connections(settings)
+        self.long_connections = LongConnections(credentials, settings)
+        self.subscriptions = Subscriptions(self.operations, self.admissions)
         self._playground = settings.playground
         self._level = settings.compression_level
         self._heads: LruCache[bytes, Head] = LruCache(HEADS)
@@ -112,7 +89,7 @@ class Endpoint:
         """As `admit_late`; None if that would wait, or if it is refused."""
         if self.admits_late:
             return None
-        finding = self._viewer(head)
+        finding = self.viewer(head)
         try:
             finding.send(None)
         except StopIteration as found:
@@ -126,7 +103,7 @@ class Endpoint:
 
     async def admit_late(self, head: Head) -> Admission:
         """Admits a plain request whose body is still to come; raises if it is refused."""
-        return self._admitted(await self._viewer(head), head.length)
+        return self._admitted(await self.viewer(head), head.length)
 
     def _admitted(self, viewer: Viewer, length: int) -> Admission:
         """Admits a request and the bytes that its head announces."""
@@ -145,14 +122,14 @@ class Endpoint:
         The credential is checked again even if the request was admitted: it may have been revoked since.
         """
         try:
-            viewer = await self._viewer(head)
+            viewer = await self.viewer(head)
             if admission is None:
                 admission = self.admissions.admit(viewer)
                 if len(body) > UNCOUNTED:
                     admission.receive(len(body))
             if head.compressed:
                 body = await _decompressed(body, admission)
-            context = self._context(viewer, admission, len(body))
+            context = self.operations.context(viewer, admission, len(body))
             value = await context.in_thread(read_json, body) if context.is_large else read_json(body)
             return await self._execute(context, request_of(value), head, admission)
         except Exception as error:
@@ -165,8 +142,7 @@ class Endpoint:
     async def in_time(self, answering: Awaitable[Reply], head: Head) -> Reply:
         """Awaits the reply; returns a TIMEOUT when it takes too long."""
         try:
-            async with timeout(self._patience):
-                return await answering
+            return await self.operations.in_time(answering)
         except TimeoutError as error:
             return refusal(error, head)
 
@@ -203,7 +179,7 @@ class Endpoint:
             return refusal(error, head)
 
     async def _page(self, head: Head, origin: bytes | None, *, up: str) -> Reply:
-        await self._check_sender(head)
+        await self.check_sender(head)
         page = playground_page(up=up)
         headers = [header for header in page.raw_headers if header[0] not in (b"content-length", b"vary")]
         told = self.sites.headers(None if origin is None else origin.decode("latin-1"), b"accept")
@@ -216,17 +192,17 @@ class Endpoint:
             body = await _body(receive, admission, head.length)
             await send_reply(send, await self.in_time(self.answer(head, body, admission), head))
 
-    async def _viewer(self, head: Head) -> Viewer:
+    async def viewer(self, head: Head) -> Viewer:
         """Returns the viewer of a request; raises if the head has a fault or the credential is refused."""
         if head.fault is not None:
             raise head.fault
         viewer = await self._credentials.viewer(head.authorization)
         if head.problem is not None:
             raise head.problem
-        await self._check_sender(head)
+        await self.check_sender(head)
         return viewer
 
-    async def _check_sender(self, head: Head) -> None:
+    async def check_sender(self, head: Head) -> None:
         """Refuses, while there is no key, requests through a proxy or under a name that is not a loopback one."""
         if (head.local and not head.forwarded) or await self._credentials.are_needed():
             return
@@ -242,69 +218,25 @@ class Endpoint:
 
     async def _get(self, head: Head, scope: Scope, query: QueryParams, send: Send) -> None:
         """Answers a request with a method other than POST: GET and HEAD run queries."""
-        viewer, method = await self._viewer(head), scope["method"]
+        viewer, method = await self.viewer(head), scope["method"]
         if method not in ("GET", "HEAD"):
             raise _not_allowed(f"{method} is not allowed here; use POST.", METHODS)
         request = _from_url(query)
         with self._admitted(viewer, 0) as admission:
             _introduce(scope, admission)
-            answering = self._execute(self._context(viewer, admission), request, head, admission, mutations=False)
+            context = self.operations.context(viewer, admission)
+            answering = self._execute(context, request, head, admission, mutations=False)
             await send_reply(send, await self.in_time(answering, head))
-
-    def _context(self, viewer: Viewer, admission: Admission, size: int = 0) -> OperationContext:
-        """Returns the context of a request of so many bytes."""
-        return OperationContext(
-            self._database,
-            self._clock,
-            viewer.scope,
-            viewer.permissions,
-            self._count_tokens,
-            self._asks_model,
-            self._embeddings.encoder,
-            self._forms_memories,
-            live=self._live,
-            may_lag=True,
-            allowance=Allowance(self._patience, ROWS * self._largest, admission.credential, self._database.loop_turns),
-            threads=self._threads,
-            is_large=size > INLINE_BODY,
-        )
 
     async def _execute(
         self, context: OperationContext, request: Request, head: Head, admission: Admission, *, mutations: bool = True
     ) -> Reply:
-        """The reply to a parsed request. Errors suggest no names of the schema to users."""
+        """The reply to a parsed request."""
         try:
-            answer = await self._executor.execute(
-                request,
-                context,
-                suggestions=context.scope.user is None,
-                mutations=mutations,
-                rule=None if context.scope.user is None else permission_rule(context.permissions),
-            )
+            answer, body = await self.operations.run(request, context, admission, mutations=mutations)
         except MutationRefused:
             raise _not_allowed("A mutation needs POST.", b"POST") from None
-        finally:
-            if context.allowance.slot is not None:
-                context.allowance.close()
-        if "errors" in answer.body:
-            if context.allowance.is_over:
-                raise TimeoutError
-            data: dict[str, Any] | None = answer.body.get("data")
-            if context.allowance.refused is not None and not (data and any(data.values())):
-                raise context.allowance.refused
-        size = context.allowance.most_bytes - context.allowance.bytes_left
-        if size > UNCOUNTED:
-            await context.rest()
-            if answer.repeats:
-                # Aliases can repeat a text in the answer, which is then larger than the rows that were read.
-                size = await least_size(answer.body, self._largest)
-                if size > self._largest:
-                    raise AnswerTooLarge(self._largest)
-            reserve(3 * size)
-        body, headers = write_json(answer.body), head.headers
-        if len(body) > self._largest:
-            raise AnswerTooLarge(self._largest)
-        admission.answer(len(body))
+        headers = head.headers
         if len(body) >= head.compress_from and self._level:
             body, headers = await self._compressed(body, context), headers + ENCODING
             admission.answer(len(body))
@@ -317,40 +249,9 @@ class Endpoint:
 
 
 def refusal(error: Exception, head: Head, admission: Admission | None = None) -> Reply:
-    """The reply to a failure. This is the edge of the process: unexpected exceptions are logged and not shown."""
-    headers = head.headers
-    answer: dict[str, Any] = {}
-    match error:
-        case BadRequest():
-            status, code, message = statuses.of_bad_request(error, head.media), error.code, error.message
-            headers += error.headers
-        case Unauthenticated():
-            status, code, message = 401, "UNAUTHENTICATED", str(error)
-            headers += b"www-authenticate: Bearer\r\n"
-        case Busy():
-            status, code, message = 503, "UNAVAILABLE", str(error)
-            headers += b"retry-after: %d\r\n" % error.retry_after
-        case Exhausted():
-            status, code, message = 503, "UNAVAILABLE", str(error)
-            headers += b"retry-after: 1\r\n"
-        case TooMany():
-            status, code, message = 429, "RATE_LIMITED", str(error)
-            headers += b"retry-after: %d\r\n" % error.retry_after
-        case TimeoutError():
-            status, code = statuses.STATUSES["TIMEOUT"], "TIMEOUT"
-            message = "The request took too long and was cancelled; its changes may have been made nevertheless."
-        case RecursionError() | TooDeep():
-            status = 200 if head.media == JSON else statuses.STATUSES["QUERY_TOO_COMPLEX"]
-            code, message = "QUERY_TOO_COMPLEX", "The document is nested too deeply to be run."
-        case AnswerTooLarge():
-            status = 200 if head.media == JSON else statuses.PARTIAL_SUCCESS
-            code, message = "PAYLOAD_TOO_LARGE", str(error)
-            answer["data"] = None
-        case _:
-            code, message = describe(error)
-            status = statuses.STATUSES.get(code, 500)
-    answer["errors"] = [{"message": message, "extensions": {"code": code}}]
-    return Reply(status, headers, write_json(answer), admission)
+    """The reply to a failure."""
+    status, body, headers = refused(error, head.media)
+    return Reply(status, head.headers + headers, write_json(body), admission)
 
 
 def _not_allowed(message: str, allowed: bytes) -> BadRequest:

@@ -43,6 +43,33 @@ def unread_bytes(transport: Any) -> int:
     return waiting
 
 
+class Progress:
+    """Measures if a client reads while writing to it is paused: `LEAST_PROGRESS` within each timeout."""
+
+    def __init__(self, transport: Any, timeout: float) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._unread: int | None = None
+        """Bytes that the client had not read at the last look; None while its system may just be buffering."""
+
+    def begin(self) -> float:
+        """Begins with a pause; returns the seconds until the first look."""
+        self._unread = None
+        return self._timeout * WINDOW_SHARE
+
+    def look(self) -> float | None:
+        """Returns the seconds until the next look; None if the client has read too little since the last one."""
+        unread = unread_bytes(self._transport)
+        if self._unread is None:
+            wait = self._timeout * (1 - WINDOW_SHARE)
+        elif unread > self._unread - LEAST_PROGRESS:
+            return None
+        else:
+            wait = self._timeout
+        self._unread = unread
+        return wait
+
+
 def too_slow(part: str, seconds: float) -> BadRequest:
     """Returns the refusal for a client that has not sent a part of its request in time."""
     message = f"The {part} of the request did not arrive within {seconds:g} seconds."

@@ -2,7 +2,8 @@
 
 - A head has a limit, and trailers are not taken for headers.
 - A refusal (no HTTP, a head without an end) comes after the answers to the requests before it, as an error of GraphQL.
-- An offer of another protocol (`Upgrade: h2c`) is ignored, and the request itself is answered.
+- An offer of another protocol (`Upgrade: h2c`) is ignored, and the request itself is answered. Only a WebSocket is
+  accepted: `recallql.live.websocket` takes the connection over.
 - A client that half-closes its connection still gets its answers.
 - One request is read at a time: bytes that arrive before its answer is sent wait, and few of them are read. A body is
   read when the application asks for it.
@@ -17,11 +18,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from recallql.http.budgets import Busy, Share
 from recallql.http.connections import Connections
 from recallql.http.endpoint import Endpoint, Reply, refusal
-from recallql.http.flow import LEAST_PROGRESS, WINDOW_SHARE, Flow, too_slow, unread_bytes
+from recallql.http.flow import Flow, Progress, too_slow
 from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
 from recallql.http.requests import BadRequest
 from recallql.http.sites import Sites, lines
 from recallql.http.throttle import TooMany
+from recallql.live.websocket import WebSocket, fault_of_handshake, websocket_scope
 from recallql.settings import BODY_BYTES
 
 HEAD_BYTES = 64 * 1024
@@ -70,8 +72,7 @@ class Framing(HttpToolsProtocol):
     _is_resuming = False
     _is_expecting = False
     """True while the connection has a deadline."""
-    _unsent: int | None = None
-    """Bytes that the client had not read when the deadline was set; None while its system may just be buffering."""
+    _progress: Progress
     _answering = False
     """True while an answer is under way that does not come from an ASGI application."""
     _running: RequestResponseCycle | None = None
@@ -79,6 +80,8 @@ class Framing(HttpToolsProtocol):
     """True once the client has half-closed the connection."""
     _refusal: Reply | None = None
     """The refusal that ends the connection once the requests before it are answered."""
+    _websocket: WebSocket | None = None
+    """What the connection has become."""
     _default: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
 
@@ -89,6 +92,7 @@ class Framing(HttpToolsProtocol):
         transport.set_write_buffer_limits(0)
         endpoint: Endpoint = self.app.endpoint
         self._connections = endpoint.connections
+        self._progress = Progress(transport, self._connections.answer_timeout)
         self._head_share, self._held_share = Share(endpoint.admissions.receiving), Share(endpoint.admissions.receiving)
         if self._connections.is_stopping:
             transport.close()
@@ -107,6 +111,9 @@ class Framing(HttpToolsProtocol):
         if self._held or self._answering or self.flow.read_paused or self.flow.write_paused:
             self._hold(data)
         elif rest := self._read(data):
+            if self._websocket is not None:
+                self._websocket.data_received(rest)
+                return
             self._hold(rest)
             # Other connections need a turn.
             self._resume()
@@ -159,8 +166,7 @@ class Framing(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent = None
-        self._expect(self._connections.answer_timeout * WINDOW_SHARE)
+        self._expect(self._progress.begin())
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -284,9 +290,37 @@ class Framing(HttpToolsProtocol):
                     self.parser.feed_data(data)
                     return True
                 except httptools.HttpParserUpgrade as offer:
-                    data = self._without_offer() + data[offer.args[0] :]
+                    rest = data[offer.args[0] :]
+                    if self._offers_websocket():
+                        self._become_websocket(rest)
+                        return True
+                    data = self._without_offer() + rest
         except httptools.HttpParserError:
             return False
+
+    def _offers_websocket(self) -> bool:
+        return (
+            self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+            and self._get_upgrade() == b"websocket"
+            and not self._is_busy()
+        )
+
+    def _become_websocket(self, start: bytes) -> None:
+        """Hands the connection over, with the bytes that followed the handshake."""
+        if fault := fault_of_handshake(self.headers):
+            self._refuse(fault)
+            return
+        scope = websocket_scope(cast("dict[str, Any]", self.scope), self.url, self.headers)
+        self._reading, self._head_bytes = None, 0
+        self._head_share.set(None, 0)
+        self._connections.closed(self)
+        self.connections.discard(self)
+        self._websocket = WebSocket(self.transport, scope, self.app, self.config, self.server_state, self._connections)
+        self.transport.set_protocol(self._websocket)
+        self._websocket.begin()
+        if start:
+            self._websocket.data_received(start)
 
     def _without_offer(self) -> bytes:
         """The head of a request that offers another protocol, without the offer."""
@@ -323,7 +357,7 @@ class Framing(HttpToolsProtocol):
         """Resumes reading, unless an answer must be sent first."""
         if self._answering or self.flow.read_paused or self.flow.write_paused or self.transport.is_closing():
             return
-        if self._is_pausing:
+        if self._is_pausing or self._websocket is not None:
             return
         if not self._held:
             self.transport.resume_reading()
@@ -349,13 +383,11 @@ class Framing(HttpToolsProtocol):
 
     def _check_progress(self) -> None:
         """Cuts the connection if its client does not read."""
-        unsent = unread_bytes(self.transport)
-        if self._unsent is not None and unsent > self._unsent - LEAST_PROGRESS:
+        wait = self._progress.look()
+        if wait is None:
             self.transport.abort()
-            return
-        used = WINDOW_SHARE if self._unsent is None else 0
-        self._unsent = unsent
-        self._expect(self._connections.answer_timeout * (1 - used))
+        else:
+            self._expect(wait)
 
     def _drop_unfinished(self) -> None:
         """Drops a request whose body will not come; those before it are answered."""

@@ -79,7 +79,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
     try:
         if len(hosts) != 1:
             raise BadRequest("A request has one `Host` header.")
-        _check_authorization(authorizations)
+        check_authorization(authorizations)
     except BadRequest as found:
         fault = found
     try:
@@ -169,7 +169,7 @@ def _check_content_type(content_type: str) -> None:
         raise BadRequest("The body's charset must be UTF-8.", status=415)
 
 
-def _check_authorization(values: list[str]) -> None:
+def check_authorization(values: list[str]) -> None:
     """Refuses two credentials, even if a proxy has joined their headers: they are ambiguous."""
     if len(values) > 1 or any(map(_second_credential.search, values)):
         raise BadRequest("A request has one `Authorization` header, with one credential.")
