@@ -1,6 +1,6 @@
 """GraphQL over HTTP: one endpoint, JSON in and out, the playground for browsers."""
 
-from asyncio import sleep
+from asyncio import create_task, sleep
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from breadth import Executor, MutationRefused, Request
+from breadth import Answer, Executor, MutationRefused, Request, SubscriptionRefused
 from models.store import Store
 from recallql.auth.credentials import Credentials, Unauthenticated
 from recallql.cache import LruCache
@@ -18,13 +18,14 @@ from recallql.http import statuses
 from recallql.http.admission import UNCOUNTED, Admission, Admissions
 from recallql.http.connections import Connections
 from recallql.http.encodings import ENCODING, PIECE, compress, decompress
-from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
+from recallql.http.heads import CONTENT_TYPES, EVENTS, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
 from recallql.http.operations import Operations
 from recallql.http.playground import playground_page
 from recallql.http.refusals import refused
 from recallql.http.requests import BadRequest, read_json, request_of, too_large, write_json
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
+from recallql.live.events import FORMS, ClientGone, EventStream, Form
 from recallql.live.long_connections import LongConnections
 from recallql.live.subscriptions import Subscriptions
 from recallql.settings import BODY_BYTES, Settings
@@ -47,6 +48,8 @@ class Reply(NamedTuple):
     headers: bytes
     body: bytes
     admission: Admission | None = None
+    stream: EventStream | None = None
+    """What follows the head in place of a body."""
 
 
 class Endpoint:
@@ -131,7 +134,7 @@ class Endpoint:
                 body = await _decompressed(body, admission)
             context = self.operations.context(viewer, admission, len(body))
             value = await context.in_thread(read_json, body) if context.is_large else read_json(body)
-            return await self._execute(context, request_of(value), head, admission)
+            return await self._execute(viewer, context, request_of(value), head, admission)
         except Exception as error:
             return refusal(error, head, admission)
         except BaseException:
@@ -162,7 +165,7 @@ class Endpoint:
                 await self._post(head, scope, receive, send)
                 return
             else:
-                await self._get(head, scope, query, send)
+                await self._get(head, scope, query, receive, send)
                 return
         except ClientDisconnect:
             return
@@ -190,7 +193,7 @@ class Endpoint:
         with await self.admit_late(head) as admission:
             _introduce(scope, admission)
             body = await _body(receive, admission, head.length)
-            await send_reply(send, await self.in_time(self.answer(head, body, admission), head))
+            await deliver(scope, receive, send, await self.in_time(self.answer(head, body, admission), head))
 
     async def viewer(self, head: Head) -> Viewer:
         """Returns the viewer of a request; raises if the head has a fault or the credential is refused."""
@@ -216,7 +219,7 @@ class Endpoint:
             message = "Without a key only loopback names are served; use http://127.0.0.1 or http://localhost."
         raise BadRequest(message, status=403, code="FORBIDDEN")
 
-    async def _get(self, head: Head, scope: Scope, query: QueryParams, send: Send) -> None:
+    async def _get(self, head: Head, scope: Scope, query: QueryParams, receive: Receive, send: Send) -> None:
         """Answers a request with a method other than POST: GET and HEAD run queries."""
         viewer, method = await self.viewer(head), scope["method"]
         if method not in ("GET", "HEAD"):
@@ -225,22 +228,54 @@ class Endpoint:
         with self._admitted(viewer, 0) as admission:
             _introduce(scope, admission)
             context = self.operations.context(viewer, admission)
-            answering = self._execute(context, request, head, admission, mutations=False)
-            await send_reply(send, await self.in_time(answering, head))
+            answering = self._execute(viewer, context, request, head, admission, mutations=False)
+            await deliver(scope, receive, send, await self.in_time(answering, head))
 
     async def _execute(
-        self, context: OperationContext, request: Request, head: Head, admission: Admission, *, mutations: bool = True
+        self,
+        viewer: Viewer,
+        context: OperationContext,
+        request: Request,
+        head: Head,
+        admission: Admission,
+        *,
+        mutations: bool = True,
     ) -> Reply:
         """The reply to a parsed request."""
         try:
             answer, body = await self.operations.run(request, context, admission, mutations=mutations)
         except MutationRefused:
             raise _not_allowed("A mutation needs POST.", b"POST") from None
+        except SubscriptionRefused:
+            return await self._stream(viewer, request, head, admission)
+        if not head.takes_json:
+            return _events(head, body, admission)
         headers = head.headers
         if len(body) >= head.compress_from and self._level:
             body, headers = await self._compressed(body, context), headers + ENCODING
             admission.answer(len(body))
         return Reply(statuses.of_answer(answer.body, head.media), headers, body, admission)
+
+    async def _stream(self, viewer: Viewer, request: Request, head: Head, admission: Admission) -> Reply:
+        """The reply to a subscription, which is answered as a request once it has started."""
+        if head.stream is None:
+            message = "A subscription is answered by a stream of events: send `Accept: text/event-stream`, or use a "
+            raise BadRequest(f"{message}WebSocket with the subprotocol graphql-transport-ws.", status=406)
+        started = await self.subscriptions.start(request, viewer, admission, resume_after=head.last_event_id)
+        if isinstance(started, Answer):
+            body = write_json(started.body)
+            if not head.takes_json:
+                return _events(head, body, admission)
+            return Reply(statuses.of_answer(started.body, head.media), head.headers, body, admission)
+        form = FORMS[head.stream]
+        stream = EventStream(started, form, self.long_connections, keep_alive=self.connections.keep_alive)
+        try:
+            self.long_connections.enter(stream, head.authorization, viewer)
+        except Exception:
+            await started.close()
+            raise
+        admission.close()
+        return Reply(200, _stream_headers(head, form), b"", admission, stream)
 
     async def _compressed(self, body: bytes, context: OperationContext) -> bytes:
         if len(body) <= PIECE:
@@ -254,6 +289,17 @@ def refusal(error: Exception, head: Head, admission: Admission | None = None) ->
     return Reply(status, head.headers + headers, write_json(body), admission)
 
 
+def _events(head: Head, body: bytes, admission: Admission) -> Reply:
+    """The reply to a client that takes nothing but a stream: one event."""
+    form = FORMS[head.stream or EVENTS]
+    return Reply(200, _stream_headers(head, form), form.once(body), admission)
+
+
+def _stream_headers(head: Head, form: Form) -> bytes:
+    typed = lines([(b"content-type", form.content_type), (b"x-accel-buffering", b"no")])
+    return head.headers.replace(CONTENT_TYPES[head.media], typed)
+
+
 def _not_allowed(message: str, allowed: bytes) -> BadRequest:
     return BadRequest(message, status=405, headers=b"allow: %b\r\n" % allowed)
 
@@ -262,6 +308,39 @@ def _introduce(scope: Scope, admission: Admission) -> None:
     """Tells the connection the credential of its request, if the connection is a `Protocol`."""
     if (belongs_to := scope.get("belongs_to")) is not None:
         belongs_to(admission.credential)
+
+
+async def deliver(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
+    """Sends an answer or a stream. A connection that is a `Protocol` knows best how to send a stream."""
+    stream = reply.stream
+    if stream is None:
+        await send_reply(send, reply)
+    elif scope["method"] == "HEAD":
+        await stream.close()
+        await send_reply(send, reply)
+    elif "send_stream" in scope:
+        await scope["send_stream"](reply, stream)
+    else:
+        await _send_stream(stream, receive, send, reply)
+
+
+async def _send_stream(stream: EventStream, receive: Receive, send: Send, reply: Reply) -> None:
+    async def listen() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        stream.end(ClientGone())
+
+    async def write(data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    headers = [tuple(line.split(b": ", 1)) for line in reply.headers.splitlines()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    listening = create_task(listen())
+    try:
+        await stream.run(write)
+    finally:
+        listening.cancel()
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def send_reply(send: Send, reply: Reply) -> None:

@@ -10,6 +10,7 @@
 - A client that sends too slowly is refused or cut off, and so is one that does not read its answer.
 """
 
+from functools import partial
 from typing import Any, Literal, cast
 
 import httptools
@@ -23,6 +24,8 @@ from recallql.http.heads import URL_BYTES, URL_TOO_LONG, Head, read_head
 from recallql.http.requests import BadRequest
 from recallql.http.sites import Sites, lines
 from recallql.http.throttle import TooMany
+from recallql.live.events import ClientGone, EventStream
+from recallql.live.long_connections import Stopping
 from recallql.live.websocket import WebSocket, fault_of_handshake, websocket_scope
 from recallql.settings import BODY_BYTES
 
@@ -80,6 +83,8 @@ class Framing(HttpToolsProtocol):
     """True once the client has half-closed the connection."""
     _refusal: Reply | None = None
     """The refusal that ends the connection once the requests before it are answered."""
+    _stream: EventStream | None = None
+    """The stream of events that is the answer under way."""
     _websocket: WebSocket | None = None
     """What the connection has become."""
     _default: list[tuple[bytes, bytes]] | None = None
@@ -103,6 +108,8 @@ class Framing(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._stream is not None:
+            self._stream.end(ClientGone())
         self._let_go()
         self._head_share.set(None, 0)
         self._connections.closed(self)
@@ -120,6 +127,10 @@ class Framing(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Returns True to keep the connection for answers that are under way."""
+        if self._stream is not None:
+            # Nobody would find out for long that the client has gone.
+            self._stream.end(ClientGone())
+            return False
         self._over = True
         self._drop_unfinished()
         return self._is_busy()
@@ -151,6 +162,9 @@ class Framing(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answers requests under way, then closes the connection; waits a moment for the rest of a partial request."""
         self._connections.is_stopping = True
+        if self._stream is not None:
+            self._stream.end(Stopping())
+            return
         if self._is_unfinished():
             self._expect(REST_OF_REQUEST)
             return
@@ -159,6 +173,41 @@ class Framing(HttpToolsProtocol):
             self._running.keep_alive = False
         else:
             self.transport.close()
+
+    async def send_stream(self, reply: Reply, stream: EventStream, *, chunked: bool = True) -> None:
+        """Sends a stream as the answer that is under way, and closes the connection at its end."""
+        self._stream = stream
+        if self.transport.is_closing():
+            stream.end(ClientGone())
+        elif self._connections.is_stopping:
+            stream.end(Stopping())
+        self._unset_keepalive_if_required()
+        # A client that goes shows itself to the one who reads.
+        self.flow.resume_reading()
+        self._answering = True
+        coding = b"transfer-encoding: chunked\r\n" if chunked else b""
+        head = b"%b%b%b%bconnection: close\r\n\r\n" % (
+            STATUS_LINE[reply.status],
+            lines(self.server_state.default_headers),
+            reply.headers,
+            coding,
+        )
+
+        async def write(data: bytes) -> None:
+            if not self.transport.is_closing():
+                self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                await self.flow.drain()
+
+        if not self.transport.is_closing():
+            self.transport.write(head)
+        await stream.run(write)
+        self._stream = None
+        if not self.transport.is_closing():
+            self.transport.write(b"0\r\n\r\n" if chunked else b"")
+            self.transport.close()
+        if self._running is not None:
+            # uvicorn expects no more of the application.
+            self._running.disconnected = True
 
     def _is_unfinished(self) -> bool:
         """Tells whether a request has arrived in part."""
@@ -198,7 +247,9 @@ class Framing(HttpToolsProtocol):
         self._left = next((int(value) for name, value in self.headers if name == b"content-length"), None)
         self._expect(self._connections.body_timeout)
         super().on_headers_complete()
-        cast("dict[str, Any]", self.scope)["belongs_to"] = self.belongs_to
+        chunked = self.parser.get_http_version() == "1.1"
+        more = {"belongs_to": self.belongs_to, "send_stream": partial(self.send_stream, chunked=chunked)}
+        cast("dict[str, Any]", self.scope).update(more)
         # Header fields from here on are trailers.
         self.headers = []
         self.flow.pause_reading()
@@ -418,7 +469,7 @@ class Framing(HttpToolsProtocol):
         """Writes an answer that does not come from an ASGI application; the `last` one closes the connection."""
         if self.transport.is_closing():
             return
-        status, headers, body, _ = reply
+        status, headers, body = reply.status, reply.headers, reply.body
         if self._default is not self.server_state.default_headers:  # another list each second, with the date
             self._default = self.server_state.default_headers
             self._default_lines = lines(self._default)

@@ -15,6 +15,9 @@ from recallql.settings import BODY_BYTES
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
+EVENTS = "text/event-stream"
+MULTIPART = "multipart/mixed"
+"""Apollo's form of a stream, which a client asks for with the parameter `subscriptionSpec=1.0`."""
 
 CONTENT_TYPES = {
     JSON: b"content-type: application/json\r\n",
@@ -47,7 +50,11 @@ class Head:
     """A parsed head."""
 
     media: str
-    """The media type of the answer."""
+    """The media type of an answer in JSON."""
+    takes_json: bool
+    stream: str | None
+    """The media type of a stream of events, if the client takes one."""
+    last_event_id: str | None
     headers: bytes
     """The lines that the head of every answer to it has."""
     length: int
@@ -75,7 +82,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
     text = {name: ", ".join(several) for name, several in values.items()}
     hosts, authorizations = values.get(b"host", []), values.get(b"authorization", [])
     length = int(values.get(b"content-length", ["0"])[-1]) if post else 0
-    compressed, fault, problem, media = False, None, None, _media_type(text.get(b"accept", ""))
+    compressed, fault, problem, (media, stream) = False, None, None, _media_types(text.get(b"accept", ""))
     try:
         if len(hosts) != 1:
             raise BadRequest("A request has one `Host` header.")
@@ -89,13 +96,16 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], sites: Sites, *, post: boo
             compressed = check_encoding(text.get(b"content-encoding", ""))
         if length > BODY_BYTES:
             raise too_large()
-        if media is None:
+        if media is None and stream is None:
             raise BadRequest(f"The answer can be {GRAPHQL} or {JSON}; `Accept` admits neither.", status=406)
     except BadRequest as found:
         problem = found
-    media = media or JSON
+    takes_json, media = media is not None, media or JSON
     return Head(
         media=media,
+        takes_json=takes_json,
+        stream=stream,
+        last_event_id=text.get(b"last-event-id") or None,
         headers=CONTENT_TYPES[media] + lines(SECURITY + sites.headers(text.get(b"origin"), *VARY)),
         length=length,
         compressed=compressed,
@@ -132,20 +142,41 @@ def _is_local(host: str) -> bool:
     return is_loopback(name.lower())
 
 
-@lru_cache(maxsize=64)
-def _media_type(accepted: str) -> str | None:
-    """The media type of the answer: the one that the client prefers. None when it takes neither.
+class _MediaTypes(NamedTuple):
+    """What a client takes."""
 
-    `*/*` leaves the choice to the server. A client that sends only that gets the older type, which all clients know.
+    json: str | None
+    """The one of the two that it prefers; None when it takes neither."""
+    stream: str | None
+
+
+@lru_cache(maxsize=64)
+def _media_types(accepted: str) -> _MediaTypes:
+    """The media types of the answer, and of a stream of events.
+
+    `*/*` leaves the choice to the server. A client that sends only that gets the older type, which all clients know,
+    and no stream: it may wait for its end.
     """
     listed = list(preferences(accepted))
     if not listed:
-        return JSON
+        return _MediaTypes(JSON, None)
     ranges = [item for item in listed if item.parameters.get("charset", "utf-8") in UTF_8]
     json, graphql = _preferred(JSON, ranges), _preferred(GRAPHQL, ranges)
     if not json.weight and not graphql.weight:
-        return None
-    return GRAPHQL if graphql.weight > json.weight or (graphql.weight == json.weight and graphql.named) else JSON
+        media = None
+    else:
+        prefers = graphql.weight > json.weight or (graphql.weight == json.weight and graphql.named)
+        media = GRAPHQL if prefers else JSON
+    return _MediaTypes(media, _stream_type(ranges))
+
+
+def _stream_type(ranges: list[Preference]) -> str | None:
+    wanted = [item for item in ranges if item.weight]
+    if any(item.name == EVENTS for item in wanted):
+        return EVENTS
+    if any(item.name == MULTIPART and item.parameters.get("subscriptionspec") == "1.0" for item in wanted):
+        return MULTIPART
+    return None
 
 
 class _Liking(NamedTuple):

@@ -15,6 +15,7 @@ from recallql.http.endpoint import Endpoint, Reply, refusal
 from recallql.http.flow import too_slow
 from recallql.http.framing import UNCOUNTED, Framing
 from recallql.http.heads import LONGEST_PLAIN, Head
+from recallql.live.events import EventStream
 
 HESITATION = 0.05
 """Seconds that a short request has to arrive before it is admitted, where that would wait for the database."""
@@ -43,7 +44,7 @@ class Protocol(Framing):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:
-        if self._answering:
+        if self._answering and self._stream is None:
             self._last = True
             return True
         return super().eof_received()
@@ -66,7 +67,7 @@ class Protocol(Framing):
 
     def shutdown(self) -> None:
         self._last = True
-        if self._answering:
+        if self._answering and self._stream is None:
             self._let_go()
             self._connections.is_stopping = True
         else:
@@ -144,9 +145,7 @@ class Protocol(Framing):
 
     def _admit_soon(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
         if self._still_receives(received):
-            task = self.loop.create_task(self._admit_late(endpoint, head, received))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self._do(self._admit_late(endpoint, head, received))
 
     async def _admit_late(self, endpoint: Endpoint, head: Head, received: bytearray) -> None:
         """Admits the request whose body is still coming, into `received`, or refuses it."""
@@ -181,21 +180,37 @@ class Protocol(Framing):
         try:
             waits_for = answering.send(None)
         except StopIteration as done:
-            self._reply(done.value)
+            reply: Reply = done.value
+            if reply.stream is None:
+                self._reply(reply)
+            else:
+                self._answering = True
+                self._do(self._reply_with(reply, reply.stream))
         else:
             self._answering = True
-            answer = endpoint.in_time(_resume(answering, waits_for), head)
-            task = self.loop.create_task(self._answer_later(answer))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self._do(self._answer_later(endpoint.in_time(_resume(answering, waits_for), head)))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _answer_later(self, answer: Awaitable[Reply]) -> None:
         reply = await answer
+        if reply.stream is not None:
+            await self._reply_with(reply, reply.stream)
+            return
         self._answering = False
         self._reply(reply)
         if self._refusal is not None:
             self._write(self._refusal, last=True)
         self._resume()
+
+    async def _reply_with(self, reply: Reply, stream: EventStream) -> None:
+        self.server_state.total_requests += 1
+        if reply.admission is not None:
+            self.belongs_to(reply.admission.credential)
+        await self.send_stream(reply, stream)
 
     def _reply(self, reply: Reply) -> None:
         self.server_state.total_requests += 1
