@@ -38,6 +38,7 @@ from recallql.live.messages import (
 )
 from recallql.live.subscriptions import EventFailed, StartedSubscription
 from recallql.settings import Settings
+from resolvers.viewers import Viewer
 
 OPEN_BYTES = 256 * 1024
 """The most bytes of the requests whose subscriptions are open on one connection."""
@@ -139,8 +140,8 @@ class Socket:
 
     @property
     def open_bytes(self) -> int:
-        """The bytes of the requests whose subscriptions are open."""
-        return sum(operation.size for operation in self._conversation.open.values() if operation.is_following)
+        """The bytes of the requests whose subscriptions are open, or about to be."""
+        return sum(operation.size for operation in self._conversation.open.values() if operation.is_subscription)
 
     async def _converse(self) -> None:
         try:
@@ -222,12 +223,13 @@ class Operation:
     def __init__(self, socket: Socket, message: Subscribe, size: int) -> None:
         self.id = message.id
         self.size = size
-        self.is_following = False
-        """True once it is a subscription that has started; then it has been answered as a request."""
+        self.is_subscription = False
         self.turn = socket.turn
         self._socket = socket
         self._request = message.request
         self._is_wanted = True
+        self._is_following = False
+        """True once it is a subscription that has started; then it has been answered as a request."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -237,7 +239,7 @@ class Operation:
     def stop(self) -> None:
         """Ends a subscription. Any other operation is carried out, as one by POST whose client has gone."""
         self._is_wanted = False
-        if self.is_following and self._task is not None:
+        if self._is_following and self._task is not None:
             self._task.cancel()
 
     async def next(self, answer: bytes, event: Any) -> None:
@@ -249,7 +251,7 @@ class Operation:
         try:
             started = await self._answer()
             if started is not None:
-                self.is_following = True
+                self._is_following = True
                 await started.follow(self)
             await socket.finish(self, completed(self.id))
         except Gone:
@@ -277,13 +279,14 @@ class Operation:
             await self._tell(answer, body)
         return None
 
-    async def _begin(self, viewer: Any, admission: Admission) -> StartedSubscription | None:
+    async def _begin(self, viewer: Viewer, admission: Admission) -> StartedSubscription | None:
         endpoint = self._socket.endpoint
         if self._socket.open_bytes + self.size > OPEN_BYTES:
             raise BadRequest(
                 f"The subscriptions on this connection have more than {OPEN_BYTES} bytes of requests; open another.",
                 code="RATE_LIMITED",
             )
+        self.is_subscription = True
         started = await endpoint.operations.in_time(endpoint.subscriptions.start(self._request, viewer, admission))
         if isinstance(started, Answer):
             await self._tell(started, write_json(started.body))

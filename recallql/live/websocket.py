@@ -1,7 +1,8 @@
 """One WebSocket: the handshake that `recallql.http.framing` has read, and frames, as an ASGI server offers them.
 
 - Reading pauses while the application has a message to work on, so that only one waits, with less than one read of
-  the transport behind it. A message has a limit, and a large one counts for its credential while it arrives.
+  the transport behind it. A message has a limit, and a large one counts for its credential while it arrives. Other
+  connections have their turn between the frames of one.
 - `send` returns once the system has taken the whole message: at most one waits in this process.
 - A client that does not read is told so and cut off, and so is one that gives no sign of life.
 - Nothing is compressed: that would take memory for each connection.
@@ -36,6 +37,12 @@ log = structlog.get_logger("recallql.websocket")
 
 MESSAGE_BYTES = 1024 * 1024
 """The largest message of a client."""
+
+TURN = 32
+"""Frames that are read in one go: a client may send thousands together, and others wait meanwhile."""
+
+LONGEST_GOODBYE = 4 * 1024
+"""Bytes that are searched for the client's answer to the end of the connection when they arrive."""
 
 GOODBYE = 2.0
 """Seconds, about, that a client has to answer the end of the connection."""
@@ -112,11 +119,15 @@ class WebSocket(asyncio.Protocol):
         self._credential: Any = None
         self._pong: bytes | None = None
         """The ping that is to be answered once the client reads."""
+        self._frames_read = 0
+        """Frames that were read since others had a turn."""
         self._heard = True
         """True if anything has arrived since the last ping."""
         self._end: tuple[int, str] | None = None
         """The code and reason with which the connection has ended."""
-        self._is_broken = self._is_lost = False
+        self._is_broken = False
+        """True if no further frames are read."""
+        self._is_lost = False
 
     def begin(self) -> None:
         """Starts the application. There is room for the connection: it was counted before."""
@@ -221,11 +232,16 @@ class WebSocket(asyncio.Protocol):
             self._is_announced = True
             return {"type": "websocket.connect"}
         while True:
+            if self._frames_read >= TURN:
+                self._frames_read = 0
+                await asyncio.sleep(0)
             if (message := self._next_message()) is not None:
                 return {"type": "websocket.receive"} | message
             if self._end is not None:
                 code, reason = self._end
                 return {"type": "websocket.disconnect", "code": code, "reason": reason}
+            if self._frames_read >= TURN:
+                continue
             self._received.clear()
             self._is_waiting = True
             self._read_on()
@@ -293,10 +309,11 @@ class WebSocket(asyncio.Protocol):
     # Frames
 
     def _next_message(self) -> dict[str, Any] | None:
-        """The next message that has arrived in whole. Frames without data are dealt with on the way."""
+        """The next message that has arrived in whole, within a turn. Frames without one are dealt with on the way."""
         if self._frames is None or self._end is not None:
             return None
         for event in self._frames.events():
+            self._frames_read += 1
             match event:
                 case TextMessage() if event.message_finished and not self._message and len(event.data) <= UNCOUNTED:
                     return {"text": event.data}
@@ -310,7 +327,7 @@ class WebSocket(asyncio.Protocol):
                     self._closed_by_client(event)
                 case _:
                     pass
-            if self._end is not None:
+            if self._end is not None or self._frames_read >= TURN:
                 break
         return None
 
@@ -374,6 +391,8 @@ class WebSocket(asyncio.Protocol):
 
     def _await_goodbye(self, data: bytes) -> None:
         """Passes over what still arrives, up to the client's answer to the end of the connection."""
+        if len(data) > LONGEST_GOODBYE:
+            self._is_broken = True
         if self._frames is None or self._is_broken:
             return
         try:
