@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     direct_database_url: str = Field(
         default="",
         repr=False,
-        description="The same PostgreSQL database past a pooler such as PgBouncer, for `recallql migrate`.",
+        description="The same PostgreSQL database past a pooler such as PgBouncer, for `recallql migrate` and LISTEN.",
     )
     synchronous: Literal["full", "normal"] = Field(
         default="full",
