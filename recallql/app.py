@@ -180,6 +180,7 @@ def create_app(settings: Settings) -> Application:
                 if isinstance(ended, Exception):
                     log.error("a background task has failed", exc_info=ended)
             await app.endpoint.long_connections.close()
+            await app.endpoint.subscriptions.shared.close()
             await live.close()
             await embeddings.close()
             await credentials.close()

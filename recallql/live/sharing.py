@@ -33,6 +33,13 @@ class SharedAnswers:
             task = known[1]
         return await asyncio.shield(task)
 
+    async def close(self) -> None:
+        """Ends what is being computed, for which nobody waits any more."""
+        running = [task for _, task in self._answers.values() if not task.done()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     def _done(self, key: tuple[Hashable, int], task: asyncio.Task[bytes]) -> None:
         if task.cancelled() or task.exception() is not None:
             del self._answers[key]
