@@ -88,6 +88,10 @@ class NoticeLog:
         self._newest, self._looked_at = newest["number"] or 0, monotonic()
         self._skipped.clear()
 
+    def looked(self) -> None:
+        """Says that there is nothing to read now."""
+        self._looked_at = monotonic()
+
     async def read(self, read: Reader) -> list[Notice]:
         """The notices of other processes since the last call; only `MISSED` if some may be lost."""
         now = monotonic()

@@ -176,9 +176,6 @@ class Store(Protocol):
         """
         ...
 
-    may_lose_notices: bool
-    """True if a process that is killed may not have told of its last commits."""
-
     async def listen(self, listener: Listener) -> Callable[[], None]:
         """Calls a function with the notices of every commit from now on, of any process; returns a function that ends
         this. Those of this process come at once."""

@@ -56,6 +56,9 @@ class Telling:
         except DataError:
             # Nothing is lost while the database is away: it is read later.
             return False
+        except Exception:
+            log.exception("what other processes have committed can't be read; it will be tried again")
+            return False
         self.tell(found)
         return bool(found)
 

@@ -59,7 +59,7 @@ class Feed:
         self.owners = 0
         """Grows with each change of who may see it."""
         self.last_sequence = 0
-        """The last sequence that was read."""
+        """That of the session when it was read last."""
         self._database = database
         self._running = running
         """The reads of all feeds that are under way."""
@@ -106,12 +106,11 @@ class Feed:
 
     async def _read(self, place: Place) -> Piece:
         session = await session_by_key(self._database.reader, self.scope, self.key)
+        self.last_sequence = 0 if session is None else session["last_sequence"]
         if session is None or session["deleted_at"] is not None:
             return Piece(None, ())
         first = max(place.sequence if session["nonce"] == place.nonce else 0, session["deleted_through"])
         rows = await self._rows(session, first) if session["last_sequence"] > first else []
-        if rows:
-            self.last_sequence = max(self.last_sequence, rows[-1]["sequence"])
         return Piece(session, Listed(rows, cursors_of(session)).edges)
 
     async def _rows(self, session: SessionRow, after: int) -> list[MessageRow]:

@@ -22,7 +22,7 @@ from resolvers.feeds import Feed, Piece, Stopped
 log = structlog.get_logger("recallql.live")
 
 RECOVER_EVERY = 5.0
-"""Seconds between two looks for messages that nobody has told of, where a process may be killed before it does."""
+"""Seconds between two looks for messages that nobody has told of: a process may be killed before it does."""
 
 MOST_WAITING = 5_000
 """The most changes that wait for one subscriber."""
@@ -129,8 +129,7 @@ class Live:
             async with self._beginning:
                 if self._end is None:
                     self._end = await self._database.listen(self._tell)
-                    if self._database.may_lose_notices:
-                        self._recovering = asyncio.create_task(self._recover_on(), name="recover lost notices")
+                    self._recovering = asyncio.create_task(self._recover_on(), name="recover lost notices")
 
     def _tell(self, notices: Sequence[Notice]) -> None:
         for notice in notices:
@@ -174,7 +173,7 @@ class Live:
                 except DataError:
                     continue
                 for feed in feeds:
-                    if last.get(feed.key, 0) > feed.last_sequence:
+                    if last.get(feed.key, 0) != feed.last_sequence:
                         feed.wake(owner_changed=True)
 
     async def close(self) -> None:

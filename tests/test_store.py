@@ -1,6 +1,7 @@
 """The store: opened by URL, written through transactions, and telling of what was committed."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from models.errors import ConstraintViolated, DatabaseProblem
 from models.keys import user_key
 from models.keyset import Slice, fetch_pages
-from models.notices import Notice, Seen
+from models.notice_log import KEPT, NoticeLog
+from models.notices import MISSED, Notice, Seen
 from models.rows import SessionRow, UserRow
 from models.scope import Scope
 from models.sessions import SESSIONS, session_by_key, session_table
@@ -209,6 +211,38 @@ def test_a_process_is_told_of_the_commits_of_another_one(place: Place) -> None:
             async with asyncio.timeout(30):
                 await ended.wait()
             assert [notice.key for notice in told] == [row["key"] for row in (*rows, last)]
+
+    run(place, scene)
+
+
+def test_nothing_is_missed_after_a_long_time_without_commits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.notice_log.KEPT", 2.0)
+    monkeypatch.setattr("models.postgres.telling.LOOK_EVERY", 0.1)
+
+    async def scene(store: Store) -> None:
+        async with opened(place.database) as other:
+            told, ended = await listening(store), asyncio.Event()
+            await store.listen(lambda _: ended.set())
+            await asyncio.sleep(1.5)
+            row = session(store)
+            await other.write(lambda write: session_table.insert(write, row))
+            async with asyncio.timeout(30):
+                await ended.wait()
+            assert [notice.key for notice in told] == [row["key"]]
+
+    run(place, scene)
+
+
+def test_who_has_not_looked_for_long_is_told_that_notices_may_be_missing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(store: Store) -> None:
+        log = NoticeLog()
+        await log.begin(store.reader)
+        assert await log.read(store.reader) == []
+        monkeypatch.setattr("models.notice_log.monotonic", lambda: time.monotonic() + KEPT)
+        assert await log.read(store.reader) == [MISSED]
+        assert await log.read(store.reader) == []
 
     run(place, scene)
 

@@ -50,7 +50,6 @@ class PostgresStore(Store):
     """One PostgreSQL database, as one process uses it."""
 
     waits_for_reads = True
-    may_lose_notices = True
 
     def __init__(self, address: Address, *, durable: bool, direct: Address | None = None) -> None:
         self.address = address

@@ -83,7 +83,6 @@ class SqliteStore(Store):
     """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
 
     waits_for_reads = False
-    may_lose_notices = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -41,7 +41,9 @@ class SqliteTelling(Telling):
             await asyncio.sleep(QUICK if monotonic() < quick_until else SLOW)
             with suppress(sqlite3.Error):
                 (now,) = self._sqlite.reading.sqlite.execute("PRAGMA data_version").fetchone()
-                if now != version:
-                    version = now
-                    if await self._read():
-                        quick_until = monotonic() + LIVELY
+                if now == version:
+                    self.log.looked()
+                    continue
+                version = now
+                if await self._read():
+                    quick_until = monotonic() + LIVELY
