@@ -8,6 +8,7 @@ there is no LISTEN, and a connection may be lost.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,8 +29,8 @@ log = structlog.get_logger("recallql.database")
 
 CHANNEL = "recallql"
 
-TOGETHER = 0.01
-"""Seconds in which commits are noted together."""
+TOGETHER = 0.025
+"""Seconds from one entry to the next: the commits between them are noted together."""
 
 MOST = 500
 """The most notices in an entry."""
@@ -64,6 +65,7 @@ class PostgresTelling(Telling):
         self._woken = asyncio.Event()
         self._unsent: list[Notice] = []
         self._sending: asyncio.Task[None] | None = None
+        self._next_entry = 0.0
 
     def committed(self, notices: Sequence[Notice]) -> None:
         """Tells listeners at once, and other processes soon."""
@@ -75,8 +77,9 @@ class PostgresTelling(Telling):
             self._sending = asyncio.create_task(self._send(), name="tell other processes")
 
     async def _send(self) -> None:
-        await asyncio.sleep(TOGETHER)
         while self._unsent:
+            await asyncio.sleep(self._next_entry - monotonic())
+            self._next_entry = monotonic() + TOGETHER
             some, self._unsent = self._unsent[:MOST], self._unsent[MOST:]
             try:
                 if body := combined(some):
