@@ -275,7 +275,8 @@ class WebSocket(asyncio.Protocol):
 
     def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
         key = dict(self._scope["headers"])[b"sec-websocket-key"]
-        named = [(b"sec-websocket-protocol", subprotocol.encode())] if subprotocol else []
+        # Python's gql knows this name in no other case.
+        named = [(b"Sec-WebSocket-Protocol", subprotocol.encode())] if subprotocol else []
         accepted = [
             (b"upgrade", b"websocket"),
             (b"connection", b"Upgrade"),
