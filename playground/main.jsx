@@ -9,6 +9,7 @@ import "@graphiql/plugin-explorer/style.css";
 import "./style.css";
 import firstTab from "./conversations.graphql";
 import secondTab from "./remember.graphql";
+import thirdTab from "./live.graphql";
 
 globalThis.MonacoEnvironment = {
   getWorker(_, label) {
@@ -27,7 +28,7 @@ const fetcher = createGraphiQLFetcher({
 createRoot(document.getElementById("playground")).render(
   <GraphiQL
     fetcher={fetcher}
-    defaultTabs={[{ query: firstTab }, { query: secondTab }]}
+    defaultTabs={[{ query: firstTab }, { query: secondTab }, { query: thirdTab }]}
     plugins={[HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })]}
     inputValueDeprecation
     schemaDescription

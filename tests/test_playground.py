@@ -1,5 +1,6 @@
 """The page that a newcomer opens first, in a real browser that may reach nothing but the server."""
 
+import json
 import os
 import re
 import shutil
@@ -11,16 +12,18 @@ from graphql import build_schema, parse, validate
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from recallql.http import playground
-from tests.servers import REPOSITORY, Server
+from tests.documents import ADD_MESSAGES
+from tests.servers import REPOSITORY, Server, Start, wait_until
 
 pytestmark = pytest.mark.once
 
-TABS = ["conversations.graphql", "remember.graphql"]
+TABS = ["conversations.graphql", "remember.graphql", "live.graphql"]
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -35,6 +38,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 WAIT_SECONDS = 30
+KEY = "a-key-of-this-test-only"
 
 
 def unless_required(reason: str) -> None:
@@ -89,6 +93,15 @@ class Page:
         self.wait.until(lambda _: expected in self.text(".result-window"))
         return self.text(".result-window")
 
+    def write_headers(self, headers: dict[str, str]) -> None:
+        """Type into the editor of headers, which closes brackets and quotes by itself."""
+        tools = self.browser.find_elements(By.CSS_SELECTOR, ".graphiql-editor-tools button")
+        next(button for button in tools if button.text == "Headers").click()
+        editor = self.browser.find_element(By.CSS_SELECTOR, ".graphiql-editor-tool .graphiql-editor:not(.hidden)")
+        editor.click()
+        ActionChains(self.browser).send_keys(json.dumps(headers)).perform()
+        self.wait.until(lambda _: json.dumps(headers) in editor.text.replace("\u00a0", " "))
+
     def tabs(self) -> list[WebElement]:
         return self.browser.find_elements(By.CSS_SELECTOR, ".graphiql-tab-button")
 
@@ -105,7 +118,7 @@ class Page:
 def test_a_newcomer_stores_a_first_conversation_and_reads_it_back(server: Server, browser: webdriver.Chrome) -> None:
     page = Page(browser, server.url)
     assert browser.title == "RecallQL playground"
-    assert page.tab_names() == ["Conversations", "Remember"]
+    assert page.tab_names() == ["Conversations", "Remember", "Live"]
     assert '"edges": []' in page.run('"users"')
     page.open_tab("Remember")
     page.run('"first-conversation"')
@@ -137,10 +150,30 @@ def test_a_tab_of_the_users_own_is_there_after_reloading(server: Server, browser
     browser.find_element(By.CSS_SELECTOR, ".graphiql-tab-add").click()
     # It is written down a moment later.
     stored = "return JSON.parse(localStorage.getItem('graphiql:tabState')).tabs.length"
-    page.wait.until(lambda _: browser.execute_script(stored) == 3)
+    page.wait.until(lambda _: browser.execute_script(stored) == 4)
     browser.refresh()
     page.wait_until_ready()
-    assert page.tab_names() == ["Conversations", "Remember", "<untitled>"]
+    assert page.tab_names() == ["Conversations", "Remember", "Live", "<untitled>"]
+
+
+@pytest.mark.browser
+def test_the_third_tab_shows_a_message_when_it_is_added(start: Start, browser: webdriver.Chrome) -> None:
+    server = start(api_key=KEY)
+    server.client.headers["authorization"] = f"Bearer {KEY}"
+
+    def add(content: str) -> None:
+        server.accepted(ADD_MESSAGES, sessionId="first-conversation", messages=[{"role": "USER", "content": content}])
+
+    add("Anybody here?")
+    page = Page(browser, server.url)
+    page.open_tab("Live")
+    page.write_headers({"Authorization": f"Bearer {KEY}"})
+    page.run("Anybody here?")
+    add("I am.")
+    page.wait.until(lambda _: "I am." in page.text(".result-window"))
+    browser.find_element(By.CSS_SELECTOR, ".graphiql-execute-button").click()
+    endpoint = server.host.endpoint
+    wait_until(lambda: endpoint and not endpoint.long_connections._places, "the subscription goes on")
 
 
 @pytest.mark.parametrize("tab", TABS)
