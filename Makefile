@@ -73,5 +73,5 @@ lock:
 	build/lock/bin/pip freeze > requirements.lock
 
 clean:
-	rm -rf .venv build dist recallql/_playground playground/node_modules tests/audits/node_modules
+	rm -rf .venv build dist recallql/_playground playground/node_modules tests/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,12 @@ class Block:
     text: str
     place: str
 
+    @property
+    def file(self) -> str | None:
+        """The name of the file that the block shows, such as `chat.js` of "js chat.js"."""
+        _, _, name = self.info.partition(" ")
+        return name if "." in name else None
+
 
 def blocks_of(path: Path) -> list[Block]:
     found: list[Block] = []
