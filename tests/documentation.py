@@ -77,7 +77,7 @@ CURSOR = r"[A-Za-z0-9_-]{8,}"
 KEY = r"[0-9a-f]{32}"
 FORMS = [
     (re.compile(r"(\w+At|validFrom|validUntil|supersededFrom)"), re.compile(TIME)),
-    (re.compile(r"(id|ids|deleted\w+Ids?)"), re.compile(ID)),
+    (re.compile(r"(id|ids|nodeId|deleted\w+Ids?)"), re.compile(ID)),
     (re.compile(r"(cursor|startCursor|endCursor)"), re.compile(CURSOR)),
     (re.compile(r"token"), re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")),
     (re.compile(r"(key|supersededBy|digest|documentKey)"), re.compile(KEY)),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,24 @@ from tests.places import Place, SqlitePlace
 from tests.postgres_reader import PostgresReader
 from tests.reader import Reader
 from tests.servers import REPOSITORY, Server
+from tests.streams import Stream
 
 README_BYTES = 8_000
 
 
 def test_every_block_of_the_playground_tour_answers_as_shown(server: Server) -> None:
+    """The answer of a subscription is its first event; it comes after its block, or after those that cause it."""
     shown = Shown()
     # PostgreSQL clears its files at a time of its own.
     shown.clears_files = isinstance(server.place, SqlitePlace)
     blocks = blocks_of(PLAYGROUND)
     waiting: Block | None = None
     variables: dict[str, Any] = {}
+    streams: deque[Stream] = deque()
     for block in blocks:
         match block.info:
+            case "graphql" if block.text.startswith("subscription {"):
+                streams.append(Stream(server.port, shown.replaced(block.text)))
             case "graphql":
                 assert waiting is None, f"{block.place}: the query before has no answer"
                 waiting, variables = block, {}
@@ -33,13 +39,18 @@ def test_every_block_of_the_playground_tour_answers_as_shown(server: Server) -> 
                 assert waiting is not None, f"{block.place}: variables without a query"
                 variables = json.loads(shown.replaced(block.text))
             case "json":
-                assert waiting is not None, f"{block.place}: an answer without a query"
-                answer = server.execute(shown.replaced(waiting.text), **variables)
+                assert waiting is not None or streams, f"{block.place}: an answer without a query"
+                if waiting is not None:
+                    answer = server.execute(shown.replaced(waiting.text), **variables)
+                else:
+                    with streams.popleft() as stream:
+                        _, _, answer = stream.event()
                 shown.compare(json.loads(block.text), answer, block.place)
                 waiting = None
             case language:
                 pytest.fail(f"{block.place}: no test knows blocks of {language!r}")
     assert waiting is None, f"{waiting and waiting.place}: a query without an answer"
+    assert not streams, "a subscription without an event"
     assert len(blocks) > 100
 
 

@@ -57,7 +57,7 @@ def test_no_page_names_a_command_that_does_not_exist() -> None:
         assert named - commands == set(), page.name
 
 
-@pytest.mark.parametrize("root", ["Query", "Mutation"])
+@pytest.mark.parametrize("root", ["Query", "Mutation", "Subscription"])
 def test_every_field_of_the_root_is_used_in_the_playground_tour(root: str) -> None:
     queries = " ".join(block.text for block in blocks_of(PLAYGROUND) if block.info == "graphql")
     root_type = SCHEMA.type_map[root]
