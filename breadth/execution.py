@@ -132,6 +132,14 @@ class Executor:
             answer.body["extensions"] = {"cost": {"requested": prepared.cost, "limit": self._limits.cost}}
         return answer
 
+    async def is_subscription(self, request: Request, context: Context, *, suggestions: bool = True) -> bool:
+        """True if a request is one for `subscribe`; False also for one that is refused."""
+        try:
+            _, operation = await self._read(request, context, suggestions=suggestions)
+        except Refused:
+            return False
+        return operation.is_subscription
+
     async def subscribe(
         self,
         request: Request,

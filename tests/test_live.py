@@ -233,6 +233,24 @@ def test_many_subscribers_of_a_session_share_a_read(server: Server, connect: Con
     assert len([text for text in statements if text.startswith("SELECT") and "messages.content" in text]) <= 2
 
 
+def test_what_is_sent_after_a_subscription_comes_after_its_beginning(server: Server, connect: Connect) -> None:
+    for number in range(5):
+        client = connect(server)
+        messages = [
+            {"type": "subscribe", "id": "events", "payload": {"query": SESSIONS}},
+            {
+                "type": "subscribe",
+                "id": "mutation",
+                "payload": {"query": CREATE_SESSION, "variables": {"input": {"sessionId": f"s{number}"}}},
+            },
+        ]
+        client.socket.sendall(b"".join(map(client.frames_of, messages)))
+        heard = [client.heard() for _ in range(3)]
+        assert {message["id"] for message in heard} == {"events", "mutation"}
+        (event,) = (message["payload"]["data"]["sessionChanged"] for message in heard if message["id"] == "events")
+        assert event["change"] == "CREATED"
+
+
 # Who sees it
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-import recallql.http.endpoint
+import recallql.http.operations
 from recallql.http.requests import write_json
 from tests.documents import VIEWER
 from tests.places import Fresh
@@ -53,7 +53,8 @@ def codes(response: httpx.Response) -> list[str]:
 
 NEITHER = [
     "text/plain",
-    "image/png, text/event-stream",
+    "image/png, text/event-streams",
+    "text/event-stream;q=0",
     "multipart/mixed; boundary=x",
     "text/html",
     "text/*",
@@ -288,7 +289,9 @@ def test_a_text_under_many_aliases_is_refused_before_it_is_written(
         written.append(len(body))
         return body
 
-    monkeypatch.setattr(recallql.http.endpoint, "write_json", write)
+    # Answers are written by the one, refusals by the other.
+    for module in ("operations", "endpoint"):
+        monkeypatch.setattr(f"recallql.http.{module}.write_json", write)
     aliases = " ".join(f"a{number}: content" for number in range(400))
     query = f'{{ session(sessionId: "long") {{ messages(first: 1) {{ nodes {{ {aliases} }} }} }} }}'
     response = keyless.post({"query": query})
@@ -301,7 +304,7 @@ def test_a_server_without_memory_says_so_and_goes_on(keyless: Server, monkeypatc
     keyless.accepted(ADD, sessionId="large", messages=[message], formMemories=False)
     query = '{ session(sessionId: "large") { messages(first: 1) { nodes { content } } } }'
     with monkeypatch.context() as patched:
-        patched.setattr(recallql.http.endpoint, "reserve", lambda size: bytearray(2**62))
+        patched.setattr(recallql.http.operations, "reserve", lambda size: bytearray(2**62))
         for accept in (JSON, GRAPHQL):
             response = keyless.post({"query": query}, {"accept": accept})
             assert response.status_code == 503

@@ -102,6 +102,10 @@ class Operations:
                 context.allowance.close()
         return Written(answer, await self._write(answer, context, admission))
 
+    async def is_subscription(self, request: Request, context: OperationContext) -> bool:
+        """True if a request is one for `subscribe`."""
+        return await self._executor.is_subscription(request, context, suggestions=context.scope.user is None)
+
     async def subscribe(self, request: Request, context: OperationContext) -> Subscription | Answer:
         """Starts a subscription; the answer has the errors if it can't start."""
         return await self._executor.subscribe(

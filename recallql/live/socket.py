@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from breadth import Answer, SubscriptionRefused
+from breadth import Answer
 from models.allowance import Allowance
 from recallql.auth.credentials import Expired, Unauthenticated
 from recallql.http.admission import UNCOUNTED, Admission, credential_of
@@ -201,6 +201,8 @@ class Socket:
         self._conversation.open[message.id] = operation
         self._scope["in_use"] = True
         operation.start()
+        # What the client sends after a subscription comes after its beginning: a mutation's changes are events.
+        await operation.begun.wait()
 
     def _stop(self, id: str) -> None:
         if id in self._conversation.open:
@@ -224,6 +226,8 @@ class Operation:
         self.id = message.id
         self.size = size
         self.is_subscription = False
+        self.begun = asyncio.Event()
+        """Set once a subscription has started, or the operation turned out to be none."""
         self.turn = socket.turn
         self._socket = socket
         self._request = message.request
@@ -249,7 +253,10 @@ class Operation:
     async def _run(self) -> None:
         socket = self._socket
         try:
-            started = await self._answer()
+            try:
+                started = await self._answer()
+            finally:
+                self.begun.set()
             if started is not None:
                 self._is_following = True
                 await started.follow(self)
@@ -264,19 +271,16 @@ class Operation:
 
     async def _answer(self) -> StartedSubscription | None:
         """Answers a query or a mutation, or starts a subscription."""
-        endpoint = self._socket.endpoint
+        endpoint, operations = self._socket.endpoint, self._socket.endpoint.operations
         viewer = await endpoint.viewer(self._socket.head)
         with endpoint.admissions.admit(viewer) as admission:
             if self.size > UNCOUNTED:
                 admission.receive(self.size)
-            context = endpoint.operations.context(viewer, admission, self.size)
-            try:
-                answer, body = await endpoint.operations.in_time(
-                    endpoint.operations.run(self._request, context, admission)
-                )
-            except SubscriptionRefused:
+            context = operations.context(viewer, admission, self.size)
+            if await operations.in_time(operations.is_subscription(self._request, context)):
                 return await self._begin(viewer, admission)
-            await self._tell(answer, body)
+            self.begun.set()
+            await self._tell(*await operations.in_time(operations.run(self._request, context, admission)))
         return None
 
     async def _begin(self, viewer: Viewer, admission: Admission) -> StartedSubscription | None:
