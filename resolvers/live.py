@@ -21,7 +21,7 @@ from resolvers.feeds import Feed, Piece, Stopped
 
 log = structlog.get_logger("recallql.live")
 
-RECOVER_EVERY = 5.0
+RECOVER_EVERY = 15.0
 """Seconds between two looks for messages that nobody has told of: a process may be killed before it does."""
 
 MOST_WAITING = 5_000

@@ -43,7 +43,7 @@ from tests.live import (
     token_of,
 )
 from tests.places import Place
-from tests.servers import Process, Server
+from tests.servers import Process, Server, Start
 from tests.sockets import Client
 
 MERGE = mutation("mergeUsers", "user { id }")
@@ -442,6 +442,22 @@ def test_another_process_is_heard(place: Place, serve: Callable[..., Process], c
     assert sorted(changes(client, 2)) == sorted(
         [("DELETED", added["messages"][0]["id"]), ("DELETED", found["memory"]["nodeId"])]
     )
+
+
+def test_messages_of_which_nobody_has_told_come_too(
+    place: Place, start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: Any) -> None:
+        """As if the process were killed before it told others."""
+
+    monkeypatch.setattr("resolvers.live.RECOVER_EVERY", 0.2)
+    monkeypatch.setattr("models.sqlite.telling.SqliteTelling.note", nothing)
+    monkeypatch.setattr("models.postgres.telling.PostgresTelling._send", nothing)
+    server, other = start(place), start(place)
+    client = connect(server)
+    follow(server, client, "1", ADDED, session="s")
+    add(other, "s", "one")
+    assert contents(client, 1) == ["one"]
 
 
 def test_a_client_resumes_at_another_process_when_its_own_is_killed(
