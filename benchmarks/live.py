@@ -344,7 +344,7 @@ class Listener:
 
 
 async def faults(options: argparse.Namespace, url: str, folder: Path) -> bool:
-    """What is lost or comes twice with two servers, of which one is killed again and again."""
+    """Counts messages that are lost and that come twice. Of two servers one is killed now and then."""
     servers = [Serving(url, folder)]
     await servers[0].ready()
     servers.append(Serving(url, folder))

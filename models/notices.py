@@ -11,8 +11,7 @@ import orjson
 
 
 class Seen(NamedTuple):
-    """Who could see a row: those of its project, and its user. Both are empty for a message, which its session's
-    viewers see."""
+    """The project and the user of a row, who can see it. A message has neither: those who see its session see it."""
 
     project: str
     user: bytes | None

@@ -1,6 +1,7 @@
 """Tells those who listen what was committed, by this process and by others."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -13,7 +14,7 @@ from models.store import Store
 log = structlog.get_logger("recallql.database")
 
 
-class Telling:
+class Telling(ABC):
     """The listeners of a store. From the first one on, `_follow` reads what other processes note in the log."""
 
     def __init__(self, store: Store) -> None:
@@ -62,8 +63,9 @@ class Telling:
         self.tell(found)
         return bool(found)
 
+    @abstractmethod
     async def _follow(self) -> None:
-        raise NotImplementedError
+        """Calls `_read` whenever another process may have noted something, until it is cancelled."""
 
     async def close(self) -> None:
         if self._following is not None:

@@ -11,7 +11,7 @@ from models.values import Time
 
 
 class Watched(TypedDict):
-    """What a notice has of a memory."""
+    """The columns of a memory from which its notice is made."""
 
     key: bytes
     project: str
@@ -20,7 +20,7 @@ class Watched(TypedDict):
 
 
 class WatchedSession(Watched):
-    """What a notice has of a session."""
+    """The columns of a session from which its notice is made."""
 
     nonce: int
     last_sequence: int
@@ -28,14 +28,12 @@ class WatchedSession(Watched):
 
 WATCHED: tuple[ColumnElement[Any], ...] = tuple(memories.c[name] for name in Watched.__annotations__)
 WATCHED_SESSION: tuple[ColumnElement[Any], ...] = tuple(sessions.c[name] for name in WatchedSession.__annotations__)
-"""The columns that such a statement returns."""
+"""The columns that a statement on many memories, or on many sessions, returns."""
 
 
 async def remove_watched(
     write: Transaction, removal: Statement[Watched], values: Parameters, *, slowly: bool = False
-) -> int:
-    """Removes memories; returns their number."""
-    rows = await write.fetch(removal, values, slowly=slowly)
-    for row in rows:
+) -> None:
+    """Removes memories with a statement that returns the columns `WATCHED`."""
+    for row in await write.fetch(removal, values, slowly=slowly):
         write.changed(memories.name, row, None)
-    return len(rows)

@@ -125,7 +125,7 @@ class Address(Url):
 
 @contextmanager
 def closed_on_failure(connection: Any) -> Generator[None]:
-    """A block after which the connection is closed if it failed, or whoever waited for it has given up."""
+    """Closes the connection if the block raises or is cancelled."""
     try:
         yield
     except BaseException:

@@ -80,7 +80,7 @@ class Admissions:
 
 
 def credential_of(viewer: Viewer) -> bytes | str:
-    """What a request of this viewer counts for: all tokens of a user count together."""
+    """The credential whose limits a request of this viewer counts for: all tokens of a user share them."""
     return viewer.user_key or viewer.credential
 
 

@@ -49,7 +49,7 @@ class Reply(NamedTuple):
     body: bytes
     admission: Admission | None = None
     stream: EventStream | None = None
-    """What follows the head in place of a body."""
+    """A stream of events, which is sent in place of `body`."""
 
 
 class Endpoint:

@@ -86,7 +86,7 @@ class Framing(HttpToolsProtocol):
     _stream: EventStream | None = None
     """The stream of events that is the answer under way."""
     _websocket: WebSocket | None = None
-    """What the connection has become."""
+    """The WebSocket that has taken the connection over."""
     _default: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
 
