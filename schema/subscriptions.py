@@ -9,7 +9,7 @@ from strawberry import ID
 
 from breadth import computed_field, stream_field
 from resolvers.subscriptions import memory_changed, message_added, message_changed, session_changed
-from schema.connections import Edge, parameter
+from schema.connections import Edge, itself, parameter
 from schema.inputs import required
 from schema.memories import Memory
 from schema.messages import Message
@@ -28,11 +28,7 @@ def _node_id() -> Any:
 
 
 def _object() -> Any:
-    return computed_field(_of_event, needs=("object",), description="The object as it is now; null when it is gone.")
-
-
-def _of_event(object: Any) -> Any:
-    return object
+    return computed_field(itself, needs=("object",), description="The object as it is now; null when it is gone.")
 
 
 @strawberry.type(description="A change of a message.")
