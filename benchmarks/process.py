@@ -110,6 +110,12 @@ class Server:
         return sum(resident(pid) for pid in _tree(self._process.pid)) / 1024
 
 
+def wakeups(pid: int) -> int:
+    """How often the main thread of a process has been woken since it began."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("voluntary_ctxt_switches")).split()[1])
+
+
 def cpu_seconds(process: int) -> float:
     """The CPU time that a process and its children have used so far."""
     return sum(time.clock_gettime(_cpu_clock(pid)) for pid in _tree(process))

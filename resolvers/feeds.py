@@ -96,7 +96,7 @@ class Feed:
             read = self._reads[shared] = self._latest = asyncio.create_task(self._read(place), name="read a feed")
             self._running.add(read)
             read.add_done_callback(self._done)
-        return await asyncio.shield(read)
+        return read.result() if read.done() else await asyncio.shield(read)
 
     def _done(self, read: asyncio.Task[Piece]) -> None:
         self._running.discard(read)

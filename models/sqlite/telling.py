@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from models.notice_log import add_entry, prune_entries
@@ -15,11 +14,12 @@ if TYPE_CHECKING:
     from models.sqlite.database import SqliteStore
     from models.sqlite.transaction import SqliteTransaction
 
-QUICK, SLOW = 0.005, 0.04
-"""Seconds between two looks: shortly after another process has committed, and otherwise."""
+QUICK, SLOW = 0.005, 0.1
+"""The least and the most seconds between two looks."""
 
-LIVELY = 2.0
-"""Seconds that looks are quick after such a commit."""
+SLOWER = 1.05
+"""How much longer each pause is than the one before it, from a commit of another process on. So a commit is seen after
+a twentieth of the time that has passed since the last one, and at most after `SLOW`."""
 
 
 class SqliteTelling(Telling):
@@ -36,9 +36,10 @@ class SqliteTelling(Telling):
             await write.execute(prune_entries, values)
 
     async def _follow(self) -> None:
-        version, quick_until = 0, 0.0
+        version, pause = 0, SLOW
         while True:
-            await asyncio.sleep(QUICK if monotonic() < quick_until else SLOW)
+            await asyncio.sleep(pause)
+            pause = min(pause * SLOWER, SLOW)
             with suppress(sqlite3.Error):
                 (now,) = self._sqlite.reading.sqlite.execute("PRAGMA data_version").fetchone()
                 if now == version:
@@ -46,4 +47,4 @@ class SqliteTelling(Telling):
                     continue
                 version = now
                 if await self._read():
-                    quick_until = monotonic() + LIVELY
+                    pause = QUICK

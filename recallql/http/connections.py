@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable
+from math import inf
 from sys import maxsize
 from time import monotonic
 from typing import Protocol
@@ -19,7 +20,7 @@ FEWEST = 1
 """The least number of connections, however few files a process may open."""
 
 LONGEST_STEP = 1.0
-"""The most seconds between two checks of the deadlines."""
+"""The most seconds by which a deadline is noticed late, since one look serves all that pass meanwhile."""
 
 RESERVED = 128
 """File descriptors that are reserved for other uses than connections."""
@@ -72,7 +73,9 @@ class Connections:
         self._due: dict[Connection, float] = {}
         self._owners: dict[Connection, Hashable] = {}
         self._owned: dict[Hashable, dict[Connection, None]] = {}
-        self._is_looking = False
+        self._look_at = inf
+        """When the deadlines are checked next."""
+        self._timer: asyncio.TimerHandle | None = None
         self.is_stopping = False
         """True while the server stops and accepts no further requests."""
 
@@ -93,22 +96,28 @@ class Connections:
 
     def expect(self, connection: Connection, seconds: float) -> None:
         """Sets the deadline: `overdue` is called unless `arrived` is called within this time."""
-        self._due[connection] = monotonic() + seconds
-        if not self._is_looking:
-            self._is_looking = True
-            asyncio.get_running_loop().call_later(self._step, self._look)
+        now = monotonic()
+        self._due[connection] = now + seconds
+        if now + max(seconds, self._step) < self._look_at:
+            self._look_after(max(seconds, self._step), now)
 
     def arrived(self, connection: Connection) -> None:
         self._due.pop(connection, None)
 
     def _look(self) -> None:
         now = monotonic()
+        self._look_at = inf
         for connection in [connection for connection, due in self._due.items() if due <= now]:
             self._due.pop(connection, None)
             connection.overdue()
-        self._is_looking = bool(self._due)
-        if self._is_looking:
-            asyncio.get_running_loop().call_later(self._step, self._look)
+        if self._due:
+            self._look_after(max(min(self._due.values()) - now, self._step), now)
+
+    def _look_after(self, seconds: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_at = now + seconds
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _make_room(self) -> bool:
         """Cuts the oldest connection of the credential that has the most; those without a credential count together."""

@@ -82,7 +82,9 @@ class EventStream:
         self._write = write
         following = self._following = asyncio.create_task(self._follow())
         try:
-            await asyncio.wait([following])
+            await self._stay_alive(following)
+        except ClientGone as gone:
+            self._ended_by = gone
         finally:
             self._long_connections.leave(self)
             following.cancel()
@@ -105,12 +107,19 @@ class EventStream:
             if self._following is not None:
                 self._following.cancel()
 
-    def tick(self, now: float) -> None:
-        if now - self._written_at >= self._keep_alive and self._write is not None and not self._is_writing:
-            self._long_connections.keep(asyncio.create_task(self._send(self._form.alive)))
-
     async def next(self, answer: bytes, event: Any) -> None:
         await self._send(self._form.next(answer, position_of(event)))
+
+    async def _stay_alive(self, following: asyncio.Task[None]) -> None:
+        """Gives signs of life while nothing happens, until the events have ended."""
+        wait = self._keep_alive
+        while not (await asyncio.wait([following], timeout=wait))[0]:
+            wait = self._written_at + self._keep_alive - monotonic()
+            if wait <= 0:
+                wait = self._keep_alive
+                # What the client has not read yet will be a sign of life.
+                if not self._is_writing:
+                    await self._send(self._form.alive)
 
     async def _follow(self) -> None:
         await self._send(self._form.start)

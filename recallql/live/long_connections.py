@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Hashable
-from time import monotonic
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -36,10 +35,6 @@ class LongConnection(Protocol):
 
     def end(self, error: Exception) -> None:
         """Ends it: its credential is refused (`Unauthenticated`), or the server stops (`Stopping`)."""
-        ...
-
-    def tick(self, now: float) -> None:
-        """Is called about every second."""
         ...
 
 
@@ -121,9 +116,6 @@ class LongConnections:
                 await self._check()
             except Exception:
                 log_failure(log, "the credentials of long connections could not be checked; they stay for now")
-            now = monotonic()
-            for connection in list(self._places):
-                connection.tick(now)
         self._looking = None
 
     async def _check(self) -> None:

@@ -31,6 +31,8 @@ class SharedAnswers:
             task.add_done_callback(lambda done: self._done(key, done))
         else:
             task = known[1]
+            if task.done():
+                return task.result()
         return await asyncio.shield(task)
 
     async def close(self) -> None:

@@ -122,9 +122,6 @@ class Socket:
     def end(self, error: Exception) -> None:
         self.endpoint.long_connections.keep(asyncio.create_task(self._close(error)))
 
-    def tick(self, now: float) -> None:
-        """The connection itself looks for signs of life."""
-
     async def say(self, text: str) -> None:
         """Sends a message; returns once it has left this process, and raises `Gone` if it can't."""
         try:
