@@ -51,7 +51,14 @@ class Piece(NamedTuple):
 class Feed:
     """The messages of one session, for all its subscribers: those at the same place share one read, and its edges."""
 
-    def __init__(self, database: Store, scope: Scope, key: bytes, running: set[asyncio.Task[Piece]]) -> None:
+    def __init__(
+        self,
+        database: Store,
+        scope: Scope,
+        key: bytes,
+        running: set[asyncio.Task[Piece]],
+        turns: asyncio.Semaphore,
+    ) -> None:
         self.scope = scope
         self.key = key
         self.version = 0
@@ -63,6 +70,8 @@ class Feed:
         self._database = database
         self._running = running
         """The reads of all feeds that are under way."""
+        self._turns = turns
+        """Lets a few of them go on at the same time."""
         self._has_stopped = False
         self._woken = asyncio.Event()
         self._reads: WeakValueDictionary[tuple[int, Place], asyncio.Task[Piece]] = WeakValueDictionary()
@@ -105,13 +114,14 @@ class Feed:
             read.exception()
 
     async def _read(self, place: Place) -> Piece:
-        session = await session_by_key(self._database.reader, self.scope, self.key)
-        self.last_sequence = 0 if session is None else session["last_sequence"]
-        if session is None or session["deleted_at"] is not None:
-            return Piece(None, ())
-        first = max(place.sequence if session["nonce"] == place.nonce else 0, session["deleted_through"])
-        rows = await self._rows(session, first) if session["last_sequence"] > first else []
-        return Piece(session, Listed(rows, cursors_of(session)).edges)
+        async with self._turns:
+            session = await session_by_key(self._database.reader, self.scope, self.key)
+            self.last_sequence = 0 if session is None else session["last_sequence"]
+            if session is None or session["deleted_at"] is not None:
+                return Piece(None, ())
+            first = max(place.sequence if session["nonce"] == place.nonce else 0, session["deleted_through"])
+            rows = await self._rows(session, first) if session["last_sequence"] > first else []
+            return Piece(session, Listed(rows, cursors_of(session)).edges)
 
     async def _rows(self, session: SessionRow, after: int) -> list[MessageRow]:
         limit = MOST_TOGETHER

@@ -24,9 +24,11 @@ log = structlog.get_logger("recallql.live")
 RECOVER_EVERY = 15.0
 """Seconds between two looks for messages that nobody has told of: a process may be killed before it does."""
 
+READS = 4
+"""The most sessions that are read for their subscribers at the same time, so that they leave connections to queries."""
+
 MOST_WAITING = 5_000
 """The most changes that wait for one subscriber."""
-
 
 FEWEST_TOPICS = 64
 
@@ -96,6 +98,7 @@ class Live:
         """With more, those that nobody watches any more are forgotten."""
         self._feeds: WeakValueDictionary[bytes, Feed] = WeakValueDictionary()
         self._reading: set[asyncio.Task[Piece]] = set()
+        self._turns = asyncio.Semaphore(READS)
         self._beginning = asyncio.Lock()
         self._end: Callable[[], None] | None = None
         self._recovering: asyncio.Task[None] | None = None
@@ -116,7 +119,7 @@ class Live:
         key = session_key(project, session_id)
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = Feed(self._database, Scope(project), key, self._reading)
+            feed = self._feeds[key] = Feed(self._database, Scope(project), key, self._reading, self._turns)
         return feed
 
     @property

@@ -8,6 +8,7 @@ from breadth import Answer, Request, Subscription
 from recallql.http.admission import Admission, Admissions
 from recallql.http.operations import Operations
 from recallql.http.requests import write_json
+from recallql.live.pacing import Pacing
 from recallql.live.sharing import SharedAnswers
 from resolvers.viewers import Viewer
 
@@ -41,6 +42,7 @@ class Subscriptions:
         self.operations = operations
         self.admissions = admissions
         self.shared = SharedAnswers()
+        self.pacing = Pacing()
 
     async def start(
         self, request: Request, viewer: Viewer, admission: Admission, *, resume_after: str | None = None
@@ -80,6 +82,7 @@ class StartedSubscription:
         shared, admissions = self._subscriptions.shared, self._subscriptions.admissions
         try:
             async for event in self._subscription.events:
+                await self._subscriptions.pacing.turn()
                 async with outlet.turn:
                     answer = await shared.get(self._selected, event, lambda event=event: self._answer(event))
                     with admissions.count(self._viewer) as admission:
