@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from recallql.http.hosts import is_loopback
 from recallql.http.origins import read_origins
@@ -292,6 +292,18 @@ class Settings(BaseSettings):
         description="Instructions for the chat model on what to remember, how to rate it and how to summarise; "
         f"up to {INSTRUCTIONS_BYTES // 1024} KiB.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options and the environment; no files."""
+        return init_settings, env_settings
 
     @field_validator("chat_instructions")
     @classmethod

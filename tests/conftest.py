@@ -78,9 +78,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for two cores (`-n auto`): a third of the time a test waits for something else."""
+    """Two processes for each core (`-n auto`): a third of the time a test waits for something else."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (3 * cores + 1) // 2
+    return 2 * cores
 
 
 def pytest_configure() -> None:

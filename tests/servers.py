@@ -41,7 +41,7 @@ class Api:
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/graphql"
         self.place = place
-        self.client = httpx.Client(timeout=60.0, trust_env=False, verify=False, mounts={"http://127.0.0.1": Wire()})
+        self.client = httpx.Client(timeout=60.0, trust_env=False, transport=Wire())
 
     def post(self, body: dict[str, Any] | list[Any] | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         """Send a body as it is (bytes), or as JSON in ASCII: a lone surrogate or NaN goes out as Python writes it."""

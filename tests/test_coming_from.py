@@ -16,6 +16,8 @@ from tests.documentation import PAGES, SCHEMA, blocks_of, names_in
 from tests.places import Fresh, Place
 from tests.servers import Server
 
+pytestmark = pytest.mark.once
+
 PAGE = PAGES["coming-from"]
 HEADER, RULER = "| Call | Here | What differs |", "|---|---|---|"
 NOTHING = "–"

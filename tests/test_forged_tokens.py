@@ -16,6 +16,8 @@ from resolvers.credentials import (
 )
 from tests.desk import Desk, ours, part, signed
 
+pytestmark = pytest.mark.once
+
 
 def test_a_token_with_any_character_changed_is_refused(desk: Desk) -> None:
     desk.user()

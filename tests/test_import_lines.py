@@ -147,6 +147,7 @@ FAULTS: dict[str, tuple[Line | bytes | list[Any] | str | int, str]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_line_is_named_and_the_mended_file_is_imported_as_a_whole(
     fault: str, place: Place, tmp_path: Path, command: Command
@@ -220,6 +221,7 @@ def test_a_memory_line_supersedes_the_memories_that_it_names(server: Server, tmp
     assert {"content": "new", "supersedes": [{"id": older}]} in found
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("final", [True, False], ids=["final newline", "no final newline"])
@@ -235,6 +237,7 @@ def test_line_endings_blank_lines_and_a_byte_order_mark_do_not_matter(
     assert {row[2] for row in place.tables()["users"]} == {"u0", "u1", "u2"}
 
 
+@pytest.mark.once
 def test_blank_lines_count_when_a_bad_line_is_named(place: Place, tmp_path: Path, command: Command) -> None:
     file = tmp_path / "in.ndjson"
     file.write_text('\n\n{"type": "user", "userId": "u"}\n\nnonsense\n')

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +281,25 @@ def test_the_order_of_lines_and_an_interruption_make_no_difference(
     assert imported(places, tmp_path, [LINES[n] for n in order], cut=cut) == clean
 
 
+KILLED = """
+import os, signal
+from recallql.commands import archive
+from recallql.commands.cli import main
+
+batches = archive._File.batches
+
+def some(lines):
+    for number, batch in enumerate(batches(lines)):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
+
+archive._File.batches = some
+main()
+"""
+"""The command that is killed before its third batch."""
+
+
 def test_a_killed_import_is_completed_by_a_second_run(
     fresh: Fresh, place: Place, tmp_path: Path, command: Command
 ) -> None:
@@ -301,19 +319,15 @@ def test_a_killed_import_is_completed_by_a_second_run(
     ]
     # The sessions come last of all.
     file = write(tmp_path / "in.ndjson", told + lines + sessions)
-    with subprocess.Popen(
-        [sys.executable, "-m", "recallql", "import", str(file), *place.option],
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "import", str(file), *place.option],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    ) as importing:
-        deadline = time.monotonic() + START_SECONDS
-        while counts(place)["messages"] < 500:
-            assert importing.poll() is None, "it ended before it was killed"
-            assert time.monotonic() < deadline
-        importing.send_signal(signal.SIGKILL)
-        assert importing.wait(timeout=START_SECONDS) == -signal.SIGKILL
-    assert counts(place)["messages"] < 2000
+        timeout=START_SECONDS,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < counts(place)["messages"] < 2000
     assert command("import", file, *place.option).status == 0
     other = fresh()
     assert command("import", file, *other.option).status == 0

@@ -121,6 +121,7 @@ def unfinished(headers: dict[str, str], size: int = LARGE) -> bytes:
     return request(chunked([body[i : i + 65536] for i in range(0, size, 65536)]) if chunks else body, headers)[:-1]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("credential", [{}, {"Authorization": "Bearer wrong"}])
 def test_bodies_without_a_credential_are_not_kept(guarded: Process, form: str, credential: dict[str, str]) -> None:
@@ -136,6 +137,7 @@ def test_bodies_without_a_credential_are_not_kept(guarded: Process, form: str, c
         assert ask_once(guarded, SERVICE).status == 200
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("form", FORMS)
 def test_unfinished_bodies_of_one_credential_leave_room_for_others(guarded: Process, form: str) -> None:
     before = resident(guarded)
@@ -163,6 +165,7 @@ def test_unfinished_bodies_of_one_credential_leave_room_for_others(guarded: Proc
         assert ask_once(guarded, ada).status == 200, "What comes in one piece needs no room."
 
 
+@pytest.mark.once
 def test_when_others_fill_the_budget_it_is_the_server_that_is_busy(start: Start) -> None:
     server = start(max_receiving_bytes=16 * MEBIBYTE)
     users = [token(server, f"user-{number}") for number in range(5)]
@@ -184,6 +187,7 @@ def test_when_others_fill_the_budget_it_is_the_server_that_is_busy(start: Start)
     assert ask_once(server, users[-1], VIEWER.ljust(7 * MEBIBYTE)).status == 200
 
 
+@pytest.mark.once
 def test_a_refused_body_is_read_only_for_a_while(start: Start) -> None:
     server = start()
     sent = 0
@@ -196,6 +200,7 @@ def test_a_refused_body_is_read_only_for_a_while(start: Start) -> None:
     assert 14 * MEBIBYTE < sent < 40 * MEBIBYTE
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["names", "a value", "a name"])
 def test_trailers_are_bounded(guarded: Process, kind: str) -> None:
     before = resident(guarded)
@@ -217,6 +222,7 @@ def test_trailers_are_bounded(guarded: Process, kind: str) -> None:
 # Requests ahead of their answers
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("target", ["/health", "/graphql"])
 def test_requests_sent_ahead_are_not_kept_in_memory(guarded: Process, target: str) -> None:
     before = resident(guarded)
@@ -230,6 +236,7 @@ def test_requests_sent_ahead_are_not_kept_in_memory(guarded: Process, target: st
         assert ask_once(guarded, SERVICE).status == 200
 
 
+@pytest.mark.once
 def test_a_thousand_idle_connections_cost_little(guarded: Process) -> None:
     before = resident(guarded)
     with ExitStack() as opened:
@@ -241,6 +248,7 @@ def test_a_thousand_idle_connections_cost_little(guarded: Process) -> None:
         assert resident(guarded) - before < 48 * MEBIBYTE
 
 
+@pytest.mark.once
 def test_heads_with_many_headers_cost_little(guarded: Process) -> None:
     before = resident(guarded)
     head = b"POST /graphql HTTP/1.1\r\n" + b"a:b\r\n" * 12_000
@@ -252,6 +260,7 @@ def test_heads_with_many_headers_cost_little(guarded: Process) -> None:
         assert resident(guarded) - before < 24 * MEBIBYTE
 
 
+@pytest.mark.once
 def test_unfinished_heads_of_many_connections_are_bounded_together(guarded: Process) -> None:
     before = resident(guarded)
     head = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 60_000
@@ -268,6 +277,7 @@ def test_unfinished_heads_of_many_connections_are_bounded_together(guarded: Proc
             assert connection.ask(whole[60:]).status == 200, "An ordinary head needs no room."
 
 
+@pytest.mark.once
 def test_a_process_has_as_many_files_open_as_connections_need(serve: Serve) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
@@ -367,6 +377,7 @@ def test_metadata_counts_each_time_that_it_stands_in_an_answer(start: Start) -> 
 # Connections
 
 
+@pytest.mark.once
 def test_a_new_connection_takes_the_place_of_the_oldest_without_a_credential(start: Start) -> None:
     server = start(max_connections=12)
     with ExitStack() as opened:
@@ -381,6 +392,7 @@ def test_a_new_connection_takes_the_place_of_the_oldest_without_a_credential(sta
         assert strangers[0].is_closed()
 
 
+@pytest.mark.once
 def test_one_users_connections_make_room_for_others(start: Start) -> None:
     server = start(max_connections=12, user_per_minute=0)
     ada, bo = token(server, "ada"), token(server, "bo")
@@ -392,6 +404,7 @@ def test_one_users_connections_make_room_for_others(start: Start) -> None:
         assert first.ask(request(VIEWER, bo)).status == 200, "The least has kept its one."
 
 
+@pytest.mark.once
 def test_without_room_a_connection_is_told_so(start: Start) -> None:
     server = start(max_connections=8, user_in_flight=0)
     ada = token(server, "ada")

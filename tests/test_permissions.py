@@ -296,6 +296,7 @@ def test_only_messages_of_role_user_are_changed(users: Users, name: str, role: s
     assert fault["code"] == "NOT_FOUND", "the role of somebody else's message is not told"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", FOR_USERS)
 def test_a_field_that_only_the_application_may_give_is_refused_with_its_path(users: Users, name: str) -> None:
     """Every field of every input is tried, and so a new one has to be decided upon."""
@@ -312,6 +313,7 @@ def test_a_field_that_only_the_application_may_give_is_refused_with_its_path(use
             assert [fault for fault in faults if fault["code"] == "FORBIDDEN"] == [], field
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("field", [name for name in fields_of("MessageInput") if name != "role"])
 def test_a_user_may_give_every_field_of_a_message_but_its_time(users: Users, field: str) -> None:
     message = {"role": "USER", "content": "Hello", field: example(fields_of("MessageInput")[field].type)}
@@ -368,6 +370,7 @@ def test_every_query_is_listed_here() -> None:
     assert set(QUERIES) == set(fields_of("Query"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", QUERIES)
 def test_without_read_no_query_is_answered(blind: Api, name: str) -> None:
     for query in (
@@ -446,6 +449,7 @@ def unreadable(kind: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, str
             yield kind.name, name, f"{name} {{ __typename }}"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", FOR_USERS)
 def test_without_read_selecting_anything_else_is_refused_before_anything_is_written(
     users: Users, blind: Api, name: str
@@ -463,6 +467,7 @@ def test_without_read_selecting_anything_else_is_refused_before_anything_is_writ
         assert error["locations"]
 
 
+@pytest.mark.once
 def test_a_selection_is_refused_in_fragments_under_aliases_and_where_it_is_skipped(users: Users, blind: Api) -> None:
     given = inputs(users.ada, "new")["addMessages"]
     for selection, fragments in [
@@ -479,6 +484,7 @@ def test_a_selection_is_refused_in_fragments_under_aliases_and_where_it_is_skipp
         assert users.server.tables() == before
 
 
+@pytest.mark.once
 def test_only_the_operation_that_runs_has_to_be_permitted(users: Users, blind: Api) -> None:
     text = """query Read { session(sessionId: "ada-1") { ...S } }
         mutation End { endSession(input: {sessionId: "ada-1"}) { session { sessionId } } }
@@ -491,6 +497,7 @@ def test_only_the_operation_that_runs_has_to_be_permitted(users: Users, blind: A
     assert "errors" not in users.client("READ").post({"query": text, "operationName": "Read"}).json()
 
 
+@pytest.mark.once
 def test_a_long_document_is_checked_as_well(users: Users, blind: Api) -> None:
     many = " ".join(f"m{n}: messages {{ id }}" for n in range(200))
     given = inputs(users.ada, "new")["addMessages"]
@@ -532,6 +539,7 @@ def test_the_table_of_the_documentation_names_the_mutations_of_each_permission()
         assert table[permission] & set(TAKES) == {name for name in TAKES if TAKES[name] == permission}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("field", ["instructions", "documents { totalCount }", "memories { totalCount }"])
 def test_a_payload_with_a_field_that_is_for_no_user_is_refused_before_anything_is_written(
     users: Users, field: str

@@ -58,6 +58,7 @@ def test_a_question_counts_in_a_text_of_a_megabyte(server: Server) -> None:
     assert "sunflower" in of_session(server, "now", asked=text, budget=100)["text"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "courtesy",
     [
@@ -111,6 +112,7 @@ def test_a_turn_that_asks_counts_also_where_thanks_follow_it(server: Server) -> 
 SHORT = ("And the second one?", "why?", "And what about him?", "Et le deuxième ?", "Und der zweite?", "那第二个呢？")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("short", SHORT)
 def test_a_short_turn_is_about_the_turns_before_it(server: Server, short: str) -> None:
     with_parrot(server)

@@ -46,18 +46,17 @@ def answer(server: Server, query: str, **arguments: Any) -> list[tuple[str, floa
     return [(edge["node"]["id"], edge["score"]) for edge in found(server, query, **arguments)]
 
 
-@pytest.mark.parametrize("indexed", [True, False])
-def test_what_another_user_writes_hides_nothing(server: Server, indexed: bool) -> None:
+def test_what_another_user_writes_hides_nothing(server: Server) -> None:
     fill(server.place, "ada", [f"invoice {number}" for number in range(25_200)])
     index_now(server)
     scopes: list[dict[str, Any]] = [{"userId": "ada"}, {"sessionId": "ada-s"}, {"userId": "ada", "sessionId": "ada-s"}]
     before = [answer(server, "invoice", **scope) for scope in scopes]
     assert [len(each) for each in before] == [100, 100, 100]
     fill(server.place, "bob", ["invoice"] * MANY)
-    if indexed:
+    for _ in range(2):
+        assert [answer(server, "invoice", **scope) for scope in scopes] == before
+        assert len(found(server, "invoice", userId="bob")) == 100
         index_now(server)
-    assert [answer(server, "invoice", **scope) for scope in scopes] == before
-    assert len(found(server, "invoice", userId="bob")) == 100
 
 
 FILTERS: list[dict[str, Any]] = [
@@ -426,7 +425,7 @@ def resident() -> int:
 
 def test_a_question_of_many_common_words_takes_little_memory(server: Server) -> None:
     common = "alpha bravo carbon delta engine forest garden harbor island jungle kettle ladder"
-    fill(server.place, "ada", [common] * 100_000 + [f"zebra {common}"] * 20)
+    fill(server.place, "ada", [common] * 50_000 + [f"zebra {common}"] * 20)
     index_now(server)
     before, peak, is_done = resident(), 0, threading.Event()
 
@@ -441,4 +440,4 @@ def test_a_question_of_many_common_words_takes_little_memory(server: Server) -> 
             assert len(found(server, f"zebra {common}", userId="ada")) == 100
         finally:
             is_done.set()
-    assert peak - before < 36 * 2**20, "1.2 million numbers were sorted in memory"
+    assert peak - before < 18 * 2**20, "600,000 numbers were sorted in memory"

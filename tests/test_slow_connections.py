@@ -20,6 +20,8 @@ from tests.places import Fresh, Place
 from tests.servers import Api, Process, Serve, Server, free_port, wait_until
 from tests.wire import HEAD, Connection, ask, body, chunked, found, graphql, mutation, request
 
+pytestmark = pytest.mark.once
+
 KEY = "0123456789abcdef-a-key-of-the-test"
 CHUNKED = request(headers={"Transfer-Encoding": "chunked"})
 ODD = ask(1, {"Expect": "100-continue"}).removesuffix(body(1))
@@ -100,7 +102,6 @@ def test_a_request_that_stays_unfinished_is_refused_and_the_connection_closed(im
         assert list(threads.map(check, HALVES.values())) == [None] * len(HALVES)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("data", [b"", b"\r\n", b"\r\n\r\n"])
 def test_a_connection_that_asks_nothing_is_closed_without_a_word(impatient: Process, data: bytes) -> None:
     with Connection(impatient.port) as connection:
@@ -121,14 +122,12 @@ def is_cut_while_sending(connection: Connection, pieces: Iterable[bytes]) -> boo
     return connection.answer().status == 408
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", ["a head", "a body", "chunks"])
 def test_a_byte_now_and_then_is_no_excuse(impatient: Process, name: str) -> None:
     with Connection(impatient.port) as connection:
         assert is_cut_while_sending(connection, (bytes([byte]) for byte in HALVES[name]))
 
 
-@pytest.mark.once
 def test_empty_lines_without_an_end_are_not_read_for_ever(impatient: Process) -> None:
     with Connection(impatient.port) as connection:
         assert is_cut_while_sending(connection, repeat(b"\r\n"))
@@ -144,7 +143,6 @@ def test_a_request_within_its_deadlines_is_answered_however_it_comes(impatient: 
             assert found(connection.ask(body(1)[5:]), 1)
 
 
-@pytest.mark.once
 def test_hundreds_of_half_open_connections_are_gone_after_the_deadline(impatient: Process) -> None:
     descriptors = Path(f"/proc/{impatient.process.pid}/fd")
     before = len(list(descriptors.iterdir()))

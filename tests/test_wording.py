@@ -31,6 +31,8 @@ from resolvers.archive.entries import BadLine
 from tests.places import Fresh, Place
 from tests.servers import REPOSITORY, Server
 
+pytestmark = pytest.mark.once
+
 SCHEMA = build_schema((REPOSITORY / "schema.graphql").read_text(encoding="utf-8"))
 PYTHON = re.compile(
     r"\b(None|True|False|NoneType|Undefined|dict|tuple|bytes|str|int|bool|object at)\b|'(float|list)'|\bb'|<class"

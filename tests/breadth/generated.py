@@ -39,7 +39,7 @@ from hypothesis import strategies as st
 from breadth import Answer, Executor, Request
 from recallql.http.requests import write_json
 
-EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "200"))
 PATIENCE = 30.0
 DEPTH = 6
 FIELDS = 40
