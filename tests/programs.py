@@ -46,7 +46,7 @@ class BackEnd:
 
     def __init__(self, server: Api, token_seconds: int) -> None:
         self.tokens = 0
-        self._url = server.url
+        self.server = server
         self._client = httpx.Client(trust_env=False, verify=False)
         back_end = self
 
@@ -78,7 +78,7 @@ class BackEnd:
         """The payload of a document with one mutation and one variable `$input`, which must be carried out."""
         body = {"query": mutation, "variables": {"input": fields}}
         headers = {"authorization": f"Bearer {KEY}"}
-        (payload,) = self._client.post(self._url, json=body, headers=headers).json()["data"].values()
+        (payload,) = self._client.post(self.server.url, json=body, headers=headers).json()["data"].values()
         assert payload["userErrors"] == []
         return payload
 
