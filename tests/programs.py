@@ -140,6 +140,6 @@ class Stage:
         npm.install(CLIENTS / packages)
         (self.folder / "node_modules").symlink_to(CLIENTS / packages / "node_modules")
 
-    def run(self, name: str) -> Program:
+    def run(self, name: str, *options: str | Path) -> Program:
         command = sys.executable if name.endswith(".py") else NODE
-        return self._held.enter_context(closing(Program(self.folder, command, name)))
+        return self._held.enter_context(closing(Program(self.folder, command, *options, name)))

