@@ -15,8 +15,9 @@ from hatch_build import INSTALL, LONGEST_SECONDS
 
 def run(program: Any, *arguments: str | Path, folder: Path) -> str:
     """Returns the output of a Node.js program; raises `CalledProcessError` when it fails."""
+    given = [str(argument) for argument in arguments]
     done: subprocess.CompletedProcess[str] = program(
-        [str(argument) for argument in arguments], return_completed_process=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST_SECONDS
+        given, return_completed_process=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST_SECONDS
     )
     done.check_returncode()
     return done.stdout

