@@ -1,0 +1,138 @@
+// What the page speaks to RecallQL with: queries and mutations over HTTP, subscriptions over a WebSocket.
+import { type AnyVariables, Client, type CombinedError, fetchExchange, subscriptionExchange, type TypedDocumentNode } from "@urql/core";
+import { createContext, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { createCache } from "./cache";
+import { createLive, type Live } from "./live";
+import { createOutbox, type Outbox } from "./outbox";
+import { createTokenSource, type TokenSource } from "./token";
+
+export interface Settings {
+  /** The URL of RecallQL's /graphql. */
+  endpoint: string;
+  /** The name of the model that plays the assistant; null for the script. */
+  model: string | null;
+}
+
+export interface Connection {
+  user: string;
+  settings: Settings;
+  token: TokenSource;
+  client: Client;
+  live: Live;
+  outbox: Outbox;
+  dispose(): void;
+}
+
+export function connect(settings: Settings, user: string): Connection {
+  const token = createTokenSource(user);
+  const live = createLive(settings.endpoint, token);
+
+  async function authorizedFetch(url: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
+    const send = async (renew: boolean) => {
+      const headers = { ...(init.headers as Record<string, string>), authorization: `Bearer ${await token(renew)}` };
+      const deadline = AbortSignal.timeout(30_000);
+      return fetch(url, { ...init, headers, signal: init.signal ? AbortSignal.any([init.signal, deadline]) : deadline });
+    };
+    const response = await send(false);
+    return response.status === 401 ? send(true) : response;
+  }
+
+  const client = new Client({
+    url: settings.endpoint,
+    preferGetMethod: false,
+    fetch: authorizedFetch,
+    exchanges: [
+      createCache(),
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: ({ query, variables }) => ({
+          subscribe: (sink) => ({ unsubscribe: live.subscribe({ query: query ?? "", variables }, sink as never) }),
+        }),
+      }),
+    ],
+  });
+  const outbox = createOutbox(client, token, user);
+  return { user, settings, token, client, live, outbox, dispose: () => void live.dispose() };
+}
+
+/** A request that was refused, or that never arrived; `mayRetry` says which. */
+export class Failure extends Error {
+  constructor(
+    message: string,
+    readonly code: string,
+    readonly mayRetry: boolean,
+  ) {
+    super(message);
+  }
+}
+
+const PASSING = ["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED", "UNAUTHENTICATED"];
+
+export function failureOf(error: CombinedError): Failure {
+  const first = error.graphQLErrors[0];
+  const code = String(first?.extensions.code ?? "NETWORK");
+  if (first) return new Failure(first.message, code, PASSING.includes(code));
+  return new Failure("The server can't be reached.", code, true);
+}
+
+interface Payload {
+  userErrors: { code: string; message: string }[];
+}
+
+/** The payload of a mutation. It throws a `Failure` for errors of both kinds: GraphQL's, and `userErrors`. */
+export async function carryOut<Data extends object, Variables extends AnyVariables>(
+  client: Client,
+  mutation: TypedDocumentNode<Data, Variables>,
+  variables: Variables,
+): Promise<Data> {
+  const { data, error } = await client.mutation(mutation, variables).toPromise();
+  if (error) throw failureOf(error);
+  for (const payload of Object.values(data ?? {}) as Payload[]) {
+    const refused = payload?.userErrors?.[0];
+    if (refused) throw new Failure(refused.message, refused.code, false);
+  }
+  return data as Data;
+}
+
+const ConnectionContext = createContext<Connection | null>(null);
+export const ConnectionProvider = ConnectionContext.Provider;
+
+export function useConnection(): Connection {
+  const connection = useContext(ConnectionContext);
+  if (!connection) throw new Error("There is no connection here.");
+  return connection;
+}
+
+export function useLiveStatus() {
+  const { live } = useConnection();
+  return useSyncExternalStore(live.onStatus, live.getStatus);
+}
+
+/** Calls back after each new connection but the first: events may have been missed. */
+export function useAfterReconnect(callback: () => void): void {
+  const { connections } = useLiveStatus();
+  const seen = useRef(connections);
+  const latest = useRef(callback);
+  latest.current = callback;
+  useEffect(() => {
+    if (connections > Math.max(seen.current, 1)) latest.current();
+    seen.current = connections;
+  }, [connections]);
+}
+
+/** A mutation that a button starts: whether it runs, and why it has failed. */
+export function useAction() {
+  const [state, setState] = useState<{ isRunning: boolean; problem: string | null }>({ isRunning: false, problem: null });
+  async function run(action: () => Promise<unknown>): Promise<boolean> {
+    setState({ isRunning: true, problem: null });
+    try {
+      await action();
+      setState({ isRunning: false, problem: null });
+      return true;
+    } catch (error) {
+      setState({ isRunning: false, problem: (error as Error).message });
+      return false;
+    }
+  }
+  return { ...state, run, clear: () => setState({ isRunning: false, problem: null }) };
+}
