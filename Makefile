@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup serve test check bench recall scale crowd schema reference format playground lock clean
+.PHONY: setup serve test check bench recall scale crowd schema reference format playground example example-test lock clean
 
 setup: $(INSTALLED)
 
@@ -65,6 +65,14 @@ format: setup
 playground: setup
 	$(BIN)/python hatch_build.py
 
+# A chat application on the API, with its server: prints one URL. EXAMPLE_PORT and RECALLQL_PORT choose the ports,
+# EXAMPLE_DATABASE_URL the data.
+example: setup
+	@$(BIN)/python -m examples.chat
+
+example-test: setup
+	$(BIN)/pytest tests/test_example.py
+
 # The newest versions that pyproject.toml admits, written down for everybody.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -74,4 +82,5 @@ lock:
 
 clean:
 	rm -rf .venv build dist recallql/_playground playground/node_modules tests/*/node_modules
+	rm -rf examples/chat/node_modules examples/chat/dist examples/chat/src/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,8 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -24,50 +26,71 @@ STOP_SECONDS = 15
 KEPT = ("RECALLQL_CHAT_", "RECALLQL_EMBEDDINGS", "RECALLQL_MODEL_DIR")
 
 
-async def serve() -> str | None:
-    """Runs both until one ends, or a signal comes; returns the fault, if it is one."""
-    page = build_page()
+class BackEndServer(uvicorn.Server):
+    """A server that leaves signals to this program, which has another process to stop, and prints where it is."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"http://{self.config.host}:{self.config.port}", flush=True)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(page: Path) -> str:
+    """Runs RecallQL and the back end until one of them ends, and returns the reason. A signal cancels it."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     port = int(os.environ.get("EXAMPLE_PORT") or free_port())
     recall_port = int(os.environ.get("RECALLQL_PORT") or free_port())
     key = secrets.token_urlsafe(32)
-    server = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "recallql",
-        "serve",
-        cwd=REPOSITORY,
-        env=environment(port, recall_port, key),
-        # Standard output has the one line with the page's URL.
-        stdout=sys.stderr,
-    )
-    try:
-        ended = asyncio.create_task(server.wait())
+    async with (
+        recallql(environment(port, recall_port, key)) as ended,
+        aclosing(Recall(f"http://{HOST}:{recall_port}/graphql", key)) as recall,
+    ):
         if not await is_ready(f"http://{HOST}:{recall_port}/ready", ended):
             return "RecallQL has not started; it says why above."
-        recall = Recall(f"http://{HOST}:{recall_port}/graphql", key)
         token_seconds = int(os.environ.get("EXAMPLE_TOKEN_SECONDS") or 600)
         app = create_back_end(recall, assistant(), page, token_seconds)
-        back_end = uvicorn.Server(
+        server = BackEndServer(
             uvicorn.Config(app, host=HOST, port=port, log_level="warning", timeout_graceful_shutdown=1)
         )
-        serving = asyncio.create_task(back_end.serve())
-        while not back_end.started and not serving.done():
-            await asyncio.sleep(0.02)
-        if serving.done():
-            return f"The back end has not started on port {port}."
-        print(f"http://{HOST}:{port}", flush=True)
-        await asyncio.wait([serving, ended], return_when=asyncio.FIRST_COMPLETED)
-        fault = None if serving.done() else "RecallQL has ended, and so does the example."
-        back_end.should_exit = True
-        await serving
-        return fault
+        serving = asyncio.create_task(server.serve())
+        try:
+            await asyncio.wait([serving, ended], return_when=asyncio.FIRST_COMPLETED)
+            return "RecallQL has ended." if ended.done() else "The back end has ended."
+        finally:
+            server.should_exit = True
+            # Where its port is taken, uvicorn has exited.
+            with suppress(SystemExit):
+                await serving
+
+
+@asynccontextmanager
+async def recallql(variables: dict[str, str]) -> AsyncGenerator["asyncio.Task[int]"]:
+    """The server in a process of its own, and the task that waits for its end."""
+    command = [sys.executable, "-m", "recallql", "serve"]
+    # Standard output is for the one line with the page's URL.
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, env=variables, stdout=sys.stderr)
+    ended = asyncio.create_task(process.wait())
+    try:
+        yield ended
     finally:
-        await stop(server)
+        with suppress(ProcessLookupError):
+            process.terminate()
+        done, _ = await asyncio.wait([ended], timeout=STOP_SECONDS)
+        if not done:
+            process.kill()
+            await ended
 
 
 def environment(port: int, recall_port: int, key: str) -> dict[str, str]:
     """The variables of the server: it takes this page's origins, and an API key that is made for this run."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_") or name.startswith(KEPT)}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("RECALLQL_") or name.startswith(KEPT)
+    }
     return kept | {
         "RECALLQL_HOST": HOST,
         "RECALLQL_PORT": str(recall_port),
@@ -104,17 +127,6 @@ async def is_ready(url: str, ended: "asyncio.Task[int]") -> bool:
     return False
 
 
-async def stop(server: asyncio.subprocess.Process) -> None:
-    if server.returncode is not None:
-        return
-    server.terminate()
-    try:
-        await asyncio.wait_for(server.wait(), STOP_SECONDS)
-    except TimeoutError:
-        server.kill()
-        await server.wait()
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -122,14 +134,11 @@ def free_port() -> int:
 
 
 def main() -> None:
-    # uvicorn raises the signal again once it has stopped; then the server has to be stopped, too.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    page = build_page()
     try:
-        fault = asyncio.run(serve())
-    except KeyboardInterrupt:
-        return
-    if fault:
-        raise SystemExit(fault)
+        raise SystemExit(asyncio.run(serve(page)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
 
 
 if __name__ == "__main__":

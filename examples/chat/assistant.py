@@ -28,8 +28,7 @@ INSTRUCTIONS = "You are a friendly assistant. Answer briefly. What follows is ba
 
 REPLIES = [
     "Thank you, that is stored. Open this page in a second window: it arrives there, too.",
-    "I see. Facts and preferences that you plainly state become **memories**. They stand in the panel, each with its "
-    "source.",
+    "I see. Facts and preferences become **memories** if plain enough. The panel shows them with their source.",
     "Understood. If you stop the server now and write on, nothing gets lost: it is sent when the server is back.",
     "All right. The search field above finds this conversation again, and opens it at the right place.",
     "Good to know. *Context* shows what a model would be given for a question, and how many tokens that takes.",
@@ -57,8 +56,10 @@ class Unknown(Exception):
 
 
 class Assistant(Protocol):
-    name: str | None
-    """The model's name; None for the script."""
+    @property
+    def name(self) -> str | None:
+        """The model's name; None for the script."""
+        ...
 
     async def reply(self, recall: Recall, session_id: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
         """The messages that answer the newest turn of a session."""
@@ -99,7 +100,7 @@ class Model:
     """Answers with a model that speaks OpenAI's protocol, from the session's context."""
 
     def __init__(self, base_url: str, key: str, name: str) -> None:
-        self.name: str | None = name
+        self.name = name
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.AsyncClient(headers=headers, timeout=120)
@@ -110,7 +111,8 @@ class Model:
         try:
             response = await self._client.post(self._url, json={"model": self.name, "messages": messages})
             response.raise_for_status()
-            return [said(response.json()["choices"][0]["message"]["content"])]
+            completion: dict[str, Any] = response.json()
+            return [said(completion["choices"][0]["message"]["content"])]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise RecallError("The model has not answered as it should.") from error
 

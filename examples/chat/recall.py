@@ -35,5 +35,5 @@ class Recall:
             raise RecallError("; ".join(error["message"] for error in errors))
         return data
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._client.aclose()

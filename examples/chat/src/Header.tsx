@@ -37,7 +37,7 @@ export function Header({ panel, onToggle }: { panel: Panel | null; onToggle(pane
         <Icon name="memory" />
         <span className="label">Memories</span>
       </button>
-      <button type="button" className="plain user" title="Sign out" aria-label={`Sign out ${user}`} onClick={() => go({ user: null, session: null })}>
+      <button type="button" className="plain account" title="Sign out" aria-label={`Sign out ${user}`} onClick={() => go({ user: null, session: null })}>
         {user.slice(0, 1).toUpperCase()}
       </button>
       {creation.problem && (
@@ -51,7 +51,7 @@ export function Header({ panel, onToggle }: { panel: Panel | null; onToggle(pane
 
 /** Says that the connection is lost, once it has been for a moment: a renewed token interrupts it briefly. */
 function LiveStatus() {
-  const { isConnected } = useLiveStatus();
+  const { isConnected, connections } = useLiveStatus();
   const [isLost, setIsLost] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setIsLost(!isConnected), isConnected ? 0 : 1_000);
@@ -59,7 +59,7 @@ function LiveStatus() {
   }, [isConnected]);
   return (
     <span className={`live ${isLost ? "lost" : ""}`} role="status">
-      {isLost ? "Offline: reconnecting…" : <span className="label">Live</span>}
+      {isLost ? (connections ? "Offline: reconnecting…" : "Connecting…") : <span className="label">Live</span>}
     </span>
   );
 }

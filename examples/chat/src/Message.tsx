@@ -30,7 +30,7 @@ export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBa
   const [isEditing, setIsEditing] = useState(false);
   return (
     <article
-      className={`message ${role.toLowerCase()} ${unsent ? "unsent" : ""} ${isMarked ? "marked" : ""}`}
+      className={`message ${role.toLowerCase()} ${unsent && unsent.state !== "stored" ? "unsent" : ""} ${isMarked ? "marked" : ""}`}
       data-key={key}
       data-id={stored?.id}
       aria-busy={unsent?.state === "sending" || undefined}
@@ -40,6 +40,7 @@ export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBa
         <time dateTime={stored?.createdAt ?? unsent?.writtenAt}>{clockTime(stored?.createdAt ?? unsent?.writtenAt ?? "")}</time>
         {stored && stored.version > 1 && <span>edited</span>}
         {unsent?.state === "sending" && <span>sending…</span>}
+        {stored && role === "USER" && !isEditing && <Actions message={stored} onEdit={() => setIsEditing(true)} />}
       </header>
       {isEditing && stored ? (
         <Editor message={stored} onDone={() => setIsEditing(false)} />
@@ -56,7 +57,6 @@ export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBa
         <Folded key={index} summary={`Called ${name}`} value={value} />
       ))}
       {unsent && <UnsentState unsent={unsent} onTakeBack={onTakeBack} />}
-      {stored && role === "USER" && !isEditing && <Actions message={stored} onEdit={() => setIsEditing(true)} />}
     </article>
   );
 });
@@ -85,7 +85,7 @@ function callsOf(message: MessageItemFragment | undefined): { name: string; valu
 
 function UnsentState({ unsent, onTakeBack }: { unsent: Unsent; onTakeBack(text: string): void }) {
   const { outbox } = useConnection();
-  if (unsent.state === "sending") return null;
+  if (unsent.state === "sending" || unsent.state === "stored") return null;
   const takeBack = () => onTakeBack(outbox.remove(unsent.messageId)?.content ?? "");
   return (
     <footer role="status">

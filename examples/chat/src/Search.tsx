@@ -9,6 +9,12 @@ import { shortTime } from "./time";
 
 type Edge = Data["search"]["edges"][number];
 
+/** What has to be known of a message to show it in its place: a result itself, or the source of a memory. */
+interface FoundMessage {
+  id: string;
+  session?: { sessionId: string } | null;
+}
+
 interface Found {
   query: string;
   edges: Edge[];
@@ -49,13 +55,13 @@ export function Search() {
 
   /** The arrows move between the field and the results. */
   function move(by: number) {
-    const stops = [...(box.current?.querySelectorAll<HTMLElement>("input, ol a") ?? [])];
+    const stops = [...(box.current?.querySelectorAll<HTMLElement>("input, ol button:enabled") ?? [])];
     stops[Math.max(0, stops.indexOf(document.activeElement as HTMLElement) + by)]?.focus();
   }
 
-  function open(edge: Edge) {
+  function open(message: FoundMessage) {
     setIsOpen(false);
-    if (edge.node.__typename === "Message") go({ session: edge.node.session?.sessionId ?? null, message: edge.node.id });
+    go({ session: message.session?.sessionId ?? null, message: message.id });
   }
 
   return (
@@ -93,7 +99,7 @@ export function Search() {
           <ol>
             {found?.edges.map((edge) => (
               <li key={edge.cursor}>
-                <Result edge={edge} onOpen={() => open(edge)} />
+                <Result edge={edge} onOpen={open} />
               </li>
             ))}
           </ol>
@@ -108,32 +114,18 @@ export function Search() {
   );
 }
 
-function Result({ edge: { node, highlight }, onOpen }: { edge: Edge; onOpen(): void }) {
+function Result({ edge: { node, highlight }, onOpen }: { edge: Edge; onOpen(message: FoundMessage): void }) {
   if (node.__typename === "Document") return null;
-  const passage = highlight ? <Highlight html={highlight} /> : node.content.slice(0, 300);
-  const time = <time dateTime={node.createdAt}>{shortTime(node.createdAt)}</time>;
-  if (node.__typename === "Memory") {
-    return (
-      <div className="result">
-        <span className="detail">Memory · {time}</span>
-        <span>{passage}</span>
-      </div>
-    );
-  }
+  const from = node.__typename === "Message" ? node : node.sources.nodes[0];
+  const message = from?.__typename === "Message" ? from : null;
+  const where = node.__typename === "Memory" ? "Memory" : node.session ? titleOf(node.session) : "Session";
   return (
-    <a
-      className="result"
-      href="#"
-      onClick={(event) => {
-        event.preventDefault();
-        onOpen();
-      }}
-    >
+    <button type="button" className="result" disabled={!message} onClick={() => message && onOpen(message)}>
       <span className="detail">
-        {node.session ? titleOf(node.session) : "Session"} · {time}
+        {where} · <time dateTime={node.createdAt}>{shortTime(node.createdAt)}</time>
       </span>
-      <span>{passage}</span>
-    </a>
+      <span>{highlight ? <Highlight html={highlight} /> : node.content.slice(0, 300)}</span>
+    </button>
   );
 }
 

@@ -52,6 +52,8 @@ export function connect(settings: Settings, user: string): Connection {
     ],
   });
   const outbox = createOutbox(client, token, user);
+  // When the server is back, what waits need not wait for its next attempt.
+  live.onStatus(() => live.getStatus().isConnected && outbox.flush());
   return { user, settings, token, client, live, outbox, dispose: () => void live.dispose() };
 }
 

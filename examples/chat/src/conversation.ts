@@ -53,6 +53,7 @@ export function useConversation(sessionId: string) {
     unsent,
     sessionId,
   ]);
+  useEffect(() => outbox.forget(new Set(turns.filter((turn) => turn.stored).map((turn) => turn.key))), [outbox, turns]);
   return { ...pages, session, turns, asked: asked[sessionId] };
 }
 

@@ -157,6 +157,18 @@ export const Search = graphql(`
             kind
             content
             createdAt
+            sources(first: 1) {
+              nodes {
+                __typename
+                ... on Message {
+                  id
+                  session {
+                    id
+                    sessionId
+                  }
+                }
+              }
+            }
           }
         }
       }

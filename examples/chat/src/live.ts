@@ -22,6 +22,7 @@ export type Live = ReturnType<typeof createLive>;
 export function createLive(endpoint: string, token: TokenSource) {
   let status: LiveStatus = { isConnected: false, connections: 0 };
   let isRefused = false;
+  let overdue: ReturnType<typeof setTimeout>;
   const listeners = new Set<() => void>();
 
   function report(change: Partial<LiveStatus>) {
@@ -36,14 +37,22 @@ export function createLive(endpoint: string, token: TokenSource) {
       isRefused = false;
       return { authorization: `Bearer ${await token(renew)}` };
     },
-    keepAlive: 15_000,
+    keepAlive: 10_000,
     shouldRetry: () => true,
     retryAttempts: Infinity,
-    // Up to five seconds; by chance, so that not all pages come back at once.
-    retryWait: (retries) => pause(Math.min(250 * 2 ** retries, 5_000) * (0.5 + Math.random() / 2)),
+    // By chance, so that not all pages come back at once. A page with many readers waits up to half a minute.
+    retryWait: (retries) => pause(Math.min(250 * 2 ** retries, 3_000) * (0.5 + Math.random() / 2)),
     on: {
       connected: () => report({ isConnected: true, connections: status.connections + 1 }),
-      closed: () => report({ isConnected: false }),
+      closed() {
+        clearTimeout(overdue);
+        report({ isConnected: false });
+      },
+      // A connection on which nothing is answered is dead, although nobody has closed it.
+      ping(isReceived) {
+        if (!isReceived) overdue = setTimeout(() => client.terminate(), 5_000);
+      },
+      pong: () => clearTimeout(overdue),
     },
   });
 

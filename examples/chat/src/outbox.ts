@@ -10,8 +10,11 @@ export interface Unsent {
   sessionId: string;
   content: string;
   writtenAt: string;
-  /** `waiting`: it did not get through, and is sent again by itself. `refused`: it stays until the user decides. */
-  state: "sending" | "waiting" | "refused";
+  /**
+   * `waiting`: it did not get through, and is sent again by itself. `refused`: it stays until the user decides.
+   * `stored`: it stays until the list of messages shows it, so that it never vanishes in between.
+   */
+  state: "sending" | "waiting" | "refused" | "stored";
   reason?: string;
 }
 
@@ -31,7 +34,8 @@ export type Outbox = ReturnType<typeof createOutbox>;
 export function createOutbox(client: Client, token: TokenSource, user: string) {
   // Of this window alone: two windows would otherwise send each other's messages. It survives a reload.
   const place = `unsent of ${user}`;
-  let state: OutboxState = { unsent: JSON.parse(sessionStorage.getItem(place) ?? "[]"), asked: {} };
+  const kept: Unsent[] = JSON.parse(sessionStorage.getItem(place) ?? "[]");
+  let state: OutboxState = { unsent: kept.filter((each) => each.state !== "stored"), asked: {} };
   let isFlushing = false;
   let timer: ReturnType<typeof setTimeout>;
   let attempts = 0;
@@ -53,6 +57,12 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
     return removed;
   }
 
+  /** Forgets stored messages that the list shows. */
+  function forget(shown: Set<string>) {
+    const unsent = state.unsent.filter((each) => each.state !== "stored" || !shown.has(each.messageId));
+    if (unsent.length < state.unsent.length) set({ unsent });
+  }
+
   function send(sessionId: string, content: string) {
     const message = { messageId: crypto.randomUUID(), sessionId, content, writtenAt: new Date().toISOString() };
     set({ unsent: [...state.unsent, { ...message, state: "sending" }] });
@@ -64,7 +74,7 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
     clearTimeout(timer);
     if (isFlushing) return;
     isFlushing = true;
-    for (let next; (next = state.unsent.find((each) => each.state !== "refused")); ) {
+    for (let next; (next = state.unsent.find(({ state }) => state === "sending" || state === "waiting")); ) {
       if (!(await deliver(next))) {
         timer = setTimeout(flush, Math.min(500 * 2 ** attempts++, 5_000));
         break;
@@ -84,7 +94,7 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
       change(messageId, { state: mayRetry ? "waiting" : "refused", reason: message });
       return !mayRetry;
     }
-    remove(messageId);
+    change(messageId, { state: "stored" });
     void ask(sessionId, messageId);
     return true;
   }
@@ -115,6 +125,7 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
     flush,
     ask,
     remove,
+    forget,
     retry(messageId: string) {
       change(messageId, { state: "sending" });
       void flush();
