@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +110,12 @@ class Example:
         printed = self.process.stdout.readline()
         watchdog.cancel()
         assert printed == f"{self.base}\n", self.log.read_text()
+
+    def signal_server(self, number: int) -> None:
+        """Sends a signal to RecallQL alone."""
+        assert self.process
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout), number)
 
     def stop(self) -> None:
         if not self.process:
@@ -346,6 +353,42 @@ def test_a_server_that_goes_away_and_comes_back_loses_and_doubles_nothing(
 
 
 @pytest.mark.browser
+def test_a_page_that_is_opened_while_the_server_hangs_says_so_and_takes_what_is_written(
+    example: Example, browser: webdriver.Chrome
+) -> None:
+    example.add("hugo", "h1", ["Before"])
+    example.signal_server(signal.SIGSTOP)
+    try:
+        window = Window(browser, example.base, user="hugo", session="h1")
+        window.until_text("header", "Connecting")
+        window.until_text(LOG, "The server is slow to answer")
+        window.send("While it hangs")
+        window.until_text(LOG, "sending")
+    finally:
+        example.signal_server(signal.SIGCONT)
+    window.until(lambda: window.said() == ["Before", "While it hangs"])
+    window.until(lambda: len(window.all("article[data-id]")) == 3)
+    window.until_text("header", "Live")
+    assert example.stored("hugo", "h1") == ["Before", "While it hangs"]
+
+
+@pytest.mark.browser
+def test_sessions_are_listed_newest_first_and_page_by_page(example: Example, browser: webdriver.Chrome) -> None:
+    for number in range(1, 36):
+        example.add("sue", f"session-{number:02}", [f"Talk {number}"])
+    window = Window(browser, example.base, user="sue")
+    window.until_text(SESSIONS, "Talk 35")
+    window.until_text(LOG, "Talk 35")  # who chooses none reads the newest
+    script = f"return [...document.querySelectorAll('{SESSIONS} .title')].map(title => title.textContent)"
+    newest_first = [f"Talk {number}" for number in range(35, 0, -1)]
+    assert browser.execute_script(script) == newest_first[:30]
+    window.button("Show more").click()
+    window.until(lambda: browser.execute_script(script) == newest_first)
+    window.new_session()
+    window.until(lambda: browser.execute_script(script) == ["New session", *newest_first])
+
+
+@pytest.mark.browser
 def test_scrolling_back_shows_250_messages_in_order_and_never_jumps(
     example: Example, browser: webdriver.Chrome
 ) -> None:
@@ -574,6 +617,8 @@ def test_tokens_are_renewed_before_they_expire_and_nothing_shows_of_it(
     window.until_text(LOG, "From elsewhere")
     issued = "return performance.getEntriesByType('resource').filter(each => each.name.endsWith('/token')).length"
     assert browser.execute_script(issued) >= 2
+    refused = [entry["message"] for entry in browser.get_log("browser") if "401" in entry["message"]]
+    assert refused == [], "a token was used until it was refused"
     assert window.all('[role="alert"]') == []
 
 

@@ -78,7 +78,8 @@ class Script:
             return [said(MARKDOWN)]
         if "know about me" in text or "remember" in text:
             return await self._look_up(recall, session_id, asked)
-        return [said(REPLIES[asked["sequence"] // 2 % len(REPLIES)])]
+        number: int = asked["sequence"]
+        return [said(REPLIES[number // 2 % len(REPLIES)])]
 
     async def _look_up(self, recall: Recall, session_id: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
         user = (await recall(COUNT, sessionId=session_id))["session"]["user"]
@@ -92,7 +93,7 @@ class Script:
         return [
             {"role": "ASSISTANT", "toolCalls": [call]},
             {"role": "TOOL", "name": "count_memories", "toolCallId": call["id"], "content": result},
-            said(f"I have {memories} of them from {sessions} session(s). The panel lists each with its source."),
+            said(f"I have {counted(memories, 'memory', 'memories')} from {counted(sessions, 'session', 'sessions')}."),
         ]
 
 
@@ -115,6 +116,10 @@ class Model:
             return [said(completion["choices"][0]["message"]["content"])]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise RecallError("The model has not answered as it should.") from error
+
+
+def counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def said(content: str) -> dict[str, Any]:

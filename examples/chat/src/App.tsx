@@ -59,7 +59,14 @@ export function App() {
 }
 
 function Chat() {
-  const { session } = usePlace();
+  const { session, message } = usePlace();
+  // Who has chosen no session reads the newest one. What is typed belongs to a session, so the composer waits for that;
+  // if the list is slow or fails, a new session it is.
+  const [isChosen, setIsChosen] = useState(!!session);
+  useEffect(() => {
+    const timer = setTimeout(() => setIsChosen(true), 3_000);
+    return () => clearTimeout(timer);
+  }, []);
   // An id for the session that begins with the first message, if none was chosen.
   const [fresh, setFresh] = useState(() => crypto.randomUUID());
   const [panel, setPanel] = useState<Panel | null>(() => (matchMedia(WIDE).matches ? "memories" : null));
@@ -68,7 +75,7 @@ function Chat() {
   // A narrow screen shows one thing at a time: what was chosen in a panel takes its place.
   useEffect(() => {
     if (!matchMedia(WIDE).matches) setPanel(null);
-  }, [session]);
+  }, [session, message]);
   // The id was used: the next conversation needs another one.
   useEffect(() => {
     if (session === fresh) setFresh(crypto.randomUUID());
@@ -77,14 +84,24 @@ function Chat() {
   return (
     <div className="chat" data-panel={panel ?? "none"}>
       <Header panel={panel} onToggle={toggle} />
-      <Sessions current={session} />
-      <Conversation
-        key={session ?? fresh}
-        sessionId={session ?? fresh}
-        isNew={!session}
-        isContextOpen={panel === "context"}
-        onContext={() => toggle("context")}
+      <Sessions
+        current={session}
+        onListed={(newest) => {
+          if (!isChosen && newest) go({ session: newest }, "replace");
+          setIsChosen(true);
+        }}
       />
+      {isChosen ? (
+        <Conversation
+          key={session ?? fresh}
+          sessionId={session ?? fresh}
+          isNew={!session}
+          isContextOpen={panel === "context"}
+          onContext={() => toggle("context")}
+        />
+      ) : (
+        <main className="conversation" aria-busy="true" />
+      )}
       {panel === "context" && session ? (
         <ContextView sessionId={session} onClose={() => setPanel(null)} />
       ) : (

@@ -3,6 +3,7 @@ import { failureOf, useConnection } from "./client";
 import { Context } from "./documents";
 import type { ContextQuery } from "./generated/graphql";
 import { Icon } from "./Icon";
+import { closeOnEscape } from "./keys";
 import { Markdown } from "./Markdown";
 import { Notice } from "./Notice";
 
@@ -29,7 +30,7 @@ export function ContextView({ sessionId, onClose }: { sessionId: string; onClose
   }
 
   return (
-    <section className="panel context" aria-label="Context">
+    <section className="panel context" aria-label="Context" onKeyDown={closeOnEscape(onClose)}>
       <header>
         <h2>Context for a model</h2>
         <button type="button" className="plain" aria-label="Close context" onClick={onClose}>

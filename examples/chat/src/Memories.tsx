@@ -3,6 +3,7 @@ import { carryOut, useAction, useConnection } from "./client";
 import { DeleteMemory, Memories as MemoriesQuery, MemoryChanged, UpdateMemory } from "./documents";
 import type { MemoriesQuery as Data, MemoryItemFragment } from "./generated/graphql";
 import { Icon } from "./Icon";
+import { closeOnEscape } from "./keys";
 import { Notice } from "./Notice";
 import { usePages } from "./pages";
 import { go } from "./place";
@@ -41,7 +42,7 @@ export function Memories({ isOpen, onClose }: { isOpen: boolean; onClose(): void
 
   const memories = [...new Map(pages.items.map((memory) => [memory.id, memory])).values()];
   return (
-    <section className="panel memories" id="memories" aria-label="Memories" hidden={!isOpen}>
+    <section className="panel memories" id="memories" aria-label="Memories" hidden={!isOpen} onKeyDown={closeOnEscape(onClose)}>
       <header>
         <h2>Memories</h2>
         <label>

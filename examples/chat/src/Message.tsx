@@ -45,7 +45,7 @@ export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBa
       {isEditing && stored ? (
         <Editor message={stored} onDone={() => setIsEditing(false)} />
       ) : role === "TOOL" || role === "FUNCTION" ? (
-        <Folded summary={`Result ${stored?.name ? `of ${stored.name}` : "of the tool"}`} value={content} />
+        <Folded summary={`Result of ${stored?.name ?? "the tool"}`} value={content} />
       ) : (
         content && (
           <div className="body">

@@ -4,7 +4,7 @@ import { SessionChanged, Sessions as SessionsQuery } from "./documents";
 import type { SessionItemFragment, SessionsQuery as Data } from "./generated/graphql";
 import { Notice } from "./Notice";
 import { usePages } from "./pages";
-import { go, usePlace } from "./place";
+import { go } from "./place";
 import { shortTime } from "./time";
 
 const PAGE = 30;
@@ -13,9 +13,14 @@ export function titleOf({ title, opening }: SessionItemFragment): string {
   return title || opening.nodes[0]?.content.slice(0, 80) || "New session";
 }
 
-export function Sessions({ current }: { current: string | null }) {
+interface Props {
+  current: string | null;
+  /** Called when the list is there, or has failed, with the sessionId of the newest. */
+  onListed(newest: string | undefined): void;
+}
+
+export function Sessions({ current, onListed }: Props) {
   const { client, user } = useConnection();
-  const { message } = usePlace();
   const pages = usePages(user, {
     query: SessionsQuery,
     variablesAt: (after) => ({ first: PAGE, after }),
@@ -30,11 +35,10 @@ export function Sessions({ current }: { current: string | null }) {
   const sessions = [...new Map(pages.items.map((session) => [session.id, session])).values()].sort((a, b) =>
     a.createdAt < b.createdAt ? 1 : -1,
   );
-  // Who chose none reads the newest.
-  const newest = pages.data && sessions[0]?.sessionId;
+  const isListed = !!(pages.data || pages.failure);
   useEffect(() => {
-    if (!current && newest) go({ session: newest, message }, "replace");
-  }, [!!pages.data]);
+    if (isListed) onListed(sessions[0]?.sessionId);
+  }, [isListed]);
 
   return (
     <nav className="sessions" aria-label="Sessions">

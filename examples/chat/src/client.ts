@@ -4,7 +4,7 @@ import { createContext, useContext, useEffect, useRef, useState, useSyncExternal
 import { createCache } from "./cache";
 import { createLive, type Live } from "./live";
 import { createOutbox, type Outbox } from "./outbox";
-import { createTokenSource, type TokenSource } from "./token";
+import { createTokenSource, TokenError, type TokenSource } from "./token";
 
 export interface Settings {
   /** The URL of RecallQL's /graphql. */
@@ -74,7 +74,8 @@ export function failureOf(error: CombinedError): Failure {
   const first = error.graphQLErrors[0];
   const code = String(first?.extensions.code ?? "NETWORK");
   if (first) return new Failure(first.message, code, PASSING.includes(code));
-  return new Failure("The server can't be reached.", code, true);
+  const reason = error.networkError;
+  return new Failure(reason instanceof TokenError ? reason.message : "The server can't be reached.", code, true);
 }
 
 interface Payload {
@@ -110,14 +111,14 @@ export function useLiveStatus() {
   return useSyncExternalStore(live.onStatus, live.getStatus);
 }
 
-/** Calls back after each new connection but the first: events may have been missed. */
-export function useAfterReconnect(callback: () => void): void {
+/** Calls back after each new connection, and says if it is the first: after another one events may be missing. */
+export function useAfterConnect(callback: (isFirst: boolean) => void): void {
   const { connections } = useLiveStatus();
   const seen = useRef(connections);
   const latest = useRef(callback);
   latest.current = callback;
   useEffect(() => {
-    if (connections > Math.max(seen.current, 1)) latest.current();
+    if (connections > seen.current) latest.current(connections === 1);
     seen.current = connections;
   }, [connections]);
 }

@@ -3,7 +3,7 @@
 // list has no gap and nothing twice, whatever has happened meanwhile.
 import type { AnyVariables, Client, OperationResult, RequestPolicy, TypedDocumentNode } from "@urql/core";
 import { useEffect, useRef, useState } from "react";
-import { useAfterReconnect, useConnection, failureOf, type Failure } from "./client";
+import { type Failure, failureOf, useAfterConnect, useConnection } from "./client";
 
 export interface Page<Item> {
   items: Item[];
@@ -125,7 +125,10 @@ export function usePages<Data, Variables extends AnyVariables, Item>(
     return () => following.stop();
     // The request is made anew at each rendering; `key` says when it is another one.
   }, [client, key]);
-  useAfterReconnect(() => list.current?.refetch());
+  useAfterConnect((isFirst) => {
+    // With the first connection the list has just been read, unless that has failed.
+    if (!isFirst || pages.failure) list.current?.refetch();
+  });
 
   return {
     ...(pages.key === key ? pages : empty),

@@ -5,6 +5,9 @@ interface Issued {
   renewAt: number;
 }
 
+/** The back end gave no token, and said why. */
+export class TokenError extends Error {}
+
 /** A function that returns a valid token, or with `true` a new one. It rejects where none is to be had. */
 export type TokenSource = (renew?: boolean) => Promise<string>;
 
@@ -28,7 +31,7 @@ async function issue(user: string): Promise<Issued> {
     signal: AbortSignal.timeout(15_000),
   });
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
+  if (!response.ok) throw new TokenError(answer.error);
   // Counted from here: this machine's clock need not agree with the server's.
   const lifetime = answer.expiresInSeconds * 1000;
   return { token: answer.token, renewAt: performance.now() + lifetime - Math.min(60_000, lifetime / 4) };
