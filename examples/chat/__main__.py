@@ -10,13 +10,12 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-import httpx
 import uvicorn
 
 from examples.chat.assistant import Assistant, Model, Script
 from examples.chat.back_end import create_back_end
 from examples.chat.build import build_page
-from examples.chat.recall import Recall
+from examples.chat.recall import Recall, RecallError
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
@@ -50,7 +49,7 @@ async def serve(page: Path) -> str:
         recallql(environment(port, recall_port, key)) as ended,
         aclosing(Recall(f"http://{HOST}:{recall_port}/graphql", key)) as recall,
     ):
-        if not await is_ready(f"http://{HOST}:{recall_port}/ready", ended):
+        if not await is_ready(recall, ended):
             return "RecallQL has not started; it says why above."
         token_seconds = int(os.environ.get("EXAMPLE_TOKEN_SECONDS") or 600)
         app = create_back_end(recall, assistant(), page, token_seconds)
@@ -114,16 +113,13 @@ def assistant() -> Assistant:
     return Model(address, os.environ.get("RECALLQL_CHAT_API_KEY", ""), os.environ.get("RECALLQL_CHAT_MODEL", ""))
 
 
-async def is_ready(url: str, ended: "asyncio.Task[int]") -> bool:
-    """Waits until the server is ready; false if it ends before."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        while not ended.done():
-            try:
-                if (await client.get(url)).status_code == 200:
-                    return True
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.05)
+async def is_ready(recall: Recall, ended: "asyncio.Task[int]") -> bool:
+    """Waits until the server takes this run's key, as no other server on its port would; false if it ends before."""
+    while not ended.done():
+        with suppress(RecallError):
+            await recall("{ viewer { role } }")
+            return True
+        await asyncio.sleep(0.05)
     return False
 
 

@@ -48,7 +48,9 @@ export function Composer({ draft, onDraft, onSend, input }: Props) {
         </button>
       </div>
       <p className="hint">
-        {settings.model ? `Answers come from ${settings.model}.` : "Answers come from a small script, not from a model."}
+        {settings.model
+          ? `Answers come from ${settings.model}.`
+          : "Answers come from a small script, not from a model."}
       </p>
     </form>
   );

@@ -43,7 +43,13 @@ export function ContextView({ sessionId, onClose }: { sessionId: string; onClose
           void build();
         }}
       >
-        <input aria-label="Question" placeholder="A question, or nothing for the newest turn" autoFocus value={question} onChange={(event) => setQuestion(event.target.value)} />
+        <input
+          aria-label="Question"
+          placeholder="A question, or nothing for the newest turn"
+          autoFocus
+          value={question}
+          onChange={(event) => setQuestion(event.target.value)}
+        />
         <div className="row">
           <select aria-label="Budget" value={maxTokens} onChange={(event) => setMaxTokens(Number(event.target.value))}>
             {BUDGETS.map((budget) => (

@@ -10,7 +10,11 @@ import { useKeptScroll } from "./scroll";
 import { SessionBar } from "./SessionBar";
 import { longDate } from "./time";
 
-const SUGGESTIONS = ["I live in Turin and I prefer tea to coffee.", "What do you know about me?", "Show me some Markdown."];
+const SUGGESTIONS = [
+  "I live in Turin and I prefer tea to coffee.",
+  "What do you know about me?",
+  "Show me some Markdown.",
+];
 
 interface Props {
   sessionId: string;
@@ -28,7 +32,8 @@ export function Conversation({ sessionId, isNew, isContextOpen, onContext }: Pro
   const input = useRef<HTMLTextAreaElement>(null);
   const log = useRef<HTMLDivElement>(null);
   const scroll = useKeptScroll(log, turns.at(-1)?.key, pages.loadMore);
-  const isMissing = !isNew && session === null && turns.length === 0;
+  // A message that is on its way makes the session; one that was refused does not.
+  const isMissing = !isNew && session === null && turns.every(({ unsent }) => unsent?.state === "refused");
 
   function send() {
     const text = draft.trim();
@@ -80,7 +85,9 @@ export function Conversation({ sessionId, isNew, isContextOpen, onContext }: Pro
         {turns.length === 0 && !pages.failure && (isNew || session) && (
           <div className="welcome">
             <h2>What would you like to remember?</h2>
-            <p>Say something about yourself. What you plainly state becomes a memory, with the message as its source.</p>
+            <p>
+              Say something about yourself. What you plainly state becomes a memory, with the message as its source.
+            </p>
             {SUGGESTIONS.map((text) => (
               <button type="button" key={text} onClick={() => takeBack(text)}>
                 {text}
@@ -106,7 +113,9 @@ export function Conversation({ sessionId, isNew, isContextOpen, onContext }: Pro
             {pages.failure.message}
           </Notice>
         )}
-        {isMissing && <Notice kind="info">This session was deleted, or is not yours. What you send begins a new one.</Notice>}
+        {isMissing && (
+          <Notice kind="info">This session was deleted, or is not yours. What you send begins a new one.</Notice>
+        )}
         {session?.endedAt && <Notice kind="info">This session has ended. Reopen it to go on.</Notice>}
         {asked?.problem && (
           <Notice kind="problem" action={{ label: "Ask again", run: () => outbox.ask(sessionId, asked.messageId) }}>

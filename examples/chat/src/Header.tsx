@@ -20,7 +20,13 @@ export function Header({ panel, onToggle }: { panel: Panel | null; onToggle(pane
 
   return (
     <header className="header">
-      <button type="button" className="plain only-narrow" aria-label="Show sessions" aria-expanded={panel === "sessions"} onClick={() => onToggle("sessions")}>
+      <button
+        type="button"
+        className="plain only-narrow"
+        aria-label="Show sessions"
+        aria-expanded={panel === "sessions"}
+        onClick={() => onToggle("sessions")}
+      >
         <Icon name="menu" />
       </button>
       <span className="brand">
@@ -29,15 +35,33 @@ export function Header({ panel, onToggle }: { panel: Panel | null; onToggle(pane
       </span>
       <Search />
       <LiveStatus />
-      <button type="button" className="primary" disabled={creation.isRunning} title={creation.problem ?? undefined} onClick={create}>
+      <button
+        type="button"
+        className="primary"
+        disabled={creation.isRunning}
+        title={creation.problem ?? undefined}
+        onClick={create}
+      >
         <Icon name="plus" />
         <span className="label">New session</span>
       </button>
-      <button type="button" className="plain" aria-expanded={panel === "memories"} aria-controls="memories" onClick={() => onToggle("memories")}>
+      <button
+        type="button"
+        className="plain"
+        aria-expanded={panel === "memories"}
+        aria-controls="memories"
+        onClick={() => onToggle("memories")}
+      >
         <Icon name="memory" />
         <span className="label">Memories</span>
       </button>
-      <button type="button" className="plain account" title="Sign out" aria-label={`Sign out ${user}`} onClick={() => go({ user: null, session: null })}>
+      <button
+        type="button"
+        className="plain account"
+        title="Sign out"
+        aria-label={`Sign out ${user}`}
+        onClick={() => go({ user: null, session: null })}
+      >
         {user.slice(0, 1).toUpperCase()}
       </button>
       {creation.problem && (
@@ -59,7 +83,7 @@ function LiveStatus() {
   }, [isConnected]);
   return (
     <span className={`live ${isLost ? "lost" : ""}`} role="status">
-      {isLost ? (connections ? "Offline: reconnecting…" : "Connecting…") : <span className="label">Live</span>}
+      {isLost ? connections ? "Offline: reconnecting…" : "Connecting…" : <span className="label">Live</span>}
     </span>
   );
 }

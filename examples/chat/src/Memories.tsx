@@ -42,7 +42,13 @@ export function Memories({ isOpen, onClose }: { isOpen: boolean; onClose(): void
 
   const memories = [...new Map(pages.items.map((memory) => [memory.id, memory])).values()];
   return (
-    <section className="panel memories" id="memories" aria-label="Memories" hidden={!isOpen} onKeyDown={closeOnEscape(onClose)}>
+    <section
+      className="panel memories"
+      id="memories"
+      aria-label="Memories"
+      hidden={!isOpen}
+      onKeyDown={closeOnEscape(onClose)}
+    >
       <header>
         <h2>Memories</h2>
         <label>
@@ -103,7 +109,13 @@ function Memory({ memory, onChanged }: { memory: MemoryItemFragment; onChanged()
             void save();
           }}
         >
-          <textarea aria-label="Memory" autoFocus value={edited} onChange={(event) => setEdited(event.target.value)} onKeyDown={(event) => event.key === "Escape" && setEdited(null)} />
+          <textarea
+            aria-label="Memory"
+            autoFocus
+            value={edited}
+            onChange={(event) => setEdited(event.target.value)}
+            onKeyDown={(event) => event.key === "Escape" && setEdited(null)}
+          />
           <div>
             <button type="button" onClick={() => setEdited(null)}>
               Cancel
@@ -117,7 +129,13 @@ function Memory({ memory, onChanged }: { memory: MemoryItemFragment; onChanged()
       <span className="detail">{validity(memory)}</span>
       {memory.sources.nodes.map((source) =>
         source.__typename === "Message" ? (
-          <button type="button" className="source" key={source.id} title="Show it in its conversation" onClick={() => go({ session: source.session?.sessionId ?? null, message: source.id })}>
+          <button
+            type="button"
+            className="source"
+            key={source.id}
+            title="Show it in its conversation"
+            onClick={() => go({ session: source.session?.sessionId ?? null, message: source.id })}
+          >
             “{source.content}”
           </button>
         ) : (

@@ -27,17 +27,22 @@ interface Props {
 export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBack }: Props) => {
   const role = stored?.role ?? "USER";
   const content = stored?.content ?? unsent?.content ?? "";
+  const isOnItsWay = !!unsent && unsent.state !== "stored";
   const [isEditing, setIsEditing] = useState(false);
   return (
     <article
-      className={`message ${role.toLowerCase()} ${unsent && unsent.state !== "stored" ? "unsent" : ""} ${isMarked ? "marked" : ""}`}
+      className={["message", role.toLowerCase(), isOnItsWay && "unsent", isMarked && "marked"]
+        .filter(Boolean)
+        .join(" ")}
       data-key={key}
       data-id={stored?.id}
       aria-busy={unsent?.state === "sending" || undefined}
     >
       <header>
         <span className="speaker">{stored?.name ?? SPEAKERS[role]}</span>
-        <time dateTime={stored?.createdAt ?? unsent?.writtenAt}>{clockTime(stored?.createdAt ?? unsent?.writtenAt ?? "")}</time>
+        <time dateTime={stored?.createdAt ?? unsent?.writtenAt}>
+          {clockTime(stored?.createdAt ?? unsent?.writtenAt ?? "")}
+        </time>
         {stored && stored.version > 1 && <span>edited</span>}
         {unsent?.state === "sending" && <span>sending…</span>}
         {stored && role === "USER" && !isEditing && <Actions message={stored} onEdit={() => setIsEditing(true)} />}
@@ -56,7 +61,7 @@ export const Message = memo(({ turn: { key, stored, unsent }, isMarked, onTakeBa
       {callsOf(stored).map(({ name, value }, index) => (
         <Folded key={index} summary={`Called ${name}`} value={value} />
       ))}
-      {unsent && <UnsentState unsent={unsent} onTakeBack={onTakeBack} />}
+      {isOnItsWay && <UnsentState unsent={unsent} onTakeBack={onTakeBack} />}
     </article>
   );
 });
@@ -79,7 +84,10 @@ function callsOf(message: MessageItemFragment | undefined): { name: string; valu
   return calls.map((call) => {
     const named = call?.function ?? call;
     const value = named?.arguments ?? named?.args ?? call;
-    return { name: String(named?.name ?? "a tool"), value: typeof value === "string" ? value : JSON.stringify(value, null, 2) };
+    return {
+      name: String(named?.name ?? "a tool"),
+      value: typeof value === "string" ? value : JSON.stringify(value, null, 2),
+    };
   });
 }
 
@@ -89,7 +97,11 @@ function UnsentState({ unsent, onTakeBack }: { unsent: Unsent; onTakeBack(text: 
   const takeBack = () => onTakeBack(outbox.remove(unsent.messageId)?.content ?? "");
   return (
     <footer role="status">
-      <span>{unsent.state === "waiting" ? `Not sent yet: ${unsent.reason} It is tried again by itself.` : `Refused: ${unsent.reason}`}</span>
+      <span>
+        {unsent.state === "waiting"
+          ? `Not sent yet: ${unsent.reason} It is tried again by itself.`
+          : `Refused: ${unsent.reason}`}
+      </span>
       <button type="button" onClick={() => outbox.retry(unsent.messageId)}>
         {unsent.state === "waiting" ? "Send now" : "Try again"}
       </button>
@@ -111,7 +123,14 @@ function Actions({ message, onEdit }: { message: MessageItemFragment; onEdit(): 
         <Icon name="edit" />
       </button>
       {isSure ? (
-        <button type="button" className="danger" autoFocus disabled={deletion.isRunning} onClick={remove} onBlur={() => setIsSure(false)}>
+        <button
+          type="button"
+          className="danger"
+          autoFocus
+          disabled={deletion.isRunning}
+          onClick={remove}
+          onBlur={() => setIsSure(false)}
+        >
           Delete for good
         </button>
       ) : (

@@ -6,7 +6,15 @@ interface Action {
 }
 
 /** Says what has happened, and offers what can be done about it. */
-export function Notice({ kind, children, action }: { kind: "problem" | "info"; children: ReactNode; action?: Action | undefined }) {
+export function Notice({
+  kind,
+  children,
+  action,
+}: {
+  kind: "problem" | "info";
+  children: ReactNode;
+  action?: Action | undefined;
+}) {
   return (
     <div className={`notice ${kind}`} role={kind === "problem" ? "alert" : "status"}>
       <span>{children}</span>

@@ -36,7 +36,12 @@ export function Search() {
       .toPromise();
     const page = data?.search;
     const next = page?.pageInfo.hasNextPage ? (page.pageInfo.endCursor ?? null) : null;
-    return { query, edges: [...before, ...(page?.edges ?? [])], next, problem: error ? failureOf(error).message : null };
+    return {
+      query,
+      edges: [...before, ...(page?.edges ?? [])],
+      next,
+      problem: error ? failureOf(error).message : null,
+    };
   }
 
   useEffect(() => {

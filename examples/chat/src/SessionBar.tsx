@@ -26,7 +26,9 @@ export function SessionBar({ session, isContextOpen, onContext }: Props) {
   }
   async function rename(title: string) {
     if (title === (session.title ?? "")) return setIsRenaming(false);
-    const done = await action.run(() => carryOut(client, UpdateSession, { input: { sessionId, title: title || null } }));
+    const done = await action.run(() =>
+      carryOut(client, UpdateSession, { input: { sessionId, title: title || null } }),
+    );
     if (done) setIsRenaming(false);
   }
 
@@ -68,7 +70,14 @@ export function SessionBar({ session, isContextOpen, onContext }: Props) {
             <span className="label">{endedAt ? "Reopen" : "End"}</span>
           </button>
           {isSure ? (
-            <button type="button" className="danger" autoFocus disabled={action.isRunning} onClick={remove} onBlur={() => setIsSure(false)}>
+            <button
+              type="button"
+              className="danger"
+              autoFocus
+              disabled={action.isRunning}
+              onClick={remove}
+              onBlur={() => setIsSure(false)}
+            >
               Really delete
             </button>
           ) : (

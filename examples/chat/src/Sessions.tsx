@@ -48,7 +48,9 @@ export function Sessions({ current, onListed }: Props) {
         </Notice>
       )}
       {!pages.data && !pages.failure && <Skeleton />}
-      {pages.data && sessions.length === 0 && <p className="hint">No sessions yet. The first one begins when you write something.</p>}
+      {pages.data && sessions.length === 0 && (
+        <p className="hint">No sessions yet. The first one begins when you write something.</p>
+      )}
       <ul>
         {sessions.map((session) => (
           <li key={session.id}>

@@ -18,7 +18,13 @@ export function SignIn({ onSignIn }: { onSignIn(name: string): void }) {
         <p>A conversation that remembers. Any name opens a demonstration account of its own.</p>
         <label>
           Your name
-          <input autoFocus autoComplete="username" maxLength={100} value={name} onChange={(event) => setName(event.target.value)} />
+          <input
+            autoFocus
+            autoComplete="username"
+            maxLength={100}
+            value={name}
+            onChange={(event) => setName(event.target.value)}
+          />
         </label>
         <button className="primary" disabled={!name.trim()}>
           Sign in

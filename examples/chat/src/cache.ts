@@ -101,7 +101,11 @@ function addMessage(cache: Cache, session: Node, edge: Edge): void {
     if (!key || !edges || edges.includes(key) || connection.arguments?.before) continue;
     // Two answers may come in either order, so the place is the message's own.
     const sequence = (each: string) => cache.resolve(cache.resolve(each, "node") as string, "sequence") as number;
-    cache.link(connection.key, "edges", [...edges, key].sort((a, b) => sequence(a) - sequence(b)));
+    cache.link(
+      connection.key,
+      "edges",
+      [...edges, key].sort((a, b) => sequence(a) - sequence(b)),
+    );
   }
 }
 
@@ -110,7 +114,8 @@ function removeMessage(cache: Cache, id: string): void {
   for (const { fieldKey, fieldName } of cache.inspectFields("Query")) {
     if (fieldName !== "session") continue;
     const session = cache.resolve("Query", fieldKey) as string | null;
-    for (const connection of connectionsOf(cache, session, "messages", "last")) removeEdge(cache, connection.key, message);
+    for (const connection of connectionsOf(cache, session, "messages", "last"))
+      removeEdge(cache, connection.key, message);
   }
 }
 

@@ -1,7 +1,15 @@
 // What the page speaks to RecallQL with: queries and mutations over HTTP, subscriptions over a WebSocket.
-import { type AnyVariables, Client, type CombinedError, fetchExchange, subscriptionExchange, type TypedDocumentNode } from "@urql/core";
+import {
+  type AnyVariables,
+  Client,
+  type CombinedError,
+  fetchExchange,
+  subscriptionExchange,
+  type TypedDocumentNode,
+} from "@urql/core";
 import { createContext, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { createCache } from "./cache";
+import { passes } from "./errors";
 import { createLive, type Live } from "./live";
 import { createOutbox, type Outbox } from "./outbox";
 import { createTokenSource, TokenError, type TokenSource } from "./token";
@@ -31,7 +39,11 @@ export function connect(settings: Settings, user: string): Connection {
     const send = async (renew: boolean) => {
       const headers = { ...(init.headers as Record<string, string>), authorization: `Bearer ${await token(renew)}` };
       const deadline = AbortSignal.timeout(30_000);
-      return fetch(url, { ...init, headers, signal: init.signal ? AbortSignal.any([init.signal, deadline]) : deadline });
+      return fetch(url, {
+        ...init,
+        headers,
+        signal: init.signal ? AbortSignal.any([init.signal, deadline]) : deadline,
+      });
     };
     const response = await send(false);
     return response.status === 401 ? send(true) : response;
@@ -54,7 +66,11 @@ export function connect(settings: Settings, user: string): Connection {
   const outbox = createOutbox(client, token, user);
   // When the server is back, what waits need not wait for its next attempt.
   live.onStatus(() => live.getStatus().isConnected && outbox.flush());
-  return { user, settings, token, client, live, outbox, dispose: () => void live.dispose() };
+  const dispose = () => {
+    outbox.dispose();
+    void live.dispose();
+  };
+  return { user, settings, token, client, live, outbox, dispose };
 }
 
 /** A request that was refused, or that never arrived; `mayRetry` says which. */
@@ -68,12 +84,10 @@ export class Failure extends Error {
   }
 }
 
-const PASSING = ["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED", "UNAUTHENTICATED"];
-
 export function failureOf(error: CombinedError): Failure {
   const first = error.graphQLErrors[0];
   const code = String(first?.extensions.code ?? "NETWORK");
-  if (first) return new Failure(first.message, code, PASSING.includes(code));
+  if (first) return new Failure(first.message, code, passes(code));
   const reason = error.networkError;
   return new Failure(reason instanceof TokenError ? reason.message : "The server can't be reached.", code, true);
 }
@@ -125,7 +139,10 @@ export function useAfterConnect(callback: (isFirst: boolean) => void): void {
 
 /** A mutation that a button starts: whether it runs, and why it has failed. */
 export function useAction() {
-  const [state, setState] = useState<{ isRunning: boolean; problem: string | null }>({ isRunning: false, problem: null });
+  const [state, setState] = useState<{ isRunning: boolean; problem: string | null }>({
+    isRunning: false,
+    problem: null,
+  });
   async function run(action: () => Promise<unknown>): Promise<boolean> {
     setState({ isRunning: true, problem: null });
     try {

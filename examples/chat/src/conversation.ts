@@ -1,5 +1,5 @@
 // One conversation: its stored messages, live, and those of the outbox.
-import { useEffect, useMemo, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { useConnection } from "./client";
 import { Conversation, MessageAdded, MessageChanged } from "./documents";
 import type { ConversationQuery, MessageItemFragment } from "./generated/graphql";
@@ -31,28 +31,36 @@ export function useConversation(sessionId: string) {
   });
   const session = pages.data?.session;
   const isThere = !!session;
+  const [attempt, setAttempt] = useState(0);
 
   useEffect(() => {
     if (!session) return;
     // From where the page ends that was read: what has been added since comes first.
     const after = session.messages.edges.at(-1)?.cursor;
     const place = after ? { after } : { afterSequence: 0 };
+    let timer: ReturnType<typeof setTimeout>;
     const added = client.subscription(MessageAdded, { sessionId, ...place }).subscribe(({ error }) => {
-      // The place is gone, such as after a restored backup: read everything again.
-      if (error) pages.refetch();
+      if (!error) return;
+      // The place is gone, such as after a restored backup: read everything again, and go on from there.
+      pages.refetch();
+      timer = setTimeout(() => setAttempt(attempt + 1), 2_000);
     });
     const changed = client.subscription(MessageChanged, { sessionId }).subscribe(() => {});
     return () => {
+      clearTimeout(timer);
       added.unsubscribe();
       changed.unsubscribe();
     };
-  }, [client, sessionId, isThere]);
+  }, [client, sessionId, isThere, attempt]);
 
-  const turns = useMemo(() => turnsOf(pages.items, unsent.filter((each) => each.sessionId === sessionId)), [
-    pages.items,
-    unsent,
-    sessionId,
-  ]);
+  const turns = useMemo(
+    () =>
+      turnsOf(
+        pages.items,
+        unsent.filter((each) => each.sessionId === sessionId),
+      ),
+    [pages.items, unsent, sessionId],
+  );
   useEffect(() => outbox.forget(new Set(turns.filter((turn) => turn.stored).map((turn) => turn.key))), [outbox, turns]);
   return { ...pages, session, turns, asked: asked[sessionId] };
 }

@@ -1,5 +1,6 @@
 // Subscriptions over one WebSocket that comes back by itself: docs/live.md explains what it goes by.
 import { createClient, type FormattedExecutionResult, type SubscribePayload } from "graphql-ws";
+import { passes } from "./errors";
 import type { TokenSource } from "./token";
 
 export interface Sink {
@@ -10,12 +11,9 @@ export interface Sink {
 
 export interface LiveStatus {
   isConnected: boolean;
-  /** How often a connection was opened. Every one after the first may have missed changes: fetch lists again. */
+  /** How often events began to come. Every time after the first, changes may have been missed: fetch lists again. */
   connections: number;
 }
-
-// Codes of errors that pass.
-const PASSING = ["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED", "UNAUTHENTICATED"];
 
 export type Live = ReturnType<typeof createLive>;
 
@@ -64,26 +62,37 @@ export function createLive(endpoint: string, token: TokenSource) {
     function start() {
       let hasPassed = false;
       // graphql-ws sends the variables as they are at the time, whenever it connects.
-      stop = client.subscribe({ ...request, variables }, {
-        next(result) {
-          hasPassed = passes(result.errors);
-          if (hasPassed) return;
-          const added = result.data?.messageAdded as { cursor: string } | undefined;
-          if (added) Object.assign(variables, { after: added.cursor, afterSequence: undefined });
-          sink.next(result);
+      stop = client.subscribe(
+        { ...request, variables },
+        {
+          next(result) {
+            hasPassed = allPass(result.errors);
+            if (hasPassed) return;
+            const added = result.data?.messageAdded as { cursor: string } | undefined;
+            if (added) Object.assign(variables, { after: added.cursor, afterSequence: undefined });
+            sink.next(result);
+          },
+          error(reason) {
+            // What is not a list of GraphQL's errors is the end of a connection, after which graphql-ws does not
+            // connect again: there was no token, or it was refused.
+            isRefused = !Array.isArray(reason);
+            if (isRefused || allPass(reason)) startAgain();
+            else sink.error(new Error((reason as { message: string }[])[0]?.message));
+          },
+          complete() {
+            if (hasPassed) startAgain();
+            else sink.complete();
+          },
         },
-        error(reason) {
-          // What is not a list of GraphQL's errors is the end of a connection, after which graphql-ws does not
-          // connect again: there was no token, or it was refused.
-          isRefused = !Array.isArray(reason);
-          if (isRefused || passes(reason)) timer = setTimeout(start, 1_000);
-          else sink.error(new Error((reason as { message: string }[])[0]?.message));
-        },
-        complete() {
-          if (hasPassed) timer = setTimeout(start, 1_000);
-          else sink.complete();
-        },
-      });
+      );
+    }
+
+    function startAgain() {
+      timer = setTimeout(() => {
+        start();
+        // What has happened meanwhile was missed, as with a lost connection.
+        report({ connections: status.connections + 1 });
+      }, 1_000);
     }
 
     start();
@@ -104,8 +113,8 @@ export function createLive(endpoint: string, token: TokenSource) {
   };
 }
 
-function passes(errors: unknown): boolean {
-  return Array.isArray(errors) && errors.length > 0 && errors.every(({ extensions }) => PASSING.includes(extensions?.code));
+function allPass(errors: unknown): boolean {
+  return Array.isArray(errors) && errors.length > 0 && errors.every(({ extensions }) => passes(extensions?.code));
 }
 
 function pause(milliseconds: number): Promise<void> {

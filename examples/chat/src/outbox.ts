@@ -1,5 +1,5 @@
-// Messages that were sent and are not stored yet. Each has its messageId from the start: it is the key of the optimistic
-// message on the page, and makes it safe to send the message again when the answer was lost.
+// Messages that were sent and are not stored yet. Each has its messageId from the start: it is the key of the
+// optimistic message on the page, and makes it safe to send the message again when the answer was lost.
 import type { Client } from "@urql/core";
 import { carryOut, Failure } from "./client";
 import { AddMessages } from "./documents";
@@ -12,7 +12,7 @@ export interface Unsent {
   writtenAt: string;
   /**
    * `waiting`: it did not get through, and is sent again by itself. `refused`: it stays until the user decides.
-   * `stored`: it stays until the list of messages shows it, so that it never vanishes in between.
+   * `stored`: it stays until the list of messages shows it, or for some seconds, so that it never vanishes in between.
    */
   state: "sending" | "waiting" | "refused" | "stored";
   reason?: string;
@@ -37,6 +37,7 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
   const kept: Unsent[] = JSON.parse(sessionStorage.getItem(place) ?? "[]");
   let state: OutboxState = { unsent: kept.filter((each) => each.state !== "stored"), asked: {} };
   let isFlushing = false;
+  let isDisposed = false;
   let timer: ReturnType<typeof setTimeout>;
   let attempts = 0;
   const listeners = new Set<() => void>();
@@ -72,11 +73,11 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
   /** Sends what waits, in order: a message never overtakes the one before it. */
   async function flush() {
     clearTimeout(timer);
-    if (isFlushing) return;
+    if (isFlushing || isDisposed) return;
     isFlushing = true;
-    for (let next; (next = state.unsent.find(({ state }) => state === "sending" || state === "waiting")); ) {
+    for (let next; (next = state.unsent.find(({ state }) => state === "sending" || state === "waiting"));) {
       if (!(await deliver(next))) {
-        timer = setTimeout(flush, Math.min(500 * 2 ** attempts++, 5_000));
+        if (!isDisposed) timer = setTimeout(flush, Math.min(500 * 2 ** attempts++, 5_000));
         break;
       }
       attempts = 0;
@@ -95,6 +96,7 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
       return !mayRetry;
     }
     change(messageId, { state: "stored" });
+    setTimeout(() => remove(messageId), 10_000);
     void ask(sessionId, messageId);
     return true;
   }
@@ -129,6 +131,11 @@ export function createOutbox(client: Client, token: TokenSource, user: string) {
     retry(messageId: string) {
       change(messageId, { state: "sending" });
       void flush();
+    },
+    dispose() {
+      isDisposed = true;
+      clearTimeout(timer);
+      removeEventListener("online", flush);
     },
     getState: () => state,
     subscribe(listener: () => void) {

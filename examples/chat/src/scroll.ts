@@ -20,7 +20,9 @@ export function useKeptScroll(log: RefObject<HTMLElement | null>, newest: string
     const first = [...element.querySelectorAll<HTMLElement>("article")].find(
       (article) => article.getBoundingClientRect().bottom > top,
     );
-    anchor.current = first?.dataset.key ? { key: first.dataset.key, top: first.getBoundingClientRect().top - top } : null;
+    anchor.current = first?.dataset.key
+      ? { key: first.dataset.key, top: first.getBoundingClientRect().top - top }
+      : null;
   }
 
   useLayoutEffect(() => {
@@ -30,7 +32,8 @@ export function useKeptScroll(log: RefObject<HTMLElement | null>, newest: string
       element.scrollTop = element.scrollHeight;
     } else if (anchor.current) {
       const article = element.querySelector(`[data-key="${CSS.escape(anchor.current.key)}"]`);
-      const moved = article && article.getBoundingClientRect().top - element.getBoundingClientRect().top - anchor.current.top;
+      const moved =
+        article && article.getBoundingClientRect().top - element.getBoundingClientRect().top - anchor.current.top;
       if (moved) element.scrollTop += moved;
     }
     if (newest !== seen.current) {

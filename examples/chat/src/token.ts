@@ -16,7 +16,7 @@ export function createTokenSource(user: string): TokenSource {
 
   return async function token(renew = false) {
     if (renew) issued = null;
-    if (issued && (await issued.catch(() => null) ?? { renewAt: 0 }).renewAt <= performance.now()) issued = null;
+    if (issued && ((await issued.catch(() => null)) ?? { renewAt: 0 }).renewAt <= performance.now()) issued = null;
     // All that ask at the same time share one request.
     issued ??= issue(user);
     return (await issued).token;
