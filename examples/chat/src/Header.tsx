@@ -10,7 +10,14 @@ export function Header({ panel, onToggle }: { panel: Panel | null; onToggle(pane
   const { client, user } = useConnection();
   const creation = useAction();
 
-  // The page makes the id, so it can go there at once, and a second attempt would not make a second session.
+  // It stands above the page, and so not for ever.
+  useEffect(() => {
+    if (!creation.problem) return;
+    const timer = setTimeout(creation.clear, 8_000);
+    return () => clearTimeout(timer);
+  }, [creation.problem]);
+
+  // The page makes the id, so it can go there at once.
   const create = () =>
     creation.run(async () => {
       const sessionId = crypto.randomUUID();
