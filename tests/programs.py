@@ -49,13 +49,19 @@ class BackEnd:
     """The back end of a page whose user is "ada": it has the API key, and hands out tokens."""
 
     def __init__(self, server: Api, token_seconds: int) -> None:
-        self.tokens = 0
+        self.tokens = self.failures = 0
+        self.is_away = False
+        """Whether it answers a request for a token with an error."""
         self.server = server
         self._client = httpx.Client(trust_env=False, verify=False)
         back_end = self
 
         class Tokens(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                if back_end.is_away:
+                    back_end.failures += 1
+                    self.send_error(503)
+                    return
                 try:
                     issued = back_end.issued(token_seconds)
                 except httpx.TransportError:

@@ -104,7 +104,11 @@ def test_a_client_that_is_cut_off_misses_no_message_and_gets_none_twice(
     serve(place=served.place, port=served.port, env={"RECALLQL_API_KEY": KEY})
     program.wait_for(application.added + 2)
 
+    # There is no token at first when it connects again.
+    application.is_away = True
     running.relay.cut()
+    wait_until(lambda: application.failures)
+    application.is_away = False
     program.wait_for(application.added + 2)
     assert_complete(program, application)
 
