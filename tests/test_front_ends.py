@@ -100,20 +100,20 @@ def _seen(item: dict[str, Any]) -> tuple[str, bool]:
     return item.get("content") or item["title"], not item["id"].startswith("pending")
 
 
-def failing_at_first(call: Callable[..., Any], errors: Iterator[Exception]) -> Callable[..., Any]:
+def failing_at_first(call: Callable[..., Any], errors: list[Exception]) -> Callable[..., Any]:
     """A call that raises these errors before it works."""
 
     def called(*arguments: Any, **options: Any) -> Any:
-        if (error := next(errors, None)) is not None:
-            raise error
+        if errors:
+            raise errors.pop()
         return call(*arguments, **options)
 
     return called
 
 
-def write_later(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exception]:
+def write_later(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """Has the next write find no database; returns the errors that are still to come."""
-    errors: Iterator[Exception] = iter([Unavailable("The database is away.")])
+    errors: list[Exception] = [Unavailable("The database is away.")]
     monkeypatch.setattr(OperationContext, "write", failing_at_first(OperationContext.write, errors))
     return errors
 
@@ -154,30 +154,32 @@ def test_a_chat_pages_both_ways_and_shows_its_own_messages_at_once_and_each_once
     (eighth,) = back_end.add("8")
     screen.wait_for_messages(*"12345678")
     failing = write_later(monkeypatch)
-    program.type("9")
-    screen.wait_for_pending("9")
-    screen.wait_for_messages(*"123456789")
-    assert next(failing, None) is None
+    program.type("10")
+    screen.wait_for_pending("10")
+    wait_until(lambda: not failing)
+    # While the program waits to send it again, another message comes.
+    back_end.add("9")
+    screen.wait_for_messages(*"123456789", "10")
 
     back_end.accepted(UPDATE_MESSAGE, id=eighth, content="eight")
-    screen.wait_for_messages(*"1234567", "eight", "9")
+    screen.wait_for_messages(*"1234567", "eight", "9", "10")
     back_end.accepted(DELETE_MESSAGE, id=first)
-    screen.wait_for_messages(*"234567", "eight", "9")
+    screen.wait_for_messages(*"234567", "eight", "9", "10")
 
     stage.relay.is_broken = True
     stage.relay.cut()
-    back_end.add("10")
-    program.type("11")
-    screen.wait_for_pending("11")
-    stage.relay.is_broken = False
-    screen.wait_for_messages(*"234567", "eight", "9", "10", "11")
-
-    back_end.accepted(END_SESSION, sessionId="chat-1")
+    back_end.add("11")
     program.type("12")
     screen.wait_for_pending("12")
+    stage.relay.is_broken = False
+    screen.wait_for_messages(*"234567", "eight", "9", "10", "11", "12")
+
+    back_end.accepted(END_SESSION, sessionId="chat-1")
+    program.type("13")
+    screen.wait_for_pending("13")
     wait_until(screen.failures)
     assert "has ended" in screen.failures()[0]
-    screen.wait_for_messages(*"234567", "eight", "9", "10", "11")
+    screen.wait_for_messages(*"234567", "eight", "9", "10", "11", "12")
     for state in screen.states("messages"):
         contents = [message["content"] for message in state]
         assert len(set(contents)) == len(contents), contents
@@ -189,14 +191,14 @@ def test_a_program_without_a_client_reads_all_pages_and_tells_refusals_from_faul
 ) -> None:
     """Once, the server asks to wait for a second."""
     back_end.create_sessions(3)
-    monkeypatch.setattr(Throttle, "enter", failing_at_first(Throttle.enter, busy := iter([TooMany("Not now.", 1)])))
+    monkeypatch.setattr(Throttle, "enter", failing_at_first(Throttle.enter, busy := [TooMany("Not now.", 1)]))
     assert stage.output("sessions.js").splitlines() == [
         "Renamed chat-3",
         "Renamed chat-2",
         "Renamed chat-1",
         "BAD_USER_INPUT `first` is 1000; a page has 0 to 100 items.",
     ]
-    assert next(busy, None) is None
+    assert not busy
 
 
 def test_documents_are_typed_for_a_strict_program(stage: Stage, back_end: ForgetfulBackEnd) -> None:
@@ -229,9 +231,10 @@ def test_the_transport_of_the_python_page_repeats_what_the_server_could_not_take
     Path("key.txt").write_text(KEY)
     (program,) = [block.text for block in blocks_of(PAGES["python"]) if "class Repeating" in block.text]
     failing = write_later(monkeypatch)
-    monkeypatch.setattr(Admissions, "admit", failing_at_first(Admissions.admit, busy := iter([TooMany("Not now.", 1)])))
+    monkeypatch.setattr(Admissions, "admit", failing_at_first(Admissions.admit, busy := [TooMany("Not now.", 1)]))
     exec(ADDRESS.sub(f"127.0.0.1:{server.port}", program), {})
-    assert (next(failing, None), next(busy, None)) == (None, None)
+    assert not failing
+    assert not busy
     assert [json.loads(line)["deduplicated"] for line in capsys.readouterr().out.splitlines()] == [0, 3]
 
 
