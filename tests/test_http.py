@@ -11,7 +11,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.documents import VIEWER
+from models.errors import Unavailable
+from tests.documents import CREATE_USER, VIEWER
 from tests.places import Fresh
 from tests.servers import Server, Start
 
@@ -197,6 +198,23 @@ def test_fields_come_in_the_order_they_were_asked_for(api: Server) -> None:
     data = ask(api, "{ z: viewer { role } a: viewer { project id role } __typename }").json()["data"]
     assert list(data) == ["z", "a", "__typename"]
     assert list(data["a"]) == ["project", "id", "role"]
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL])
+def test_an_answer_with_an_error_that_passes_says_when_to_try_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("The database is away.")
+
+    headers = {"accept": accept}
+    mutation = {"query": CREATE_USER, "variables": {"input": {"userId": "ada"}}}
+    assert "retry-after" not in server.post(mutation, headers).headers
+    assert "retry-after" not in server.post({"query": '{ search(query: "") { totalCount } }'}, headers).headers
+    monkeypatch.setattr(server.app.state.database, "write", away)
+    response = server.post(mutation | {"variables": {"input": {"userId": "bo"}}}, headers)
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["UNAVAILABLE"]
+    assert response.headers["retry-after"] == "1"
 
 
 # GET

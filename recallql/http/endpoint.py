@@ -21,7 +21,7 @@ from recallql.http.encodings import ENCODING, PIECE, compress, decompress
 from recallql.http.heads import CONTENT_TYPES, EVENTS, URL_BYTES, URL_TOO_LONG, Head, plain_headers, read_head
 from recallql.http.operations import Operations
 from recallql.http.playground import playground_page
-from recallql.http.refusals import refused
+from recallql.http.refusals import RETRY_SOON, refused
 from recallql.http.requests import BadRequest, read_json, request_of, too_large, write_json
 from recallql.http.sites import METHODS, Sites, is_preflight, lines
 from recallql.http.throttle import TooMany
@@ -251,6 +251,9 @@ class Endpoint:
         if not head.takes_json:
             return _events(head, body, admission)
         headers = head.headers
+        errors: list[Any] = answer.body.get("errors", [])
+        if any(error["extensions"]["code"] == "UNAVAILABLE" for error in errors):
+            headers += RETRY_SOON
         if len(body) >= head.compress_from and self._level:
             body, headers = await self._compressed(body, context), headers + ENCODING
             admission.answer(len(body))

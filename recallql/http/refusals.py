@@ -11,6 +11,9 @@ from recallql.http.heads import JSON
 from recallql.http.requests import AnswerTooLarge, BadRequest, TooDeep
 from recallql.http.throttle import TooMany
 
+RETRY_SOON = b"retry-after: 1\r\n"
+"""The header of an answer with the error `UNAVAILABLE`, unless it is known when to try again."""
+
 
 class Refusal(NamedTuple):
     """A failure as clients see it; `headers` are lines that it adds to the head of an answer."""
@@ -36,7 +39,7 @@ def refused(error: Exception, media: str) -> Refusal:
             headers = b"retry-after: %d\r\n" % error.retry_after
         case Exhausted():
             status, code, message = 503, "UNAVAILABLE", str(error)
-            headers = b"retry-after: 1\r\n"
+            headers = RETRY_SOON
         case TooMany():
             status, code, message = 429, "RATE_LIMITED", str(error)
             headers = b"retry-after: %d\r\n" % error.retry_after
@@ -53,5 +56,6 @@ def refused(error: Exception, media: str) -> Refusal:
         case _:
             code, message = describe(error)
             status = statuses.STATUSES.get(code, 500)
+            headers = RETRY_SOON if code == "UNAVAILABLE" else b""
     body["errors"] = [{"message": message, "extensions": {"code": code}}]
     return Refusal(status, body, headers)
