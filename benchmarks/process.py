@@ -111,7 +111,7 @@ class Server:
 
 
 def wakeups(pid: int) -> int:
-    """How often the main thread of a process has been woken since it began."""
+    """The number of times that the main thread of a process has woken up."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("voluntary_ctxt_switches")).split()[1])
 

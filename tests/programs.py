@@ -51,7 +51,7 @@ class BackEnd:
     def __init__(self, server: Api, token_seconds: int) -> None:
         self.tokens = self.failures = 0
         self.is_away = False
-        """Whether it answers a request for a token with an error."""
+        """True while each request for a token is answered with an error."""
         self.server = server
         self._client = httpx.Client(trust_env=False, verify=False)
         back_end = self
@@ -110,7 +110,7 @@ class Program:
             )
 
     def lines(self) -> list[str]:
-        """What it has printed so far."""
+        """The lines that it has printed so far."""
         assert self._process.poll() is None, f"The program has ended: {self._errors.read_text()}"
         return self._printed.read_text().splitlines()
 
@@ -151,7 +151,7 @@ class Stage:
         (self.folder / "node_modules").symlink_to(CLIENTS / packages / "node_modules")
 
     def output(self, name: str) -> str:
-        """What a program of JavaScript or TypeScript prints, which has to end well."""
+        """Runs a program of JavaScript or TypeScript; returns what it prints, and fails the test if it fails."""
         return npm.run(node, name, folder=self.folder)
 
     def run(self, name: str, *options: str | Path) -> Program:

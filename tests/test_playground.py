@@ -1,69 +1,35 @@
 """The page that a newcomer opens first, in a real browser that may reach nothing but the server."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from graphql import build_schema, parse, validate
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from recallql.http import playground
+from tests.browsers import WAIT_SECONDS, chromium, unless_required
 from tests.documents import ADD_MESSAGES, CREATE_USER, ISSUE_USER_TOKEN
 from tests.servers import REPOSITORY, Server, Start, wait_until
 
 pytestmark = pytest.mark.once
 
 TABS = ["conversations.graphql", "remember.graphql", "live.graphql"]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--window-size=1400,1000",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-WAIT_SECONDS = 30
 KEY = "a-key-of-this-test-only"
-
-
-def unless_required(reason: str) -> None:
-    """Fails where a browser is required, and skips elsewhere."""
-    if os.environ.get("REQUIRE_BROWSER"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        unless_required("No Chromium with its chromedriver on this machine (Debian: chromium, chromium-driver).")
     if not (playground.BUILT / "index.html").is_file():
         unless_required("The playground is not built: `make playground`.")
-    options = Options()
-    options.binary_location = str(chromium)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"]:
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options, Service(driver))
-    yield opened
-    opened.quit()
+    with chromium(tmp_path / "chromium") as opened:
+        yield opened
 
 
 class Page:

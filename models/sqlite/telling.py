@@ -18,8 +18,8 @@ QUICK, SLOW = 0.005, 0.1
 """The least and the most seconds between two looks."""
 
 SLOWER = 1.05
-"""How much longer each pause is than the one before it, from a commit of another process on. So a commit is seen after
-a twentieth of the time that has passed since the last one, and at most after `SLOW`."""
+"""The factor by which each pause is longer than the one before it, until another process commits. A commit is seen
+after a twentieth of the time since the last one, at most after `SLOW`."""
 
 
 class SqliteTelling(Telling):
