@@ -27,7 +27,17 @@ README.md has an example.
 
 from breadth.context import Context, PlainContext
 from breadth.execution import Executor, Subscription
-from breadth.fields import BatchResolver, Events, PageSize, batch_field, computed_field, plain, stream_field
+from breadth.fields import (
+    BatchResolver,
+    Events,
+    PageSize,
+    Run,
+    batch_field,
+    computed_field,
+    json_text,
+    plain,
+    stream_field,
+)
 from breadth.limits import Limits
 from breadth.plan import batch_of
 from breadth.requests import Answer, MutationRefused, Request, SubscriptionRefused
@@ -43,11 +53,13 @@ __all__ = [
     "PageSize",
     "PlainContext",
     "Request",
+    "Run",
     "Subscription",
     "SubscriptionRefused",
     "batch_field",
     "batch_of",
     "computed_field",
+    "json_text",
     "plain",
     "stream_field",
 ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from sys import getsizeof
 from typing import Any
@@ -79,11 +79,13 @@ class Document:
         *,
         plan_bytes: int,
         known: Known,
+        written: Collection[str],
     ) -> None:
         self.text = text
         self.node = node
         self._schema = schema
         self._known = known
+        self._written = written
         self.is_long = len(text) > LARGEST_AT_ONCE
         """True when its plans are compiled in a thread, since compiling would block the event loop."""
         self.has_aliases = _alias.search(text) is not None
@@ -137,7 +139,7 @@ class Document:
         if any(value is None and name in declared for name, value in flags.items()):
             return None
         given = {name: bool(value) for name, value in flags.items()}
-        compiler = Compiler(self._schema, self.node, given, self._known)
+        compiler = Compiler(self._schema, self.node, given, self._known, self._written)
         root: Any = self._schema.get_root_type(definition.operation)
         return Selection(compiler, root, [definition.selection_set])
 
@@ -149,9 +151,17 @@ class Documents:
     """
 
     def __init__(
-        self, schema: GraphQLSchema, limits: Limits, *, size: int, plan_bytes: int, introspection: bool
+        self,
+        schema: GraphQLSchema,
+        limits: Limits,
+        *,
+        size: int,
+        plan_bytes: int,
+        introspection: bool,
+        written: Collection[str],
     ) -> None:
         self._schema = schema
+        self._written = written
         self._limits = limits
         self._measurer = Measurer(schema, limits)
         self._introspection = introspection
@@ -213,7 +223,15 @@ class Documents:
             costs = self._measurer.costs(node)
             if errors := self._faults(node, suggestions=suggestions and self._introspection):
                 return Refused(*errors)
-            return Document(self._schema, text, node, costs, plan_bytes=self._plan_bytes, known=self._known)
+            return Document(
+                self._schema,
+                text,
+                node,
+                costs,
+                plan_bytes=self._plan_bytes,
+                known=self._known,
+                written=self._written,
+            )
         except TooComplex as error:
             return Refused(coded("QUERY_TOO_COMPLEX", str(error)))
         except GraphQLError as error:

@@ -4,7 +4,7 @@ A document with introspection, or with a field of a kind that breadth-first exec
 graphql-core as a whole; this is decided before anything runs.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -74,6 +74,9 @@ class Executor:
     Caches at most `documents` documents with their plans, in at most `plan_bytes`. Refuses what exceeds `limits` before
     anything runs. Without `introspection` introspection queries are refused, and errors suggest no names of the schema.
     With `reference` everything runs on graphql-core: the oracle that breadth-first execution is compared with.
+
+    `written` names the scalars whose values the records of batch fields may have as JSON already: of these, and of
+    enums, neighbouring fields become a `Run`.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Executor:
         plan_bytes: int = PLAN_BYTES,
         introspection: bool = True,
         reference: bool = False,
+        written: Collection[str] = (),
     ) -> None:
         self.schema = core_schema(schema)
         self._limits = limits
@@ -93,7 +97,12 @@ class Executor:
         self._introspection = introspection
         part = plan_bytes // 8
         self._documents = Documents(
-            self.schema, limits, size=documents, plan_bytes=plan_bytes - part, introspection=introspection
+            self.schema,
+            limits,
+            size=documents,
+            plan_bytes=plan_bytes - part,
+            introspection=introspection,
+            written=written,
         )
         self._persisted: WeighedCache[str, str] = WeighedCache(documents, most=part, weigh=_weight_of_text)
         self._reference = reference

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import orjson
 import strawberry
 from strawberry import UNSET, Info
 
@@ -32,15 +33,22 @@ Events = AsyncGenerator[Any]
 StreamResolver = Callable[..., Awaitable[Events]]
 """`await resolve(context, **arguments)` starts a stream; it raises if there is none with these arguments."""
 
+Run = tuple[tuple[str, str], ...]
+"""Neighbouring fields of a selection whose values a record has as one: their keys in the answer, and their names."""
+
 MARK = "breadth"
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A computed field's function: it takes these plain values of the parent, or the parent itself (None)."""
+    """A computed field's function: it takes these plain values of the parent, or the parent itself (None).
+
+    `unescaped`: its value is a string of letters, digits and other characters that JSON writes as they are.
+    """
 
     compute: Callable[..., Any]
     needs: tuple[str, ...] | None
+    unescaped: bool = False
 
     def of(self, parent: Any, read: Callable[[Any, str], Any]) -> Any:
         """The value for one parent, whose plain values `read(parent, name)` returns."""
@@ -70,7 +78,8 @@ class Batch:
 
     `needs` names the plain values of its parents that it reads (None: any of them). `records_at` is the path of fields
     to the records that it fetches: its resolver is then told, as `columns`, which of their values are wanted (None: any
-    of them), and returns records that start with these in their order, by position as well as by name.
+    of them), and returns records that start with these in their order, by position as well as by name. A `Run` among
+    them stands for one value: the bytes of a JSON object of the run's values under its keys (see `Executor`).
     """
 
     resolve: BatchResolver
@@ -132,12 +141,14 @@ def stream_field(
     return _field(from_graphql_core, stream, description, parameters, declare=strawberry.subscription)
 
 
-def computed_field(compute: Callable[..., Any], *, description: str, needs: tuple[Any, ...] | None = None) -> Any:
+def computed_field(
+    compute: Callable[..., Any], *, description: str, needs: tuple[Any, ...] | None = None, unescaped: bool = False
+) -> Any:
     """A field that is a function of its parent alone: `compute(*these plain values)`, or `compute(parent)` (None).
 
-    Its type is its annotation in the class.
+    Its type is its annotation in the class. For `unescaped` see `Computed`.
     """
-    computed = Computed(compute, needs)
+    computed = Computed(compute, needs, unescaped)
 
     def from_graphql_core(root: Any, info: Info) -> Any:
         return computed.of(root, info._field.default_resolver)  # pyright: ignore[reportPrivateUsage]
@@ -160,6 +171,11 @@ def _field(
     resolver.__signature__ = inspect.Signature(all_of_them)  # pyright: ignore[reportFunctionMemberAccess]
     resolver.__annotations__ = {parameter.name: parameter.annotation for parameter in all_of_them}
     return declare(resolver=resolver, description=description)
+
+
+def json_text(text: str) -> orjson.Fragment:
+    """The `serialize` of a scalar whose values are JSON texts: they are put into answers as they are."""
+    return orjson.Fragment(text)
 
 
 def plain(value: Any) -> Any:

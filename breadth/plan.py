@@ -5,11 +5,12 @@ fields under a type that no object has cost nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from types import CodeType
 from typing import Any, NamedTuple
 
+import orjson
 from graphql import (
     BooleanValueNode,
     DocumentNode,
@@ -17,6 +18,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLAbstractType,
+    GraphQLEnumType,
     GraphQLField,
     GraphQLLeafType,
     GraphQLList,
@@ -37,7 +39,7 @@ from graphql.language.visitor import SKIP, Visitor
 from breadth.arguments import Arguments
 from breadth.coercion import STRAWBERRY, graphql_name
 from breadth.core import OutputType, output_type
-from breadth.fields import MARK, Batch, Computed, Stream
+from breadth.fields import MARK, Batch, Computed, Run, Stream
 from breadth.writer import Writer
 
 Flags = Mapping[str, bool]
@@ -204,9 +206,13 @@ class Field:
             if found is None or any(selection.needs is None for selection in found):
                 return {"columns": None}
             selections += found
-        columns = tuple(sorted({name for selection in selections for name in selection.needs or ()}))
         for selection in selections:
-            selection.places = {name: place for place, name in enumerate(columns)}
+            selection.find_runs()
+        names = {name for selection in selections for name in selection.needs or ()}
+        runs = {run for selection in selections for run in selection.runs}
+        columns = *sorted(names), *sorted(runs)
+        for selection in selections:
+            selection.places = {column: place for place, column in enumerate(columns)}
         return {"columns": columns}
 
     @property
@@ -238,14 +244,51 @@ class Selection:
         self.children = [field for field in self.fields if not field.is_leaf]
         self.writer: Writer | None = None
         """Writes the answers of all objects at once, once it is compiled."""
-        self.places: Mapping[str, int] = {}
-        """The indices of plain values in objects that are records (see `Field.columns`)."""
+        self.places: Mapping[str | Run, int] = {}
+        """The indices of plain values, and of runs, in objects that are records (see `Field.columns`)."""
+        self.parts: Sequence[Field | Run] = self.fields
+        """Its fields, with runs in place of those whose values a record has as one."""
+
+    @property
+    def runs(self) -> list[Run]:
+        return [part for part in self.parts if isinstance(part, tuple)]
+
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The plain values of the parent that its fields read, apart from runs; None when they may read any."""
+        needs = [part.needs for part in self.parts if isinstance(part, Field) and not part.typename]
+        return None if None in needs else frozenset(name for part in needs for name in part or ())
 
     @cached_property
-    def needs(self) -> frozenset[str] | None:
-        """The plain values of the parent that its fields read; None when they may read any."""
-        needs = [field.needs for field in self.fields if not field.typename]
-        return None if None in needs else frozenset(name for part in needs for name in part or ())
+    def is_text(self) -> bool:
+        """True if its objects are written as text, for the sake of the runs in them: no field is a list or nullable
+        object, and none is resolved before."""
+        objects = [field for field in self.fields if not field.is_leaf]
+        return bool(self.runs or objects) and all(
+            field.is_within
+            and field.position.nonnull
+            and field.position.item is None
+            and field.position.selection.is_text
+            for field in objects
+        )
+
+    def find_runs(self) -> None:
+        """Finds the `parts` of a selection for records: runs only if all its fields are leaves."""
+        if self.children:
+            return
+        parts: list[Field | Run] = []
+        for field in self.fields:
+            if field.typename or field.computed or not self.compiler.may_be_written(field.position.leaf):
+                parts.append(field)
+            elif parts and isinstance(parts[-1], tuple):
+                parts[-1] = (*parts[-1], (field.key, field.python_name))
+            else:
+                parts.append(((field.key, field.python_name),))
+        self.parts = parts
+
+    def values_of(self, parent: Any) -> dict[str, Any]:
+        """The values that a record has in runs, as an answer has them."""
+        return {key: value for run in self.runs for key, value in orjson.loads(parent[self.places[run]]).items()}
 
     def compile(self) -> Writer:
         """Compiles the `writer`, which takes a moment for a large selection."""
@@ -256,7 +299,9 @@ class Selection:
 class Compiler:
     """Compiles the selections of one operation, for one set of flags."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, flags: Flags, known: Known) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, flags: Flags, known: Known, written: Collection[str]
+    ) -> None:
         self.codes: dict[str, CodeType] = {}
         """The compiled code of writers, by source."""
         self.fields = 0
@@ -264,6 +309,7 @@ class Compiler:
         self._schema = schema
         self._flags = flags
         self._known = known
+        self._written = written
         self._fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
@@ -271,6 +317,14 @@ class Compiler:
     def known(self, kind: Any) -> set[type]:
         """Python classes known to be of a type."""
         return self._known[kind.name] if isinstance(kind, GraphQLObjectType) else set()
+
+    def may_be_written(self, leaf: GraphQLLeafType | None) -> bool:
+        """True if a record may have values of this type as JSON: those of an enum, if they are its values' names."""
+        if leaf is None or not self._written:
+            return False
+        if isinstance(leaf, GraphQLEnumType):
+            return all(name == value.value for name, value in leaf.values.items())
+        return leaf.name in self._written
 
     def collect(
         self, kind: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]

@@ -244,9 +244,12 @@ class Run:
         for index, parent in enumerate(objects):
             child = iter(columns)
             answer: Any = {}
+            written = selection.values_of(parent) if selection.runs else {}
             for field in selection.fields:
                 if field.typename:
                     value: Any = selection.type.name
+                elif field.key in written:
+                    value = written[field.key]
                 elif field.is_leaf:
                     value = _attempt(field, parent)
                     value = self._leaf(field, field.position, value, _below(path, field.key), index)

@@ -4,6 +4,9 @@ Values within the objects are written in the same loop, to any depth: a connecti
 one loop. Only batch fields and abstract types (interfaces, unions) are resolved before, for parents that are gathered
 here.
 
+Where records have runs of values as JSON (see `breadth.fields`), the objects of a list are written as one text, which
+goes into the answer as it is.
+
 It handles the ordinary case only. Anything else (a null in a non-null position, a value that its type refuses, an
 object of a class not seen before) makes it raise, and the objects are then written by the careful path, one by one
 (`breadth.running`).
@@ -16,8 +19,10 @@ from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from graphql import GraphQLEnumType, GraphQLLeafType, Undefined
 
+from breadth.fields import json_text
 from breadth.inlining import body_of
 
 if TYPE_CHECKING:
@@ -91,6 +96,36 @@ _PLAIN = frozenset((str, int, float, bool, dict, list))
 """Classes whose values go to a custom scalar unchecked; a value of any other class may be an exception."""
 
 
+class _Json:
+    """The source of an expression for the bytes of a JSON text, made of its parts."""
+
+    def __init__(self) -> None:
+        self._sources: list[str] = []
+        self._template = ""
+        self._arguments: list[str] = []
+
+    def text(self, template: str, *arguments: str) -> None:
+        """Adds text: a template for `%`, and the expressions of its arguments."""
+        self._template += template
+        self._arguments += arguments
+
+    def bytes(self, expression: str) -> None:
+        """Adds the bytes that an expression gives."""
+        self._end_text()
+        self._sources.append(expression)
+
+    def source(self) -> str:
+        self._end_text()
+        return " + ".join(self._sources)
+
+    def _end_text(self) -> None:
+        if self._arguments:
+            self._sources.append(f"({self._template!r} % ({', '.join(self._arguments)},)).encode()")
+        elif self._template:
+            self._sources.append(repr(self._template.encode()))
+        self._template, self._arguments = "", []
+
+
 class Writer:
     """Writes the objects of one selection, once the fields `outside` of them are resolved, in this order."""
 
@@ -154,7 +189,13 @@ class _Code:
         """`codes` caches compiled code: equal selections have the same source."""
         self.outside: list[tuple[Field, tuple[_Step, ...]]] = []
         self._codes = codes
-        self._values: dict[str, Any] = {"refuse": _refuse, "plain": _PLAIN, "Undefined": Undefined}
+        self._values: dict[str, Any] = {
+            "refuse": _refuse,
+            "plain": _PLAIN,
+            "Undefined": Undefined,
+            "dumps": orjson.dumps,
+            "Fragment": orjson.Fragment,
+        }
         self._count = 0
 
     def function(self, expression: str, *parameters: str) -> Callable[..., Any]:
@@ -169,6 +210,9 @@ class _Code:
 
     def selection(self, selection: "Selection", name: str, steps: tuple[_Step, ...]) -> tuple[str, str]:
         """The expression for the object under a name; `steps` lead there."""
+        if selection.is_text:
+            text = _Json()
+            return self._text(selection, name, text), f"Fragment({text.source()})"
         loops: list[str] = []
         entries: list[str] = []
         for field in selection.fields:
@@ -189,8 +233,7 @@ class _Code:
             return "", self._leaf(position.leaf, value, nonnull=position.nonnull)
         if position.item is not None:
             return "", self._list(position, position.item, value, steps, path)
-        name, known = self._name("o"), self._named("known", position.objects.known)
-        sound = f"type({name}) in {known} or refuse()"
+        name, sound = self._object(position)
         if position.nonnull:
             step = _Step(name, f"[{value}]", f" if {sound}", path)
             loops, answer = self.selection(position.selection, name, (*steps, step))
@@ -200,6 +243,48 @@ class _Code:
         # Values within a nullable object are only read when it is not null.
         answer = f"[{answer} for _ in [0]{loops}][0]" if loops else answer
         return f" for {name} in [{value}] if {name} is None or {sound}", f"(None if {name} is None else {answer})"
+
+    def _object(self, position: "Position") -> tuple[str, str]:
+        """A new name for an object, and the condition that it is of a known class."""
+        name, known = self._name("o"), self._named("known", position.objects.known)
+        return name, f"type({name}) in {known} or refuse()"
+
+    def _text(self, selection: "Selection", name: str, text: _Json) -> str:
+        """Adds the JSON of the object under a name to a text; returns loops."""
+        loops = ""
+        before = "{"
+        for part in selection.parts:
+            if isinstance(part, tuple):
+                text.text(before)
+                # Its own brackets are left out.
+                text.bytes(f"{name}[{selection.places[part]}][1:-1]")
+            elif part.typename:
+                text.text(f'{before}"{part.key}":"{selection.type.name}"')
+            elif part.is_leaf:
+                template, value = self._leaf_text(part, self._read(selection, part, name))
+                text.text(f'{before}"{part.key}":{template}', value)
+            else:
+                text.text(f'{before}"{part.key}":')
+                inner, sound = self._object(part.position)
+                loops += _walk([_Step(inner, f"[{self._read(selection, part, name)}]", f" if {sound}", ())])
+                loops += self._text(part.position.selection, inner, text)
+            before = ","
+        text.text("}")
+        return loops
+
+    def _leaf_text(self, field: "Field", value: str) -> tuple[str, str]:
+        """A template for the JSON of a leaf's value, and the expression that goes there."""
+        leaf: Any = field.position.leaf
+        nonnull = field.position.nonnull
+        text = value if isinstance(value, _Text) else f"(v if type(v := {value}) is str else refuse())"
+        if leaf.coerce_output_value is json_text:
+            return (
+                "%s",
+                text if nonnull else f'("null" if (v := {value}) is None else v if type(v) is str else refuse())',
+            )
+        if field.computed is not None and field.computed.unescaped and nonnull:
+            return '"%s"', text
+        return "%s", f"dumps({self._leaf(leaf, value, nonnull=nonnull)}).decode()"
 
     def _list(
         self, position: "Position", item: "Position", value: str, steps: tuple[_Step, ...], path: tuple[str, ...]
@@ -211,7 +296,12 @@ class _Code:
         items = self._named("items", _lists(known, null=not position.nonnull, null_items=not item.nonnull))
         condition = "" if item.nonnull or not objects else f" if {name} is not None"
         below = (*steps, _Step(name, f"{items}({value})", condition, (*path, index), index))
-        if objects:
+        start, end = "[", "]"
+        if objects and item.nonnull and item.selection.is_text:
+            text = _Json()
+            loops = self._text(item.selection, name, text)
+            answer, start, end = text.source(), "Fragment(b'[' + b','.join([", "]) + b']')"
+        elif objects:
             loops, answer = self.selection(item.selection, name, below)
             if not item.nonnull:
                 answer = f"[{answer} for _ in [0]{loops}][0]" if loops else answer
@@ -219,9 +309,9 @@ class _Code:
         else:
             loops, answer = self._at(item, name, below, ())
         if position.nonnull:
-            return f"[{answer} for {name} in {items}({value}){loops}]"
+            return f"{start}{answer} for {name} in {items}({value}){loops}{end}"
         given = self._name("v")
-        return f"(None if ({given} := {value}) is None else [{answer} for {name} in {items}({given}){loops}])"
+        return f"(None if ({given} := {value}) is None else {start}{answer} for {name} in {items}({given}){loops}{end})"
 
     def _read(self, selection: "Selection", field: "Field", name: str) -> str:
         """The expression for a field's value, of the object under a name."""

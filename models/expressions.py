@@ -13,10 +13,12 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
+    LargeBinary,
     Select,
     bindparam,
     cast,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -24,7 +26,7 @@ from sqlalchemy.sql.expression import Join
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from models.columns import Json, Key, Number, Words
+from models.columns import Json, Key, Number, Time, Words
 
 upsert = postgresql.insert
 """INSERT … ON CONFLICT. The compiler of each database that has it renders this object."""
@@ -115,6 +117,14 @@ class JsonObject(FunctionElement[str]):
     name = "json_object"
     inherit_cache = True
     type = Json
+
+
+class Written(FunctionElement[bytes]):
+    """A JSON object of names and values, one after the other, as bytes. SQLite only."""
+
+    name = "written"
+    inherit_cache = True
+    type = LargeBinary()
 
 
 class JsonList(FunctionElement[str]):
@@ -210,6 +220,13 @@ def greatest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElemen
 def on_citus(condition: ColumnElement[bool], instead: ColumnElement[bool]) -> ColumnElement[bool]:
     """The first condition, and on Citus the second."""
     return OnCitus(condition, instead)
+
+
+def written(columns: Sequence[ColumnElement[Any]], keys: Sequence[ColumnElement[str]]) -> ColumnElement[bytes]:
+    """Values of texts, numbers and times as a JSON object in bytes, in the form that answers have."""
+    zone = literal_column("'Z'", Words)
+    values = (column + zone if column.type is Time else column for column in columns)
+    return Written(*(part for pair in zip(keys, values, strict=True) for part in pair))
 
 
 def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ to the page.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,6 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from models.columns import Words
 from models.distribution import DISTRIBUTED
 from models.expressions import (
     CrossJoin,
@@ -37,13 +38,18 @@ from models.expressions import (
     parent_key,
     parent_number,
     parents,
+    written,
 )
 from models.scope import Scope
-from models.statements import ByKey, Count, Statement
+from models.statements import LONG_TEXTS, ByKey, Count, Statement
 from models.store import R, Reader
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
 
+Run = tuple[tuple[str, str], ...]
+"""Several columns as one: the bytes of a JSON object with these keys, and the values of the columns of these names."""
+
+C = TypeVar("C")
 
 PARENT: Any = -1
 """The column of a page's row with its parent's position."""
@@ -103,18 +109,37 @@ class Listing(Generic[R]):
 class Slice:
     """A part of a list: its order, its filters (`given` names those in `values`), bounds and size.
 
-    With `columns` rows start with these, in their order, followed only by those that the list's order needs.
+    With `columns` rows start with these, in their order, followed only by those that the list's order needs. Where the
+    database writes JSON (see `models.store.Store`), a column may be a `Run`.
     """
 
     order: str
     descending: bool = False
     given: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str | Run, ...] | None = None
     limit: int = 20
     backwards: bool = False
     after: tuple[Any, ...] | None = None
     before: tuple[Any, ...] | None = None
+
+
+class _Shape(NamedTuple):
+    """Columns without the keys of their runs, which clients choose: statements are kept by their shape."""
+
+    columns: tuple[str | tuple[str, ...], ...] | None
+    keys: Mapping[str, str]
+    """The values of the parameters for the keys."""
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def of(columns: tuple[str | Run, ...] | None) -> "_Shape":
+        runs = [column for column in columns or () if isinstance(column, tuple)]
+        keys = {f"key_{place}_{i}": key for place, run in enumerate(runs) for i, (key, _) in enumerate(run)}
+        if columns is None:
+            return _Shape(None, {})
+        names = (column if isinstance(column, str) else tuple(name for _, name in column) for column in columns)
+        return _Shape(tuple(names), keys)
 
 
 @lru_cache(maxsize=1024)
@@ -122,7 +147,7 @@ def _page(
     listing: Listing[Any],
     order: str,
     given: tuple[str, ...],
-    columns_read: tuple[str, ...] | None,
+    columns_read: tuple[str | tuple[str, ...], ...] | None,
     descending: bool,
     backwards: bool,
     after: bool,
@@ -157,9 +182,11 @@ def _page(
     read = _columns(listing, listing.order_columns(order, descending=descending), columns_read)
     if not listing.nested:
         return Statement(cut.with_only_columns(*read), listing.row)
-    lateral = _lateral(listing, cut, read, order, descending=descending, backwards=backwards)
-    others: dict[str, Any] = {"postgres": lateral}
-    if table.name in DISTRIBUTED:
+    writes_json = any(isinstance(column, tuple) for column in columns_read or ())
+    others: dict[str, Any] = {}
+    if not writes_json:
+        others["postgres"] = _lateral(listing, cut, read, order, descending=descending, backwards=backwards)
+    if table.name in DISTRIBUTED and not writes_json:
         others["citus"] = _numbered(
             listing, rows, [*conditions, *within], read, order, _falling(columns, falling), descending=descending
         )
@@ -256,7 +283,7 @@ def _in_order(rows: Select[Any], columns: Sequence[ColumnElement[Any]], falling:
 def _range(
     listing: Listing[Any],
     order: str,
-    columns_read: tuple[str, ...] | None,
+    columns_read: tuple[str | tuple[str, ...], ...] | None,
     *,
     backwards: bool,
     after: bool,
@@ -294,12 +321,25 @@ def _range(
     )
 
 
-def _columns(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[ColumnElement[Any]]:
+def _columns(
+    listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str | tuple[str, ...], ...] | None
+) -> list[ColumnElement[Any]]:
     """The columns of a page's rows."""
-    return [listing.table.c[name] for name in names_read(listing, order, wanted)]
+    columns: list[ColumnElement[Any]] = []
+    runs = 0
+    for names in names_read(listing, order, wanted):
+        if isinstance(names, str):
+            columns.append(listing.table.c[names])
+        else:
+            keys = [bindparam(f"key_{runs}_{i}", type_=Words) for i in range(len(names))]
+            # Rows with long texts are counted by the names of their columns.
+            label = next((name for name in names if name in LONG_TEXTS), names[0])
+            columns.append(written([listing.table.c[name] for name in names], keys).label(label))
+            runs += 1
+    return columns
 
 
-def names_read(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[str]:
+def names_read(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[C, ...] | None) -> list[str | C]:
     """The names of the columns of a page's rows: the wanted ones (None: all), then those of the order."""
     return [column.name for column in listing.table.columns] if wanted is None else [*dict.fromkeys((*wanted, *order))]
 
@@ -344,17 +384,18 @@ async def fetch_pages(
 ) -> list[Fetched[R]]:
     """For each parent (for a list without parents, once) its page in the list's order, and a flag for more rows after
     it (before it, when paging backwards)."""
+    shape = _Shape.of(part.columns)
     statement: Statement[R] = _page(
         listing,
         part.order,
         part.given,
-        part.columns,
+        shape.columns,
         part.descending,
         part.backwards,
         part.after is not None,
         part.before is not None,
     )
-    bound: dict[str, Any] = {**scope.values, **part.values, "limit": part.limit + 1}
+    bound: dict[str, Any] = {**scope.values, **part.values, **shape.keys, "limit": part.limit + 1}
     columns = listing.order_columns(part.order, descending=part.descending)
     for name, position in (("after", part.after), ("before", part.before)):
         for i, value in enumerate(position or ()):

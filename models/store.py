@@ -143,6 +143,9 @@ class Store(Protocol):
 
     clearing: Clearing
 
+    writes_json: bool
+    """True if a page's rows may have values as JSON (see `models.keyset.Slice`), and this is the faster way."""
+
     waits_for_reads: bool
     """True if every read waits, for a server; False if short ones are done at once."""
 

@@ -35,6 +35,7 @@ from resolvers.operation_context import OperationContext
 from resolvers.purge import purge_deleted
 from resolvers.times import Clock, ago
 from schema.root import schema
+from schema.scalars import WRITTEN
 
 log = structlog.get_logger("recallql.app")
 
@@ -139,6 +140,7 @@ def create_app(settings: Settings) -> Application:
             limits=settings.limits,
             plan_bytes=settings.plan_cache_bytes,
             introspection=settings.introspection,
+            written=WRITTEN if database.writes_json else (),
         )
         app.state.database = database
         credentials = Credentials(database, settings)

@@ -7,14 +7,14 @@ from typing import Any
 
 from models.expressions import Parents
 from models.keys import identity
-from models.keyset import Fetched, Listing, Slice, fetch_counts, fetch_pages
+from models.keyset import Fetched, Listing, Run, Slice, fetch_counts, fetch_pages
 from models.rows import SessionRow, UserRow
 from resolvers.cursors import CursorForm, Cursors
 from resolvers.errors import BadInput
 from resolvers.filters import Filter, Given, order_of
 from resolvers.operation_context import OperationContext
 
-Columns = tuple[str, ...] | None
+Columns = tuple[str | Run, ...] | None
 """The columns that start a page's rows; None for all."""
 
 DEFAULT_PAGE = 20

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from models.keyset import Listing, names_read
+from models.keyset import Listing, Run, names_read
 from resolvers.errors import BadInput
 from resolvers.filters import Filter
 
@@ -61,7 +61,7 @@ class CursorForm:
         *,
         descending: bool,
         filter: Filter,
-        columns: tuple[str, ...] | None = None,
+        columns: tuple[str | Run, ...] | None = None,
     ) -> None:
         self.places, self.types, self.nullable = _columns(listing, order, descending, columns)
         self.are_numbers = self.types == [int]
@@ -77,7 +77,7 @@ class CursorForm:
 
 @lru_cache(maxsize=256)
 def _columns(
-    listing: Listing[Any], order: str, descending: bool, read: tuple[str, ...] | None
+    listing: Listing[Any], order: str, descending: bool, read: tuple[str | Run, ...] | None
 ) -> tuple[Sequence[Any], Sequence[type[Any]], Sequence[bool]]:
     """The columns of an order: their names or their places in rows, their types, and those that may be null."""
     columns = listing.order_columns(order, descending=descending)

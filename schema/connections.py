@@ -45,6 +45,7 @@ class Edge(Generic[T]):
     cursor: str = computed_field(
         cursor_at,
         needs=(ROWS, PLACE),
+        unescaped=True,
         description="An opaque position for `after` and `before`, valid only for this list, filter and order.",
     )
     node: T = computed_field(itself, needs=(NODE,), description="The item.")

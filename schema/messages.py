@@ -42,6 +42,7 @@ class Message(Node):
         message_id,
         description="The object's global id.",
         needs=("session_key", "generation", "sequence"),
+        unescaped=True,
     )
     message_id: str | None = required("The client's own key, unique in its session: makes retries idempotent.")
     sequence: int = required("1, 2, 3 … in the session, in the order in which they were stored.")

@@ -27,4 +27,4 @@ class Node:
 def id_field(noun: str) -> Any:
     """For a noun whose rows may have a nonce, which its id then holds."""
     needs = ("key", "nonce") if noun in WITH_NONCE else ("key",)
-    return computed_field(partial(global_id, noun), description="The object's global id.", needs=needs)
+    return computed_field(partial(global_id, noun), description="The object's global id.", needs=needs, unescaped=True)

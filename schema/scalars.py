@@ -1,12 +1,12 @@
 """The scalars: times and JSON."""
 
-from typing import Any, NewType
+from typing import NewType
 
-import orjson
 import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from breadth import json_text
 from models.values import rfc3339
 from resolvers.times import parse_time
 
@@ -21,14 +21,12 @@ def _parse_time(value: object) -> str:
         raise GraphQLError(str(error), extensions={"code": "BAD_USER_INPUT"}) from error
 
 
-def _write_json(value: Any) -> object:
-    # Kept as a text, and put into the answer as it is.
-    return orjson.Fragment(value)
-
-
 def _read_json(value: object) -> object:
     return value
 
+
+WRITTEN = frozenset(("ID", "String", "Int", "DateTime"))
+"""The scalars whose values a store may give as JSON, see `models.expressions.written`."""
 
 SCALARS: dict[object, ScalarDefinition] = {
     DateTime: strawberry.scalar(
@@ -42,7 +40,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="JSON",
         description="Any JSON value, up to 64 KiB and 32 levels. Metadata is always a JSON object.",
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc8259",
-        serialize=_write_json,
+        serialize=json_text,
         parse_value=_read_json,
     ),
 }

@@ -25,6 +25,7 @@ from recallql.http.requests import write_json
 from resolvers.operation_context import OperationContext
 from resolvers.times import Clock
 from schema.root import schema as real_schema
+from schema.scalars import WRITTEN
 from tests.breadth.generated import Case, Outcome, cases, compare_generated, describe, outcome
 from tests.documents import ERRORS
 
@@ -291,7 +292,7 @@ class Side:
         shutil.copyfile(filled.path, self.path)
         self._names = names
         self._run = runner.run
-        self._executor = Executor(real_schema, describe, reference=reference)
+        self._executor = Executor(real_schema, describe, reference=reference, written=WRITTEN)
         self._database = runner.run(SqliteStore.open(self.path))
         self._filled = sqlite3.connect(filled.path)
         self._own = sqlite3.connect(self.path)
@@ -373,7 +374,7 @@ def test_ordinary_objects_are_written_in_one_loop_from_the_second_time_on(
 
     async def run() -> None:
         database = await SqliteStore.open(filled.path)
-        executor = Executor(real_schema, describe)
+        executor = Executor(real_schema, describe, written=WRITTEN)
         for _ in range(2):
             with_care.clear()
             answer = await executor.execute(Request(query), OperationContext(database, Clock()))

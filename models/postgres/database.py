@@ -49,6 +49,7 @@ _takes_number = Statement(
 class PostgresStore(Store):
     """One PostgreSQL database, as one process uses it."""
 
+    writes_json = False
     waits_for_reads = True
 
     def __init__(self, address: Address, *, durable: bool, direct: Address | None = None) -> None:

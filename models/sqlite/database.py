@@ -82,6 +82,7 @@ Operation = Callable[[Transaction], Awaitable[Any]]
 class SqliteStore(Store):
     """One SQLite file. Made by `open`, closed by `close`; used from one event loop."""
 
+    writes_json = True
     waits_for_reads = False
 
     def __init__(self, path: Path) -> None:

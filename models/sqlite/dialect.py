@@ -19,6 +19,7 @@ from models.expressions import (
     ParentKey,
     ParentRows,
     Unindexed,
+    Written,
 )
 
 DIALECT = sqlite.dialect(paramstyle="named")
@@ -72,6 +73,12 @@ def _on_citus(element: OnCitus, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(JsonObject, "sqlite")
 def _json_object(element: JsonObject, compiler: SQLCompiler, **options: Any) -> str:
     return f"json(json_object({', '.join(_arguments(element, compiler, options))}))"
+
+
+@compiles(Written, "sqlite")
+def _written(element: Written, compiler: SQLCompiler, **options: Any) -> str:
+    # As a text the driver would decode it, and the answer encode it again.
+    return f"CAST(json_object({', '.join(_arguments(element, compiler, options))}) AS BLOB)"
 
 
 @compiles(JsonList, "sqlite")

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, ClassVar, NewType
 
 import orjson
 import strawberry
@@ -16,13 +16,14 @@ from graphql import GraphQLError
 from strawberry import ID, UNSET, Info
 from strawberry.schema.config import StrawberryConfig
 
-from breadth import Events, PlainContext, batch_field, computed_field, stream_field
+from breadth import Events, PlainContext, Run, batch_field, computed_field, json_text, stream_field
 
 TEXT = "A field."
 ABSENT = inspect.Parameter.empty
 
 Stamp = NewType("Stamp", str)
 Blob = NewType("Blob", object)
+Written = NewType("Written", str)
 
 
 HERE = strawberry.lazy("tests.breadth.everything")
@@ -473,6 +474,101 @@ def lab_class() -> Any:
 Lab = lab_class()
 
 
+# --- Records, which have as many of their values as JSON as the executor admits ---
+
+WRITTEN = ("Int", "String", "Stamp")
+
+
+class CardRow(tuple[Any, ...]):
+    """A record by position and by name. It has nothing but the columns that it was read with."""
+
+    noun: ClassVar[str] = "Card"
+    names: Sequence[Any] = ()
+
+    def __getitem__(self, place: Any) -> Any:
+        return super().__getitem__(place if isinstance(place, int) else self.names.index(place))
+
+
+CARD_NAMES = ("number", "title", "suit", "colour", "stamp", "blob", "blob_set", "ratio")
+
+
+def card(number: int, columns: Sequence[Any] | None) -> CardRow:
+    values = {
+        "number": number,
+        "title": ["plain", 'with "quotes"', "zwölf\n\t\\", "\x00\x1f\x7f\u2028😀"][number % 4],
+        "suit": None if number % 3 == 2 else "hearts",
+        "colour": ["RED", None, "BLUE"][number % 3],
+        "stamp": None if number % 4 == 1 else f"2025-01-{number % 28 + 1:02}",
+        "blob": None if number % 3 == 1 else f'{{"n":{number},"t":"é"}}',
+        "blob_set": "[1,2]" if number % 13 != 12 else None,
+        "ratio": [number / 4, None, float("nan")][number % 7 // 3],
+    }
+
+    def written(run: Run) -> bytes:
+        fields = {key: values[name] for key, name in run}
+        stamps = {key for key, name in run if name == "stamp" and values[name] is not None}
+        return orjson.dumps({key: f"{value}Z" if key in stamps else value for key, value in fields.items()})
+
+    wanted = CARD_NAMES if columns is None else columns
+    row = CardRow(values[column] if isinstance(column, str) else written(column) for column in wanted)
+    row.names = wanted
+    return row
+
+
+async def deck_of(_: Context, parents: Sequence[Any], size: int, start: int, columns: Any = None) -> list[Any]:
+    """Some decks are missing, or have something else in place of a card."""
+    decks: list[Any] = []
+    for parent in parents:
+        first = (number_of(parent) + start) % 100
+        cards: list[Any] = [card(first + step, columns) for step in range(min(abs(size), 4))]
+        if first % 19 == 18:
+            cards[:1] = [None]
+        covers = [Payload(label=f"cover {place}", note='a "note"', card=one) for place, one in enumerate(cards)]
+        decks.append(Trouble(f"deck {first}") if first % 23 == 22 else Payload(cards=cards, covers=covers, size=first))
+    return decks
+
+
+def troubled(number: int) -> int:
+    if number % 17 == 16:
+        raise Trouble(f"card {number}")
+    return number
+
+
+def token(number: int) -> str:
+    return f"card-{number}"
+
+
+@strawberry.type(description=TEXT)
+@typed_by_noun
+class Card:
+    id: ID = computed_field(token, description=TEXT, needs=("number",), unescaped=True)
+    number: int = strawberry.field(description=TEXT)
+    title: str = strawberry.field(description=TEXT)
+    suit: str | None = strawberry.field(description=TEXT)
+    colour: Colour | None = strawberry.field(description=TEXT)
+    stamp: Stamp | None = strawberry.field(description=TEXT)
+    blob: Written | None = strawberry.field(description=TEXT)
+    blob_set: Written = strawberry.field(description=TEXT)
+    ratio: float | None = strawberry.field(description=TEXT)
+    trouble: int | None = computed_field(troubled, description=TEXT, needs=("number",))
+    quoted: str = computed_field(lambda title: f'"{title}"', description=TEXT, needs=("title",))
+    lab: LazyLab = batch_field(lab_of, description=TEXT, needs=("number",))
+
+
+@strawberry.type(description=TEXT)
+class Cover:
+    label: str = computed_field(lambda label: label, description=TEXT, needs=("label",), unescaped=True)
+    note: str | None = strawberry.field(description=TEXT)
+    card: Card = strawberry.field(description=TEXT)
+
+
+@strawberry.type(description=TEXT)
+class Deck:
+    cards: list[Card] | None = strawberry.field(description=TEXT)
+    covers: list[Cover] = strawberry.field(description=TEXT)
+    size: int = strawberry.field(description=TEXT)
+
+
 async def ordinary(number: int = 1) -> str:
     await asyncio.sleep(0)
     return f"ordinary {number}"
@@ -491,6 +587,12 @@ class Query:
     cat: Cat | None = computed_field(lambda _: record(CatRecord, 4), description=TEXT)
     place: PlaceType | None = computed_field(lambda _: Place(1), description=TEXT)
     echo: str = batch_field(told, description=TEXT, parameters=ECHO)
+    deck: Deck | None = batch_field(
+        deck_of,
+        description=TEXT,
+        parameters=[parameter("size", int, 2), parameter("start", int, 0)],
+        records_at=(("cards",), ("covers", "card")),
+    )
     ordinary: str = strawberry.field(resolver=ordinary, description=TEXT)
 
 
@@ -634,6 +736,7 @@ def write_blob(value: Any) -> Any:
 
 SCALARS: dict[object, Any] = {
     Stamp: strawberry.scalar(name="Stamp", description=TEXT, serialize=write_stamp, parse_value=read_stamp),
+    Written: strawberry.scalar(name="Written", description=TEXT, serialize=json_text, parse_value=lambda value: value),
     Blob: strawberry.scalar(name="Blob", description=TEXT, serialize=write_blob, parse_value=lambda value: value),
 }
 

@@ -31,7 +31,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def ask(runner: asyncio.Runner) -> Callable[[Case], tuple[Outcome, Outcome]]:
     """Both answers to a request on the schema with everything."""
-    core, breadth = [Executor(synthetic.schema, describe, reference=reference) for reference in (True, False)]
+    core = Executor(synthetic.schema, describe, reference=True)
+    breadth = Executor(synthetic.schema, describe, written=synthetic.WRITTEN)
 
     def effects(context: synthetic.Context) -> Any:
         return context.number, context.log
@@ -58,7 +59,12 @@ def same(ask: Callable[[Case], tuple[Outcome, Outcome]]) -> Callable[..., dict[s
     return check
 
 
-SYNTHETIC_HINTS: dict[str, Sequence[Any]] = {"size": [2, 1, 3, 0], "pause": [0, 1, 2, 3], "which": list(range(40))}
+SYNTHETIC_HINTS: dict[str, Sequence[Any]] = {
+    "size": [2, 1, 3, 0],
+    "pause": [0, 1, 2, 3],
+    "which": list(range(40)),
+    "start": list(range(40)),
+}
 
 
 def test_generated_queries_are_answered_as_graphql_core_does(ask: Any) -> None:
@@ -67,6 +73,23 @@ def test_generated_queries_are_answered_as_graphql_core_does(ask: Any) -> None:
 
 def test_generated_mutations_are_carried_out_once_and_in_order(ask: Any) -> None:
     compare_generated(cases(synthetic.schema._schema, "mutation", SYNTHETIC_HINTS), ask)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        "cards { number title suit colour stamp }",
+        "cards { id a: number __typename b: number c: title blob suit d: id e: stamp }",
+        "cards { __typename title blobSet ratio quoted trouble number } size",
+        "covers { label note card { id title trouble } } cards { title id }",
+        "covers { card { suit colour } again: card { title lab { number } } } cards { number blob }",
+        "... { cards { ...on Card { title } ...Rest } } more: cards { lab { number } stamp }",
+    ],
+)
+def test_records_with_values_as_json_are_written_as_others_are(same: Any, selection: str) -> None:
+    for start in range(0, 100, 3):
+        decks = f"deck(size: 4, start: {start}) {{ {selection} }} small: deck(size: 0) {{ {selection} }}"
+        same(f"{{ {decks} }} {'fragment Rest on Card { number id }' if 'Rest' in selection else ''}")
 
 
 @pytest.mark.parametrize("fault", [one.name for one in synthetic.Fault])
