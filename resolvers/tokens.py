@@ -45,6 +45,7 @@ def _tokens(after_space: int, elsewhere: int) -> re.Pattern[str]:
 _ENGLISH = _tokens(after_space=10, elsewhere=5)
 # The tokenizers have fewer long words of other languages; an accent identifies such a text.
 _ACCENTED = _tokens(after_space=7, elsewhere=4)
+_ASCII = re.compile("[\0-\x7f]+")
 _ACCENT = re.compile("[À-ÖØ-öø-ɏ\u1e00-\u1eff]")
 
 # The tokens that a character adds to the one of its run, from the first character of each block on.
@@ -70,5 +71,6 @@ def _count(pattern: re.Pattern[str], text: str) -> int:
 def count_tokens(text: str) -> int:
     if text.isascii():
         return _count(_ENGLISH, text)
-    added = sum(_RATES[bisect(_BLOCKS, char) - 1] * times for char, times in Counter(text).items())
-    return _count(_ACCENTED if _ACCENT.search(text) else _ENGLISH, text) - (-added // 100)
+    beyond = _ASCII.sub("", text)
+    added = sum(_RATES[bisect(_BLOCKS, char) - 1] * times for char, times in Counter(beyond).items())
+    return _count(_ACCENTED if _ACCENT.search(beyond) else _ENGLISH, text) - (-added // 100)
