@@ -91,6 +91,9 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """Reads and writes that become durable together, or not at all."""
 
+    runs_alone: bool
+    """True if no other transaction of the database writes at the same time."""
+
     clears_files: bool = True
     """False where the database removes deleted bytes from its files by itself (see `models.removals`)."""
 
@@ -116,7 +119,7 @@ class Transaction(Reader, Protocol):
 
 
 AtOnce = Callable[[Transaction], Awaitable[T | None]]
-"""An operation of one statement, which is a transaction by itself."""
+"""An operation that does not read before it writes; where transactions run at the same time, it is one statement."""
 
 
 class Clearing(Protocol):
@@ -174,8 +177,8 @@ class Store(Protocol):
         transactions run at the same time, it may be called again, after everything of the call before was undone; those
         that wait take turns by the credential of `allowance`.
 
-        `at_once` does the same in one statement, or returns None and changes nothing: then `operation` is run. It is
-        tried once, where each statement takes a round trip to a server; other databases leave it out.
+        `at_once` does the same without reading first, or returns None and changes nothing: then `operation` is run. It
+        is tried once.
         """
         ...
 

@@ -45,6 +45,7 @@ class PostgresTransaction(PostgresReader, Transaction):
     """
 
     clears_files = False
+    runs_alone = False
 
     def __init__(self, store: "PostgresStore", connection: Any, *, is_last: bool = False) -> None:
         super().__init__(store, Allowance())

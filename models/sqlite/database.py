@@ -179,7 +179,12 @@ class SqliteStore(Store):
         if self._closing:
             raise Unavailable("The server is stopping; try again.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
+
+        async def either(write: Transaction) -> T:
+            done = None if at_once is None else await at_once(write)
+            return await operation(write) if done is None else done
+
+        self._waiting.append((operation if at_once is None else either, future))
         self._woken.set()
         return await future
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class SqliteTransaction(SqliteReader, Transaction):
     """The operation that the writer is running."""
 
+    runs_alone = True
+
     def __init__(self, connection: sqlite3.Connection, store: "SqliteStore") -> None:
         super().__init__(store, Allowance())
         self._connection = connection
