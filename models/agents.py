@@ -5,9 +5,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, bindparam, or_, select, tuple_, update
 
 from models.columns import Key
+from models.containment import contains
 from models.expressions import each_of, in_checked_project, in_project, on_citus, parent_key, parents
 from models.keys import agent_key
-from models.keyset import Listing, between, contains, fetch_by_key, in_list
+from models.keyset import Listing, between, fetch_by_key, in_list
 from models.rows import AgentRow
 from models.scope import Scope, viewer
 from models.statements import ByKey, Statement
@@ -24,7 +25,7 @@ ORDERS = {
     "agent_id": ("agent_id",),
     "name": ("name_start", "agent_id"),
 }
-FILTERS = {"agent_ids": in_list("agent_id", "agent_ids"), "metadata": contains(), **between("created_at")}
+FILTERS = {"agent_ids": in_list("agent_id", "agent_ids"), **contains(), **between("created_at")}
 SELECTIVE = ("agent_ids",)
 
 AGENTS = Listing(

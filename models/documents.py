@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select
 
+from models.containment import contains
 from models.expressions import Parents, in_checked_project, is_in_project, parent_key, parents
-from models.keyset import Listing, contains, fetch_by_key, in_list
+from models.keyset import Listing, fetch_by_key, in_list
+from models.leaves import by_leaf
 from models.locks import hold_memories
 from models.rows import DocumentRow
 from models.scope import Scope, of_viewer
@@ -21,7 +23,7 @@ ORDERS = {
     "updated_at": ("updated_at", "key"),
     "title": ("title_start", "key"),
 }
-FILTERS = {"document_ids": in_list("document_id", "document_ids"), "metadata": contains()}
+FILTERS = {"document_ids": in_list("document_id", "document_ids"), **contains()}
 SELECTIVE = ("document_ids",)
 
 DOCUMENTS_OF_USER = Listing(
@@ -42,6 +44,9 @@ DOCUMENTS_OF_AGENT = Listing(
     filters=FILTERS,
     selective=SELECTIVE,
 )
+
+DOCUMENT_FINDERS_OF_USER = (by_leaf(DOCUMENTS_OF_USER, "user_key"),)
+DOCUMENT_FINDERS_OF_AGENT = (by_leaf(DOCUMENTS_OF_AGENT, "agent_key"),)
 
 _by_key = ByKey(documents, DocumentRow, where=(of_viewer(documents.c.user_key),))
 _delete_of_agent = Statement(

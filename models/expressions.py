@@ -72,7 +72,10 @@ class Greatest(FunctionElement[int]):
 
 
 class Contains(FunctionElement[bool]):
-    """Containment of one JSON value in another, as PostgreSQL's `@>` defines it."""
+    """Containment of one JSON value in another, as PostgreSQL's `@>` defines it.
+
+    The other arguments are for databases that lack it: see `models.containment`.
+    """
 
     name = "json_contains"
     inherit_cache = True
@@ -229,5 +232,5 @@ def written(columns: Sequence[ColumnElement[Any]], keys: Sequence[ColumnElement[
     return Written(*(part for pair in zip(keys, values, strict=True) for part in pair))
 
 
-def json_contains(whole: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[bool]:
-    return Contains(whole, part)
+def json_contains(whole: ColumnElement[Any], *part: ColumnElement[Any]) -> ColumnElement[bool]:
+    return Contains(whole, *part)

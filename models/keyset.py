@@ -34,7 +34,6 @@ from models.expressions import (
     each_of,
     greatest,
     in_checked_project,
-    json_contains,
     parent_key,
     parent_number,
     parents,
@@ -68,7 +67,8 @@ class Listing(Generic[R]):
     and one above all of its values: nulls come last in both directions. `falling` gives the columns of an order in
     descending direction, where these differ. `selective` names filters that an index answers with few rows: with one of
     these a page sorts the rows that it finds, instead of going through the list in its order. With `tried` a page of a
-    list without parents tries only so many rows in its order, and none if there are fewer.
+    list without parents tries only so many rows in its order, and none if there are fewer. With `found` an index beside
+    the table has few rows of it, which every page sorts.
     """
 
     name: str
@@ -83,9 +83,10 @@ class Listing(Generic[R]):
     falling: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     selective: tuple[str, ...] = ()
     tried: int = 0
+    found: bool = False
 
     def is_selective(self, given: tuple[str, ...]) -> bool:
-        return any(name in self.selective for name in given)
+        return self.found or any(name in self.selective for name in given)
 
     def order_columns(self, order: str, *, descending: bool) -> tuple[str, ...]:
         """The names of the columns of an order in this direction."""
@@ -489,10 +490,6 @@ async def fetch_one_each(read: Reader, scope: Scope, statement: Statement[R], of
 
 def in_list(column: str, name: str) -> Condition:
     return lambda rows: rows.c[column].in_(each_of(name))
-
-
-def contains(name: str = "metadata") -> Condition:
-    return lambda rows: json_contains(rows.c.metadata, bindparam(name))
 
 
 def since(column: str, name: str) -> Condition:

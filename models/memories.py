@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, exists, func, or_, select, tuple_, update
 
 from models.columns import Key, Number
+from models.containment import contains
 from models.expressions import (
     CrossJoin,
     Parents,
@@ -19,7 +20,7 @@ from models.expressions import (
     parents,
     upsert,
 )
-from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list, is_null, parent_of
+from models.keyset import Condition, Listing, between, fetch_by_key, in_list, is_null, parent_of
 from models.locks import hold_memories, hold_sessions
 from models.rows import (
     MemoryRow,
@@ -72,7 +73,7 @@ FILTERS: dict[str, Condition] = {
     "kinds": in_list("kind", "kinds"),
     "methods": in_list("method", "methods"),
     "min_rating": lambda rows: rows.c.rating >= bindparam("min_rating"),
-    "metadata": contains(),
+    **contains(),
     "of_no_session": is_null("session_key"),
     "not_superseded": is_null("superseded_from"),
     **between("created_at"),

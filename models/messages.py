@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import ColumnElement, FromClause, Integer, bindparam, delete, func, select, tuple_, update
 
 from models.columns import Number
+from models.containment import contains
 from models.expressions import CrossJoin, Parents, each_of, is_in_project, on_citus, parent_key, parent_number, parents
 from models.keys import NONCE_BITS, message_id_hash
-from models.keyset import Fetched, Listing, between, contains, cut, fetch_one_each, in_list, parent_of
+from models.keyset import Fetched, Listing, between, cut, fetch_one_each, in_list, parent_of
 from models.locks import hold_sessions
 from models.rows import DeletedMessageRow, MessageRow, SessionRow
 from models.scope import Scope, of_viewer
@@ -82,7 +83,7 @@ MESSAGES_OF_SESSION = Listing(
         "message_ids": _with_message_id,
         "names": in_list("name_folded", "names"),
         "roles": in_list("role", "roles"),
-        "metadata": contains(),
+        **contains(),
         **between("created_at"),
     },
     selective=("message_ids",),

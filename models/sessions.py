@@ -1,9 +1,11 @@
 """Statements on sessions."""
 
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
 
+from models.containment import contains
 from models.expressions import (
     CrossJoin,
     Parents,
@@ -14,9 +16,11 @@ from models.expressions import (
     parent_key,
     parents,
 )
+from models.finding import TRIED
 from models.jobs import drop_job
 from models.keys import session_key
-from models.keyset import Condition, Fetched, Listing, between, contains, cut, fetch_by_key, is_null, is_set
+from models.keyset import Condition, Fetched, Listing, between, cut, fetch_by_key, is_null, is_set
+from models.leaves import by_leaf
 from models.locks import hold_memories, hold_user_of
 from models.removals import note_removal
 from models.rows import SessionDeletionRow, SessionRow, UserRow
@@ -103,7 +107,7 @@ FILTERS: dict[str, Condition] = {
     "open": is_null("ended_at"),
     "owned": is_set("user_key"),
     "ownerless": is_null("user_key"),
-    "metadata": contains(),
+    **contains(),
     # By the index of the project, also within a list of an owner.
     "session_ids": lambda rows: in_project(rows) & rows.c.session_id.in_(each_of("session_ids")),
     "user_ids": _of_users,
@@ -144,6 +148,13 @@ SESSIONS_OF_AGENT = Listing(
     filters=FILTERS,
     selective=SELECTIVE,
 )
+
+SESSIONS_TRIED = replace(SESSIONS, tried=TRIED)
+"""The same list, of which the first sessions are tried."""
+
+SESSION_FINDERS = (by_leaf(SESSIONS),)
+SESSION_FINDERS_OF_USER = (by_leaf(SESSIONS_OF_USER, "user_key"),)
+SESSION_FINDERS_OF_AGENT = (by_leaf(SESSIONS_OF_AGENT, "agent_key"),)
 
 _own = of_viewer(sessions.c.user_key)
 users_choice = (

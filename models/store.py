@@ -66,11 +66,13 @@ class Held:
 
 
 class Reader(Protocol):
-    """The reads of one request. `full_text` and `vectors` are how its database searches."""
+    """The reads of one request. `full_text` and `vectors` are how its database searches; with `has_leaves` it has the
+    leaves of metadata in a table (see `models.leaves`)."""
 
     allowance: Allowance
     full_text: "FullText"
     vectors: "Vectors"
+    has_leaves: bool = False
 
     held: Held | None = None
     """The rows that a transaction holds, where transactions run at the same time; None for all other reads."""

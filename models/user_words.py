@@ -26,16 +26,6 @@ WORD_CHARACTERS = 64
 LARGEST_WORDS = 200
 """Words by which one user is found."""
 
-COMMON = 10_000
-"""Words of a project with the same beginning from which on users are first tried in the order of their list: a page is
-soon full."""
-
-COUNTED = 100_000
-"""Words with the same beginning that are counted, to find the rarest of several."""
-
-TRIED = 10_000
-"""Users that are tried, before all with the word are looked up and sorted."""
-
 FOUND_BY = ("name", "first_name", "last_name", "email", "user_id")
 """The columns whose words a user is found by."""
 
@@ -120,14 +110,7 @@ _counts = Statement(
 )
 
 
-async def rarest_beginning(read: Reader, scope: Scope, words: Sequence[str]) -> Beginning:
-    """Returns the rarest of these beginnings of words in the project, with the number of words that begin so."""
-    rarest = await _rarest(read, scope, words, COMMON)
-    if rarest["count"] < COMMON or len(words) == 1:
-        return rarest
-    return await _rarest(read, scope, words, COUNTED)
-
-
-async def _rarest(read: Reader, scope: Scope, words: Sequence[str], most: int) -> Beginning:
+async def count_beginnings(read: Reader, scope: Scope, words: Sequence[str], most: int) -> list[Beginning]:
+    """Counts the words of the project that begin with each of these, up to a limit; the longest of these come first."""
     rows = await read.fetch(_counts, {**scope.values, "words": words, "most": most}, slowly=True)
-    return min(rows, key=lambda row: (row["count"], -len(row["word"])))
+    return sorted(rows, key=lambda row: -len(row["word"]))

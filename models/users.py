@@ -1,20 +1,23 @@
 """Statements on users."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, bindparam, select, true
 
+from models.containment import contains
 from models.expressions import in_project, is_in_project, parent_key
+from models.finding import TRIED, Finder, Found
 from models.keys import user_key
-from models.keyset import Condition, Listing, between, contains, fetch_by_key, in_list
+from models.keyset import Condition, Listing, between, fetch_by_key, in_list
+from models.leaves import by_leaf
 from models.rows import UserRow
 from models.scope import Scope, of_viewer
 from models.statements import ByKey, Statement
 from models.store import Reader, Transaction
 from models.tables import users
-from models.user_words import FOUND_BY, TRIED, add_words, has_words, is_among, replace_words
+from models.user_words import FOUND_BY, add_words, count_beginnings, has_words, is_among, replace_words
 from models.writing import TypedTable
 
 
@@ -45,7 +48,7 @@ ORDERS = {
 FALLING = {"name": ("name_descending", "user_id"), "email": ("email_descending", "user_id")}
 FILTERS: dict[str, Condition] = {
     "words": has_words,
-    "metadata": contains(),
+    **contains(),
     "user_ids": in_list("user_id", "user_ids"),
     "emails": in_list("email_folded", "emails"),
     **between("created_at"),
@@ -75,6 +78,14 @@ USERS_TRIED = replace(USERS, tried=TRIED)
 
 USERS_BY_WORD = replace(USERS, always=is_among, filters={**FILTERS, "words": _any})
 """The same list for users that are found by the index of the project's words."""
+
+
+async def _by_words(read: Reader, scope: Scope, words: Sequence[str], most: int) -> list[Found[UserRow]]:
+    counted = await count_beginnings(read, scope, words, most)
+    return [Found(USERS_BY_WORD, each["count"], {"word": each["word"]}) for each in counted]
+
+
+USER_FINDERS = (Finder("words", _by_words), by_leaf(USERS))
 
 USER_ALONE = Listing(
     name="the viewer alone",

@@ -7,6 +7,8 @@ from typing import Any
 
 from models.agents import agent_by_id
 from models.documents import (
+    DOCUMENT_FINDERS_OF_AGENT,
+    DOCUMENT_FINDERS_OF_USER,
     DOCUMENTS_OF_AGENT,
     DOCUMENTS_OF_USER,
     document_table,
@@ -25,6 +27,7 @@ from resolvers.connections import Columns, Page, Paging, connect, connect_to, pa
 from resolvers.deletions import delete_found, deletion_of
 from resolvers.errors import BadInput, Fault, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.finding import narrowed
 from resolvers.ids import global_id
 from resolvers.inputs import (
     CONTENT_BYTES,
@@ -102,7 +105,8 @@ async def documents_of_users(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     part = part_of(order, document_filter(filter), columns)
-    return await connect_to(context, DOCUMENTS_OF_USER, paging, users, **part)
+    listing, part = await narrowed(context, DOCUMENTS_OF_USER, DOCUMENT_FINDERS_OF_USER, len(users), part)
+    return await connect_to(context, listing, paging, users, **part)
 
 
 async def documents_of_agents(
@@ -115,7 +119,8 @@ async def documents_of_agents(
 ) -> list[Page | BadInput]:
     context.only_service("read an agent's documents")
     part = part_of(order, document_filter(filter), columns)
-    return await connect(context, DOCUMENTS_OF_AGENT, paging, [row["key"] for row in agents], **part)
+    listing, part = await narrowed(context, DOCUMENTS_OF_AGENT, DOCUMENT_FINDERS_OF_AGENT, len(agents), part)
+    return await connect(context, listing, paging, [row["key"] for row in agents], **part)
 
 
 def document_row(

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.containment import containment
 from models.keys import folded
 from models.user_words import words_of
-from models.values import JsonValue, json_of
+from models.values import JsonValue
 from resolvers.errors import BadInput
 from resolvers.inputs import camel
 from resolvers.json_values import Unacceptable, checked_text, count_values, unstorable
@@ -58,7 +59,9 @@ class FilterBuilder:
                 raise BadInput(f"`filter.metadata`: {problem}") from problem
             if (count := count_values(value)) > LARGEST_FILTER:
                 raise BadInput(f"`filter.metadata` holds {count} values; at most {LARGEST_FILTER} are looked for.")
-            self.add("metadata", json_of(value))
+            name, values = containment(value)
+            self.add(name)
+            self._values |= values
         return self
 
     def lists(self, *names: str) -> "FilterBuilder":

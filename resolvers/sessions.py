@@ -9,9 +9,13 @@ from models.keys import lane_of, new_nonce, session_key
 from models.locks import hold_memories
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
 from models.sessions import (
+    SESSION_FINDERS,
+    SESSION_FINDERS_OF_AGENT,
+    SESSION_FINDERS_OF_USER,
     SESSIONS,
     SESSIONS_OF_AGENT,
     SESSIONS_OF_USER,
+    SESSIONS_TRIED,
     References,
     clear,
     delete_hard,
@@ -28,10 +32,11 @@ from models.sources import Sources, forget_sources
 from models.store import Reader, Transaction
 from models.values import Time
 from resolvers.agents import find_agent
-from resolvers.connections import Columns, Page, Paging, connect, connect_to, connect_visible, part_of
+from resolvers.connections import Columns, Page, Paging, connect, connect_to, part_of
 from resolvers.deletions import LARGEST_DELETION
 from resolvers.errors import BadInput, Refused, refuse
 from resolvers.filters import Filter, FilterBuilder, Given
+from resolvers.finding import connect_found, narrowed
 from resolvers.formation.formation import give_session, summarise
 from resolvers.ids import global_id
 from resolvers.inputs import (
@@ -134,7 +139,11 @@ async def list_sessions(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     part = part_of(order, session_filter(context, filter), columns)
-    return await connect_visible(context, SESSIONS, SESSIONS_OF_USER, paging, **part)
+    viewer = context.scope.user
+    if viewer is None:
+        return await connect_found(context, SESSIONS, SESSIONS_TRIED, SESSION_FINDERS, paging, **part)
+    listing, part = await narrowed(context, SESSIONS_OF_USER, SESSION_FINDERS_OF_USER, 1, part)
+    return await connect(context, listing, paging, [viewer], **part)
 
 
 async def sessions_of_users(
@@ -146,7 +155,8 @@ async def sessions_of_users(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     part = part_of(order, session_filter(context, filter), columns)
-    return await connect_to(context, SESSIONS_OF_USER, paging, users, **part)
+    listing, part = await narrowed(context, SESSIONS_OF_USER, SESSION_FINDERS_OF_USER, len(users), part)
+    return await connect_to(context, listing, paging, users, **part)
 
 
 async def sessions_of_agents(
@@ -158,7 +168,8 @@ async def sessions_of_agents(
     columns: Columns = None,
 ) -> list[Page | BadInput]:
     part = part_of(order, session_filter(context, filter), columns)
-    return await connect(context, SESSIONS_OF_AGENT, paging, [row["key"] for row in agents], **part)
+    listing, part = await narrowed(context, SESSIONS_OF_AGENT, SESSION_FINDERS_OF_AGENT, len(agents), part)
+    return await connect(context, listing, paging, [row["key"] for row in agents], **part)
 
 
 async def find_session(read: Reader, context: OperationContext, session_id: str) -> SessionRow:

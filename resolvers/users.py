@@ -1,7 +1,6 @@
 """Users: the people who talk to the application."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from time import monotonic
 from typing import Any, TypedDict, cast
 
@@ -11,21 +10,21 @@ from models.moving import move_everything
 from models.rows import DocumentRow, ErasureRow, MemoryRow, SessionRow, UserRow
 from models.sort_texts import ascending, descending
 from models.store import Transaction
-from models.user_words import COMMON, rarest_beginning
 from models.users import (
     USER_ALONE,
+    USER_FINDERS,
     USERS,
-    USERS_BY_WORD,
     USERS_TRIED,
     user_by_id,
     user_table,
     user_to_end,
     users_by_key,
 )
-from resolvers.connections import Columns, Page, Paging, connect, connect_visible, part_of
+from resolvers.connections import Columns, Page, Paging, connect, part_of
 from resolvers.documents import DocumentOwner
 from resolvers.errors import BadInput, refuse
 from resolvers.filters import FilterBuilder, Given
+from resolvers.finding import connect_found
 from resolvers.ids import global_id
 from resolvers.inputs import Values, check, key_rule, text
 from resolvers.nouns import (
@@ -117,25 +116,9 @@ async def list_users(
         builder.asked["emails"] = [email.casefold() for email in builder.asked["emails"]]
     built = builder.lists("emails").build()
     part = part_of(order, built, columns)
-    if "words" in built.values and context.scope.user is None:
-        return await _found_by_words(context, paging, built.values["words"], part)
-    return await connect_visible(context, USERS, USER_ALONE, paging, **part)
-
-
-async def _found_by_words(
-    context: OperationContext, paging: Paging, words: Sequence[str], part: dict[str, Any]
-) -> list[Page | BadInput]:
-    """The page of the users in whose words each of these begins one."""
-    rarest = await rarest_beginning(context.read, context.scope, words)
-    part["filter"] = replace(part["filter"], values={**part["filter"].values, "word": rarest["word"]})
-    if rarest["count"] >= COMMON:
-        (page,) = await connect(context, USERS_TRIED, paging, None, **part)
-        if isinstance(page, BadInput):
-            return [page]
-        if page.has_more:
-            page.query = replace(page.query, listing=USERS_BY_WORD)
-            return [page]
-    return await connect(context, USERS_BY_WORD, paging, None, **part)
+    if context.scope.user is None:
+        return await connect_found(context, USERS, USERS_TRIED, USER_FINDERS, paging, **part)
+    return await connect(context, USER_ALONE, paging, [context.scope.user], **part)
 
 
 find_user = USER.find

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import models.finding
+import resolvers.finding
 import resolvers.users
 from models.user_words import words_of
 from models.users import USERS
@@ -253,7 +255,8 @@ def test_users_of_other_projects_are_not_found(server: Server) -> None:
 
 def make_common(monkeypatch: pytest.MonkeyPatch, tried: int) -> None:
     """Every word is common, so that this number of users is tried in the order of the list."""
-    monkeypatch.setattr(resolvers.users, "COMMON", 1)
+    for module in (models.finding, resolvers.finding):
+        monkeypatch.setattr(module, "COMMON", 1)
     monkeypatch.setattr(resolvers.users, "USERS_TRIED", replace(USERS, tried=tried))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-import resolvers.users
+import models.finding
+import resolvers.finding
 from models.keys import agent_key, session_key, user_key
 from tests.documentation import SCHEMA
 from tests.places import Fresh, Place, Places
@@ -511,7 +512,8 @@ def test_people_are_found_by_the_index_of_their_words(reading: Server) -> None:
 def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
     reading: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolvers.users, "COMMON", 0)
+    for module in (models.finding, resolvers.finding):
+        monkeypatch.setattr(module, "COMMON", 0)
     order = "orderBy: {field: NAME, direction: ASC}"
     seen, _ = statements(reading, f'{{ users(filter: {{text: "ada"}}, {order}) {{ nodes {{ id }} }} }}')
     assert len(seen) == 3, seen

@@ -103,7 +103,7 @@ def _on_citus(element: OnCitus, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Contains, "postgresql")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
-    whole, part = _arguments(element, compiler, options)
+    whole, part, *_ = _arguments(element, compiler, options)
     return f"({whole})::jsonb @> ({part})::jsonb"
 
 

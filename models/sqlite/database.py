@@ -20,6 +20,7 @@ from models.allowance import Allowance
 from models.errors import ConstraintViolated, DatabaseProblem, Unavailable
 from models.heavy import HEAVY
 from models.keys import lane_of
+from models.leaves import stored_leaves
 from models.loop_turns import LoopTurns
 from models.notices import Listener, combined
 from models.sqlite.backups import remove_backups
@@ -69,6 +70,7 @@ def connect(path: Path, *, timeout: float = LOCK_PATIENCE, alone: bool = False) 
     connection.create_function("json_contains", 2, json_contains, deterministic=True)
     connection.create_function("indexed", 1, index_text, deterministic=True)
     connection.create_function("lane_of", 1, lane_of, deterministic=True)
+    connection.create_function("leaves_of", 3, stored_leaves, deterministic=True)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA cache_size = -16384")

@@ -7,6 +7,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from models.containment import FORMS
 from models.expressions import (
     Contains,
     CrossJoin,
@@ -23,6 +24,9 @@ from models.expressions import (
 )
 
 DIALECT = sqlite.dialect(paramstyle="named")
+
+LONG_JSON = 4096
+"""Bytes of JSON from which on a function compares it, which ends at a request's deadline."""
 
 
 def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
@@ -56,7 +60,15 @@ def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Contains, "sqlite")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_contains({', '.join(_arguments(element, compiler, options))}) = 1"
+    whole, part, needle, *scalars = _arguments(element, compiler, options)
+    compared = f"json_contains({whole}, {part}) = 1"
+    if scalars:
+        of_each = (scalars[place : place + 1 + FORMS] for place in range(0, len(scalars), 1 + FORMS))
+        equal = (f"{whole} -> {path} IN ({', '.join(texts)})" for path, *texts in of_each)
+        # The JSON functions end no sooner than they have parsed it.
+        is_long = f"length(CAST({whole} AS BLOB)) > {LONG_JSON}"
+        compared = f"CASE WHEN {is_long} THEN {compared} ELSE {' AND '.join(equal)} END"
+    return f"({whole} GLOB {needle} AND {compared})"
 
 
 @compiles(Unindexed, "sqlite")

@@ -153,6 +153,7 @@ class SqliteReader(Reader):
 
     full_text: FullText = word_search
     vectors: Vectors = vectors
+    has_leaves = True
 
     def __init__(self, store: "SqliteStore", allowance: Allowance) -> None:
         self._store = store

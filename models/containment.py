@@ -1,0 +1,142 @@
+"""Filters by metadata: objects that contain another one, as PostgreSQL's `@>` says.
+
+PostgreSQL compares by itself. SQLite has three ways, the cheapest first:
+
+- A piece of the filter's JSON, its needle, is in the text of all metadata that contains it.
+- Scalars below keys are compared in the texts that `models.values.json_of` writes for them, the only ones in which they
+  are stored. A statement is compiled for some numbers of scalars (`SIZES`).
+- All else is compared by a function (`models.sqlite.containment`), and so is metadata that is long: the function ends
+  with its request.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, takewhile
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, FromClause, bindparam
+
+from models.columns import Words
+from models.expressions import json_contains
+from models.values import is_list, is_object, json_of
+
+NAME = "metadata"
+
+SIZES = (1, 2, 4)
+"""The numbers of scalars that a statement compares."""
+
+FORMS = 3
+"""The texts of one scalar: a number may be stored as 1 or 1.0, and 1e16 as 10000000000000000 or 1e+16."""
+
+NEEDLE_CHARACTERS, PIECES = 64, 16
+"""Most characters of a needle, and pieces of a filter of which one is chosen for it."""
+
+PATTERN = frozenset("*?[")
+"""The characters that mean something in a pattern."""
+
+FREQUENT = frozenset('":,{}-_ 0123456789abcdef')
+"""Characters of which metadata is full: a needle that starts with another one is found faster."""
+
+
+def contains() -> dict[str, Callable[[FromClause], ColumnElement[bool]]]:
+    """The forms of the filter of a list, by name; `containment` says which one a filter has."""
+    return {_name(size): _condition(size) for size in (0, *SIZES)}
+
+
+def _name(size: int) -> str:
+    return f"{NAME}_{size}" if size else NAME
+
+
+def _condition(size: int) -> Callable[[FromClause], ColumnElement[bool]]:
+    names = [NAME, f"{NAME}_needle", *(name for place in range(size) for name in _names(place))]
+    parameters: list[BindParameter[str]] = [bindparam(name, type_=Words) for name in names]
+    return lambda rows: json_contains(rows.c.metadata, *parameters)
+
+
+def _names(place: int) -> list[str]:
+    """The parameters of one scalar: its path and its texts."""
+    return [f"{NAME}_path_{place}", *(f"{NAME}_text_{place}_{form}" for form in range(FORMS))]
+
+
+def containment(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the filter for metadata that contains an object, and its parameters."""
+    values: dict[str, Any] = {NAME: json_of(part), f"{NAME}_needle": f"*{_needle(part)}*"}
+    scalars = _scalars(part, "$", SIZES[-1])
+    size = next((size for size in SIZES if scalars and len(scalars) <= size), 0)
+    for place in range(size):
+        path, texts = scalars[min(place, len(scalars) - 1)]
+        values |= zip(_names(place), (path, *texts, *[texts[-1]] * (FORMS - len(texts))), strict=True)
+    return _name(size), values
+
+
+def _scalars(part: Mapping[str, Any], path: str, most: int) -> list[tuple[str, list[str]]]:
+    """The paths and texts of all scalars of an object; none if it has more than `most`, or anything else."""
+    found: list[tuple[str, list[str]]] = []
+    for key, item in part.items():
+        inner: list[tuple[str, list[str]]] = []
+        # A path has no escapes. An empty object, too, must be there.
+        if key and json_of(key) == f'"{key}"':
+            here = f'{path}."{key}"'
+            if is_object(item):
+                inner = _scalars(item, here, most)
+            elif not is_list(item):
+                inner = [(here, texts_of(item))]
+        found += inner
+        if not inner or len(found) > most:
+            return []
+    return found
+
+
+def texts_of(scalar: Any) -> list[str]:
+    """The texts in which a scalar that equals this one may be stored."""
+    if isinstance(scalar, bool) or not isinstance(scalar, int | float):
+        return [str(json_of(scalar))]
+    if scalar == 0:
+        return ["0", "0.0", "-0.0"]
+    texts: list[str] = [json_of(int(scalar))] if scalar == int(scalar) else []
+    try:
+        number = float(scalar)
+    except OverflowError:
+        return texts
+    # The second is how a float is written beside an integer beyond 64 bits.
+    return list(dict.fromkeys((*texts, str(json_of(number)), repr(number)))) if number == scalar else texts
+
+
+def _needle(part: Mapping[str, Any]) -> str:
+    """The text of some piece of an object that finds it fastest.
+
+    It does not repeat its first character: a search for it takes time in proportion to the text, whatever this is.
+    """
+    best = (False, 0, "")
+    for piece in islice(_pieces(part), PIECES):
+        text = piece[:NEEDLE_CHARACTERS]
+        for start, char in enumerate(text):
+            ends = (place for place in range(start + 1, len(text)) if text[place] == char or text[place] in PATTERN)
+            end = start if char in PATTERN else next(ends, len(text))
+            rare = char not in FREQUENT and char.isascii() and end - start > 3
+            best = max(best, (rare, end - start, text[start:end]))
+    return best[2]
+
+
+def _pieces(part: Any) -> Iterator[str]:
+    """Texts that are in the JSON of all that contains a value."""
+    if is_object(part):
+        for key, item in part.items():
+            yield f"{json_of(key)}:{_beginning(item)}"
+            if is_object(item) or is_list(item):
+                yield from _pieces(item)
+    elif is_list(part):
+        for item in part:
+            if is_object(item) or is_list(item):
+                yield from _pieces(item)
+            elif isinstance(item, str):
+                yield json_of(item)
+
+
+def _beginning(item: Any) -> str:
+    """The text with which all values begin that contain this one."""
+    if is_object(item):
+        return "{"
+    if is_list(item):
+        return "["
+    shared = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts_of(item), strict=False))
+    return "".join(chars[0] for chars in shared)

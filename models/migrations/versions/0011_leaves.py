@@ -1,0 +1,74 @@
+"""On SQLite users, sessions and documents are found by the leaves of their metadata."""
+
+from time import monotonic
+
+import sqlalchemy as sa
+import structlog
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+log = structlog.get_logger("recallql.migrate")
+
+TABLES = ("users", "sessions", "documents")
+
+TOGETHER = 50_000
+"""Rows whose leaves are sorted together."""
+
+# Without a rowid: the primary key is all of a row. The leaves are computed by the application, as the words of the
+# full-text index are: whoever else writes these tables fails.
+_LEAVES = """
+CREATE TABLE metadata_leaves (leaf INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (leaf, key)) WITHOUT ROWID
+"""
+
+_TRIGGERS = """
+CREATE TRIGGER {name}_leaves_after_insert AFTER INSERT ON {name} WHEN new.metadata <> '{{}}' BEGIN
+  {put};
+END;
+
+CREATE TRIGGER {name}_leaves_after_delete AFTER DELETE ON {name} WHEN old.metadata <> '{{}}' BEGIN
+  {remove};
+END;
+
+CREATE TRIGGER {name}_leaves_after_update AFTER UPDATE OF metadata, key, project ON {name}
+WHEN old.metadata IS NOT new.metadata OR old.key IS NOT new.key OR old.project IS NOT new.project BEGIN
+  {remove};
+  {put};
+END;
+"""
+
+_PUT = """INSERT INTO metadata_leaves (leaf, key)
+  SELECT value, new.key FROM json_each(leaves_of('{name}', new.project, new.metadata)) WHERE true
+  ON CONFLICT DO NOTHING"""
+_REMOVE = """DELETE FROM metadata_leaves WHERE key = old.key
+  AND leaf IN (SELECT value FROM json_each(leaves_of('{name}', old.project, old.metadata)))"""
+
+_END = "SELECT max(key) FROM (SELECT key FROM {name} WHERE key > :after ORDER BY key LIMIT :together)"
+_FILL = """
+INSERT INTO metadata_leaves (leaf, key)
+SELECT leaves.value, {name}.key FROM {name} CROSS JOIN json_each(leaves_of('{name}', project, metadata)) AS leaves
+WHERE {name}.key > :after AND {name}.key <= :end AND metadata <> '{{}}' ORDER BY 1, 2
+"""
+
+
+def upgrade() -> None:
+    if op.get_bind().dialect.name != "sqlite":
+        return
+    op.execute(_LEAVES.strip())
+    for name in TABLES:
+        _fill(name)
+        parts = {"put": _PUT.format(name=name), "remove": _REMOVE.format(name=name)}
+        for statement in _TRIGGERS.strip().split("\n\n"):
+            op.execute(statement.format(name=name, **parts))
+
+
+def _fill(name: str) -> None:
+    """Puts the leaves of what is there into the index, a batch at a time."""
+    connection = op.get_bind()
+    started, after, count = monotonic(), b"", 0
+    end = sa.text(_END.format(name=name))
+    while (last := connection.execute(end, {"after": after, "together": TOGETHER}).scalar()) is not None:
+        count += connection.execute(sa.text(_FILL.format(name=name)), {"after": after, "end": last}).rowcount
+        after = last
+        log.info("indexing metadata", table=name, leaves=count, seconds=round(monotonic() - started, 1))
