@@ -27,13 +27,16 @@ SIZES = (1, 2, 4)
 FORMS = 3
 """The texts of one scalar: a number may be stored as 1 or 1.0, and 1e16 as 10000000000000000 or 1e+16."""
 
-NEEDLE_CHARACTERS, PIECES = 64, 16
-"""Most characters of a needle, and pieces of a filter of which one is chosen for it."""
+NEEDLE_CHARACTERS, PIECES = 48, 8
+"""Characters of a piece of the filter that are looked at, and pieces."""
 
-PATTERN = frozenset("*?[")
-"""The characters that mean something in a pattern."""
+LONG_ENOUGH = 12
+"""Characters of a needle from which on no other is looked for."""
 
-FREQUENT = frozenset('":,{}-_ 0123456789abcdef')
+_PATTERN = str.maketrans("?[", "**")
+"""All characters that mean something in a pattern are taken for the first one."""
+
+_FREQUENT = frozenset('":,{}-_ 0123456789abcdef')
 """Characters of which metadata is full: a needle that starts with another one is found faster."""
 
 
@@ -59,7 +62,7 @@ def _names(place: int) -> list[str]:
 
 def containment(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name of the filter for metadata that contains an object, and its parameters."""
-    values: dict[str, Any] = {NAME: json_of(part), f"{NAME}_needle": f"*{_needle(part)}*"}
+    values: dict[str, Any] = {NAME: json_of(part), f"{NAME}_needle": _needle(part)}
     scalars = _scalars(part, "$", SIZES[-1])
     size = next((size for size in SIZES if scalars and len(scalars) <= size), 0)
     for place in range(size):
@@ -108,12 +111,13 @@ def _needle(part: Mapping[str, Any]) -> str:
     """
     best = (False, 0, "")
     for piece in islice(_pieces(part), PIECES):
-        text = piece[:NEEDLE_CHARACTERS]
+        if best[0] and best[1] >= LONG_ENOUGH:
+            break
+        text = piece[:NEEDLE_CHARACTERS].translate(_PATTERN).partition("*")[0]
         for start, char in enumerate(text):
-            ends = (place for place in range(start + 1, len(text)) if text[place] == char or text[place] in PATTERN)
-            end = start if char in PATTERN else next(ends, len(text))
-            rare = char not in FREQUENT and char.isascii() and end - start > 3
-            best = max(best, (rare, end - start, text[start:end]))
+            again = text.find(char, start + 1)
+            run = text[start:] if again < 0 else text[start:again]
+            best = max(best, (len(run) > 3 and char.isascii() and char not in _FREQUENT, len(run), run))
     return best[2]
 
 

@@ -61,14 +61,18 @@ def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Contains, "sqlite")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
     whole, part, needle, *scalars = _arguments(element, compiler, options)
-    compared = f"json_contains({whole}, {part}) = 1"
-    if scalars:
-        of_each = (scalars[place : place + 1 + FORMS] for place in range(0, len(scalars), 1 + FORMS))
-        equal = (f"{whole} -> {path} IN ({', '.join(texts)})" for path, *texts in of_each)
-        # The JSON functions end no sooner than they have parsed it.
-        is_long = f"length(CAST({whole} AS BLOB)) > {LONG_JSON}"
-        compared = f"CASE WHEN {is_long} THEN {compared} ELSE {' AND '.join(equal)} END"
-    return f"({whole} GLOB {needle} AND {compared})"
+    # As a parameter alone the pattern would be looked at when the statement is compiled: anew for each value.
+    has_needle = f"{whole} GLOB '*' || {needle} || '*'"
+    compared = f"json_contains({whole}, {part})"
+    if not scalars:
+        return f"CASE WHEN {has_needle} THEN {compared} ELSE 0 END"
+    of_each = (scalars[place : place + 1 + FORMS] for place in range(0, len(scalars), 1 + FORMS))
+    equal = " AND ".join(
+        f"CASE {whole} -> {path} {' '.join(f'WHEN {text} THEN 1' for text in texts)} END" for path, *texts in of_each
+    )
+    # The JSON functions end no sooner than they have parsed it.
+    is_long = f"length(CAST({whole} AS BLOB)) > {LONG_JSON}"
+    return f"CASE WHEN NOT {has_needle} THEN 0 WHEN {is_long} THEN {compared} WHEN {equal} THEN 1 ELSE 0 END"
 
 
 @compiles(Unindexed, "sqlite")

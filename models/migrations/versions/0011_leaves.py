@@ -24,25 +24,27 @@ CREATE TABLE metadata_leaves (leaf INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY 
 
 _TRIGGERS = """
 CREATE TRIGGER {name}_leaves_after_insert AFTER INSERT ON {name} WHEN new.metadata <> '{{}}' BEGIN
-  {put};
+  INSERT INTO metadata_leaves (leaf, key) SELECT value, new.key FROM ({new});
 END;
 
 CREATE TRIGGER {name}_leaves_after_delete AFTER DELETE ON {name} WHEN old.metadata <> '{{}}' BEGIN
-  {remove};
+  DELETE FROM metadata_leaves WHERE key = old.key AND leaf IN ({old});
 END;
 
-CREATE TRIGGER {name}_leaves_after_update AFTER UPDATE OF metadata, key, project ON {name}
-WHEN old.metadata IS NOT new.metadata OR old.key IS NOT new.key OR old.project IS NOT new.project BEGIN
-  {remove};
-  {put};
+CREATE TRIGGER {name}_leaves_after_update AFTER UPDATE OF metadata ON {name}
+WHEN old.metadata IS NOT new.metadata AND old.key IS new.key AND old.project IS new.project BEGIN
+  DELETE FROM metadata_leaves WHERE key = old.key AND leaf IN ({old} EXCEPT {new});
+  INSERT INTO metadata_leaves (leaf, key) SELECT value, new.key FROM ({new} EXCEPT {old});
+END;
+
+CREATE TRIGGER {name}_leaves_after_move AFTER UPDATE OF key, project ON {name}
+WHEN old.key IS NOT new.key OR old.project IS NOT new.project BEGIN
+  DELETE FROM metadata_leaves WHERE key = old.key AND leaf IN ({old});
+  INSERT INTO metadata_leaves (leaf, key) SELECT value, new.key FROM ({new});
 END;
 """
 
-_PUT = """INSERT INTO metadata_leaves (leaf, key)
-  SELECT value, new.key FROM json_each(leaves_of('{name}', new.project, new.metadata)) WHERE true
-  ON CONFLICT DO NOTHING"""
-_REMOVE = """DELETE FROM metadata_leaves WHERE key = old.key
-  AND leaf IN (SELECT value FROM json_each(leaves_of('{name}', old.project, old.metadata)))"""
+_OF = "SELECT value FROM json_each(leaves_of('{name}', {row}.project, {row}.metadata))"
 
 _END = "SELECT max(key) FROM (SELECT key FROM {name} WHERE key > :after ORDER BY key LIMIT :together)"
 _FILL = """
@@ -58,9 +60,9 @@ def upgrade() -> None:
     op.execute(_LEAVES.strip())
     for name in TABLES:
         _fill(name)
-        parts = {"put": _PUT.format(name=name), "remove": _REMOVE.format(name=name)}
+        old, new = (_OF.format(name=name, row=row) for row in ("old", "new"))
         for statement in _TRIGGERS.strip().split("\n\n"):
-            op.execute(statement.format(name=name, **parts))
+            op.execute(statement.format(name=name, old=old, new=new))
 
 
 def _fill(name: str) -> None:
