@@ -4,24 +4,23 @@ A filter may ask for several things, such as the beginnings of words: the index 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple
 
 from models.keyset import Listing
 from models.scope import Scope
 from models.store import R, Reader
 
-COMMON = 10_000
-"""Rows of a project from which on those of a list are first tried in its order: a page is soon full."""
+STEPS = (1_000, 10_000)
+"""Rows of a project that are counted. If there are more with each thing asked for, as many rows of the list are tried
+in its order: its page is soon full."""
 
 COUNTED = 100_000
-"""Rows that are counted, to find the rarest of several things."""
+"""Rows that are counted in the end, to find the rarest of several things."""
 
-TRIED = 10_000
-"""Rows that are tried, before all are looked up and sorted."""
-
-FEW = 500
-"""Rows that are looked up where the list may be as short, or has another filter with an index."""
+FEW, FEWEST = 500, 200
+"""Rows that are looked up where the list may be as short or has another filter with an index, and rows that are looked
+up in the event loop."""
 
 
 class Found(NamedTuple, Generic[R]):
@@ -42,20 +41,19 @@ class Finder(Generic[R]):
     counts: Callable[[Reader, Scope, Any, int], Awaitable[list[Found[R]]]]
 
 
-async def rarest(
-    read: Reader, scope: Scope, finders: Sequence[Finder[R]], values: Mapping[str, Any], most: int
-) -> Found[R] | None:
-    """The fewest rows that an index finds for a filter with these parameters; None if none serves it.
+def tried(listing: Listing[R]) -> tuple[tuple[int, Listing[R]], ...]:
+    """Each of `STEPS` with the list of as many first rows of this one."""
+    return tuple((step, replace(listing, tried=step)) for step in STEPS)
 
-    They are counted up to `most`, and beyond `COMMON` only if there is a choice.
-    """
+
+async def find(
+    read: Reader, scope: Scope, finders: Sequence[Finder[R]], values: Mapping[str, Any], most: int
+) -> list[Found[R]]:
+    """What indexes find for a filter with these parameters, counted up to `most`, fewest rows first."""
     found = [
         one
         for finder in finders
         if finder.parameter in values
         for one in await finder.counts(read, scope, values[finder.parameter], most)
     ]
-    fewest = min(found, key=lambda one: one.number, default=None)
-    if fewest is None or len(found) == 1 or fewest.number < most or most != COMMON:
-        return fewest
-    return await rarest(read, scope, finders, values, COUNTED)
+    return sorted(found, key=lambda one: one.number)

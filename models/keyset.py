@@ -68,7 +68,7 @@ class Listing(Generic[R]):
     descending direction, where these differ. `selective` names filters that an index answers with few rows: with one of
     these a page sorts the rows that it finds, instead of going through the list in its order. With `tried` a page of a
     list without parents tries only so many rows in its order, and none if there are fewer. With `found` an index beside
-    the table has few rows of it, which every page sorts.
+    the table finds its rows, which every page sorts; with `quick` they are few.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Listing(Generic[R]):
     selective: tuple[str, ...] = ()
     tried: int = 0
     found: bool = False
+    quick: bool = False
 
     def is_selective(self, given: tuple[str, ...]) -> bool:
         return self.found or any(name in self.selective for name in given)
@@ -403,6 +404,7 @@ async def fetch_pages(
             bound[f"{name}_{i}"] = listing.sort_value(columns[i], value, descending=part.descending)
     # A filter may skip many rows to find few; an order without an index sorts them all.
     slowly = bool(set(part.given) - MOSTLY_TRUE) or part.order not in ("created_at", "sequence", "position")
+    slowly &= not listing.quick
     if of is None:
         page = cut(await read.fetch(statement, bound, slowly=slowly), part.limit)
         return [Fetched(page.rows[::-1], page.has_more) if part.backwards else page]

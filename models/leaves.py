@@ -23,7 +23,7 @@ from sqlalchemy import table as named_table
 from models.columns import Key, Number
 from models.containment import NAME
 from models.expressions import Unindexed, each_of, in_checked_project, parent_key
-from models.finding import COMMON, Finder, Found
+from models.finding import FEWEST, STEPS, Finder, Found
 from models.keyset import Listing
 from models.scope import Scope, of_viewer
 from models.statements import Statement
@@ -133,6 +133,7 @@ def by_leaf(listing: Listing[R], owner: str | None = None) -> Finder[R]:
         return found & (Unindexed(rows.c[owner]) == parent_key) & of_viewer(rows.c.user_key)
 
     found = replace(listing, always=always, found=True)
+    few = replace(found, quick=True)
 
     async def counts(read: Reader, scope: Scope, metadata: str, most: int) -> list[Found[R]]:
         if not read.has_leaves:
@@ -140,8 +141,12 @@ def by_leaf(listing: Listing[R], owner: str | None = None) -> Finder[R]:
         asked = {_hash(table, scope.project, leaf) for leaf in islice(_leaves(loads(metadata), ()), LOOKED_UP)}
         many = _many(table, scope.project)
         values = {"leaves": [*asked, many], "most": most}
-        rows = await read.fetch(_counts, values, slowly=most > COMMON)
+        rows = await read.fetch(_counts, values, slowly=most > STEPS[0])
         counted = {row["leaf"]: row["count"] for row in rows}
-        return [Found(found, counted[leaf] + counted[many], {"leaf": leaf, "many_leaves": many}) for leaf in asked]
+        numbers = {leaf: counted[leaf] + counted[many] for leaf in asked}
+        return [
+            Found(few if number <= FEWEST else found, number, {"leaf": leaf, "many_leaves": many})
+            for leaf, number in numbers.items()
+        ]
 
     return Finder(NAME, counts)

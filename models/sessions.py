@@ -1,6 +1,5 @@
 """Statements on sessions."""
 
-from dataclasses import replace
 from typing import Any, TypedDict
 
 from sqlalchemy import FromClause, Integer, bindparam, delete, exists, func, or_, select, update
@@ -16,7 +15,7 @@ from models.expressions import (
     parent_key,
     parents,
 )
-from models.finding import TRIED
+from models.finding import tried
 from models.jobs import drop_job
 from models.keys import session_key
 from models.keyset import Condition, Fetched, Listing, between, cut, fetch_by_key, is_null, is_set
@@ -149,9 +148,7 @@ SESSIONS_OF_AGENT = Listing(
     selective=SELECTIVE,
 )
 
-SESSIONS_TRIED = replace(SESSIONS, tried=TRIED)
-"""The same list, of which the first sessions are tried."""
-
+SESSIONS_TRIED = tried(SESSIONS)
 SESSION_FINDERS = (by_leaf(SESSIONS),)
 SESSION_FINDERS_OF_USER = (by_leaf(SESSIONS_OF_USER, "user_key"),)
 SESSION_FINDERS_OF_AGENT = (by_leaf(SESSIONS_OF_AGENT, "agent_key"),)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, FromClause, bindparam, select, true
 
 from models.containment import contains
 from models.expressions import in_project, is_in_project, parent_key
-from models.finding import TRIED, Finder, Found
+from models.finding import Finder, Found, tried
 from models.keys import user_key
 from models.keyset import Condition, Listing, between, fetch_by_key, in_list
 from models.leaves import by_leaf
@@ -73,8 +73,7 @@ def _any(rows: FromClause) -> ColumnElement[bool]:
     return true()
 
 
-USERS_TRIED = replace(USERS, tried=TRIED)
-"""The same list, of which the first users are tried."""
+USERS_TRIED = tried(USERS)
 
 USERS_BY_WORD = replace(USERS, always=is_among, filters={**FILTERS, "words": _any})
 """The same list for users that are found by the index of the project's words."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from models.finding import COMMON, FEW, Finder, Found, rarest
+from models.finding import COUNTED, FEW, Finder, Found, find
 from models.keyset import MOSTLY_TRUE, Listing
 from resolvers.connections import Page, Paging, connect
 from resolvers.errors import BadInput
@@ -15,29 +15,34 @@ from resolvers.operation_context import OperationContext
 async def connect_found(
     context: OperationContext,
     listing: Listing[Any],
-    tried: Listing[Any],
+    tried: Sequence[tuple[int, Listing[Any]]],
     finders: Sequence[Finder[Any]],
     paging: Paging,
     **part: Any,
 ) -> list[Page | BadInput]:
-    """The page of a list of the project; `tried` is the same list, of which the first rows are tried. For `part` see
-    `connect`."""
+    """The page of a list of the project. `tried` has numbers of rows that are common, each with the list of the first
+    rows that are tried then (see `models.finding`). For the rest see `connect`."""
     filter: Filter = part["filter"]
     if "words" not in filter.values and _has_others(filter):
         listing, part = await narrowed(context, listing, finders, 1, part)
         return await connect(context, listing, paging, None, **part)
-    found = await _rarest(context, listing, finders, filter, COMMON)
-    if found is None:
-        return await connect(context, listing, paging, None, **part)
-    part = _with(part, found)
-    if found.number >= COMMON:
-        (page,) = await connect(context, tried, paging, None, **part)
+    found: list[Found[Any]] = []
+    for common, first in tried:
+        found = await _find(context, listing, finders, filter, common)
+        if not found:
+            return await connect(context, listing, paging, None, **part)
+        if found[0].number < common:
+            break
+        (page,) = await connect(context, first, paging, None, **_with(part, found[0]))
         if isinstance(page, BadInput):
             return [page]
         if page.has_more:
-            page.query = replace(page.query, listing=found.listing)
+            page.query = replace(page.query, listing=found[0].listing)
             return [page]
-    return await connect(context, found.listing, paging, None, **part)
+    else:
+        if len(found) > 1:
+            found = await _find(context, listing, finders, filter, COUNTED)
+    return await connect(context, found[0].listing, paging, None, **_with(part, found[0]))
 
 
 async def narrowed(
@@ -53,16 +58,17 @@ async def narrowed(
     owners.
     """
     most = FEW // max(owners, 1)
-    found = await _rarest(context, listing, finders, part["filter"], most) if most else None
-    return (found.listing, _with(part, found)) if found is not None and found.number < most else (listing, part)
+    found = await _find(context, listing, finders, part["filter"], most) if most else []
+    return (found[0].listing, _with(part, found[0])) if found and found[0].number < most else (listing, part)
 
 
-async def _rarest(
+async def _find(
     context: OperationContext, listing: Listing[Any], finders: Sequence[Finder[Any]], filter: Filter, most: int
-) -> Found[Any] | None:
+) -> list[Found[Any]]:
+    """What indexes find, fewest rows first; nothing for a filter that an index of the table serves."""
     if listing.is_selective(filter.given):
-        return None
-    return await rarest(context.read, context.scope, finders, filter.values, most)
+        return []
+    return await find(context.read, context.scope, finders, filter.values, most)
 
 
 def _with(part: dict[str, Any], found: Found[Any]) -> dict[str, Any]:

@@ -11,8 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import models.finding
-import resolvers.finding
 import resolvers.users
 from models.user_words import words_of
 from models.users import USERS
@@ -255,9 +253,7 @@ def test_users_of_other_projects_are_not_found(server: Server) -> None:
 
 def make_common(monkeypatch: pytest.MonkeyPatch, tried: int) -> None:
     """Every word is common, so that this number of users is tried in the order of the list."""
-    for module in (models.finding, resolvers.finding):
-        monkeypatch.setattr(module, "COMMON", 1)
-    monkeypatch.setattr(resolvers.users, "USERS_TRIED", replace(USERS, tried=tried))
+    monkeypatch.setattr(resolvers.users, "USERS_TRIED", [(1, replace(USERS, tried=tried))])
 
 
 @pytest.fixture(params=[None, 3, 8, 100], ids=lambda tried: f"{tried} tried")

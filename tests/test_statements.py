@@ -3,13 +3,14 @@
 import contextlib
 import re
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import models.finding
-import resolvers.finding
+import models.users
+import resolvers.users
 from models.keys import agent_key, session_key, user_key
 from tests.documentation import SCHEMA
 from tests.places import Fresh, Place, Places
@@ -512,8 +513,7 @@ def test_people_are_found_by_the_index_of_their_words(reading: Server) -> None:
 def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
     reading: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (models.finding, resolvers.finding):
-        monkeypatch.setattr(module, "COMMON", 0)
+    monkeypatch.setattr(resolvers.users, "USERS_TRIED", [(0, replace(models.users.USERS, tried=1))])
     order = "orderBy: {field: NAME, direction: ASC}"
     seen, _ = statements(reading, f'{{ users(filter: {{text: "ada"}}, {order}) {{ nodes {{ id }} }} }}')
     assert len(seen) == 3, seen
