@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.process import ROOT, Server
 from models.containment import containment
 from models.keys import user_key
-from models.keyset import Slice, fetch_pages
+from models.keyset import Slice, fetch_counts, fetch_pages
 from models.scope import Scope
 from models.sqlite.database import connect
 from models.sqlite.forms import form_of
@@ -190,52 +190,62 @@ SCANS: dict[str, dict[str, Any]] = {
 
 
 def print_scans(rounds: int) -> None:
-    """The CPU time of a list's statement that compares every row, beside one that reads the metadata of the same."""
+    """The CPU time of statements that compare every row, beside those that read the metadata of the same rows."""
     path = FILES / "scanned.db"
     fill(path, SCANNED)
-    scans = {name: statement_of(part) for name, part in SCANS.items()}
+    scans = {name: statements_of(part) for name, part in SCANS.items()}
     compared = re.compile(r"CASE WHEN .* END = 1", re.DOTALL)
-    text, values = scans["a list"]
+
+    def instead(condition: str) -> list[tuple[str, Any]]:
+        return [(compared.sub(condition, text), values) for text, values in scans["a list"]]
+
     scans = {
-        "a plain scan": (compared.sub("users.metadata = :metadata", text), values),
+        "a plain scan": instead("users.metadata = :metadata"),
         **scans,
-        "the function alone": (compared.sub("json_contains(users.metadata, :metadata)", text), values),
+        "the function alone": instead("json_contains(users.metadata, :metadata)"),
     }
-    costs: dict[str, list[float]] = {name: [] for name in scans}
+    costs: dict[str, list[list[float]]] = {name: [] for name in scans}
     with closing(connect(path)) as connection:
         for _ in range(rounds + 1):
-            for name, (text, values) in scans.items():
-                started = time.process_time()
-                for _ in range(5):
-                    connection.execute(text, values).fetchall()
-                costs[name].append(200 * (time.process_time() - started))
-    base = median(costs["a plain scan"][1:])
-    print(f"| {SCANNED:,} users | CPU, ms | ratio |")
-    print("|---|---|---|")
+            for name, both in scans.items():
+                costs[name].append([cost_of(connection, *each) for each in both])
+    page, count = (median(one[which] for one in costs["a plain scan"][1:]) for which in (0, 1))
+    print(f"| {SCANNED:,} users | a page, ms | ratio | their number, ms | ratio |")
+    print("|---|---|---|---|---|")
     for name, all_costs in costs.items():
-        cost = median(all_costs[1:])
-        print(f"| {name} | {cost:.2f} | {cost / base:.2f} |", flush=True)
+        own, number = (median(one[which] for one in all_costs[1:]) for which in (0, 1))
+        print(f"| {name} | {own:.2f} | {own / page:.2f} | {number:.2f} | {number / count:.2f} |", flush=True)
     print()
 
 
-class Recorder:
-    """A reader of an empty database, which keeps the last statement."""
+def cost_of(connection: sqlite3.Connection, text: str, values: dict[str, Any]) -> float:
+    """The CPU time of a statement in milliseconds."""
+    started = time.process_time()
+    for _ in range(5):
+        connection.execute(text, values).fetchall()
+    return 200 * (time.process_time() - started)
 
-    text, values = "", dict[str, Any]()
+
+class Recorder:
+    """A reader of an empty database, which keeps the statements."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
 
     async def fetch(self, statement: Statement[Any], values: Mapping[str, Any], *, slowly: bool = False) -> list[Any]:
         form = form_of(statement)
-        self.text, self.values = form.text, {**form.bound(values), "limit": 1_000_000}
+        self.seen.append((form.text, form.bound(values)))
         return []
 
 
-def statement_of(part: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The statement of the list of all users with this metadata, in its order and without the index."""
+def statements_of(part: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The statements for the first page of all users with this metadata, and for their number, without the index."""
     name, values = containment(part)
     recorder: Any = Recorder()
-    slice = Slice("created_at", descending=True, given=(name,), values=values, columns=("key",))
+    slice = Slice("created_at", descending=True, given=(name,), values=values, columns=("user_id", "name"))
     asyncio.run(fetch_pages(recorder, Scope(), USERS, slice))
-    return recorder.text, recorder.values
+    asyncio.run(fetch_counts(recorder, Scope(), USERS, slice))
+    return recorder.seen
 
 
 def print_writes(writes: int, rounds: int) -> None:

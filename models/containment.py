@@ -2,7 +2,7 @@
 
 PostgreSQL compares by itself. SQLite has three ways, the cheapest first:
 
-- A piece of the filter's JSON, its needle, is in the text of all metadata that contains it.
+- Pieces of the filter's JSON, its needles, are in the text of all metadata that contains it.
 - Scalars below keys are compared in the texts that `models.values.json_of` writes for them, the only ones in which they
   are stored. A statement is compiled for some numbers of scalars (`SIZES`).
 - All else is compared by a function (`models.sqlite.containment`), and so is metadata that is long: the function ends
@@ -27,11 +27,10 @@ SIZES = (1, 2, 4)
 FORMS = 3
 """The texts of one scalar: a number may be stored as 1 or 1.0, and 1e16 as 10000000000000000 or 1e+16."""
 
-NEEDLE_CHARACTERS, PIECES = 48, 8
-"""Characters of a piece of the filter that are looked at, and pieces."""
+_NEEDLES = (f"{NAME}_needle_0", f"{NAME}_needle_1")
 
-LONG_ENOUGH = 12
-"""Characters of a needle from which on no other is looked for."""
+NEEDLE_CHARACTERS, PIECES = 32, 8
+"""Characters of a piece of a filter that are looked at, and pieces of which the needles are chosen."""
 
 _PATTERN = str.maketrans("?[", "**")
 """All characters that mean something in a pattern are taken for the first one."""
@@ -50,7 +49,7 @@ def _name(size: int) -> str:
 
 
 def _condition(size: int) -> Callable[[FromClause], ColumnElement[bool]]:
-    names = [NAME, f"{NAME}_needle", *(name for place in range(size) for name in _names(place))]
+    names = [NAME, *_NEEDLES, *(name for place in range(size) for name in _names(place))]
     parameters: list[BindParameter[str]] = [bindparam(name, type_=Words) for name in names]
     return lambda rows: json_contains(rows.c.metadata, *parameters)
 
@@ -62,7 +61,7 @@ def _names(place: int) -> list[str]:
 
 def containment(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name of the filter for metadata that contains an object, and its parameters."""
-    values: dict[str, Any] = {NAME: json_of(part), f"{NAME}_needle": _needle(part)}
+    values: dict[str, Any] = {NAME: json_of(part), **dict(zip(_NEEDLES, _needles(part), strict=True))}
     scalars = _scalars(part, "$", SIZES[-1])
     size = next((size for size in SIZES if scalars and len(scalars) <= size), 0)
     for place in range(size):
@@ -104,21 +103,24 @@ def texts_of(scalar: Any) -> list[str]:
     return list(dict.fromkeys((*texts, str(json_of(number)), repr(number)))) if number == scalar else texts
 
 
-def _needle(part: Mapping[str, Any]) -> str:
-    """The text of some piece of an object that finds it fastest.
+def _needles(part: Mapping[str, Any]) -> list[str]:
+    """Patterns that find pieces of an object: those that do so fastest."""
+    best = sorted(map(_needle, islice(_pieces(part), PIECES)), reverse=True)
+    return [f"*{needle}*" for _, _, needle in best[: len(_NEEDLES)]] + ["*"] * (len(_NEEDLES) - len(best))
+
+
+def _needle(piece: str) -> tuple[bool, int, str]:
+    """The text in a piece that is found fastest, after its worth.
 
     It does not repeat its first character: a search for it takes time in proportion to the text, whatever this is.
     """
+    text = piece[:NEEDLE_CHARACTERS].translate(_PATTERN).partition("*")[0]
     best = (False, 0, "")
-    for piece in islice(_pieces(part), PIECES):
-        if best[0] and best[1] >= LONG_ENOUGH:
-            break
-        text = piece[:NEEDLE_CHARACTERS].translate(_PATTERN).partition("*")[0]
-        for start, char in enumerate(text):
-            again = text.find(char, start + 1)
-            run = text[start:] if again < 0 else text[start:again]
-            best = max(best, (len(run) > 3 and char.isascii() and char not in _FREQUENT, len(run), run))
-    return best[2]
+    for start, char in enumerate(text):
+        again = text.find(char, start + 1)
+        run = text[start:] if again < 0 else text[start:again]
+        best = max(best, (len(run) > 3 and char.isascii() and char not in _FREQUENT, len(run), run))
+    return best
 
 
 def _pieces(part: Any) -> Iterator[str]:

@@ -61,7 +61,8 @@ class Place(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Asserts that the database is undamaged, and that every reference leads to a row."""
+        """Asserts that the database is undamaged, that every reference leads to a row, and that the index of metadata
+        has what is there."""
 
     @abstractmethod
     def close(self) -> None:
@@ -137,6 +138,11 @@ class SqlitePlace(Place):
     def check(self) -> None:
         assert self.query("PRAGMA integrity_check") == [("ok",)]
         assert self.query("PRAGMA foreign_key_check") == []
+        leaves = " UNION ALL ".join(
+            f"SELECT leaves.value, {table}.key FROM {table}, json_each(leaves_of('{table}', project, metadata)) leaves"
+            for table in ("users", "sessions", "documents")
+        )
+        assert self.query("SELECT leaf, key FROM metadata_leaves") == self.query(f"{leaves} ORDER BY 1, 2")
 
     def close(self) -> None:
         """The file stays, for whoever looks into why a test failed."""

@@ -510,6 +510,28 @@ def test_people_are_found_by_the_index_of_their_words(reading: Server) -> None:
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("list", "searched"),
+    [
+        ("users", "SEARCH users USING INDEX sqlite_autoindex_users_1 (key=?)"),
+        ("sessions", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (key=?)"),
+        ('user(userId: "u01") { sessions', "SEARCH x USING INDEX sqlite_autoindex_sessions_1 (key=?)"),
+        ('user(userId: "u01") { documents', "SEARCH x USING INDEX sqlite_autoindex_documents_1 (key=?)"),
+    ],
+)
+def test_metadata_is_found_by_the_index_of_its_leaves(reading: Server, list: str, searched: str) -> None:
+    query = f'{list}(filter: {{metadata: {{db: {{uuid: "a"}}, n: 1}}}}) {{ nodes {{ id }} totalCount }}'
+    seen, _ = statements(reading, f"{{ {query} {'}' if '{' in list else ''} }}")
+    counted, *read = seen[-3:]
+    found = plans(reading.path, seen)
+    assert "SEARCH metadata_leaves USING PRIMARY KEY (leaf=?)" in found[counted], found[counted]
+    for text in read:
+        assert "SEARCH metadata_leaves USING PRIMARY KEY (leaf=?)" in found[text], found[text]
+        assert searched in found[text], found[text]
+        assert scans(found[text]) == [], found[text]
+
+
+@pytest.mark.sqlite
 def test_people_of_a_common_word_are_first_tried_in_the_order_of_the_list(
     reading: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,9 +60,8 @@ def _greatest(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Contains, "sqlite")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
-    whole, part, needle, *scalars = _arguments(element, compiler, options)
-    # As a parameter alone the pattern would be looked at when the statement is compiled: anew for each value.
-    has_needle = f"{whole} GLOB '*' || {needle} || '*'"
+    whole, part, one, other, *scalars = _arguments(element, compiler, options)
+    has_needle = f"({whole} GLOB {one} AND {whole} GLOB {other})"
     compared = f"json_contains({whole}, {part})"
     if not scalars:
         return f"CASE WHEN {has_needle} THEN {compared} ELSE 0 END"
