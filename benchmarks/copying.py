@@ -3,7 +3,6 @@
 import argparse
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from benchmarks.dataset import FIRST_DAY, MESSAGES, SEED, SESSIONS, WORDS, user_id
 from models.keys import session_key, user_key
+from models.sqlite.database import connect
 from models.store import database_at
 from models.values import time_of
 
@@ -62,7 +62,8 @@ def fill(path: Path, count: int) -> None:
     """A file with messages of about 200 characters, 50 in a session and 10 sessions of a user, in order of time."""
     database_at(f"sqlite:///{path}").migrate()
     users = count // (SESSIONS * MESSAGES)
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN")
         for table, rows in (
             ("users", of_users(users)),
             ("sessions", of_sessions(users)),
@@ -73,7 +74,7 @@ def fill(path: Path, count: int) -> None:
             statement = f"INSERT INTO {table} ({', '.join(first)}) VALUES ({', '.join(f':{name}' for name in first)})"
             connection.execute(statement, first)
             connection.executemany(statement, rows)
-    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

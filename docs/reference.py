@@ -54,6 +54,10 @@ LIMITS = [
         "Words that a user is found by",
         "the first {models.user_words.LARGEST_WORDS}, each by its first {models.user_words.WORD_CHARACTERS} characters",
     ),
+    (
+        "Scalars in metadata that an object is found by on SQLite; one with more is compared for every filter",
+        "{models.leaves.LARGEST_LEAVES}",
+    ),
     ("`ids` of `nodes`", "{resolvers.nodes.LARGEST_LIST}"),
     ("Different words of a query that `search` looks for", "{resolvers.search.questions.LARGEST_QUESTION}"),
     (

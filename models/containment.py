@@ -3,12 +3,13 @@
 PostgreSQL compares by itself. SQLite has three ways, the cheapest first:
 
 - Pieces of the filter's JSON, its needles, are in the text of all metadata that contains it.
-- Scalars below keys are compared in the texts that `models.values.json_of` writes for them, the only ones in which they
-  are stored. A statement is compiled for some numbers of scalars (`SIZES`).
-- All else is compared by a function (`models.sqlite.containment`), and so is metadata that is long: the function ends
-  with its request.
+- Scalars below keys are compared in the texts that writers of JSON have for them. A statement is compiled for some
+  numbers of scalars (`SIZES`).
+- All else is compared by a function (`models.sqlite.containment`), and so is metadata that has escapes, or is long: the
+  function ends with its request.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, takewhile
 from typing import Any
@@ -29,11 +30,12 @@ FORMS = 3
 
 _NEEDLES = (f"{NAME}_needle_0", f"{NAME}_needle_1")
 
-NEEDLE_CHARACTERS, PIECES = 32, 8
+LONGEST_NEEDLE, PIECES = 32, 8
 """Characters of a piece of a filter that are looked at, and pieces of which the needles are chosen."""
 
-_PATTERN = str.maketrans("?[", "**")
-"""All characters that mean something in a pattern are taken for the first one."""
+_PLAIN = re.compile(r"""[^\0-\x1f"\\/*?\[\x7f-\U0010ffff]+"?""")
+"""Characters that every writer of JSON writes as they are, without those that mean something in a pattern, and the
+quote at their end."""
 
 _FREQUENT = frozenset('":,{}-_ 0123456789abcdef')
 """Characters of which metadata is full: a needle that starts with another one is found faster."""
@@ -104,45 +106,59 @@ def texts_of(scalar: Any) -> list[str]:
 
 
 def _needles(part: Mapping[str, Any]) -> list[str]:
-    """Patterns that find pieces of an object: those that do so fastest."""
-    best = sorted(map(_needle, islice(_pieces(part), PIECES)), reverse=True)
-    return [f"*{needle}*" for _, _, needle in best[: len(_NEEDLES)]] + ["*"] * (len(_NEEDLES) - len(best))
+    """Patterns for pieces of an object: those that are found fastest."""
+    best = sorted(map(_pattern, islice(_pieces(part), PIECES)), reverse=True)
+    return [pattern for *_, pattern in best[: len(_NEEDLES)]] + ["*"] * (len(_NEEDLES) - len(best))
 
 
-def _needle(piece: str) -> tuple[bool, int, str]:
-    """The text in a piece that is found fastest, after its worth.
+def _pattern(piece: tuple[str, str]) -> tuple[bool, int, str]:
+    """The pattern for a piece of JSON, after its worth. There may be spaces between a key and its value."""
+    runs = [run for run in map(_run, piece) if run[1]]
+    if not runs:
+        return (False, 0, "*")
+    return (runs[0][0], sum(length for _, length, _ in runs), f"*{'*'.join(run for *_, run in runs)}*")
 
-    It does not repeat its first character: a search for it takes time in proportion to the text, whatever this is.
+
+def _run(text: str) -> tuple[bool, int, str]:
+    """The part of a text that is found fastest, after its worth.
+
+    It has no character that JSON may write in two ways, and does not repeat its first one: a search for it takes time
+    in proportion to the metadata, whatever this is.
     """
-    text = piece[:NEEDLE_CHARACTERS].translate(_PATTERN).partition("*")[0]
     best = (False, 0, "")
-    for start, char in enumerate(text):
-        again = text.find(char, start + 1)
-        run = text[start:] if again < 0 else text[start:again]
-        best = max(best, (len(run) > 3 and char.isascii() and char not in _FREQUENT, len(run), run))
+    for plain in _PLAIN.findall(text[:LONGEST_NEEDLE]):
+        for start, char in enumerate(plain):
+            again = plain.find(char, start + 1)
+            run = plain[start:] if again < 0 else plain[start:again]
+            best = max(best, (len(run) > 3 and char not in _FREQUENT, len(run), run))
     return best
 
 
-def _pieces(part: Any) -> Iterator[str]:
-    """Texts that are in the JSON of all that contains a value."""
+def _pieces(part: Any) -> Iterator[tuple[str, str]]:
+    """Keys, each with the text that begins its value, that are in the JSON of all that contains an object."""
     if is_object(part):
         for key, item in part.items():
-            yield f"{json_of(key)}:{_beginning(item)}"
+            yield _rest(key), _beginning(item)
             if is_object(item) or is_list(item):
                 yield from _pieces(item)
     elif is_list(part):
         for item in part:
             if is_object(item) or is_list(item):
                 yield from _pieces(item)
-            elif isinstance(item, str):
-                yield json_of(item)
+            else:
+                yield "", _beginning(item)
 
 
 def _beginning(item: Any) -> str:
-    """The text with which all values begin that contain this one."""
-    if is_object(item):
-        return "{"
-    if is_list(item):
-        return "["
+    """The text, without its first quote, with which all values begin that contain this one."""
+    if is_object(item) or is_list(item):
+        return ""
+    if isinstance(item, str):
+        return _rest(item)
     shared = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts_of(item), strict=False))
     return "".join(chars[0] for chars in shared)
+
+
+def _rest(text: str) -> str:
+    """The JSON of a text without its first quote, as far as it matters here."""
+    return text.replace('"', '\\"') + '"'

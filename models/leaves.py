@@ -36,7 +36,7 @@ LARGEST_LEAVES = 200
 LOOKED_UP = 16
 """Leaves of a filter among which the rarest is looked for."""
 
-HASH_BYTES = 6
+HASH_SIZE = 6
 
 metadata_leaves = named_table("metadata_leaves", column("leaf", Number), column("key", Key))
 """SQLite's table; other databases have none."""
@@ -85,7 +85,7 @@ def _text(scalar: Any) -> str:
 
 
 def _hash(table: str, project: str, leaf: tuple[str | None, ...]) -> int:
-    return int.from_bytes(blake2b(orjson.dumps([table, project, *leaf]), digest_size=HASH_BYTES).digest())
+    return int.from_bytes(blake2b(orjson.dumps([table, project, *leaf]), digest_size=HASH_SIZE).digest())
 
 
 # Finding objects

@@ -59,9 +59,11 @@ class FilterBuilder:
                 raise BadInput(f"`filter.metadata`: {problem}") from problem
             if (count := count_values(value)) > LARGEST_FILTER:
                 raise BadInput(f"`filter.metadata` holds {count} values; at most {LARGEST_FILTER} are looked for.")
-            name, values = containment(value)
-            self.add(name)
-            self._values |= values
+            # All metadata contains an empty object.
+            if value:
+                name, values = containment(value)
+                self.add(name)
+                self._values |= values
         return self
 
     def lists(self, *names: str) -> "FilterBuilder":

@@ -27,7 +27,8 @@ async def connect_found(
         listing, part = await narrowed(context, listing, finders, 1, part)
         return await connect(context, listing, paging, None, **part)
     found: list[Found[Any]] = []
-    for common, first in tried:
+    # To compare words takes longer: a page that is not filled costs more than it may save.
+    for common, first in tried[-1:] if "words" in filter.values else tried:
         found = await _find(context, listing, finders, filter, common)
         if not found:
             return await connect(context, listing, paging, None, **part)

@@ -1,6 +1,7 @@
 """Containment of JSON in SQLite's SQL, and the leaves by which objects are found, against the function that compares
 two values."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from sqlite3 import Connection
@@ -91,10 +92,13 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
 
 
 def found(sqlite: Connection, whole: Any, part: Any) -> bool:
-    """The answer of SQL to a filter, for metadata that contains the part or doesn't."""
+    """The answer of SQL to a filter by a part, however the metadata is written."""
     name, values = containment(part)
     text = FORMS[name].text.replace("FROM users", "FROM (SELECT x'00' AS key, :whole AS metadata) AS users")
-    return bool(sqlite.execute(text, {**values, "whole": json_of(whole)}).fetchall())
+    texts = (json_of(whole), json.dumps(whole), json.dumps(whole, indent=1, ensure_ascii=False))
+    answers = {bool(sqlite.execute(text, {**values, "whole": each}).fetchall()) for each in texts}
+    (answer,) = answers
+    return answer
 
 
 @settings(max_examples=200, deadline=None)

@@ -80,7 +80,7 @@ def past(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     server = Server(SqlitePlace(path))
     fill(server)
     server.close()
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(connect(path)) as connection, connection:
         for table in TABLES:
             add_rows(connection, table.table)
         connection.execute("UPDATE jobs SET updated_at = '2025-01-02T03:04:05.000000'")

@@ -69,9 +69,9 @@ def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
     equal = " AND ".join(
         f"CASE {whole} -> {path} {' '.join(f'WHEN {text} THEN 1' for text in texts)} END" for path, *texts in of_each
     )
-    # The JSON functions end no sooner than they have parsed it.
-    is_long = f"length(CAST({whole} AS BLOB)) > {LONG_JSON}"
-    return f"CASE WHEN NOT {has_needle} THEN 0 WHEN {is_long} THEN {compared} WHEN {equal} THEN 1 ELSE 0 END"
+    # The JSON functions end no sooner than they have parsed it, and compare keys as they are written.
+    is_other = f"length(CAST({whole} AS BLOB)) > {LONG_JSON} OR {whole} GLOB '*\\*'"
+    return f"CASE WHEN NOT {has_needle} THEN 0 WHEN {is_other} THEN {compared} WHEN {equal} THEN 1 ELSE 0 END"
 
 
 @compiles(Unindexed, "sqlite")

@@ -14,7 +14,7 @@ log = structlog.get_logger("recallql.migrate")
 TABLES = ("users", "sessions", "documents")
 
 TOGETHER = 50_000
-"""Rows whose leaves are sorted together."""
+"""Rows whose leaves are sorted together. After as many the log says how far it is."""
 
 # Without a rowid: the primary key is all of a row. The leaves are computed by the application, as the words of the
 # full-text index are: whoever else writes these tables fails.
@@ -72,5 +72,6 @@ def _fill(name: str) -> None:
     end = sa.text(_END.format(name=name))
     while (last := connection.execute(end, {"after": after, "together": TOGETHER}).scalar()) is not None:
         count += connection.execute(sa.text(_FILL.format(name=name)), {"after": after, "end": last}).rowcount
+        if after:
+            log.info("indexing metadata", table=name, leaves=count, seconds=round(monotonic() - started, 1))
         after = last
-        log.info("indexing metadata", table=name, leaves=count, seconds=round(monotonic() - started, 1))
