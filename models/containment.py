@@ -33,6 +33,9 @@ _NEEDLES = (f"{NAME}_needle_0", f"{NAME}_needle_1")
 LONGEST_NEEDLE, PIECES = 32, 8
 """Characters of a piece of a filter that are looked at, and pieces of which the needles are chosen."""
 
+REPEATING = 8
+"""Characters at the beginning of a needle among which may be its first one again."""
+
 _PLAIN = re.compile(r"""[^\0-\x1f"\\/*?\[\x7f-\U0010ffff]+"?""")
 """Characters that every writer of JSON writes as they are, without those that mean something in a pattern, and the
 quote at their end."""
@@ -122,14 +125,14 @@ def _pattern(piece: tuple[str, str]) -> tuple[bool, int, str]:
 def _run(text: str) -> tuple[bool, int, str]:
     """The part of a text that is found fastest, after its worth.
 
-    It has no character that JSON may write in two ways, and does not repeat its first one: a search for it takes time
-    in proportion to the metadata, whatever this is.
+    It has no character that JSON may write in two ways, and repeats its first one at its beginning alone: a search for
+    it takes time in proportion to the metadata, whatever this is.
     """
     best = (False, 0, "")
     for plain in _PLAIN.findall(text[:LONGEST_NEEDLE]):
         for start, char in enumerate(plain):
             again = plain.find(char, start + 1)
-            run = plain[start:] if again < 0 else plain[start:again]
+            run = plain[start:] if again < 0 else plain[start : max(again, start + REPEATING)]
             best = max(best, (len(run) > 3 and char not in _FREQUENT, len(run), run))
     return best
 

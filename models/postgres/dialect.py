@@ -103,7 +103,8 @@ def _on_citus(element: OnCitus, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Contains, "postgresql")
 def _contains(element: Contains, compiler: SQLCompiler, **options: Any) -> str:
-    whole, part, *_ = _arguments(element, compiler, options)
+    # A parameter that is compiled has to be in the statement.
+    whole, part = (compiler.process(argument, **options) for argument in list(element.clauses)[:2])
     return f"({whole})::jsonb @> ({part})::jsonb"
 
 
