@@ -1,7 +1,7 @@
 """The leaves of metadata, its scalars with the keys that lead to them: users, sessions and documents are found by them.
 
-PostgreSQL has an index for it, GIN, which `by_leaf` has it use. On SQLite a table has a row for each leaf of an object: a
-hash of the project, the kind of object, the keys and the scalar, and the object's key. Triggers write it with each row
+PostgreSQL has an index for it, GIN, which `by_leaf` has it use. On SQLite a table has a row for each leaf of an object:
+a hash of the project, the kind of object, the keys and the scalar, and the object's key. Triggers write it with a row
 (see the migration), so that whatever writes a row keeps it. What it finds is always compared in full: two leaves may
 have one hash.
 
