@@ -343,7 +343,10 @@ def _columns(
 
 def names_read(listing: Listing[Any], order: tuple[str, ...], wanted: tuple[C, ...] | None) -> list[str | C]:
     """The names of the columns of a page's rows: the wanted ones (None: all), then those of the order."""
-    return [column.name for column in listing.table.columns] if wanted is None else [*dict.fromkeys((*wanted, *order))]
+    if wanted is None:
+        return [column.name for column in listing.table.columns]
+    # Two runs may have the same columns, under other keys.
+    return [*wanted, *(name for name in order if name not in wanted)]
 
 
 @lru_cache(maxsize=256)

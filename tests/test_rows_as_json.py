@@ -73,3 +73,15 @@ def test_every_text_comes_back_as_it_was(server: Server, texts: list[str], count
     last = server.graphql(LAST, last=len(texts))["session"]["messages"]["nodes"]
     assert last == added["messages"]
     assert [message["content"] for message in last] == texts
+
+
+def test_the_same_values_are_selected_under_several_names(server: Server) -> None:
+    server.graphql(ADD, messages=[{"role": "USER", "content": "a"}, {"role": "TOOL", "content": "b"}])
+    messages = server.graphql(
+        """{ session(sessionId: "texts") { messages {
+          nodes { content role } edges { cursor node { text: content who: role } } ...Again
+        } } } fragment Again on MessageConnection { more: nodes { role content } edges { node { text: content } } }"""
+    )["session"]["messages"]
+    assert messages["nodes"] == [{"content": "a", "role": "USER"}, {"content": "b", "role": "TOOL"}]
+    assert [edge["node"] for edge in messages["edges"]] == [{"text": "a", "who": "USER"}, {"text": "b", "who": "TOOL"}]
+    assert [(node["role"], node["content"]) for node in messages["more"]] == [("USER", "a"), ("TOOL", "b")]
