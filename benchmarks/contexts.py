@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.process import Server
-from benchmarks.recall import CHATS, LOCOMO, Question, serving
+from benchmarks.recall import SETS, Question, serving
 from models.words import words
 from resolvers.formation.extracts import choose, sentences_of
 from resolvers.search.english import STOP_WORDS
@@ -128,7 +128,7 @@ def main(options: list[str]) -> None:
     parser.add_argument("data", nargs="*", type=Path, help="folders of data sets")
     parser.add_argument("--show", type=int, default=0, help="contexts to print")
     given = parser.parse_args(options)
-    for data in given.data or [folder for folder in (CHATS, LOCOMO) if folder.exists()]:
+    for data in given.data or [folder for folder in SETS if folder.exists()]:
         with serving(data, {"RECALLQL_EMBEDDINGS": "off"}) as server:
             for line in contexts(data, server, given.show):
                 print(line, flush=True)

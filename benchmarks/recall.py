@@ -23,8 +23,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.process import ROOT, Server
 
-CHATS = ROOT / "benchmarks" / "chats"
-LOCOMO = ROOT.parent / "shared" / "data" / "locomo"
+SETS = [ROOT / "benchmarks" / "chats", *(ROOT.parent / "shared" / "data" / name for name in ("locomo", "beam"))]
 ENDPOINT = {name: value for name, value in os.environ.items() if name.startswith("RECALLQL_EMBEDDINGS_")}
 CONFIGURATIONS: dict[str, dict[str, str]] = {
     "default": {"RECALLQL_EMBEDDINGS": "off"},
@@ -187,7 +186,7 @@ def judged(ways: Iterator[Way], questions: list[Question]) -> dict[str, Any]:
 def main(options: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="make recall", description=__doc__)
     parser.add_argument("data", nargs="*", type=Path, help="folders of data sets")
-    for data in parser.parse_args(options).data or [folder for folder in (CHATS, LOCOMO) if folder.exists()]:
+    for data in parser.parse_args(options).data or [folder for folder in SETS if folder.exists()]:
         questions = [json.loads(line) for line in (data / "questions.ndjson").open()]
         asked = [question for question in questions if question["category"] != "adversarial" and question["evidence"]]
         print(f"{data.name}: {len(asked)} questions; recall@10 also by conversation and category\n")

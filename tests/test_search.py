@@ -76,8 +76,52 @@ def test_a_date_in_the_question_prefers_what_was_said_then(server: Server) -> No
     said = [{"content": "I had a setback.", "createdAt": f"2023-{month:02}-13T12:00:00Z"} for month in (3, 8, 10)]
     for number, message in enumerate(said):
         add(server, f"s{number}", message)
-    for query, session in (("setback in October 2023", "s2"), ("What was the setback on 13 August?", "s1")):
-        assert found(server, query)[0]["node"]["session"]["sessionId"] == session
+    queries = [
+        ("setback in October 2023", "s2"),
+        ("What was the setback on 13 August?", "s1"),
+        ("the setback of 13 Aug 2023", "s1"),
+        ("the setback of Aug. 13th", "s1"),
+        ("the setback in Aug 2023", "s1"),
+        ("the setback on 13.8.2023", "s1"),
+        ("the setback on 13/08/2023", "s1"),
+        ("the setback on 8/13/2023", "s1"),
+        ("the setback on 2023/8/13", "s1"),
+        ("the setback on 2023-08-13", "s1"),
+    ]
+    for query, session in queries:
+        assert found(server, query)[0]["node"]["session"]["sessionId"] == session, query
+
+
+def test_a_short_form_of_a_month_alone_is_no_date() -> None:
+    assert [parse_question(text).day for text in ("What did Jan say?", "12 junior devs", "version 1.2.3")] == [None] * 3
+    assert parse_question("on 99.99.2024").day is None
+
+
+def test_a_long_turn_is_not_found_by_its_neighbours_as_a_short_one_is(server: Server) -> None:
+    long = "Here is a plan. " + "It has many steps and much advice. " * 40
+    add(server, "s", "My key is called Otter.", {"content": long, "role": "ASSISTANT"})
+    add(server, "t", "My key is called Otter.", {"content": "Fine.", "role": "ASSISTANT"})
+    edges = found(server, "What is the key called?")
+    contents = [edge["node"]["content"] for edge in edges]
+    assert contents == ["My key is called Otter."] * 2 + ["Fine.", long]
+    assert edges[3]["score"] < 0.8 * edges[2]["score"]
+
+
+def test_a_turn_without_words_of_its_own_is_no_result(server: Server) -> None:
+    call = [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]
+    add(
+        server,
+        "s",
+        "The rare zebra.",
+        {"role": "ASSISTANT", "content": "", "toolCalls": call},
+        {"role": "TOOL", "content": "{}"},
+        {"role": "ASSISTANT", "content": "…"},
+        "Lovely!",
+    )
+    contents = [edge["node"]["content"] for edge in found(server, "zebra")]
+    assert "{}" not in contents
+    assert "…" not in contents
+    assert contents[0] == "The rare zebra."
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from models.allowance import Allowance
+from models.words import TOKEN
 from resolvers.errors import BadInput
 from resolvers.parts import TOOLS
 from resolvers.search.questions import Question
@@ -63,7 +64,9 @@ class Gathering:
             self._asides.append((len(self._rows), aside))
             self._size += len(aside)
         user = user if is_own else None
-        self._rows.append(Row(number, user, bool(passes), turn))
+        # A turn without a word of its own (no text, `{}` of a tool) would be found by its neighbours alone.
+        says_something = TOKEN.search(text) is not None or (aside is not None and TOKEN.search(aside) is not None)
+        self._rows.append(Row(number, user, bool(passes) and says_something, turn))
         self._texts.append(text)
         self._size += len(text)
         if self._size >= TOGETHER:

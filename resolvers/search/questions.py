@@ -97,13 +97,25 @@ class Asked:
 
 
 _month = f"(?P<month>{'|'.join(MONTHS)})"
+# A short form alone may be a name (Jan), or another word (mar).
+_short = rf"(?P<month>{'|'.join(MONTHS)}|(?:{'|'.join(name[:3] for name in MONTHS)}|sept)\b\.?)"
 _ordinal = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b(?!\d)"
 _dates = [
-    re.compile(rf"\b{_month}\s+{_ordinal}(?:,?\s+(?P<year>\d{{4}})\b)?", re.IGNORECASE),
-    re.compile(rf"\b{_ordinal}(?:\s+of)?\s+{_month}\b(?:,?\s+(?P<year>\d{{4}})\b)?", re.IGNORECASE),
-    re.compile(r"\b(?P<year>\d{4})-(?P<number>\d\d)(?:-(?P<day>\d\d))?\b"),
-    re.compile(rf"\b{_month}\b(?:,?\s+(?:of\s+)?(?P<year>\d{{4}})\b)?", re.IGNORECASE),
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"\b{_short}\s+{_ordinal}(?:,?\s+(?P<year>\d{{4}})\b)?",
+        rf"\b{_ordinal}(?:\s+of)?[\s-]+{_short}(?!\w)(?:,?[\s-]+(?P<year>\d{{4}})\b)?",
+        r"\b(?P<year>\d{4})-(?P<number>\d\d)(?:-(?P<day>\d\d))?\b",
+        r"\b(?P<year>\d{4})(?P<mark>[/.])(?P<number>\d\d?)(?P=mark)(?P<day>\d\d?)\b",
+        r"\b(?P<day>\d\d?)\.\s?(?P<number>\d\d?)\.\s?(?P<year>\d{4})\b",
+        # Americans write the month first; a number above 12 is the day.
+        r"\b(?P<number>0?[1-9]|1[0-2])/(?P<day>\d\d?)/(?P<year>\d{4})\b",
+        r"\b(?P<day>1[3-9]|2\d|3[01])/(?P<number>\d\d?)/(?P<year>\d{4})\b",
+        rf"\b{_month}\b(?:,?\s+(?:of\s+)?(?P<year>\d{{4}})\b)?",
+        rf"\b{_short}\s+(?P<year>\d{{4}})\b",
+    )
 ]
+_NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 _modal = re.compile(r"\bmay\b(?!\s+\d)", re.IGNORECASE)
 
 
@@ -114,7 +126,7 @@ def _day_of(text: str) -> tuple[int | None, int, int | None] | None:
         if found := form.search(text):
             parts = found.groupdict()
             name: Any = parts.get("month")
-            month = int(parts["number"]) if name is None else MONTHS.index(name.lower()) + 1
+            month = int(parts["number"]) if name is None else _NUMBERS[name[:3].lower()]
             year, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
             try:
                 date(year or 2000, month, day or 1)

@@ -19,11 +19,15 @@ from models.words import spaced
 from resolvers.search.english import TIME_WORDS
 from resolvers.search.questions import Question, beginning, nearness
 
-SATURATION, LENGTH_SHARE = 0.9, 0.4
+SATURATION, LENGTH_SHARE = 1.2, 0.5
 """BM25's k1 and b."""
 
 NEIGHBOURS = {-2: 0.25, -1: 0.5, 1: 0.4, 2: 0.2}
 """The weight of a word by its distance in turns, before or after."""
+
+BRIEF = 300
+"""Characters of a turn up to which the words of its neighbours count in full. A longer one says itself what it is
+about: they count as much less as it is longer."""
 
 ASIDE, MOST_ASIDE = 0.25, 0.5
 """The weight of a word in an aside (such as a tool call or result), and its maximum if repeated often; the maximum is
@@ -52,8 +56,8 @@ LEAST_OF_WORDS = 0.1
 """The least share of a score by words that remains, however far the text is from the question."""
 
 
-_ENDING = 1000
-"""Characters at the end of a text in which a question mark is looked for."""
+LONGEST_QUESTION = 120
+"""Characters of a turn that may only ask something. A longer one that ends with a question says something, too."""
 
 
 class Turn(NamedTuple):
@@ -91,7 +95,7 @@ def turn_of(
 ) -> Turn:
     """Extracts the features of a text for ranking."""
     says_when = question.asks_when and not TIME_WORDS.isdisjoint(spaced(text).split())
-    is_question = text[-_ENDING:].rstrip().endswith("?")
+    is_question = len(text) <= LONGEST_QUESTION and text.rstrip().endswith("?")
     return Turn(thread, position, len(text), speaker, role, created_at, says_when, is_question)
 
 
@@ -274,7 +278,7 @@ def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, floa
             distance = turn.position - turns[other].position
             if distance not in NEIGHBOURS:
                 break
-            found.append((other, NEIGHBOURS[distance]))
+            found.append((other, NEIGHBOURS[distance] * min(1.0, BRIEF / max(1, turns[other].length))))
             length += NEIGHBOURS[-distance] * turns[other].length
             other += step
     return found, length
