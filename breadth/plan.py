@@ -208,8 +208,14 @@ class Field:
             selections += found
         for selection in selections:
             selection.find_runs()
-        names = {name for selection in selections for name in selection.needs or ()}
         runs = {run for selection in selections for run in selection.runs}
+        written = [name for run in runs for _, name in run]
+        if len(written) > len(set(written)):
+            # With aliases a record could have one long text many times.
+            runs.clear()
+            for selection in selections:
+                selection.parts = selection.fields
+        names = {name for selection in selections for name in selection.needs or ()}
         columns = *sorted(names), *sorted(runs)
         for selection in selections:
             selection.places = {column: place for place, column in enumerate(columns)}

@@ -128,6 +128,7 @@ class Written(FunctionElement[bytes]):
     name = "written"
     inherit_cache = True
     type = LargeBinary()
+    column_names: Sequence[str] = ()
 
 
 class JsonList(FunctionElement[str]):
@@ -225,11 +226,13 @@ def on_citus(condition: ColumnElement[bool], instead: ColumnElement[bool]) -> Co
     return OnCitus(condition, instead)
 
 
-def written(columns: Sequence[ColumnElement[Any]], keys: Sequence[ColumnElement[str]]) -> ColumnElement[bytes]:
+def written(columns: Sequence[Column[Any]], keys: Sequence[ColumnElement[str]]) -> ColumnElement[bytes]:
     """Values of texts, numbers and times as a JSON object in bytes, in the form that answers have."""
     zone = literal_column("'Z'", Words)
     values = (column + zone if column.type is Time else column for column in columns)
-    return Written(*(part for pair in zip(keys, values, strict=True) for part in pair))
+    whole = Written(*(part for pair in zip(keys, values, strict=True) for part in pair))
+    whole.column_names = [column.name for column in columns]
+    return whole
 
 
 def json_contains(whole: ColumnElement[Any], *part: ColumnElement[Any]) -> ColumnElement[bool]:

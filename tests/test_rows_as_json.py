@@ -85,3 +85,11 @@ def test_the_same_values_are_selected_under_several_names(server: Server) -> Non
     assert messages["nodes"] == [{"content": "a", "role": "USER"}, {"content": "b", "role": "TOOL"}]
     assert [edge["node"] for edge in messages["edges"]] == [{"text": "a", "who": "USER"}, {"text": "b", "who": "TOOL"}]
     assert [(node["role"], node["content"]) for node in messages["more"]] == [("USER", "a"), ("TOOL", "b")]
+
+
+def test_a_value_may_have_many_aliases(server: Server) -> None:
+    server.graphql(ADD, messages=[{"role": "USER", "content": "a"}])
+    wanted = {f"a{n}": "a" for n in range(15)} | {"role": "USER"}
+    aliases = " ".join(f"{alias}: content" for alias in wanted if alias != "role")
+    nodes = server.graphql(f'{{ session(sessionId: "texts") {{ messages {{ nodes {{ {aliases} role }} }} }} }}')
+    assert nodes["session"]["messages"]["nodes"] == [wanted]

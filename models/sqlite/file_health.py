@@ -156,8 +156,7 @@ class FileHealth:
         name = getattr(error, "sqlite_errorname", "")
         not_text = _not_text.match(str(error))
         if not_text is not None:
-            log.error("a stored text is damaged: it is not UTF-8", column=not_text[1])
-            return Unavailable("A stored text is damaged; the log says in which column.")
+            return self.damaged_text(not_text[1])
         log.error("the database refused", error=str(error), code=name or None)
         if is_damage(error):
             self._is_damaged = True
@@ -168,6 +167,11 @@ class FileHealth:
         if name == "SQLITE_FULL":
             return Unavailable(FULL)
         return Unavailable("The database could not do this now; nothing was changed.")
+
+    def damaged_text(self, column: str) -> DataError:
+        """The error for a text that is not UTF-8, in one of these columns."""
+        log.error("a stored text is damaged: it is not UTF-8", column=column)
+        return Unavailable("A stored text is damaged; the log says in which column.")
 
     async def check(self) -> None:
         """Raises `Unavailable` when the disk is full, or damage of the file is known or found."""

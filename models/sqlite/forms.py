@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import orjson
 from sqlalchemy import LargeBinary
 
-from models.expressions import ListOf
+from models.expressions import ListOf, Written
 from models.sqlite.dialect import DIALECT
 from models.statements import LONG_TEXTS, Parameters, Statement
 
@@ -34,10 +34,11 @@ class Form:
     """The form of a statement for the driver.
 
     `defaults` are the values of literals in the statement; without `binds` the parameters are bound as they are. `wide`
-    extract the columns with long texts from rows that become objects of an answer.
+    extract the columns with long texts from rows that become objects of an answer, `written` those that are JSON, with
+    the names of the columns in it.
     """
 
-    __slots__ = ("_lists", "binds", "defaults", "row", "single", "spills", "text", "upkeep", "wide")
+    __slots__ = ("_lists", "binds", "defaults", "row", "single", "spills", "text", "upkeep", "wide", "written")
 
     def __init__(self, statement: Statement[Any]) -> None:
         compiled = statement.clause.compile(dialect=DIALECT)
@@ -54,7 +55,12 @@ class Form:
         self.single = statement.single
         self.spills = statement.spills
         self.upkeep = statement.upkeep
-        columns = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
+        columns: Any = getattr(statement.clause, "selected_columns", ()) if statement.noun else ()
+        self.written = [
+            (itemgetter(place), column.element.column_names)
+            for place, column in enumerate(columns)
+            if isinstance(getattr(column, "element", None), Written)
+        ]
         self.wide = [itemgetter(place) for place, column in enumerate(columns) if column.name in LONG_TEXTS]
 
     def bound(self, parameters: Parameters) -> Parameters:
@@ -67,7 +73,7 @@ class Form:
     def given_to(self, receive: Callable[[tuple[Any, ...]], None]) -> "Form":
         """The same form, except that a function is called with each row as it is read, and no row is kept."""
         form = copy(self)
-        form.single, form.wide = False, []
+        form.single, form.wide, form.written = False, [], []
 
         def row(_: sqlite3.Cursor, values: tuple[Any, ...]) -> None:
             receive(values)

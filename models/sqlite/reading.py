@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from models.allowance import Allowance, Heavy
-from models.errors import TookTooLong, TooLarge
+from models.errors import TookTooLong, TooLarge, Unavailable
 from models.full_text import FullText
 from models.heavy import HeavySlot
 from models.loop_turns import SHARE
@@ -62,7 +62,7 @@ class ReadConnection:
                 self.sqlite.execute("PRAGMA temp_store = FILE")
             cursor.execute(form.text, values)
             if not form.wide:
-                return cursor.fetchall()
+                return self._checked(cursor.fetchall(), form)
             if form.single and allowance.uncounted:
                 allowance.uncounted -= 1
                 return cursor.fetchall()
@@ -72,7 +72,7 @@ class ReadConnection:
             if self._is_over():
                 raise TookTooLong(TOO_LONG) from None
             raise self._health.explain(error) from error
-        except (TooLarge, Heavy, TookTooLong):
+        except (TooLarge, Heavy, TookTooLong, Unavailable):
             cursor.close()
             raise
         finally:
@@ -93,6 +93,7 @@ class ReadConnection:
                 # First the bytes: a read that needs a slot must not run in a thread before it has one.
                 allowance.has_bytes(size)
                 self._check()
+                self._checked(some, form)
             except (TooLarge, Heavy, TookTooLong):
                 # The error references this frame, and would keep the rows in memory for as long as it lives.
                 rows, some = [], []
@@ -101,6 +102,17 @@ class ReadConnection:
             # Fewer rows than requested are the last ones.
             some = cursor.fetchmany(ROWS_TOGETHER) if len(some) == ROWS_TOGETHER else []
         allowance.bytes_left -= size
+        return rows
+
+    def _checked(self, rows: list[Any], form: Form) -> list[Any]:
+        """Rows whose JSON is UTF-8, as answers have to be: raises if a stored text is not."""
+        for json, columns in form.written:
+            texts = b"".join(map(json, rows))
+            try:
+                # Each of them begins and ends with a bracket, so that together they are valid if each is.
+                texts.decode()
+            except UnicodeDecodeError:
+                raise self._health.damaged_text(", ".join(columns)) from None
         return rows
 
     def _is_over(self) -> bool:
