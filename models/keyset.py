@@ -40,7 +40,7 @@ from models.expressions import (
     written,
 )
 from models.scope import Scope
-from models.statements import LONG_TEXTS, ByKey, Count, Statement
+from models.statements import ByKey, Count, Statement
 from models.store import R, Reader
 
 Condition = Callable[[FromClause], ColumnElement[bool]]
@@ -334,9 +334,7 @@ def _columns(
             columns.append(listing.table.c[names])
         else:
             keys = [bindparam(f"key_{runs}_{i}", type_=Words) for i in range(len(names))]
-            # Rows with long texts are counted by the names of their columns.
-            label = next((name for name in names if name in LONG_TEXTS), names[0])
-            columns.append(written([listing.table.c[name] for name in names], keys).label(label))
+            columns.append(written([listing.table.c[name] for name in names], keys).label(f"json_{runs}"))
             runs += 1
     return columns
 

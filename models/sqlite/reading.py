@@ -1,7 +1,7 @@
 """Reads: short ones directly in the event loop, long ones in threads with connections of their own."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -61,8 +61,8 @@ class ReadConnection:
             if form.spills:
                 self.sqlite.execute("PRAGMA temp_store = FILE")
             cursor.execute(form.text, values)
-            if not form.wide:
-                return self._checked(cursor.fetchall(), form)
+            if not form.wide and not form.written:
+                return cursor.fetchall()
             if form.single and allowance.uncounted:
                 allowance.uncounted -= 1
                 return cursor.fetchall()
@@ -89,14 +89,17 @@ class ReadConnection:
             for text in form.wide:
                 texts: Iterable[str | None] = map(text, some)
                 size += sum(map(len, filter(None, texts)))
+            written = [([*map(json, some)], columns) for json, columns in form.written]
+            size += sum(sum(map(len, texts)) for texts, _ in written)
             try:
                 # First the bytes: a read that needs a slot must not run in a thread before it has one.
                 allowance.has_bytes(size)
                 self._check()
-                self._checked(some, form)
+                for texts, columns in written:
+                    self._check_text(b"".join(texts), columns)
             except (TooLarge, Heavy, TookTooLong):
                 # The error references this frame, and would keep the rows in memory for as long as it lives.
-                rows, some = [], []
+                rows, some, written = [], [], []
                 raise
             rows += some
             # Fewer rows than requested are the last ones.
@@ -104,16 +107,16 @@ class ReadConnection:
         allowance.bytes_left -= size
         return rows
 
-    def _checked(self, rows: list[Any], form: Form) -> list[Any]:
-        """Rows whose JSON is UTF-8, as answers have to be: raises if a stored text is not."""
-        for json, columns in form.written:
-            texts = b"".join(map(json, rows))
-            try:
-                # Each of them begins and ends with a bracket, so that together they are valid if each is.
-                texts.decode()
-            except UnicodeDecodeError:
-                raise self._health.damaged_text(", ".join(columns)) from None
-        return rows
+    def _check_text(self, json: bytes, columns: Sequence[str]) -> None:
+        """Raises if objects in JSON are not UTF-8, as an answer has to be: a stored text is damaged.
+
+        Each begins and ends with a bracket, so that together they are valid if each of them is.
+        """
+        try:
+            if not json.isascii():
+                json.decode()
+        except UnicodeDecodeError:
+            raise self._health.damaged_text(", ".join(columns)) from None
 
     def _is_over(self) -> bool:
         now = monotonic()
