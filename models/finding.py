@@ -49,7 +49,7 @@ def tried(listing: Listing[R]) -> tuple[tuple[int, Listing[R]], ...]:
 async def find(
     read: Reader, scope: Scope, finders: Sequence[Finder[R]], values: Mapping[str, Any], most: int
 ) -> list[Found[R]]:
-    """What indexes find for a filter with these parameters, counted up to `most`, fewest rows first."""
+    """The rows that indexes find for a filter with these parameters, counted up to `most`. The fewest come first."""
     found = [
         one
         for finder in finders

@@ -66,7 +66,7 @@ async def narrowed(
 async def _find(
     context: OperationContext, listing: Listing[Any], finders: Sequence[Finder[Any]], filter: Filter, most: int
 ) -> list[Found[Any]]:
-    """What indexes find, fewest rows first; nothing for a filter that an index of the table serves."""
+    """See `models.finding.find`. If an index of the table itself serves the filter, nothing is found."""
     if listing.is_selective(filter.given):
         return []
     return await find(context.read, context.scope, finders, filter.values, most)

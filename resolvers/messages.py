@@ -148,7 +148,7 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
 async def _append_at_once(
     write: Transaction, context: OperationContext, values: Values, drafts: Sequence[Draft]
 ) -> Added | None:
-    """Appends a batch to a session in one statement; None, and nothing is changed, if there may be more to do."""
+    """Appends a batch without reading its session first; None, and nothing is changed, if there may be more to do."""
     choice = values.get("form_memories")
     is_plain = all(draft.message_id is None and not draft.claims and draft.forms is choice for draft in drafts)
     scope = _scope_of(context, values.get("user_id"))

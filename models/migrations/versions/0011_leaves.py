@@ -16,8 +16,8 @@ TABLES = ("users", "sessions", "documents")
 TOGETHER = 50_000
 """Rows whose leaves are sorted together. After as many the log says how far it is."""
 
-# Without a rowid: the primary key is all of a row. The leaves are computed by the application, as the words of the
-# full-text index are: whoever else writes these tables fails.
+# Without a rowid: the primary key is all of a row. The application computes the leaves, as it does the words of the
+# full-text index. Another program that writes to these tables gets an error: its SQLite lacks the function.
 _LEAVES = """
 CREATE TABLE metadata_leaves (leaf INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (leaf, key)) WITHOUT ROWID
 """
