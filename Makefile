@@ -13,6 +13,7 @@ $(INSTALLED): requirements.lock pyproject.toml hatch_build.py $(filter-out %/nod
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python hatch_build.py
 	RECALLQL_SKIP_PLAYGROUND_BUILD=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/recallql model install --static || echo "Search goes on by words alone; make setup tries again after a change."
 	@touch $@
 
 serve: setup

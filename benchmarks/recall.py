@@ -26,8 +26,9 @@ from benchmarks.process import ROOT, Server
 SETS = [ROOT / "benchmarks" / "chats", *(ROOT.parent / "shared" / "data" / name for name in ("locomo", "beam"))]
 ENDPOINT = {name: value for name, value in os.environ.items() if name.startswith("RECALLQL_EMBEDDINGS_")}
 CONFIGURATIONS: dict[str, dict[str, str]] = {
-    "default": {"RECALLQL_EMBEDDINGS": "off"},
-    "semantic": {"RECALLQL_EMBEDDINGS": "local"},
+    "words": {"RECALLQL_EMBEDDINGS": "off"},
+    "static": {"RECALLQL_EMBEDDINGS": "static"},
+    "local": {"RECALLQL_EMBEDDINGS": "local"},
     **({"endpoint": {"RECALLQL_EMBEDDINGS": "endpoint", **ENDPOINT}} if ENDPOINT else {}),
 }
 """The configurations of the server, as environment variables."""

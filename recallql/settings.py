@@ -230,12 +230,15 @@ class Settings(BaseSettings):
     token_counter: str = Field(
         default="", description="`package.module:function` that counts the tokens of a text, instead of the estimate."
     )
-    embeddings: Literal["auto", "off", "local", "endpoint"] = Field(
+    embeddings: Literal["auto", "off", "static", "local", "endpoint"] = Field(
         default="auto",
-        description="The model for search by meaning: `local` is the installed one, `endpoint` an OpenAI-compatible "
-        "API; `auto` takes the endpoint if one is set, else the local model if it is installed.",
+        description="The model for search by meaning: `static` compares single words, `local` words in their context, "
+        "`endpoint` is an OpenAI-compatible API; `auto` takes the endpoint if one is set, else what is installed: the "
+        "local model, or the static vectors.",
     )
-    model_dir: str = Field(default="", description="The folder of the local model; by default the user's data folder.")
+    model_dir: str = Field(
+        default="", description="The folder of the installed models; by default the user's data folder."
+    )
     embeddings_base_url: str = Field(
         default="", description="The address of the endpoint, such as `https://api.example.com/v1`."
     )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     # numpy is only installed with a model; see `resolvers.search.closeness`.
-    from numpy import float32
+    from numpy import float32, float64
     from numpy.typing import NDArray
 
 
 WHOLE = ""
-"""Stands for the word of a vector that embeds a whole text."""
+"""Stands for the word of a vector that embeds a whole text: the only one, or one beside those of the words."""
 
 
 class QuestionVectors(NamedTuple):
@@ -18,6 +18,14 @@ class QuestionVectors(NamedTuple):
 
     words: list[str]
     vectors: "NDArray[float32]"
+
+
+class Near(NamedTuple):
+    """For each text (row) and vector of the question (column) the nearest vector's cosine, and the binary logarithm of
+    how many vectors the text has; both NaN for a text without."""
+
+    cosines: "NDArray[float32]"
+    lengths: "NDArray[float64]"
 
 
 class Encoder(Protocol):
@@ -34,5 +42,9 @@ class Encoder(Protocol):
         ...
 
     async def encode_texts(self, texts: Sequence[str], most: int) -> list[bytes]:
-        """The vectors of each text as stored, at most `most`: concatenated, one bit for the sign of each number."""
+        """The vectors of each text as stored, in no more bytes than `most` of the local model take."""
+        ...
+
+    def closeness(self, question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
+        """The closeness of each text's stored vectors to the question's."""
         ...

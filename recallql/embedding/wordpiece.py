@@ -6,8 +6,10 @@ others, a client of a model hub among them.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+
+from resolvers.search.english import STOP_WORDS
 
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 
@@ -65,6 +67,12 @@ def split(text: str) -> Iterator[str]:
                 start = place + 1
         if start < len(word):
             yield word[start:]
+
+
+def what_matters(words: Sequence[str]) -> list[int]:
+    """The places of the words that matter: no punctuation, and no stop words unless there is nothing else."""
+    said = [place for place, word in enumerate(words) if any(c.isalnum() for c in word)]
+    return [place for place in said if words[place] not in STOP_WORDS] or said
 
 
 def _is_control(character: str) -> bool:

@@ -6,14 +6,14 @@ it is than usual, in standard deviations over all the texts, and a word counts b
 something near by chance, which is taken off.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from resolvers.embeddings import WHOLE, QuestionVectors
+from models.stemming import term_of
+from resolvers.embeddings import WHOLE, Near, QuestionVectors
 from resolvers.search.ranking import Usual
 
 TOGETHER = 512
@@ -32,16 +32,11 @@ USUAL, SPREAD, LEAST_SPREAD = 0.2, 0.1, 0.001
 """The assumed usual closeness, if there are no texts to measure it with."""
 
 
+OF_WORDS = 0.25
+"""The weight of the `WHOLE` beside the words of a question: a share of theirs together."""
+
 LONGER = 0.3
 """Standard deviations that a text of twice the length is nearer by chance."""
-
-
-class Near(NamedTuple):
-    """For each text (row) and vector of the question (column) the nearest vector's cosine, and the binary logarithm of
-    how many vectors the text has; both NaN for a text without."""
-
-    cosines: NDArray[float32]
-    lengths: NDArray[np.float64]
 
 
 def pooled(vectors: NDArray[float32], most: int) -> NDArray[float32]:
@@ -69,7 +64,7 @@ def packed(vectors: NDArray[float32]) -> bytes:
 
 
 def closeness(question: QuestionVectors, kept: Sequence[bytes | None]) -> Near:
-    """The closeness of each text's stored vectors to the question's."""
+    """The closeness of each text's `packed` vectors to the question's."""
     # Whole numbers add up to the same in any order, and a page must not differ from the one before by a rounding.
     asked = np.rint(question.vectors * PRECISION)
     width = -(-asked.shape[1] // 8)
@@ -116,8 +111,20 @@ def usual(near: Sequence[Near]) -> tuple[list[float], list[float], float]:
     return [round(mean, 4) for mean in means.tolist()], [round(d, 4) for d in deviations.tolist()], length
 
 
+def weigh(words: Sequence[str], weights: Mapping[str, float]) -> list[float]:
+    """The weight of each vector of a question, given how rare the terms are: equal ones if none of them is known."""
+    each = [0.0 if word == WHOLE else weights.get(term_of(word), 0.0) for word in words]
+    if not any(each):
+        each = [float(word != WHOLE) for word in words]
+    whole = OF_WORDS * sum(each) or 1.0
+    return [whole if word == WHOLE else weight for word, weight in zip(words, each, strict=True)]
+
+
 def unusual(near: Near, weights: Sequence[float], by: Usual) -> list[float]:
-    """For each text by how much it is nearer than usual, in standard deviations; 0 for a text without vectors."""
-    weight = np.array(weights) if any(weights) else np.ones(len(weights))
+    """For each text by how much it is nearer than usual, in standard deviations; 0 for a text without vectors.
+
+    `weights` says how much each vector of the question counts.
+    """
+    weight = np.array(weights)
     scores = ((near.cosines - np.array(by.means)) / np.array(by.deviations) * (weight / weight.sum())).sum(1)
     return np.nan_to_num(scores - LONGER * (near.lengths - by.length)).tolist()

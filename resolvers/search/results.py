@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from models.errors import Unavailable
 from models.keyset import Fetched, cut
-from models.stemming import term_of
 from resolvers.embeddings import Encoder, QuestionVectors
 from resolvers.operation_context import OperationContext
 from resolvers.search.candidates import Found, Source
@@ -99,7 +98,7 @@ class Results:
         question, close = self._asked.question, None
         kinds = [Gathered([row.turn for row in one.rows], one.occurrences) for one in found]
         if (encoder := self._context.encoder) is not None and self._vectors is not None:
-            self._statistics, close = await self._closeness(encoder.name, found, self._vectors)
+            self._statistics, close = await self._closeness(encoder, found, self._vectors)
         if close is None and sum(len(one.rows) for one in found) <= INLINE:
             ranked, self._statistics = rank(kinds, question, self._statistics)
         else:
@@ -107,16 +106,16 @@ class Results:
         return ranked
 
     async def _closeness(
-        self, model: str, found: Sequence[Found], vectors: QuestionVectors
+        self, encoder: Encoder, found: Sequence[Found], vectors: QuestionVectors
     ) -> tuple[Statistics, list[list[float]] | None]:
         """Measures how near each turn comes to the question, against the usual: of these turns, or of the first page.
 
         None when no turn has vectors yet.
         """
         # Imported only with a model: otherwise numpy may not be installed.
-        from resolvers.search.closeness import closeness, unusual, usual
+        from resolvers.search.closeness import unusual, usual, weigh
 
-        statistics, read = self._statistics, self._context.read
+        statistics, read, model = self._statistics, self._context.read, encoder.name
         before = statistics.usual
         searched = [source.kind for source in self._sources]
         # A text that gets its vectors between two pages keeps its score without them.
@@ -144,13 +143,12 @@ class Results:
                 for own, vectors, missing in zip(numbers, kept, map(set, late), strict=True)
             ]
         weights = dict(zip(self._asked.question.terms, statistics.weights(), strict=True))
-        words = [weights.get(term_of(word), 0.0) for word in vectors.words]
         shown = [some[:LATE] for some in late]
 
         def judge() -> tuple[Usual, list[list[float]]]:
-            near = [closeness(vectors, one) for one in kept]
+            near = [encoder.closeness(vectors, one) for one in kept]
             by = before._replace(late=shown) if before else Usual(model, through, shown, *usual(near))
-            return by, [unusual(one, words, by) for one in near]
+            return by, [unusual(one, weigh(vectors.words, weights), by) for one in near]
 
         by, close = await self._context.in_thread(judge)
         return replace(statistics, usual=by), close
