@@ -695,7 +695,7 @@ def test_a_text_that_the_endpoint_refuses_keeps_no_other_waiting(start: Start, e
 def test_an_endpoint_that_fails_now_and_then_is_not_rested_longer_each_time(
     start: Start, endpoint: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recallql.background.indexing.ENCODED_TOGETHER", 1)
+    monkeypatch.setattr("recallql.embedding.endpoint_encoder.TOGETHER", 1)
     answer, asked = endpoint._answer, list[float]()
 
     def every_other(request: Any) -> Reply:

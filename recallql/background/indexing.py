@@ -38,8 +38,9 @@ QUIET = 30.0
 ENCODE_EVERY = 0.5
 """Seconds between two checks for texts without vectors."""
 
-ENCODED_TOGETHER, ENCODED_CHARACTERS = 32, 20_000
-"""The most texts, and characters of them, whose vectors are stored in one transaction; a longer text goes alone."""
+CHARACTERS = 625
+"""The most characters of the texts whose vectors are stored in one transaction, for each of them (see
+`BackgroundEncoder.together`); a longer text goes alone."""
 
 LEASE = 5_000
 """Milliseconds of a process's lease on the encoding; if two overlap, they do the same work twice, without harm."""
@@ -104,9 +105,12 @@ async def keep_encoded(database: Store, embeddings: Embeddings) -> None:
             continue
         try:
             for kind in SEARCH_KINDS.values():
+                started = time.monotonic()
                 while await _encode_some(database, kind, encoder, ours, holder):
                     embeddings.report(None)
                     pause = ENCODE_EVERY
+                    await asyncio.sleep(encoder.rest * (time.monotonic() - started))
+                    started = time.monotonic()
         except Unencoded as error:
             embeddings.report(str(error))
             pause = error.after or min(max(1.0, 2 * pause), LONGEST_PAUSE)
@@ -143,8 +147,8 @@ async def _encode_some(
         progress = await kept.vector_progress(read, kind, encoder.name)
     ours.add(kind.name)
     await kept.find_waiting(database, kind)
-    rows = await kept.texts_without_vectors(read, kind, progress.through, ENCODED_TOGETHER)
-    rows = _together(rows)
+    rows = await kept.texts_without_vectors(read, kind, progress.through, encoder.together)
+    rows = _together(rows, CHARACTERS * encoder.together)
     if not rows:
         return False
     # Deleted texts must neither be found nor sent to an endpoint.
@@ -162,10 +166,10 @@ def _spoken(row: WaitingText, text: str) -> str:
     return spoken(speaker_name(row["role"], row["name"], own), text)
 
 
-def _together(rows: Sequence[WaitingText]) -> Sequence[WaitingText]:
+def _together(rows: Sequence[WaitingText], most: int) -> Sequence[WaitingText]:
     """The first texts, as many as are encoded at once: a server that stops waits for no more than these."""
     sizes = accumulate(len(row["text"] or "") for row in rows)
-    return rows[: max(1, bisect_right(list(sizes), ENCODED_CHARACTERS))]
+    return rows[: max(1, bisect_right(list(sizes), most))]
 
 
 async def encoding_status(database: Store, embeddings: Embeddings) -> dict[str, Any]:

@@ -31,6 +31,9 @@ QUESTIONS = 128
 ASKED_CHARACTERS = 1000
 """The most characters of a question that are encoded; longer ones are pasted texts, which only take time."""
 
+TOGETHER = 32
+"""Texts whose vectors are stored at once, by a model that takes some milliseconds for each."""
+
 LONGEST_NAME = 64
 """The most characters of a speaker's name that are put before what they said."""
 
@@ -49,7 +52,17 @@ def spoken(name: str | None, text: str) -> str:
 
 
 class BackgroundEncoder(Encoder, Protocol):
-    """A model of this process. `encode_texts` raises `Unencoded` when it can't now."""
+    """A model of this process. `encode_texts` raises `Unencoded` when it can't now.
+
+    `together` is the number of texts whose vectors are stored at once, `rest` the time that the process leaves to
+    requests between two such batches, in parts of the time that a batch takes.
+    """
+
+    @property
+    def together(self) -> int: ...
+
+    @property
+    def rest(self) -> float: ...
 
     async def close(self) -> None: ...
 
@@ -150,6 +163,9 @@ class LocalEncoder:
     """Encodes by the whole model, whose files in a folder have been checked."""
 
     name = f"{LOCAL.name.lower()}/1"
+    together = TOGETHER
+    # numpy works outside of the interpreter's lock, in a thread that steps back.
+    rest = 0.0
 
     def __init__(self, folder: Path) -> None:
         from recallql.embedding.minilm import MiniLM

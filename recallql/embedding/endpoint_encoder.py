@@ -10,7 +10,7 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from recallql.cache import LruCache
-from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, Unencoded
+from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, TOGETHER, Unencoded
 from recallql.openai import Malformed, ModelEndpoint, ModelError, Rejected
 from recallql.settings import Settings
 from resolvers.embeddings import WHOLE, Near, QuestionVectors
@@ -30,6 +30,7 @@ class EndpointEncoder:
     """Calls `report` with the current problem, or with None once the endpoint works again."""
 
     def __init__(self, settings: Settings, report: Callable[[str | None], None]) -> None:
+        self.together, self.rest = TOGETHER, 0.0
         self._model, self._dimensions = settings.embeddings_model, settings.embeddings_dimensions
         self.name = f"{self._model}/{self._dimensions}" if self._dimensions else self._model
         self._endpoint = ModelEndpoint(settings.embeddings_base_url, settings.embeddings_api_key)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
-from recallql.embedding.wordpiece import WordPiece, split, what_matters
+from recallql.embedding.wordpiece import WordPiece, split
+from resolvers.search.english import STOP_WORDS
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
 
@@ -150,7 +151,8 @@ def _meanings(windows: Sequence[tuple[int, list[str], Floats]]) -> Meanings:
     if not words:
         return Meanings([], np.empty((0, WIDTH), float32))
     vectors = np.concatenate([vectors for _, _, vectors in windows])
-    kept = what_matters(words)
+    said = [place for place, word in enumerate(words) if any(c.isalnum() for c in word)]
+    kept = [place for place in said if words[place] not in STOP_WORDS] or said
     vectors = vectors[kept]
     return Meanings([words[place] for place in kept], vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 

@@ -14,12 +14,14 @@ import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
+from models.words import words
 from recallql.cache import LruCache
 from recallql.embedding.embeddings import ASKED_CHARACTERS, QUESTIONS, step_back
 from recallql.embedding.minilm import mapped
 from recallql.embedding.model_files import STATIC, VECTORS, VOCABULARY
-from recallql.embedding.wordpiece import WordPiece, split, what_matters
+from recallql.embedding.wordpiece import WordPiece
 from resolvers.embeddings import WHOLE, Near, QuestionVectors
+from resolvers.search.english import STOP_WORDS
 from resolvers.search.questions import LARGEST_QUESTION
 
 WIDTH = 256
@@ -53,13 +55,19 @@ class StaticEncoder:
     """Encodes by the vectors in a folder; its files have been checked (`recallql.embedding.model_files`)."""
 
     name = f"{STATIC.name.lower()}/1"
+    together = 500
+    # A tenth of the time: the work is Python's, and whoever writes much at once waits for no vectors.
+    rest = 9.0
 
     def __init__(self, folder: Path) -> None:
         self._tokens = WordPiece((folder / VOCABULARY).read_text("utf-8").split("\n"))
-        # Mapped, and shared by all processes: only what texts use is read.
-        self._vectors: NDArray[np.int8] = np.load(folder / VECTORS, mmap_mode="r")
+        # Mapped, and shared by all processes.
+        self._vectors: NDArray[np.int8] = np.asarray(np.load(folder / VECTORS, mmap_mode="r"))
+        size = len(self._vectors)
+        lengths = [np.linalg.norm(self._vectors[start : start + 1024], axis=1) for start in range(0, size, 1024)]
+        self._lengths = np.maximum(np.concatenate(lengths), 1).astype(float32)
         # The vocabulary begins with the most frequent pieces: the n-th of N has a frequency of about 1 / (n ln N).
-        frequency = 1 / (np.arange(1, len(self._vectors) + 1) * np.log(len(self._vectors)))
+        frequency = 1 / (np.arange(1, size + 1) * np.log(size))
         self._weights = (COMMON / (COMMON + frequency)).astype(float32)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="recallql-encoder", initializer=step_back)
         self._questions: LruCache[str, QuestionVectors] = LruCache(QUESTIONS)
@@ -67,15 +75,14 @@ class StaticEncoder:
     async def encode_question(self, text: str) -> QuestionVectors | None:
         known = self._questions.get(text)
         if known is None:
-            pieces = [(word, piece) for word in _words(text[:ASKED_CHARACTERS]) for piece in self._tokens.pieces(word)]
+            said = _words(text[:ASKED_CHARACTERS])
+            pieces = [(word, piece) for word in said for piece in self._pieces_of(word)][: LARGEST_QUESTION - 1]
             if not pieces:
                 return None
-            pieces = pieces[: LARGEST_QUESTION - 1]
             numbers = np.array([piece for _, piece in pieces])
-            vectors = self._rows(numbers)
-            every = np.concatenate([vectors, self._sum(numbers)[None]])
-            every /= np.maximum(np.linalg.norm(every, axis=1, keepdims=True), float32(1e-6))
-            known = QuestionVectors([*(word for word, _ in pieces), WHOLE], every)
+            vectors = np.concatenate([self._vectors[numbers].astype(float32), self._sum(numbers)[None]])
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), float32(1e-6))
+            known = QuestionVectors([*(word for word, _ in pieces), WHOLE], vectors)
             self._questions.put(text, known)
         return known
 
@@ -103,23 +110,24 @@ class StaticEncoder:
     async def close(self) -> None:
         self._background.shutdown(wait=False, cancel_futures=True)
 
-    def _rows(self, numbers: NDArray[np.int_]) -> NDArray[float32]:
-        """The vectors of pieces, of length 1."""
-        rows = self._vectors[numbers].astype(float32)
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), float32(1e-6))
-        return rows
+    def _pieces_of(self, word: str) -> tuple[int, ...]:
+        """The pieces of a word; none of one in a script that the model does not know."""
+        pieces = self._tokens.pieces(word)
+        return () if self._tokens.unknown in pieces else pieces
 
     def _sum(self, numbers: NDArray[np.int_]) -> NDArray[float32]:
-        return self._weights[numbers] @ self._rows(numbers)
+        """The sum of the vectors of pieces, of length 1 and weighted by how rare they are."""
+        return (self._weights[numbers] / self._lengths[numbers]) @ self._vectors[numbers].astype(float32)
 
     def _kept(self, text: str, most: int) -> bytes:
         """What is kept of a text, in numbers of two bytes: the length of its sum, and its pieces."""
-        pieces = {piece for word in _words(text) for piece in self._tokens.pieces(word)}
+        pieces = {piece for word in set(_words(text)) for piece in self._pieces_of(word)}
         if not pieces:
             return b""
         numbers = np.array(sorted(pieces)[-most:])
-        length = min(65_535, round(PRECISION * float(np.linalg.norm(self._sum(numbers)))))
-        return np.array([max(1, length), *numbers], "<u2").tobytes()
+        of_sum = self._sum(numbers)
+        length = round(PRECISION * float(of_sum @ of_sum) ** 0.5)
+        return np.array([min(max(1, length), 65_535), *numbers], "<u2").tobytes()
 
     def _compared(
         self, asked: NDArray[float32], kept: Sequence[bytes | None], counts: NDArray[np.int_]
@@ -137,10 +145,8 @@ class StaticEncoder:
         used[pieces] = True
         used[len(self._vectors) :] = False
         numbers = np.flatnonzero(used)
-        rows = self._vectors[numbers].astype(float32)
-        norms = np.linalg.norm(rows, axis=1)
         near = np.zeros((len(asked), len(numbers) + 1), float32)
-        near[:, 1:] = asked @ rows.T / np.maximum(norms * FINE, 1)
+        near[:, 1:] = asked @ self._vectors[numbers].astype(float32).T / (self._lengths[numbers] * FINE)
         place = np.zeros(65_536, np.intp)
         place[numbers] = np.arange(1, len(numbers) + 1)
         where = place[pieces]
@@ -154,5 +160,6 @@ class StaticEncoder:
 
 
 def _words(text: str) -> list[str]:
-    words = list(split(text))
-    return [words[place] for place in what_matters(words)]
+    """The words of a text that matter, in order: no stop words, unless there is nothing else."""
+    said = words(text)
+    return [word for word in said if word not in STOP_WORDS] or said

@@ -6,10 +6,8 @@ others, a client of a model hub among them.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-
-from resolvers.search.english import STOP_WORDS
 
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 
@@ -29,7 +27,7 @@ class WordPiece:
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
         numbers = {piece: number for number, piece in enumerate(vocabulary)}
-        self.begin, self.end = numbers[BEGIN], numbers[END]
+        self.begin, self.end, self.unknown = numbers[BEGIN], numbers[END], numbers[UNKNOWN]
 
         @lru_cache(maxsize=50_000)
         def pieces(word: str) -> tuple[int, ...]:
@@ -67,12 +65,6 @@ def split(text: str) -> Iterator[str]:
                 start = place + 1
         if start < len(word):
             yield word[start:]
-
-
-def what_matters(words: Sequence[str]) -> list[int]:
-    """The places of the words that matter: no punctuation, and no stop words unless there is nothing else."""
-    said = [place for place, word in enumerate(words) if any(c.isalnum() for c in word)]
-    return [place for place in said if words[place] not in STOP_WORDS] or said
 
 
 def _is_control(character: str) -> bool:

@@ -225,10 +225,12 @@ def _with_closeness(
 ) -> dict[int, float]:
     """Scores by words, and by the closeness of the turn and its neighbours."""
     spread = list(close)
-    for index, turn in enumerate(turns):
-        for other in range(index + 1, min(index + 1 + max(CLOSE_NEIGHBOURS), len(turns))):
-            distance = turns[other].position - turn.position
-            if turns[other].thread != turn.thread or distance not in CLOSE_NEIGHBOURS:
+    places = [turn.location for turn in turns]
+    for index, (thread, position) in enumerate(places):
+        for other in range(index + 1, min(index + 1 + max(CLOSE_NEIGHBOURS), len(places))):
+            other_thread, other_position = places[other]
+            distance = other_position - position
+            if distance not in CLOSE_NEIGHBOURS or other_thread != thread:
                 break
             spread[index] += CLOSE_NEIGHBOURS[distance] * close[other]
             spread[other] += CLOSE_NEIGHBOURS[-distance] * close[index]
@@ -269,17 +271,19 @@ def _by_words(kind: Gathered, weights: Sequence[float], mean: float) -> dict[int
 
 def _neighbours(turns: Sequence[Turn], index: int) -> tuple[list[tuple[int, float]], float]:
     """The turns that a word of this one counts for, and how much; and the length of what counts for this one."""
-    turn = turns[index]
+    thread, position, own = turns[index][:3]
     found = [(index, 1.0)]
-    length = float(turn.length)
+    length = float(own)
     for step in (-1, 1):
         other = index + step
-        while 0 <= other < len(turns) and turns[other].thread == turn.thread:
-            distance = turn.position - turns[other].position
-            if distance not in NEIGHBOURS:
+        while 0 <= other < len(turns):
+            other_thread, other_position, size = turns[other][:3]
+            distance = position - other_position
+            if distance not in NEIGHBOURS or other_thread != thread:
                 break
-            found.append((other, NEIGHBOURS[distance] * min(1.0, BRIEF / max(1, turns[other].length))))
-            length += NEIGHBOURS[-distance] * turns[other].length
+            weight = NEIGHBOURS[distance]
+            found.append((other, weight * BRIEF / size if size > BRIEF else weight))
+            length += NEIGHBOURS[-distance] * size
             other += step
     return found, length
 
