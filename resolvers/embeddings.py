@@ -37,6 +37,11 @@ class Encoder(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def worth(self) -> float:
+        """How much a standard deviation of closeness counts in the ranking, in parts of the best score by words."""
+        ...
+
     async def encode_question(self, text: str) -> QuestionVectors | None:
         """None if the model is unavailable now or the text is empty; search then uses words only."""
         ...

@@ -43,6 +43,45 @@ def test_words_are_found_in_any_form_and_case(server: Server) -> None:
         assert texts(server, query) == ["She was HIKING in the mountains."], query
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("Who broke it?", "The vase was already broken."),
+        ("When does it break?", "It broke on Monday."),
+        ("breaking things", "Something is broken."),
+        ("a goose", "Geese crossed the road."),
+        ("Which teeth hurt?", "My tooth aches."),
+        ("What was stolen?", "They steal bicycles here."),
+        ("getUserName", "Call get_user_name first."),
+        ("get_user_name", "It is getUserName in Java."),
+        ("user-name", "The field is called username."),
+        ("Wi-Fi", "The wifi is down."),
+        ("HTTPServer", "Start the http server."),
+        ("iPhone 12", "My iPhone12 is broken."),
+        ("the 1,000 euros", "It cost 1000 euros, all in all."),
+        ("555-1234", "Ring 5551234."),
+    ],
+)
+def test_what_is_written_or_inflected_otherwise_is_found_too(
+    server: Server, query: str, text: str, indexed: bool, request: pytest.FixtureRequest
+) -> None:
+    add(server, "s", "Nothing of that kind.", *["x"] * 5, text)
+    if indexed:
+        request.getfixturevalue("through_index")
+        index_now(server)
+    (first, *_) = found(server, query)
+    assert first["node"]["content"] == text
+    assert "<mark>" in first["highlight"]
+
+
+def test_a_common_word_is_not_looked_for_in_its_other_forms(server: Server) -> None:
+    add(server, "s", "She went home.", *["x"] * 5, "I got it.")
+    assert texts(server, "go") == []
+    assert texts(server, "getting") == []
+    assert texts(server, "iPhone") == []
+
+
 def test_the_turns_around_a_match_are_found_after_it_without_a_highlight(server: Server) -> None:
     add(server, "s", "far before", "x", "What is your cat called?", "Luna.", "y", "far after", "z")
     edges = found(server, "cat called")

@@ -163,6 +163,7 @@ class LocalEncoder:
     """Encodes by the whole model, whose files in a folder have been checked."""
 
     name = f"{LOCAL.name.lower()}/1"
+    worth = 0.3
     together = TOGETHER
     # numpy works outside of the interpreter's lock, in a thread that steps back.
     rest = 0.0

@@ -30,7 +30,7 @@ class EndpointEncoder:
     """Calls `report` with the current problem, or with None once the endpoint works again."""
 
     def __init__(self, settings: Settings, report: Callable[[str | None], None]) -> None:
-        self.together, self.rest = TOGETHER, 0.0
+        self.worth, self.together, self.rest = 0.2, TOGETHER, 0.0
         self._model, self._dimensions = settings.embeddings_model, settings.embeddings_dimensions
         self.name = f"{self._model}/{self._dimensions}" if self._dimensions else self._model
         self._endpoint = ModelEndpoint(settings.embeddings_base_url, settings.embeddings_api_key)

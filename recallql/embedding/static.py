@@ -55,6 +55,7 @@ class StaticEncoder:
     """Encodes by the vectors in a folder; its files have been checked (`recallql.embedding.model_files`)."""
 
     name = f"{STATIC.name.lower()}/1"
+    worth = 0.2
     together = 500
     # A tenth of the time: the work is Python's, and whoever writes much at once waits for no vectors.
     rest = 9.0

@@ -6,6 +6,7 @@ languages stand for themselves.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -15,13 +16,20 @@ from models.stemming import term_of
 from models.words import UNSPACED, words
 from resolvers.cursors import seed_of
 from resolvers.filters import Given
-from resolvers.search.english import ASKS_WHEN, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
+from resolvers.search.english import ASKS_WHEN, FORMS, MONTHS, OF_SELF, STOP_WORDS, TO_OTHER
 
 LARGEST_QUESTION = 64
 """Most different words that are searched: the first ones."""
 
+MOST_PARTS = 8
+"""Most parts of a name that is also looked for as others write it; what has more is no name."""
+
 # In characters; no question is longer, and text pasted after it would only cost time.
 _READ = 64 * 1024
+
+_compound = re.compile(r"\w+(?:[-_./:,+#]\w+)*", re.ASCII)
+_part = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_numbered = re.compile(r"\b([A-Za-z]+)\s+(\d+)\b", re.ASCII)
 
 _single = re.compile(f"[{UNSPACED}]")
 _asks_when = re.compile(ASKS_WHEN, re.IGNORECASE)
@@ -38,7 +46,8 @@ def beginning(term: str) -> str:
 class Question:
     """`terms` with, for each, the words that it was asked by; and what else the sentence says.
 
-    `said` are all its words. `day` is a date that it names, of which the year and the day may be missing.
+    `also` are the terms that it was not asked by: other ways to write the same. `said` are all its words. `day` is a
+    date that it names, of which the year and the day may be missing.
     """
 
     terms: dict[str, list[str]]
@@ -46,6 +55,7 @@ class Question:
     asks_when: bool
     role: str | None
     day: tuple[int | None, int, int | None] | None
+    also: frozenset[str] = frozenset()
 
 
 def parse_question(text: str) -> Question:
@@ -61,13 +71,34 @@ def parse_question(text: str) -> Question:
         term = term_of(word)
         if term in terms or len(terms) < LARGEST_QUESTION:
             terms.setdefault(term, []).append(word)
+    also: set[str] = set()
+    others = [form for word in wanted for form in FORMS.get(word) or FORMS.get(term_of(word), ())]
+    for word in dict.fromkeys([*others, *_written_otherwise(text)]):
+        term = term_of(word)
+        if term not in terms and len(terms) < LARGEST_QUESTION and word not in STOP_WORDS:
+            terms[term] = [word]
+            also.add(term)
     every = frozenset(said)
     role = None
     if every & TO_OTHER:
         role = "ASSISTANT"
     elif every & OF_SELF:
         role = "USER"
-    return Question(terms, every, _asks_when.match(text) is not None, role, _day_of(text))
+    return Question(terms, every, _asks_when.match(text) is not None, role, _day_of(text), frozenset(also))
+
+
+def _written_otherwise(text: str) -> Iterator[str]:
+    """The words of names and numbers in a sentence as others write them: `userName` as `user_name` or `username`,
+    `iPhone 12` as `iphone12`, `1,000` as `1000`."""
+    for compound in _compound.findall(text):
+        parts = [part.lower() for part in _part.findall(compound)]
+        # Of a name such as iPhone the rest is another word.
+        if 1 < len(parts) <= MOST_PARTS and (len(parts[0]) > 1 or not compound.isalnum()):
+            yield "".join(parts)
+            yield from parts
+    for word, number in _numbered.findall(text):
+        if word.lower() not in STOP_WORDS:
+            yield word.lower() + number
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,6 @@ also the weight of a turn that has only an aside."""
 SESSION, SPEAKER, ROLE, DATE = 0.2, 0.3, 0.15, 0.3
 NAMES_TIME, IS_QUESTION = 1.2, 0.9
 
-CLOSENESS = 0.2
-"""The weight of a standard deviation of closeness."""
-
 HALF_IDEAL = 0.5
 """The share of the ideal score by words that closeness is measured by where no text reaches it: the less the words say,
 the more it counts."""
@@ -188,23 +185,27 @@ def rank(
     question: Question,
     statistics: Statistics,
     close: Sequence[Sequence[float]] | None = None,
+    worth: float = 0.0,
 ) -> tuple[list[list[tuple[float, Turn]]], Statistics]:
     """For each kind its turns that answer at all with their scores (0 to 1), and what they were scored by.
 
-    `close` says for each kind's turns how near they come to the question, in standard deviations.
+    `close` says for each kind's turns how near they come to the question, in standard deviations, and `worth` how much
+    one of these counts (see `Encoder.worth`).
     """
     weights = statistics.weights()
     scores = [_by_words(kind, weights, mean) for kind, mean in zip(kinds, statistics.lengths, strict=True)]
     best = statistics.best
     if best is None:
         best = max((score for own in scores for score in own.values()), default=0.0)
-    ideal = sum(weights) * (1 + SATURATION)
+    # What is written in one way can't be expected in all others. Where nothing is searched there are no weights.
+    asked = (weight for term, weight in zip(question.terms, weights, strict=False) if term not in question.also)
+    ideal = sum(asked) * (1 + SATURATION)
     besides = best
     if close is not None:
         scale = max(best, HALF_IDEAL * ideal)
         besides = WIDER * scale
         scores = [
-            _with_closeness(kind.turns, own, _lessened(kind.turns, near), CLOSENESS * scale)
+            _with_closeness(kind.turns, own, _lessened(kind.turns, near), worth * scale)
             for kind, own, near in zip(kinds, scores, close, strict=True)
         ]
     ranked: list[list[tuple[float, Turn]]] = []

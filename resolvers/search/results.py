@@ -95,14 +95,17 @@ class Results:
         return sorted(positions)
 
     async def _rank(self, found: Sequence[Found]) -> list[list[tuple[float, Turn]]]:
-        question, close = self._asked.question, None
+        question, close, worth = self._asked.question, None, 0.0
         kinds = [Gathered([row.turn for row in one.rows], one.occurrences) for one in found]
         if (encoder := self._context.encoder) is not None and self._vectors is not None:
             self._statistics, close = await self._closeness(encoder, found, self._vectors)
+            worth = encoder.worth
         if close is None and sum(len(one.rows) for one in found) <= INLINE:
             ranked, self._statistics = rank(kinds, question, self._statistics)
         else:
-            ranked, self._statistics = await self._context.in_thread(rank, kinds, question, self._statistics, close)
+            ranked, self._statistics = await self._context.in_thread(
+                rank, kinds, question, self._statistics, close, worth
+            )
         return ranked
 
     async def _closeness(
