@@ -28,6 +28,8 @@ from recallql.http.playground import playground_assets
 from recallql.http.sites import SECURITY, is_preflight
 from recallql.live.socket import Sockets
 from recallql.logs import configure_logs, log_failure
+from recallql.mcp.endpoint import McpEndpoint
+from recallql.mcp.metadata import ResourceMetadata
 from recallql.settings import Settings
 from resolvers.formation.rules import prepare
 from resolvers.live import Live
@@ -39,7 +41,7 @@ from schema.scalars import WRITTEN
 
 log = structlog.get_logger("recallql.app")
 
-ENDPOINT = ("/graphql", "/graphql/")
+ENDPOINT, MCP = ("/graphql", "/graphql/"), ("/mcp", "/mcp/")
 
 INDEX = """<!doctype html>
 <html lang="en">
@@ -58,6 +60,7 @@ class Application(Starlette):
 
     endpoint: Endpoint
     sockets: Sockets
+    mcp: McpEndpoint
     problem: str | None = None
     """The application can't start; the message tells the operator why."""
 
@@ -74,6 +77,8 @@ class Application(Starlette):
             await self.endpoint(scope, receive, send)
         elif is_preflight(scope["method"], headers):
             await send_reply(send, self.endpoint.preflight(headers))
+        elif path in MCP:
+            await self.mcp(scope, receive, send)
         else:
             scope["path"] = scope.get("root_path", "") + path
             await super().__call__(scope, receive, self._telling_browsers(headers, send))
@@ -148,6 +153,7 @@ def create_app(settings: Settings) -> Application:
         app.state.live = live = Live(database)
         app.endpoint = Endpoint(database, executor, clock, credentials, embeddings, live, settings)
         app.sockets = Sockets(app.endpoint, settings)
+        app.mcp = McpEndpoint(app.endpoint, settings)
         embeddings.start()
         background: list[asyncio.Task[None]] = []
         app.state.forming = None
@@ -181,6 +187,7 @@ def create_app(settings: Settings) -> Application:
             for ended in await asyncio.gather(*background, return_exceptions=True):
                 if isinstance(ended, Exception):
                     log.error("a background task has failed", exc_info=ended)
+            await app.mcp.close()
             await app.endpoint.long_connections.close()
             await app.endpoint.subscriptions.shared.close()
             await live.close()
@@ -189,6 +196,7 @@ def create_app(settings: Settings) -> Application:
             await database.close()
 
     routes: list[BaseRoute] = [Route("/", _index), Route("/health", _health), Route("/ready", _ready)]
+    routes += [Route(path, _resource_metadata) for path in ResourceMetadata(settings).paths]
     if settings.playground:
         routes.append(playground_assets(settings.compression_level))
     return Application(routes=routes, lifespan=lifespan)
@@ -224,6 +232,12 @@ async def _index(request: Request) -> Response:
 async def _health(_: Request) -> Response:
     """Answers 200 as long as the process runs."""
     return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def _resource_metadata(request: Request) -> Response:
+    """Tells OAuth clients where tokens for `/mcp` come from."""
+    metadata = request.app.mcp.metadata.document(request.headers.raw)
+    return JSONResponse(metadata) if metadata else JSONResponse({"error": "The header `Host` names no host."}, 400)
 
 
 async def _ready(request: Request) -> Response:

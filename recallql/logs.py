@@ -44,6 +44,7 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").setLevel("WARNING")
     logging.getLogger("alembic").setLevel("WARNING")
     logging.getLogger("httpx").setLevel("WARNING")
+    logging.getLogger("mcp").setLevel("WARNING")
 
 
 def log_failure(log: Any, event: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from recallql.http.hosts import is_loopback
-from recallql.http.origins import read_origins
+from recallql.http.origins import read_origin, read_origins
 from resolvers.grants import PERMISSIONS, Granted
 from resolvers.inputs import text_rule
 from resolvers.tokens import count_tokens
@@ -32,6 +32,8 @@ INSTRUCTIONS_BYTES = 16 * 1024
 """The most bytes of `chat_instructions`: they are sent with every request, and small models read few tokens."""
 
 _ADDRESS = "write the address of a model as https://host/v1 or http://host:port/v1"
+
+_PUBLIC_URL = "write the address as https://memory.example.org or https://example.org/memory"
 
 _path = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
@@ -128,6 +130,11 @@ class Settings(BaseSettings):
     root_path: str = Field(
         default="",
         description="The path below which a proxy serves this server, such as `/memory`; `/graphql` works as well.",
+    )
+    public_url: str = Field(
+        default="",
+        description="The address that clients have for this server, such as `https://memory.example.org`: what MCP "
+        "clients are told when they ask where tokens come from; by default the `Host` that they name.",
     )
     max_query_characters: int = Field(default=262_144, ge=1, description="Characters of a GraphQL document.")
     max_query_tokens: int = Field(
@@ -376,6 +383,20 @@ class Settings(BaseSettings):
         if path and _path.fullmatch(path) is None:
             raise ValueError("a path starts with a slash and does not end with one, as in /memory or /apps/memory")
         return path
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_public_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        try:
+            origin = read_origin(f"{parts.scheme}://{parts.netloc}") if url else ""
+        except ValueError:
+            raise ValueError(_PUBLIC_URL) from None
+        plain = parts.scheme in ("http", "https") and not parts.query and not parts.fragment
+        path = parts.path.rstrip("/")
+        if url and not (plain and (not path or _path.fullmatch(path))):
+            raise ValueError(_PUBLIC_URL)
+        return origin + path
 
     @field_validator("jwks_url")
     @classmethod

@@ -131,7 +131,7 @@ class Endpoint:
                 if len(body) > UNCOUNTED:
                     admission.receive(len(body))
             if head.compressed:
-                body = await _decompressed(body, admission)
+                body = await decompressed(body, admission)
             context = self.operations.context(viewer, admission, len(body))
             value = await context.in_thread(read_json, body) if context.is_large else read_json(body)
             return await self._execute(viewer, context, request_of(value), head, admission)
@@ -191,8 +191,8 @@ class Endpoint:
     async def _post(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST. The credential is checked before the body is read."""
         with await self.admit_late(head) as admission:
-            _introduce(scope, admission)
-            body = await _body(receive, admission, head.length)
+            introduce(scope, admission)
+            body = await read_body(receive, admission, head.length)
             await deliver(scope, receive, send, await self.in_time(self.answer(head, body, admission), head))
 
     async def viewer(self, head: Head) -> Viewer:
@@ -226,7 +226,7 @@ class Endpoint:
             raise _not_allowed(f"{method} is not allowed here; use POST.", METHODS)
         request = _from_url(query)
         with self._admitted(viewer, 0) as admission:
-            _introduce(scope, admission)
+            introduce(scope, admission)
             context = self.operations.context(viewer, admission)
             answering = self._execute(viewer, context, request, head, admission, mutations=False)
             await deliver(scope, receive, send, await self.in_time(answering, head))
@@ -307,7 +307,7 @@ def _not_allowed(message: str, allowed: bytes) -> BadRequest:
     return BadRequest(message, status=405, headers=b"allow: %b\r\n" % allowed)
 
 
-def _introduce(scope: Scope, admission: Admission) -> None:
+def introduce(scope: Scope, admission: Admission) -> None:
     """Tells the connection the credential of its request, if the connection is a `Protocol`."""
     if (belongs_to := scope.get("belongs_to")) is not None:
         belongs_to(admission.credential)
@@ -357,7 +357,7 @@ async def send_reply(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
+async def read_body(receive: Receive, admission: Admission, length: int) -> bytes:
     """The body of a request. Bytes beyond the announced length, such as chunks, are counted as they arrive."""
     # One buffer: a list of small chunks would take several times their bytes.
     body = bytearray()
@@ -375,7 +375,7 @@ async def _body(receive: Receive, admission: Admission, length: int) -> bytes:
             return bytes(body)
 
 
-async def _decompressed(body: bytes, admission: Admission) -> bytes:
+async def decompressed(body: bytes, admission: Admission) -> bytes:
     """The decompressed body. Its slices are counted as they come, and other requests run between them."""
     slices: list[bytes] = []
     for piece in decompress(body):

@@ -66,9 +66,7 @@ def read_json(body: bytes) -> JsonValue:
 
     A long text is parsed in a thread: see `INLINE_BODY`.
     """
-    if len(body) > INLINE_BODY and _values(body) > LARGEST_JSON:
-        message = f"The body's JSON has more than {LARGEST_JSON:,} values; send less at once."
-        raise BadRequest(message, status=413, code="PAYLOAD_TOO_LARGE")
+    check_values(body)
     try:
         if not _has_long_number(body):
             return orjson.loads(body)
@@ -85,6 +83,13 @@ def read_json(body: bytes) -> JsonValue:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
     except ValueError as error:
         raise BadRequest("The body's JSON has a number with too many digits.") from error
+
+
+def check_values(body: bytes) -> None:
+    """Raises `BadRequest` for a long JSON text with too many values."""
+    if len(body) > INLINE_BODY and _values(body) > LARGEST_JSON:
+        message = f"The body's JSON has more than {LARGEST_JSON:,} values; send less at once."
+        raise BadRequest(message, status=413, code="PAYLOAD_TOO_LARGE")
 
 
 def _values(body: bytes) -> int:
