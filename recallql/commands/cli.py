@@ -4,6 +4,7 @@ import gc
 import sys
 from collections import Counter
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,6 +130,40 @@ def serve(
     from recallql.serving import serve as run
 
     run(settings)
+
+
+@app.command()
+def mcp(
+    user: Annotated[str, typer.Option(help="The user for whom it acts; one is created if there is none.")] = "me",
+    all_users: Annotated[bool, typer.Option("--all-users", help="Act for the application, on all users.")] = False,
+    project: Annotated[str, typer.Option(help="The project whose data it opens.")] = "default",
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Speak to the server at this address, as its credential allows, and open no database.",
+            envvar="RECALLQL_URL",
+            show_envvar=True,
+            show_default=False,
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="The API key or user token for it.", envvar="RECALLQL_TOKEN", show_envvar=True, show_default=False
+        ),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Serve the memory to an MCP client over standard input and output. Desktop clients start it."""
+    settings = _settings(database_url=database_url)
+    if find_spec("mcp") is None:
+        raise DataError("The MCP server needs other packages: pip install 'recallql[mcp]'")
+    from recallql.mcp.stdio import serve_database, serve_remote
+
+    if url is not None:
+        serve_remote(url, token)
+    else:
+        serve_database(settings, user=None if all_users else user, project=project)
 
 
 @app.command()
