@@ -105,6 +105,8 @@ LIMITS = [
     ("Answer of an embeddings endpoint", "{recallql.openai.ANSWER_BYTES:bytes}"),
     ("Answer of a chat model", "{recallql.background.forming.ANSWER_BYTES:bytes}"),
     ("Messages sent to a chat model together", "{resolvers.formation.jobs.MESSAGES_AT_ONCE}"),
+    ("Characters of one item in the text of an MCP tool's result", "{recallql.mcp.texts.ITEM_CHARACTERS}"),
+    ("Characters of all items in the text of an MCP tool's result", "{recallql.mcp.texts.ALL_CHARACTERS}"),
     ("`RECALLQL_CHAT_INSTRUCTIONS`", "{recallql.settings.INSTRUCTIONS_BYTES:bytes}"),
     ("Characters of a message that a chat model is sent", "the first {resolvers.formation.asking.MESSAGE_CHARACTERS}"),
 ]

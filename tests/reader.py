@@ -205,7 +205,7 @@ class Reader:
                 case "mermaid":
                     assert block.text.startswith(("flowchart", "sequenceDiagram")), block.place
                 case _ if block.file:
-                    pass  # tests/test_clients.py and tests/test_front_ends.py run the files
+                    pass  # tests/test_clients.py, tests/test_front_ends.py and tests/test_mcp.py run the files
                 case language:
                     pytest.fail(f"{block.place}: no test knows blocks of {language!r}")
         assert not printed, f"what the last block prints is not shown: {printed}"

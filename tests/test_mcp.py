@@ -5,8 +5,10 @@ import gzip
 import json
 import os
 import random
+import re
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,7 @@ from recallql.settings import BODY_BYTES, Settings
 from resolvers.credentials import list_api_keys, revoke_api_key
 from tests import commands, npm
 from tests.desk import Desk
-from tests.documentation import PAGES, names_in, rows_of
+from tests.documentation import PAGES, Block, blocks_of, names_in, rows_of
 from tests.forks import Fork, environment
 from tests.identity_provider import AUDIENCE, ISSUER, Provider, token
 from tests.mcp_clients import HANDSHAKE, MODERN, call, converse, fault, found, message_of, post, told
@@ -150,14 +152,14 @@ def test_clients_are_told_how_to_call_each_tool_and_what_comes_back(server: Serv
 @pytest.mark.once
 def test_the_documentation_lists_the_tools_with_their_arguments() -> None:
     rows = rows_of(PAGES["mcp"], "Tool", "Arguments", "Result")
-    shown = {names_in(name)[0]: names_in(arguments) for name, arguments, _ in rows}
+    shown = {names_in(name)[0]: names_in(re.sub(r"\(.*?\)", "", arguments)) for name, arguments, _ in rows}
     assert shown == {name: list(tool.arguments.model_fields) for name, tool in TOOLS.items()}
 
 
 @pytest.mark.once
 def test_wrong_arguments_are_told_to_the_model_and_unknown_tools_to_the_client(server: Server) -> None:
     create(server, "ada")
-    for tool, arguments, names in [
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("recall", {}, "`query`"),
         ("recall", {"query": "x", "limit": 101}, "100"),
         ("recall", {"query": "x", "limit": 0}, "1"),
@@ -174,7 +176,8 @@ def test_wrong_arguments_are_told_to_the_model_and_unknown_tools_to_the_client(s
         ("add_messages", {"session_id": "s", "messages": said("x", role="narrator")}, "USER"),
         ("add_messages", {"session_id": "", "messages": said("x")}, "session_id"),
         ("forget", {"memory_id": "nonsense"}, "memory"),
-    ]:
+    ]
+    for tool, arguments, names in cases:
         assert names in fault(server, tool, **arguments), (tool, arguments)
     with pytest.raises(MCPError, match="Unknown tool: 'delete_everything'"):
         call(server, "delete_everything")
@@ -182,7 +185,7 @@ def test_wrong_arguments_are_told_to_the_model_and_unknown_tools_to_the_client(s
 
 def test_a_refused_call_changes_nothing_and_says_what_to_do(server: Server) -> None:
     create(server, "ada")
-    for tool, arguments, says in [
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("add_messages", {"session_id": "s", "user_id": "nobody", "messages": said("x")}, "NOT_FOUND"),
         ("add_messages", {"session_id": "s", "messages": said("good", "x" * (1024 * 1024 + 1))}, "TOO_LARGE"),
         ("remember", {"content": "x", "user_id": "nobody"}, "NOT_FOUND: There is no user"),
@@ -191,7 +194,8 @@ def test_a_refused_call_changes_nothing_and_says_what_to_do(server: Server) -> N
         ("context", {"session_id": "unknown"}, "NOT_FOUND"),
         ("context", {"user_id": "nobody"}, "NOT_FOUND"),
         ("read_session", {"session_id": "unknown"}, "NOT_FOUND"),
-    ]:
+    ]
+    for tool, arguments, says in cases:
         assert says in fault(server, tool, **arguments), (tool, arguments)
 
 
@@ -222,10 +226,11 @@ def test_long_texts_are_shortened_for_the_model_and_whole_for_programs(server: S
     create(server, "ada")
     long = "tea " * 5_000
     found(server, "add_messages", session_id="long", user_id="ada", messages=said(*[long] * 40))
-    for tool, arguments in [
+    calls: list[tuple[str, dict[str, Any]]] = [
         ("recall", {"query": "tea", "limit": 100}),
         ("read_session", {"session_id": "long", "last": 100}),
-    ]:
+    ]
+    for tool, arguments in calls:
         result = call(server, tool, **arguments)
         assert result.structured_content is not None
         items: list[Any] = result.structured_content.get("results") or result.structured_content["messages"]
@@ -484,8 +489,8 @@ def test_ten_thousand_random_calls_with_a_users_token_touch_only_the_users_own_r
         for session in ids["sessions"]:
             found(server, "add_messages", session_id=session, user_id=user, messages=said(*[f"I like {text}."] * 3))
             ids["memories"].append(found(server, "remember", content=f"Likes {text}", user_id=user)["id"])
+            ids["cursors"].append(found(server, "read_session", session_id=session, last=1)["earlier"])
         ids["cursors"].append(found(server, "list_sessions", user_id=user, first=1)["next"])
-        ids["cursors"].append(found(server, "read_session", session_id=session, last=1)["earlier"])
     bobs = bob_of(server)
     token = token_of(server, "ada", "READ", "WRITE", "MANAGE")
     dice = random.Random(20261201)
@@ -763,6 +768,60 @@ def test_what_it_cannot_serve_is_told_in_one_line(refusal: Callable[..., str], m
     assert "create it first" in refusal("mcp", "--database-url", "sqlite:////nowhere/recallql.db")
     monkeypatch.setattr(cli, "find_spec", lambda _: None)
     assert "pip install 'recallql[mcp]'" in refusal("mcp")
+
+
+# The documentation's set-up of clients
+
+
+SET_UPS = {block.file: block for block in blocks_of(PAGES["mcp"]) if block.file is not None}
+SERVERS = ("mcpServers", "servers", "mcp_servers")
+"""The names of the object that holds the servers."""
+
+
+def entry_of(block: Block) -> dict[str, Any]:
+    """The one server of a client's configuration."""
+    read = tomllib.loads if block.info.startswith("toml ") else json.loads
+    configured: dict[str, Any] = read(block.text)
+    ((entry,),) = [configured[name].values() for name in SERVERS if name in configured]
+    return entry
+
+
+def test_the_set_ups_of_the_usual_clients_are_shown() -> None:
+    assert list(SET_UPS) == [
+        "claude_desktop_config.json",
+        "mcp.json",
+        ".mcp.json",
+        "~/.cursor/mcp.json",
+        ".vscode/mcp.json",
+        "~/.codex/config.toml",
+    ]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("file", SET_UPS)
+def test_every_set_up_of_a_client_that_is_shown_connects(file: str, server: Server) -> None:
+    create(server, "ada")
+    credential = token_of(server, "ada")
+    entry = entry_of(SET_UPS[file])
+    if "command" in entry:
+        assert Path(entry["command"]).parts[-3:] == (".venv", "bin", "recallql")
+        options = [
+            each.replace("sqlite:////home/ada/recallql.db", server.place.url).replace(
+                "http://127.0.0.1:8000", server.base
+            )
+            for each in entry["args"]
+        ]
+        assert options != entry["args"]
+        variables = {name: value.replace("<token>", credential) for name, value in entry.get("env", {}).items()}
+        asked = frames(message_of("remember", content="Prefers tea"))
+        ended = commands.start(*options, stdin=asked, RECALLQL_EMBEDDINGS="off", NO_PROXY="127.0.0.1", **variables)
+        assert not answered(ended.stdout)[1]["isError"]
+    else:
+        headers: dict[str, str] = entry.get("headers") or {"Authorization": f"Bearer ${entry['bearer_token_env_var']}"}
+        assert re.sub(r"\$\{?(env:|input:)?\w+\}?", "TOKEN", headers["Authorization"]) == "Bearer TOKEN"
+        assert entry["url"] == "http://127.0.0.1:8000/mcp"
+        assert not call(server, "remember", content="Prefers tea", token=credential).is_error
+    assert len(found(server, "recall", query="tea")["results"]) == 1
 
 
 # The inspector of the Model Context Protocol
