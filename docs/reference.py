@@ -105,6 +105,7 @@ LIMITS = [
     ("Answer of an embeddings endpoint", "{recallql.openai.ANSWER_BYTES:bytes}"),
     ("Answer of a chat model", "{recallql.background.forming.ANSWER_BYTES:bytes}"),
     ("Messages sent to a chat model together", "{resolvers.formation.jobs.MESSAGES_AT_ONCE}"),
+    ("Answer that an MCP tool makes its result of", "{recallql.mcp.callers.ANSWER_BYTES:bytes}"),
     ("Characters of one item in the text of an MCP tool's result", "{recallql.mcp.texts.ITEM_CHARACTERS}"),
     ("Characters of all items in the text of an MCP tool's result", "{recallql.mcp.texts.ALL_CHARACTERS}"),
     ("`RECALLQL_CHAT_INSTRUCTIONS`", "{recallql.settings.INSTRUCTIONS_BYTES:bytes}"),

@@ -112,7 +112,7 @@ def serve(
         typer.Option(help="The permissions of its tokens without scopes of RecallQL.", show_default="read, write"),
     ] = None,
 ) -> None:
-    """Serve the API: `/graphql` (with the playground for browsers), `/health` and `/ready`."""
+    """Serve the API: `/graphql` (with the playground for browsers), `/mcp`, `/health` and `/ready`."""
     settings = _settings(
         host=host,
         port=port,

@@ -15,6 +15,9 @@ from resolvers.messages import LARGEST_BATCH
 RESULTS = 10
 """The results of `recall` when no limit is given."""
 
+MOST_FAULTS = 10
+"""The most faults of arguments that are named."""
+
 Role = Literal["USER", "ASSISTANT", "SYSTEM", "DEVELOPER", "TOOL", "FUNCTION"]
 Kind = Literal["FACT", "PREFERENCE", "EVENT", "SUMMARY"]
 
@@ -120,9 +123,11 @@ def checked(model: type[Arguments], given: dict[str, Any]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        problems = [f"`{'.'.join(map(str, each['loc']))}`: {each['msg']}" for each in error.errors()[:5]]
-        known = ", ".join(model.model_fields)
-        raise Fault("INVALID", f"{'; '.join(problems)}. The arguments are {known}.") from error
+        known = f"The arguments are {', '.join(model.model_fields)}."
+        if (count := error.error_count()) > MOST_FAULTS:
+            raise Fault("INVALID", f"There are {count} faults. {known}") from error
+        problems = [f"`{'.'.join(map(str, each['loc']))}`: {each['msg']}" for each in error.errors()]
+        raise Fault("INVALID", f"{'; '.join(problems)}. {known}") from error
 
 
 class PlainSchema(GenerateJsonSchema):

@@ -13,7 +13,7 @@ mutation ($input: AddMessagesInput!) {
 REMEMBER = """
 mutation ($input: CreateMemoryInput!) {
   payload: createMemory(input: $input) {
-    memory { id kind content createdAt }
+    memory { id kind createdAt }
     userErrors { code message path }
   }
 }

@@ -31,7 +31,6 @@ class Added(TypedDict):
 class Remembered(TypedDict):
     id: Annotated[str, Field(description="The memory's id, for `forget`.")]
     kind: Kind
-    content: str
     created_at: Time
 
 

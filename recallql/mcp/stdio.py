@@ -157,7 +157,9 @@ class Lines:
         self._answered.set()
 
     def _put(self, line: str | None) -> None:
-        self._loop.call_soon_threadsafe(self._waiting.put_nowait, line)
+        # The loop may have ended before the input.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._waiting.put_nowait, line)
 
     def _read(self) -> None:
         # Past the buffer of `sys.stdin`, whose lock a waiting thread would hold when the interpreter ends.

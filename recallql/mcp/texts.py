@@ -30,7 +30,7 @@ def of_added(added: Added) -> str:
 
 
 def of_remembered(memory: Remembered) -> str:
-    return f"Remembered as {memory['kind']}, id {memory['id']}: {_shortened(memory['content'])}"
+    return f"Remembered as {memory['kind']}, id {memory['id']}."
 
 
 def of_forgotten(forgotten: Forgotten) -> str:

@@ -47,12 +47,7 @@ async def _remember(execute: Execute, given: arguments.Remember) -> Outcome:
             raise Fault("INVALID", "Give `user_id`: you are connected with an API key, which is no user's.") from fault
         raise
     memory = payload["memory"]
-    remembered: results.Remembered = {
-        "id": memory["id"],
-        "kind": memory["kind"],
-        "content": memory["content"],
-        "created_at": memory["createdAt"],
-    }
+    remembered: results.Remembered = {"id": memory["id"], "kind": memory["kind"], "created_at": memory["createdAt"]}
     return Outcome(remembered, texts.of_remembered(remembered))
 
 
@@ -149,7 +144,7 @@ TOOLS: dict[str, Tool] = {
         "Remember something",
         "Stores one memory about a user for good: a fact, a preference or an event. Use it when the user asks to "
         "remember something, or says something of lasting value. Call `recall` first, to not store it twice. "
-        "Returns the memory with its id.",
+        "Returns the memory's id, for `forget`.",
         arguments.Remember,
         results.Remembered,
         _remember,
