@@ -23,6 +23,7 @@ from models.memories import (
     withhold,
 )
 from models.rows import AgentRow, MemoryRow, MessageRow, SessionRow, UserRow
+from models.scope import Scope
 from models.store import Reader, Transaction
 from resolvers.connections import Columns, Page, Paging, connect, connect_to, part_of
 from resolvers.deletions import delete_found, deletion_of
@@ -131,7 +132,7 @@ async def older_of(context: OperationContext, rows: Sequence[MemoryRow]) -> list
 
 async def create_memory(context: OperationContext, given: Values) -> MemoryRow:
     values = created(given)
-    check(values, MEMORY.rules, more=memory_faults(context, values))
+    check(values, MEMORY.rules, more=memory_faults(context.scope, values))
     columns = MEMORY.new(values)
 
     async def operation(write: Transaction) -> MemoryRow:
@@ -205,18 +206,18 @@ async def _named_owner(write: Transaction, context: OperationContext, values: Va
     return Owner.of_session(session)
 
 
-def memory_faults(context: OperationContext, values: Values) -> list[Fault]:
+def memory_faults(scope: Scope, values: Values) -> list[Fault]:
     """The faults of a new memory as a whole."""
-    faults = _validity_faults(values) + owner_faults(context, values) + source_faults(values)
+    faults = _validity_faults(values) + owner_faults(scope, values) + source_faults(values)
     if (count := len(values.get("supersedes", ()))) > LARGEST_LIST:
         message = f"`supersedes` has {count} items; at most {LARGEST_LIST} are allowed."
         faults.append(Fault("TOO_LARGE", message, ("supersedes",)))
     return faults
 
 
-def owner_faults(context: OperationContext, values: Values) -> list[Fault]:
+def owner_faults(scope: Scope, values: Values) -> list[Fault]:
     """The faults of the owner that a memory names. One that is declared with a user token is about that user."""
-    if context.scope.user is not None:
+    if scope.user is not None:
         return []
     of_user = [name for name in ("user_id", "session_id") if values.get(name) is not None]
     of_agent = values.get("agent_id") is not None
@@ -286,7 +287,7 @@ async def _revise(write: Transaction, context: OperationContext, row: MemoryRow,
 async def upsert_memory(context: OperationContext, values: Values) -> tuple[MemoryRow, bool]:
     """Returns the memory, and True if it is new. An existing one keeps its sources."""
     given = created(values)
-    check(values, MEMORY.rules, required=MEMORY.required, more=memory_faults(context, given))
+    check(values, MEMORY.rules, required=MEMORY.required, more=memory_faults(context.scope, given))
     lacking = [name for name in MEMORY.required if name not in given]
     columns, change = ({}, MEMORY.change(values)) if lacking else MEMORY.new_or_change(values)
 

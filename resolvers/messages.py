@@ -97,10 +97,10 @@ class Added:
         return Listed(self.messages, cursors_of(self.session)).edges
 
 
-def message_faults(context: OperationContext, values: Values, path: tuple[str, ...]) -> list[Fault]:
+def message_faults(scope: Scope, values: Values, path: tuple[str, ...]) -> list[Fault]:
     """The faults of one message of a batch. A user token may only add USER messages, and with the current time."""
     faults = faults_of(values, MESSAGE.rules, path=path)
-    if context.scope.user is not None:
+    if scope.user is not None:
         if values.get("created_at") is not None:
             faults.append(forbidden_field("created_at", *path))
         if values["role"] != "USER":
@@ -117,7 +117,7 @@ async def add_messages(context: OperationContext, values: Values) -> Added:
     batch = [created(message) for message in values["messages"]]
 
     def look() -> list[Fault]:
-        faulty = (message_faults(context, message, ("messages", str(i))) for i, message in enumerate(batch))
+        faulty = (message_faults(context.scope, message, ("messages", str(i))) for i, message in enumerate(batch))
         return [fault for faults in faulty for fault in faults]
 
     faults = await context.prepare(look)

@@ -22,7 +22,7 @@ from recallql.commands.progress import progress_bars
 from recallql.commands.stores import existing, run
 from recallql.settings import Settings
 from resolvers.archive.entries import BadLine, is_by_position
-from resolvers.archive.imports import Importer, Tally
+from resolvers.archive.imports import Importer, Tally, place_of
 from resolvers.archive.kinds import Line, line_of
 from resolvers.inputs import key_rule
 from resolvers.operation_context import OperationContext
@@ -41,20 +41,33 @@ BY_POSITION = (
 )
 
 
+MEND_FIRST = "Nothing was imported; correct it and import the file again."
+
+
 class ArchiveProblem(DataError):
     """An import or an export failed: a fault of the file, of one of its lines (which is named), or of the database."""
+
+
+NameOf = Callable[[int, bytes], str]
+"""Names a line for messages, by its number and its bytes."""
+
+
+def by_number(number: int, raw: bytes) -> str:
+    """The name of a line in a file that somebody wrote."""
+    return f"line {number}"
 
 
 class _Skipped:
     """Collects bad lines, so that the import goes on; their faults go to standard error."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, name_of: NameOf) -> None:
         self._file = file
+        self._name_of = name_of
         self.count = 0
 
     def note(self, problem: BadLine, raw: bytes) -> None:
         self.count += 1
-        _say(f"line {problem.number}: {problem}")
+        _say(f"{self._name_of(problem.number, raw)}: {problem}")
         try:
             self._file.write(raw.rstrip(b"\r\n") + b"\n")
         except OSError as error:
@@ -64,13 +77,16 @@ class _Skipped:
 class _File:
     """The file of an import: read once to note where each line is, then in the order in which lines are imported."""
 
-    def __init__(self, file: BinaryIO, staging: Staging) -> None:
+    def __init__(self, file: BinaryIO, staging: Staging, name_of: NameOf) -> None:
         self._file = file
         self._staging = staging
+        self._name_of = name_of
         self._reader = LineReader()
         self._where: dict[int, tuple[int, int]] = {}
         self.size = 0
         """The total size, in bytes, of the lines that were noted."""
+        self.kinds: Counter[str] = Counter()
+        """The number of these lines of each type."""
 
     def raw(self, number: int) -> bytes:
         """A line of the batch that was read last."""
@@ -78,7 +94,11 @@ class _File:
         self._file.seek(start)
         return self._file.read(size)
 
-    def stage(self, importer: Importer, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
+    def named(self, number: int) -> str:
+        """The name of a line of the batch that was read last."""
+        return self._name_of(number, self.raw(number))
+
+    def stage(self, project: str | None, skipped: _Skipped | None, advance: Callable[[int], None]) -> bool:
         """Checks each line and notes its offset; returns True if any message is identified by its position alone."""
         by_position = False
         noted: list[tuple[LinePosition, int, int, int]] = []
@@ -89,16 +109,14 @@ class _File:
             try:
                 if raw.strip():
                     line = self._reader.read(number, raw)
-                    noted.append((importer.place(number, line), number, start, len(raw)))
+                    noted.append((place_of(number, line, project), number, start, len(raw)))
                     self.size += len(raw)
+                    self.kinds[line["type"]] += 1
                     by_position = by_position or is_by_position(line)
             except BadLine as problem:
                 if skipped is None:
-                    raise ArchiveProblem(
-                        f"line {number}: {problem} Nothing was imported; correct it and import the file again."
-                    ) from problem
+                    raise ArchiveProblem(f"{self._name_of(number, raw)}: {problem} {MEND_FIRST}") from problem
                 skipped.note(problem, raw)
-                importer.is_partial = True
             start += len(raw)
             if len(noted) == BATCH:
                 self._staging.add(noted)
@@ -132,6 +150,7 @@ def import_file(
     size: int | None,
     project: str | None = None,
     bad_lines: BinaryIO | None = None,
+    name_of: NameOf = by_number,
 ) -> Tally:
     """Imports a file of `size` bytes, into one project or into those that its lines name.
 
@@ -140,9 +159,8 @@ def import_file(
     """
     database = database_at(settings.database_url)
     database.prepare()
-    skipped = None if bad_lines is None else _Skipped(bad_lines)
-    if project is not None and (found := key_rule(project)):
-        raise ArchiveProblem(f"{project!r} is not a valid project. {found[1]}")
+    skipped = None if bad_lines is None else _Skipped(bad_lines, name_of)
+    _check_project(project)
 
     async def add_all(store: Store, staging: Staging, file: BinaryIO) -> Tally:
         asks_model = bool(settings.chat_base_url)
@@ -153,7 +171,7 @@ def import_file(
             asks_model=asks_model,
             forms_memories=settings.form_memories,
         )
-        lines = _File(file, staging)
+        lines = _File(file, staging, name_of)
 
         def skip(problem: BadLine) -> None:
             if skipped is not None:
@@ -163,8 +181,9 @@ def import_file(
         try:
             with progress_bars() as progress:
                 checking = progress.add_task("checking", total=size or None)
-                if lines.stage(importer, skipped, lambda done: progress.update(checking, completed=done)):
+                if lines.stage(project, skipped, lambda done: progress.update(checking, completed=done)):
                     _say(BY_POSITION)
+                importer.is_partial = skipped is not None and skipped.count > 0
                 importing = progress.add_task("importing", total=lines.size)
                 for batch, taken in lines.batches():
                     await importer.add(batch)
@@ -172,15 +191,38 @@ def import_file(
                     progress.advance(importing, taken)
         except BadLine as error:
             if importer.tally == Tally():
-                mend = "Nothing was imported; correct it and import the file again."
+                mend = MEND_FIRST
             else:
                 mend = "Part of the file was imported; correct the line and import the file again to add the rest."
-            raise ArchiveProblem(f"line {error.number}: {error} {mend}") from error
+            raise ArchiveProblem(f"{lines.named(error.number)}: {error} {mend}") from error
         importer.tally.skipped = skipped.count if skipped is not None else 0
         return importer.tally
 
     with closing(new_staging()) as staging, _seekable(file) as seekable:
         return run(database, lambda store: add_all(store, staging, seekable))
+
+
+def check_file(
+    file: BinaryIO,
+    *,
+    size: int | None,
+    project: str | None = None,
+    bad_lines: BinaryIO | None = None,
+    name_of: NameOf = by_number,
+) -> Tally:
+    """Checks a file as an import does, without a database; returns what it has as if all of that were added."""
+    _check_project(project)
+    skipped = None if bad_lines is None else _Skipped(bad_lines, name_of)
+    with closing(new_staging()) as staging, _seekable(file) as seekable, progress_bars() as progress:
+        lines = _File(seekable, staging, name_of)
+        checking = progress.add_task("checking", total=size or None)
+        lines.stage(project, skipped, lambda done: progress.update(checking, completed=done))
+    return Tally(added=lines.kinds, skipped=skipped.count if skipped is not None else 0)
+
+
+def _check_project(project: str | None) -> None:
+    if project is not None and (found := key_rule(project)):
+        raise ArchiveProblem(f"{project!r} is not a valid project. {found[1]}")
 
 
 def _say(text: str) -> None:

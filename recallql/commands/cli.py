@@ -3,10 +3,12 @@
 import gc
 import sys
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +18,9 @@ from models.values import rfc3339
 from recallql import __version__
 from recallql.logs import configure_logs
 from recallql.settings import Settings
+
+if TYPE_CHECKING:
+    from recallql.importing.source import Source
 
 app = typer.Typer(
     help="RecallQL: the memory of AI applications behind one GraphQL API.",
@@ -33,6 +38,27 @@ app.add_typer(local_model, name="model")
 
 SKIPPED_LINES = 3
 """The exit status of an import that has skipped bad lines."""
+
+
+class System(StrEnum):
+    """A system that an import can come from: it has a translator in the module of its name in `recallql/importing/`."""
+
+    OPENAI = "openai"
+    CHATGPT = "chatgpt"
+    CHATS = "chats"
+    MEM0 = "mem0"
+    ZEP = "zep"
+    JULEP = "julep"
+    LANGGRAPH = "langgraph"
+    HONCHO = "honcho"
+    LETTA = "letta"
+
+
+class Branches(StrEnum):
+    """The branches of a conversation that are imported."""
+
+    CURRENT = "current"
+    ALL = "all"
 
 
 class Permission(StrEnum):
@@ -208,7 +234,28 @@ def copy(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="An NDJSON file, one object per line; - is standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="An NDJSON file, one object per line; - is standard input. With --from the other system's file, or "
+            "for zep also the URL of its PostgreSQL database.",
+        ),
+    ],
+    system: Annotated[
+        System | None, typer.Option("--from", help="The system that the file comes from.", show_default="RecallQL")
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from: the userId of the owner of all of it, or of what names none.", show_default=False
+        ),
+    ] = None,
+    branches: Annotated[
+        Branches, typer.Option(help="With --from chatgpt: the branch that was shown last, or each as a session.")
+    ] = Branches.CURRENT,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the file, say what is in it, and import nothing.")
+    ] = False,
     project: Annotated[
         str | None, typer.Option(help="Import into this project, whatever lines say.", show_default=False)
     ] = None,
@@ -222,17 +269,43 @@ def import_(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Import users, agents, sessions, messages, memories and documents. Importing a file twice changes nothing."""
-    from recallql.commands.archive import import_file, open_input, open_skipped
+    from recallql.commands.archive import check_file, import_file, open_skipped
+    from recallql.importing.source import Source
 
     settings = _settings(database_url=database_url)
-    opened, size = open_input(file)
-    with opened, open_skipped(skip_bad, file) as bad_lines:
-        tally = import_file(opened, settings, size=size, project=project, bad_lines=bad_lines)
+    source = Source(file, user=user, all_branches=branches is Branches.ALL)
+    if system is None and (user is not None or source.all_branches):
+        raise typer.BadParameter("--user and --branches go with --from.")
+    with _lines(system, source) as (lines, size, names), open_skipped(skip_bad, Path(file)) as bad_lines:
+        options: Any = {"size": size, "project": project, "bad_lines": bad_lines, **names}
+        tally = check_file(lines, **options) if dry_run else import_file(lines, settings, **options)
     known = tally.known.total()
-    print(f"imported {counted(tally.added) or 'nothing'}; {known} {'was' if known == 1 else 'were'} there already")
+    if dry_run:
+        print(f"would import {counted(tally.added) or 'nothing'}, unless it is there already; nothing was imported")
+    else:
+        print(f"imported {counted(tally.added) or 'nothing'}; {known} {'was' if known == 1 else 'were'} there already")
+    if source.left:
+        left = ", ".join(f"{count} {what}" for what, count in sorted(source.left.items()))
+        print(f"without an equivalent, and left out: {left}")
     if tally.skipped:
         print(f"{tally.skipped} bad lines were skipped; correct them in {skip_bad} and import it.", file=sys.stderr)
         raise typer.Exit(SKIPPED_LINES)
+
+
+@contextmanager
+def _lines(system: System | None, source: "Source") -> Generator[tuple[BinaryIO, int | None, dict[str, Any]]]:
+    """The lines of an import, the size of their file, and how they are named in messages."""
+    if system is None:
+        from recallql.commands.archive import open_input
+
+        opened, size = open_input(Path(source.where))
+        with opened:
+            yield opened, size, {}
+        return
+    from recallql.importing.translating import name_of, translated
+
+    with translated(system, source) as (lines, size):
+        yield lines, size, {"name_of": name_of}
 
 
 def counted(counts: Counter[str]) -> str:

@@ -77,22 +77,10 @@ class Importer:
 
     def project_of(self, line: Line) -> str:
         """The project into which a line is imported."""
-        return self._project or line.get("project", SOURCE_PROJECT)
-
-    def place(self, number: int, line: Line) -> LinePosition:
-        """The place of a line; raises `BadLine` for faults that the line alone shows."""
-        kind = line["type"]
-        try:
-            key = _KEYS.get(kind)
-            if key is not None and key not in line:
-                raise refuse("INVALID", f"`{camel(key)}` is missing.", camel(key))
-            check(line, KINDS[kind].noun.rules, more=_faults(self._context, line))
-        except Refused as refusal:
-            raise BadLine.of(number, refusal) from refusal
-        return position_of(line, self.project_of(line))
+        return project_of(line, self._project)
 
     async def add(self, lines: Sequence[tuple[int, Line]]) -> None:
-        """Imports lines that `place` has accepted, in one transaction, which a `BadLine` rolls back."""
+        """Imports lines that `place_of` has accepted, in one transaction, which a `BadLine` rolls back."""
         was_partial = self.is_partial
         entries = [self._identities.entry(number, line, self.project_of(line)) for number, line in lines]
 
@@ -168,7 +156,26 @@ async def _add(write: Transaction, context: OperationContext, run: list[Entry], 
 _KEYS = {"user": "user_id", "agent": "agent_id", "session": "session_id"}
 
 
-def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
+def project_of(line: Line, project: str | None) -> str:
+    """The project into which a line is imported: this one, or else the one that it names."""
+    return project or line.get("project", SOURCE_PROJECT)
+
+
+def place_of(number: int, line: Line, project: str | None) -> LinePosition:
+    """The place of a line of an import into a project; raises `BadLine` for faults that the line alone shows."""
+    kind = line["type"]
+    into = project_of(line, project)
+    try:
+        key = _KEYS.get(kind)
+        if key is not None and key not in line:
+            raise refuse("INVALID", f"`{camel(key)}` is missing.", camel(key))
+        check(line, KINDS[kind].noun.rules, more=_faults(Scope(into), line))
+    except Refused as refusal:
+        raise BadLine.of(number, refusal) from refusal
+    return position_of(line, into)
+
+
+def _faults(scope: Scope, line: Line) -> Iterator[Fault]:
     """The faults of a line as a whole."""
     for name in ("key", "digest", "superseded_by"):
         if name in line:
@@ -179,7 +186,7 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
         case "session":
             yield from _tombstone_faults(line)
         case "message":
-            yield from message_faults(context, line, ())
+            yield from message_faults(scope, line, ())
             for hash in line.get("withheld_memories", ()):
                 hex_of({"withheld_memories": hash}, "withheld_memories")
         case "document":
@@ -187,7 +194,7 @@ def _faults(context: OperationContext, line: Line) -> Iterator[Fault]:
                 yield Fault("INVALID", "A document has one owner: give one of `userId`, `userEmail` and `agentId`.")
         case _:
             # An exported memory may end before it begins: it was superseded before its beginning.
-            yield from memory_faults(context, {**line, "valid_until": None} if "key" in line else line)
+            yield from memory_faults(scope, {**line, "valid_until": None} if "key" in line else line)
             yield from _source_faults(line)
 
 
