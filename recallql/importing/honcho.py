@@ -2,9 +2,10 @@
 plastic-labs/honcho 3.x, honcho-ai 2.x; those of v2 have the same fields).
 
 A file is one JSON object with the lists `workspaces`, `peers`, `sessions`, `messages` and `conclusions`; a session may
-have its `messages`, `peers` and summaries, and a peer its `peer_card`. A workspace is a project. A peer is a user, or an agent if Honcho
-does not observe it (`observe_me` is false) or if its id is a word such as "assistant". A session is the user's who
-speaks in it first; others speak under their name. Messages form no memories, since the conclusions come along.
+have its `messages`, `peers` and summaries, and a peer its `peer_card`. A workspace is a project. A peer is a user, or
+an agent if Honcho does not observe it (`observe_me` is false) or if its id is a word such as "assistant". A session is
+the user's who speaks in it first; others speak under their name. Messages form no memories, since the conclusions come
+along.
 """
 
 from collections.abc import Iterator
