@@ -31,7 +31,7 @@ _ROLES = {"human": "USER", "ai": "ASSISTANT", "bot": "ASSISTANT", "model": "ASSI
 
 
 def translate(source: Source) -> Iterator[Line]:
-    sessions: set[str] = set()
+    sessions: dict[str, Line] = {}
     with source.opened() as file:
         for item in json_lines(file):
             value = source.object_in(source.at(item), "a chat")
@@ -39,11 +39,13 @@ def translate(source: Source) -> Iterator[Line]:
             if "messages" in value:
                 yield from _chat(source, value)
                 continue
-            session = _first(value, _SESSION) or source.stem
-            if session not in sessions:
-                sessions.add(session)
-                yield {"type": "session", "sessionId": session, "userId": source.owner(_first(value, _USER))}
-            yield message_line(source, str(session), value)
+            id = str(_first(value, _SESSION) or source.stem)
+            session = sessions.setdefault(id, {"type": "session", "sessionId": id})
+            session["userId"] = session.get("userId") or source.owner(_first(value, _USER))
+            session["lastActivityAt"] = latest((session.get("lastActivityAt"), moment(_first(value, _TIME))))
+            yield message_line(source, id, value)
+    # Their users and their last times are known now.
+    yield from sessions.values()
     yield from source.missing_people()
 
 

@@ -65,8 +65,7 @@ def translate(source: Source) -> Iterator[Line]:
     with source.opened() as file:
         for item in json_values(file):
             if not item.number:
-                if item.value:
-                    source.leave(item.key)
+                source.leave_item(item)
                 continue
             value = source.object_in(source.at(item))
             match item.key:
@@ -83,7 +82,7 @@ def translate(source: Source) -> Iterator[Line]:
                 case "":
                     source.expect(value)
                 case _:
-                    source.leave(item.key)
+                    source.leave_item(item)
     yield from sessions.lines()
     yield from source.missing_people()
 

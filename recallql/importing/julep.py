@@ -48,8 +48,7 @@ def translate(source: Source) -> Iterator[Line]:
     with source.opened() as file:
         for item in json_values(file):
             if not item.number:
-                if item.value:
-                    source.leave(item.key)
+                source.leave_item(item)
                 continue
             value = source.object_in(source.at(item))
             match item.key:
@@ -65,8 +64,10 @@ def translate(source: Source) -> Iterator[Line]:
                     yield _entry(source, source.text_in(value, "session_id"), value)
                 case "":
                     source.expect(value)
+                case "tasks":
+                    source.leave("tasks")
                 case _:
-                    source.leave(item.key)
+                    source.leave_item(item)
     yield from source.missing_people()
 
 

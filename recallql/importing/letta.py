@@ -57,6 +57,8 @@ def translate(source: Source) -> Iterator[Line]:
                     source.expect(source.object_in(item.value))
                 case "tools" | "groups" | "sources" | "mcp_servers" | "skills":
                     source.leave(item.key)
+                case "peers" | "docs" | "results" | "threads":
+                    source.leave_item(item)
                 case _ if item.number:
                     whole.setdefault(item.key, []).append(item.value)
                 case _:

@@ -36,8 +36,8 @@ def translate(source: Source) -> Iterator[Line]:
             for item in json_values(file):
                 if item.key in ("", "results", "memories"):
                     yield from _memory(source, source.object_in(source.at(item), "a memory"), sessions)
-                elif item.value and item.key not in ("count", "next", "previous"):
-                    source.leave(item.key)
+                elif item.key not in ("count", "next", "previous"):
+                    source.leave_item(item)
             for run, (user, agent) in sessions.items():
                 yield {"type": "session", "sessionId": run, "userId": user, "agentId": agent}
     yield from source.missing_people()

@@ -34,6 +34,9 @@ class Item(NamedTuple):
         return f"{self.key or 'item'} {self.number}" if self.number else self.key
 
 
+_AFTER_NUMBERS = frozenset(" \t\r\n,]}")
+
+
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
 
@@ -65,7 +68,8 @@ def _decoded(text: bytes, number: int) -> Any:
     except UnicodeDecodeError as error:
         raise ForeignProblem(f"line {number} is not valid UTF-8.") from error
     except (ValueError, RecursionError) as error:
-        raise ForeignProblem(f"line {number} is not valid JSON: {_said(error)}.") from error
+        hint = " The file has one value on each line, or is a list." if number == 1 else ""
+        raise ForeignProblem(f"line {number} is not valid JSON: {_said(error)}.{hint}") from error
 
 
 def json_values(file: BinaryIO) -> Iterator[Item]:
@@ -102,7 +106,7 @@ class _Text:
             case _:
                 raise ForeignProblem("The file is no JSON: it begins neither with [ nor with {.")
         if self._next():
-            raise ForeignProblem(f"After {self._place} the file goes on behind the end of its JSON.")
+            raise ForeignProblem(f"After {self._place} the file goes on behind the end of its JSON: is it JSON lines?")
 
     def _items(self, key: str) -> Iterator[Item]:
         self._take("[")
@@ -171,8 +175,9 @@ class _Text:
         while True:
             try:
                 value, end = _decoder.raw_decode(self._text, self._at)
-                # A number at the end of what was read may go on.
-                if end < len(self._text) or not self._more():
+                # A number at the end of what was read may go on: 1, 1. or 1e.
+                is_whole = not isinstance(value, int | float) or self._text[end : end + 1] in _AFTER_NUMBERS
+                if (is_whole and end < len(self._text)) or not self._more():
                     self._at = end
                     return value
             except (json.JSONDecodeError, StopIteration) as error:

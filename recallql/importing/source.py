@@ -107,7 +107,15 @@ class Source:
     def expect(self, value: Object, *names: str) -> None:
         """Refuses an object that has none of these fields, and says which system writes such objects."""
         if not any(name in value for name in names):
-            raise self.wrong(f"it has no field {' or '.join(map(repr, names))}.{_likely(value)}")
+            lacking = f"it has no field {' or '.join(map(repr, names))}" if names else "the file must be an object"
+            raise self.wrong(f"{lacking}.{_likely(value)}")
+
+    def leave_item(self, item: Item) -> None:
+        """Counts an item of a list that is not imported; a list of another system's is refused."""
+        if item.key in LISTS:
+            raise ForeignProblem(f"It has a list {item.key!r}. This looks like --from {LISTS[item.key]}.")
+        if item.value and not isinstance(item.value, int):
+            self.leave(item.key)
 
     def object_in(self, value: Any, name: str = "") -> dict[str, Any]:
         """The value, which must be an object."""
@@ -171,6 +179,18 @@ SIGNS = {
     "chats": ("messages", "role"),
 }
 """Fields by which an object of each system is known, the surest first."""
+
+LISTS = {
+    "peers": "honcho",
+    "workspaces": "honcho",
+    "conclusions": "honcho",
+    "docs": "julep",
+    "tasks": "julep",
+    "blocks": "letta",
+    "results": "mem0",
+    "threads": "zep",
+}
+"""Lists that only the files of one system have."""
 
 
 def _likely(value: Object) -> str:

@@ -35,6 +35,11 @@ def translated(system: str, source: Source) -> Generator[tuple[BinaryIO, int]]:
             reason = f"can't be read, or not be copied to {tempfile.gettempdir()}"
             raise ForeignProblem(f"{source.where} {reason}: {error.strerror}.") from error
         size = file.tell()
+        if source.left and not size:
+            raise ForeignProblem(
+                f"{source.where} has nothing that --from {system} imports, only {', '.join(sorted(source.left))}: "
+                "is this the right file, and --from?"
+            )
         file.seek(0)
         yield file, size
 

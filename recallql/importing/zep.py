@@ -51,8 +51,7 @@ def translate(source: Source) -> Iterator[Line]:
 
 def _listed(source: Source, item: Item) -> Iterator[Line]:
     if not item.number:
-        if item.value and not isinstance(item.value, int):
-            source.leave(item.key)
+        source.leave_item(item)
         return
     value = source.object_in(source.at(item))
     match item.key:
@@ -68,7 +67,7 @@ def _listed(source: Source, item: Item) -> Iterator[Line]:
         case "summaries":
             yield _memory(source, value, "SUMMARY", _owner(source, value))
         case _:
-            source.leave(item.key)
+            source.leave_item(item)
 
 
 def _session_of(source: Source, value: Object) -> str:
