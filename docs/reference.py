@@ -98,6 +98,10 @@ LIMITS = [
     ("Values in the JSON of a filter", "{resolvers.filters.LARGEST_FILTER}"),
     ("Line of an import", "{recallql.commands.lines.LARGEST_LINE:bytes}"),
     (
+        "Value of another system's file, such as a conversation",
+        "{recallql.importing.reading.LARGEST_VALUE} characters",
+    ),
+    (
         "Life of a user token",
         "1 to {resolvers.credentials.LARGEST_LIFE} seconds; {resolvers.credentials.DEFAULT_LIFE} when left out",
     ),

@@ -46,7 +46,7 @@ ROWS = list(rows())
 
 def move(place: Place) -> None:
     """Imports the lines that the page imports."""
-    (block,) = [block.text for block in blocks_of(PAGE) if block.info == "sh"]
+    (block,) = [block.text for block in blocks_of(PAGE) if block.info == "sh" and "old.ndjson" in block.text]
     lines = "".join(f"{line}\n" for line in block.splitlines() if line.startswith("{")).encode()
     import_file(BytesIO(lines), Settings(database_url=place.url), size=len(lines))
 

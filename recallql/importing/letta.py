@@ -40,11 +40,13 @@ _in_file = re.compile(r"[a-z_]+-\d+")
 def translate(source: Source) -> Iterator[Line]:
     whole: dict[str, Any] = {}
     agents_of_block: dict[str, list[str]] = {}
+    has_agents = False
     with source.opened() as file:
         for item in json_values(file):
             source.at(item)
             match item.key:
                 case "agents":
+                    has_agents = True
                     agent = source.object_in(item.value)
                     source.expect(agent, "messages", "block_ids", "system")
                     id = _id_of(source, agent)
@@ -69,7 +71,7 @@ def translate(source: Source) -> Iterator[Line]:
         yield from _agent(source, id, whole)
         for block in source.objects_in(whole.get("core_memory"), "core_memory"):
             yield from _block(source, block, id)
-    elif not agents_of_block and "blocks" not in whole:
+    elif not has_agents:
         source.place = ""
         source.expect(whole, "agents", "core_memory")
     for block in whole.get("blocks", ()):
