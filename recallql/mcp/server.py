@@ -26,6 +26,7 @@ from mcp_types import (
 )
 
 from recallql import __version__
+from recallql.errors import describe
 from recallql.mcp import resources
 from recallql.mcp.arguments import checked, schema_of
 from recallql.mcp.faults import Execute, Fault
@@ -92,7 +93,9 @@ def mcp_server(execute_for: Callable[[Context], Execute]) -> Server[Any]:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}; tools/list has those there are.")
         try:
             outcome = await tool.run(execute_for(context), checked(tool.arguments, params.arguments or {}))
-        except Fault as fault:
+        except Exception as error:
+            # The SDK would show an unexpected one as it is.
+            fault = error if isinstance(error, Fault) else Fault(*describe(error))
             return CallToolResult(content=[TextContent(text=str(fault))], is_error=True)
         return CallToolResult(content=[TextContent(text=outcome.text)], structured_content=outcome.structured)
 

@@ -1,8 +1,5 @@
 """The results of tools as texts that a language model reads. Long ones are shortened, and say how to get the rest."""
 
-from collections.abc import Iterable
-from typing import Any
-
 from recallql.mcp.results import (
     Added,
     Data,
@@ -42,14 +39,15 @@ def of_recalled(recalled: Recalled) -> str:
     if not results:
         return "Nothing was found. Try other words, or leave `session_id` out."
     more = "; there are more: give a higher `limit`" if recalled["more"] else ""
-    items = (f"{number}. {_head(each)}\n{_shortened(each['content'])}" for number, each in enumerate(results, 1))
-    return f"{_counted(len(results), 'result')}, best first{more}.\n\n{_joined(items, 'ask with a lower `limit`')}"
+    items = [f"{number}. {_head(each)}\n{_shortened(each['content'])}" for number, each in enumerate(results, 1)]
+    return f"{_counted(len(results), 'result')}, best first{more}.\n\n{_joined(items)}"
 
 
 def of_packed(packed: Packed) -> str:
     dropped = packed["dropped_messages"]
     left_out = f"\n\n({_counted(dropped, 'older message')} did not fit into {packed['max_tokens']} tokens.)"
-    said = "\n\n".join(_said(message) for message in packed["messages"])
+    # They are within the budget that was asked for.
+    said = "\n\n".join(_said(message, len(message["content"])) for message in packed["messages"])
     parts = (packed["text"], f"## The conversation\n\n{said}" if said else "")
     return ("\n\n".join(filter(None, parts)) or "Nothing is known yet.") + (left_out if dropped else "")
 
@@ -76,7 +74,8 @@ def of_session(session: ReadSession) -> str:
         said = f"#{message['sequence']} {_said(message)}"
         room -= len(said)
         if room < 0 and kept:
-            kept.append(f"({_counted(len(session['messages']) - len(kept), 'message')} before these: lower `last`.)")
+            left_out = _counted(len(session["messages"]) - len(kept), "message")
+            kept.append(f"({left_out} before these did not fit; ask with a lower `last`, and page with `before`.)")
             break
         kept.append(said)
     return "\n\n".join(["\n".join(lines), *reversed(kept)])
@@ -86,9 +85,9 @@ def of_user(user: Data) -> str:
     """A user as a page in Markdown."""
     parts = [f"# {user['name'] or user['userId']}", f"userId: {user['userId']}"]
     if user["about"]:
-        parts.append(user["about"])
+        parts.append(_shortened(user["about"]))
     if user["summary"]:
-        parts.append(f"## Summary\n\n{user['summary']['content']}")
+        parts.append(f"## Summary\n\n{_shortened(user['summary']['content'])}")
     if memories := user["memories"]["nodes"]:
         lines = "\n".join(f"- {each['kind']} ({each['id']}): {_shortened(each['content'])}" for each in memories)
         more = "\n- …: there are more; ask `recall`" if user["memories"]["pageInfo"]["hasNextPage"] else ""
@@ -113,34 +112,34 @@ def _head(each: Found) -> str:
     if "session_id" in each:
         place = f" #{each['sequence']}" if "sequence" in each else ""
         places.append(f"session {each['session_id']}{place}")
-    valid = [
-        f"{word} {each[name]}" for word, name in (("from", "valid_from"), ("until", "valid_until")) if name in each
-    ]
-    places += [" ".join(["true", *valid])] if valid else []
-    return ", ".join([" ".join(words), *places, each["created_at"], f"id {each['id']}"])
+    valid = [f"from {_time(each['valid_from'])}"] if "valid_from" in each else []
+    valid += [f"until {_time(each['valid_until'])}"] if "valid_until" in each else []
+    places += [f"true {' '.join(valid)}"] if valid else []
+    # Only a memory's id is of use for a model.
+    id = [f"id {each['id']}"] if each["type"] == "memory" else []
+    return ", ".join([" ".join(words), *places, _time(each["created_at"]), *id])
 
 
 def _session(session: ListedSession | ReadSession) -> str:
     title = f" {_shortened(session['title'], 200)!r}" if "title" in session else ""
     user = f", user {session['user_id']}" if "user_id" in session else ""
-    ended = f", ended {session['ended_at']}" if "ended_at" in session else ""
-    return f"{session['session_id']}{title}{user}, last active {session['last_activity_at']}{ended}"
+    ended = f", ended {_time(session['ended_at'])}" if "ended_at" in session else ""
+    return f"{session['session_id']}{title}{user}, last active {_time(session['last_activity_at'])}{ended}"
 
 
-def _said(message: ReadMessage) -> str:
+def _said(message: ReadMessage, most: int = ITEM_CHARACTERS) -> str:
     name = f" ({message['name']})" if "name" in message else ""
-    return f"{message['role']}{name}, {message['created_at']}:\n{_shortened(message['content'])}"
+    return f"{message['role']}{name}, {_time(message['created_at'])}:\n{_shortened(message['content'], most)}"
 
 
-def _joined(items: Iterable[Any], remedy: str) -> str:
+def _joined(items: list[str]) -> str:
     """Items one below the other, as many as there is room for, but at least one."""
-    waiting = list(items)
     kept: list[str] = []
     room = ALL_CHARACTERS
-    for item in waiting:
+    for item in items:
         room -= len(item)
         if room < 0 and kept:
-            kept.append(f"({_counted(len(waiting) - len(kept), 'item')} left out of this text: {remedy}.)")
+            kept.append(f"({_counted(len(items) - len(kept), 'result')} did not fit; the structured result has all.)")
             break
         kept.append(item)
     return "\n\n".join(kept)
@@ -149,7 +148,12 @@ def _joined(items: Iterable[Any], remedy: str) -> str:
 def _shortened(text: str, most: int = ITEM_CHARACTERS) -> str:
     if len(text) <= most:
         return text
-    return f"{text[:most]} [… {len(text) - most} more characters, which the structured result has]"
+    return f"{text[:most]} [… {len(text) - most} more characters, which the structured result and the API have]"
+
+
+def _time(time: str) -> str:
+    """A time to the minute, as in `2026-01-31 12:00 UTC`."""
+    return f"{time[:10]} {time[11:16]} UTC"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -97,9 +97,8 @@ async def _context(execute: Execute, given: arguments.PackContext) -> Outcome:
         if owner is None:
             raise Fault("INVALID", "Give `session_id` or `user_id`: you are not connected as a user who exists.")
     if owner is None or owner["context"] is None:
-        raise Fault(
-            "NOT_FOUND", f"There is no such {'session' if of_session else 'user'}; `list_sessions` has those there are."
-        )
+        what = "session with this id; `list_sessions` has those there are" if of_session else "user with this id"
+        raise Fault("NOT_FOUND", f"There is no {what}.")
     packed = results.packed(owner["context"])
     return Outcome(packed, texts.of_packed(packed))
 
