@@ -24,6 +24,9 @@ from tests.servers import REPOSITORY, Api, wait_until
 CLIENTS = REPOSITORY / "tests" / "clients"
 """A folder for each environment of npm packages."""
 
+SET_UPS = "mcp"
+"""The page whose files configure other programs: `tests/test_mcp.py` tries them."""
+
 LANGUAGES = {".js", ".jsx", ".ts", ".py"}
 
 KEY = "a-key-of-this-test-only"
@@ -140,7 +143,7 @@ class Stage:
         self.folder = folder
         self._held = held
         folder.mkdir()
-        for file, text in files(*PAGES).items():
+        for file, text in files(*(page for page in PAGES if page != SET_UPS)).items():
             text = ADDRESS.sub(f"127.0.0.1:{self.relay.port}", text)
             (folder / file).write_text(text.replace(f":{BACK_END}/", f":{back_end.port}/"))
         (folder / "package.json").write_text('{"type": "module"}')
