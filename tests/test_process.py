@@ -124,6 +124,7 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "max_unsent_bytes": 2**21,
         "max_answer_bytes": 2**20,
         "root_path": "/memory",
+        "public_url": "https://memory.example.org",
         "compression_level": 2,
         "max_query_characters": 8,
         "max_query_tokens": 9,
