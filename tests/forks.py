@@ -120,7 +120,15 @@ def _commands() -> list[str]:
 
 def serve_copies(asked: socket.socket) -> None:
     """The template: a copy for each request, until the tests have ended. Returns in the copies only."""
-    for name in ("recallql.app", "recallql.serving", "models.sqlite.engine", "models.postgres.engine", *_commands()):
+    engines = ("models.sqlite.engine", "models.postgres.engine")
+    for name in (
+        "recallql.app",
+        "recallql.serving",
+        "recallql.mcp.stdio",
+        "recallql.mcp.transport",
+        *engines,
+        *_commands(),
+    ):
         import_module(name)
     prepare()
     revisions()
