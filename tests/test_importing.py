@@ -602,6 +602,16 @@ def test_any_value_anywhere_is_translated_or_refused_in_one_line(
     assert len(lines) == 1
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("role", ["\x1e", "\n", "us\u2028er", "\x1b[31m"])
+def test_a_control_character_of_the_file_does_not_reach_the_terminal(role: str, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    file.write_text(json.dumps({"messages": [{"role": role, "content": "Hi"}]}))
+    with pytest.raises(DataError) as refused:
+        lines_of("chats", Source(str(file), user="zoe"))
+    assert str(refused.value).isprintable()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

@@ -22,7 +22,8 @@ class BadLine(Exception):
     """A line that can't be imported; nothing of it was stored."""
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
+        # A value of the line that is quoted may have control characters; the message stays one line on a terminal.
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
         self.number = number
 
     @classmethod
