@@ -57,7 +57,7 @@ class StaticEncoder:
     name = f"{STATIC.name.lower()}/1"
     worth = 0.2
     together = 500
-    # A tenth of the time: the work is Python's, and whoever writes much at once waits for no vectors.
+    # The encoder works a tenth of the time. It holds the interpreter's lock, and requests come first.
     rest = 9.0
 
     def __init__(self, folder: Path) -> None:
@@ -121,7 +121,7 @@ class StaticEncoder:
         return (self._weights[numbers] / self._lengths[numbers]) @ self._vectors[numbers].astype(float32)
 
     def _kept(self, text: str, most: int) -> bytes:
-        """What is kept of a text, in numbers of two bytes: the length of its sum, and its pieces."""
+        """The stored form of a text: the length of its sum, then the numbers of its pieces, two bytes each."""
         pieces = {piece for word in set(_words(text)) for piece in self._pieces_of(word)}
         if not pieces:
             return b""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.values import is_list, is_object
-from recallql.importing.reading import json_values
 from recallql.importing.source import Line, Object, Source, latest, moment
 
 _WORDS = frozenset(("assistant", "ai", "agent", "bot", "model", "system"))
@@ -62,27 +61,22 @@ class _Sessions:
 
 def translate(source: Source) -> Iterator[Line]:
     sessions = _Sessions(source)
-    with source.opened() as file:
-        for item in json_values(file):
-            if not item.number:
+    for item, value in source.listed():
+        match item.key:
+            case "workspaces":
+                source.leave_fields("workspace", value, frozenset(("id", "created_at")))
+            case "peers":
+                yield from _peer(source, value, sessions)
+            case "sessions":
+                yield from _session(source, value, sessions)
+            case "messages":
+                yield _message(source, value, sessions, value.get("workspace_id"))
+            case "conclusions" | "observations":
+                yield _conclusion(source, value, sessions)
+            case "":
+                source.expect(value)
+            case _:
                 source.leave_item(item)
-                continue
-            value = source.object_in(source.at(item))
-            match item.key:
-                case "workspaces":
-                    source.leave_fields("workspace", value, frozenset(("id", "created_at")))
-                case "peers":
-                    yield from _peer(source, value, sessions)
-                case "sessions":
-                    yield from _session(source, value, sessions)
-                case "messages":
-                    yield _message(source, value, sessions, value.get("workspace_id"))
-                case "conclusions" | "observations":
-                    yield _conclusion(source, value, sessions)
-                case "":
-                    source.expect(value)
-                case _:
-                    source.leave_item(item)
     yield from sessions.lines()
     yield from source.missing_people()
 

@@ -12,7 +12,6 @@ import orjson
 
 from models.values import is_list, is_object
 from recallql.importing.openai import content_of
-from recallql.importing.reading import json_values
 from recallql.importing.source import Line, Object, Source, latest, moment
 
 _OWN = ("id", "metadata", "created_at", "updated_at", "docs")
@@ -45,29 +44,24 @@ _ROLES = {
 
 
 def translate(source: Source) -> Iterator[Line]:
-    with source.opened() as file:
-        for item in json_values(file):
-            if not item.number:
+    for item, value in source.listed():
+        match item.key:
+            case "users":
+                yield from _user(source, value)
+            case "agents":
+                yield from _agent(source, value)
+            case "docs":
+                yield _document(source, value, _owner(source, value))
+            case "sessions":
+                yield from _session(source, value)
+            case "entries":
+                yield _entry(source, source.text_in(value, "session_id"), value)
+            case "":
+                source.expect(value)
+            case "tasks":
+                source.leave("tasks")
+            case _:
                 source.leave_item(item)
-                continue
-            value = source.object_in(source.at(item))
-            match item.key:
-                case "users":
-                    yield from _user(source, value)
-                case "agents":
-                    yield from _agent(source, value)
-                case "docs":
-                    yield _document(source, value, _owner(source, value))
-                case "sessions":
-                    yield from _session(source, value)
-                case "entries":
-                    yield _entry(source, source.text_in(value, "session_id"), value)
-                case "":
-                    source.expect(value)
-                case "tasks":
-                    source.leave("tasks")
-                case _:
-                    source.leave_item(item)
     yield from source.missing_people()
 
 

@@ -143,7 +143,7 @@ def _message(source: Source, session: str, message: dict[str, Any]) -> Iterator[
 
 
 def _said(text: str | None) -> tuple[str, str | None]:
-    """What a user said: Letta packs it, and events of its own, into JSON."""
+    """The words of a user. Letta packs them into JSON, as it does with events of its own."""
     try:
         packed = json.loads(text or "")
     except ValueError:
@@ -156,7 +156,7 @@ def _said(text: str | None) -> tuple[str, str | None]:
 
 
 def _sent(calls: Any) -> str | None:
-    """What an agent says by the tool `send_message`, which is how the first ones talk."""
+    """The words of an agent. Letta's first agents speak by calling the tool `send_message`."""
     for call in calls or ():
         function: Object = call.get("function") or {}
         if function.get("name") == "send_message":

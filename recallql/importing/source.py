@@ -1,4 +1,6 @@
-"""What a translator reads, and what it keeps account of: users and agents that are named, and what has no equivalent.
+"""The source of an import, as its translator reads it.
+
+It notes the users and agents that are named, and counts what is left out for lack of an equivalent here.
 
 A foreign file may have any value anywhere. A translator takes what it goes by with `object_in`, `objects_in` and
 `text_in`, which name the place of another type; what it only passes on is checked with the line.
@@ -18,7 +20,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 
 from models.values import is_list, is_object
-from recallql.importing.reading import ForeignProblem, Item
+from recallql.importing.reading import ForeignProblem, Item, json_values
 from resolvers.inputs import KEY_CHARACTERS, TEXT_BYTES
 
 Line = dict[str, Any]
@@ -41,7 +43,7 @@ class Source:
     user: str | None = None
     all_branches: bool = False
     left: Counter[str] = field(default_factory=Counter[str])
-    """What has no equivalent here, by name."""
+    """The number of values that were left out for lack of an equivalent, by their names."""
     place: str = ""
     """The place of what was read last, for messages."""
     _people: dict[tuple[str, str, str | None], bool] = field(default_factory=dict[tuple[str, str, str | None], bool])
@@ -109,6 +111,15 @@ class Source:
         if not any(name in value for name in names):
             lacking = f"it has no field {' or '.join(map(repr, names))}" if names else "the file must be an object"
             raise self.wrong(f"{lacking}.{_likely(value)}")
+
+    def listed(self) -> Iterator[tuple[Item, dict[str, Any]]]:
+        """The items of a JSON file's lists, which must be objects; its other values are left out."""
+        with self.opened() as file:
+            for item in json_values(file):
+                if item.number:
+                    yield item, self.object_in(self.at(item))
+                else:
+                    self.leave_item(item)
 
     def leave_item(self, item: Item) -> None:
         """Counts an item of a list that is not imported; a list of another system's is refused."""

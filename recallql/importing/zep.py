@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.foreign import ForeignTables, postgres_tables
-from recallql.importing.reading import Item, json_values
+from recallql.importing.reading import Item
 from recallql.importing.source import Line, Object, Source, latest, moment
 
 _TYPES = {name: name.upper() for name in ("system", "assistant", "user", "function", "tool")}
@@ -43,17 +43,12 @@ def translate(source: Source) -> Iterator[Line]:
         with postgres_tables(source.where) as tables:
             yield from _database(source, tables)
     else:
-        with source.opened() as file:
-            for item in json_values(file):
-                yield from _listed(source, item)
+        for item, value in source.listed():
+            yield from _listed(source, item, value)
     yield from source.missing_people()
 
 
-def _listed(source: Source, item: Item) -> Iterator[Line]:
-    if not item.number:
-        source.leave_item(item)
-        return
-    value = source.object_in(source.at(item))
+def _listed(source: Source, item: Item, value: dict[str, Any]) -> Iterator[Line]:
     match item.key:
         case "users":
             yield from _user(source, value)
@@ -179,7 +174,7 @@ def _memory(source: Source, memory: Mapping[str, Any], kind: str, owner: Line) -
 
 @dataclass
 class _Names:
-    """How a version names the tables, and what was found in them."""
+    """The names of the tables in a version of Zep, and their rows."""
 
     sessions: str
     messages: str

@@ -1,4 +1,4 @@
-"""What OAuth clients are told of `/mcp` (RFC 9728): the identity provider whose tokens it takes."""
+"""The metadata of `/mcp` for OAuth clients (RFC 9728). It names the identity provider whose tokens are accepted."""
 
 import re
 from collections.abc import Iterable
